@@ -1,0 +1,129 @@
+"""Prompt pairs and the strict loader of prompt sets. Knows nothing about models or torch.
+
+`PromptPair`        one pair: the same scene, a positive and a negative act
+`PromptSet`         the pairs of one contrast, with a content hash
+`load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+MIN_PAIRS = 4  # split halves need two pairs each
+SET_KEYS = ("name", "title", "positive", "negative", "pair")
+PAIR_KEYS = ("id", "category", "positive", "negative")
+
+
+class PromptSetError(ValueError):
+    """A prompt set that cannot be used; the message names the file, the pair and the cause."""
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """Two prompts with the same scene and agents; only the act differs."""
+
+    id: str
+    category: str
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The pairs of one contrast.
+
+    Attributes
+    ----------
+    name, title : str
+        Short identifier and heading.
+    positive, negative : str
+        What the two sides stand for, e.g. ``helping`` and ``ignoring``.
+    pairs : tuple of PromptPair
+        In the file's order.
+    """
+
+    name: str
+    title: str
+    positive: str
+    negative: str
+    pairs: tuple[PromptPair, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the content (hex): layout and comments of the file do not count."""
+        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_prompt_set(path: str | Path) -> PromptSet:
+    """Read a prompt set from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file with ``name``, ``title``, ``positive``, ``negative`` and one ``[[pair]]`` per pair.
+
+    Returns
+    -------
+    PromptSet
+
+    Raises
+    ------
+    PromptSetError
+        The file is missing or no TOML, a key is unknown or absent, an id stands twice, a prompt is
+        empty or equal to its counterpart, or there are fewer than four pairs.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PromptSetError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
+    _require_keys(raw, SET_KEYS, str(path))
+    _require_text(raw, SET_KEYS[:-1], str(path))
+    pairs = _read_pairs(raw.pop("pair"), path)
+    return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+
+
+def _read_pairs(rows: object, path: Path) -> tuple[PromptPair, ...]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PromptSetError(f"{path}: write every pair as its own [[pair]] table.")
+    pairs = tuple(_read_pair(row, f"{path}: pair {n} ({row.get('id', 'no id')})") for n, row in enumerate(rows, 1))
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.id in seen:
+            raise PromptSetError(f"{path}: the id {pair.id!r} stands twice; give every pair its own.")
+        seen.add(pair.id)
+    if len(pairs) < MIN_PAIRS:
+        raise PromptSetError(f"{path}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
+    return pairs
+
+
+def _read_pair(row: dict, where: str) -> PromptPair:
+    _require_keys(row, PAIR_KEYS, where)
+    _require_text(row, PAIR_KEYS, where)
+    pair = PromptPair(**{key: row[key].strip() for key in PAIR_KEYS})
+    if pair.positive == pair.negative:
+        raise PromptSetError(f"{where}: both prompts are the same; only the act should differ, but it must.")
+    return pair
+
+
+def _require_keys(row: dict, keys: tuple[str, ...], where: str) -> None:
+    unknown = sorted(set(row) - set(keys))
+    if unknown:
+        raise PromptSetError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(keys)}.")
+    missing = [key for key in keys if key not in row]
+    if missing:
+        raise PromptSetError(f"{where}: {missing[0]!r} is missing.")
+
+
+def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
+    for key in keys:
+        if not isinstance(row[key], str) or not row[key].strip():
+            raise PromptSetError(f"{where}: {key!r} must be a text that is not empty.")
