@@ -1,0 +1,286 @@
+"""Names of blocks, heads, slices and scopes, and the pooling of sums of squares into magnitudes.
+
+Knows nothing about torch or files. Everything is derived from the model's configuration.
+
+`Layout`       how many blocks, heads and channels a transformer has
+`SumsOfSquares` the raw material: sums of squares per side, pair, scope and slice, with token counts
+`unit_table`   which units a choice of units and scope has, and where each one sits
+`magnitudes`   RMS of every unit
+
+The axes are always in the order side (0 positive, 1 negative), pair, scope, unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SLICE = 16
+"""Channels per slice. The card's 16,320 "heads" are inputs of the output projection cut every 16
+channels: 3072/192 = 12288/768 = 16 (inferred from the counts on the card)."""
+
+SIDES = ("positive", "negative")
+
+TOKEN_SCOPES = ("template", "words", "padding", "image")
+"""The recorded scopes: every token of a pass belongs to exactly one of them."""
+
+SCOPES: dict[str, tuple[str, ...]] = {
+    "all": TOKEN_SCOPES,
+    "image": ("image",),
+    "prompt": ("template", "words"),
+    "words": ("words",),
+    "padding": ("padding",),
+    "template": ("template",),
+}
+"""What can be asked for, in terms of the recorded scopes."""
+
+STREAM_SCOPES: dict[str, tuple[str, ...]] = {
+    "joint_image": ("image",),
+    "joint_text": ("template", "words", "padding"),
+    "single": TOKEN_SCOPES,
+}
+"""The scopes that each stream's tokens can belong to."""
+
+UNITS = ("card", "heads", "text-heads", "mlp")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a Flux2 transformer, as far as units depend on it.
+
+    Attributes
+    ----------
+    n_joint, n_single : int
+        Blocks of each kind.
+    n_heads, head_dim : int
+        Attention heads per block and channels per head.
+    mlp_dim : int
+        Channels of a single block's MLP part, which follow its attention channels.
+    """
+
+    n_joint: int
+    n_single: int
+    n_heads: int
+    head_dim: int
+    mlp_dim: int
+
+    def __post_init__(self) -> None:
+        if self.head_dim % SLICE or self.mlp_dim % self.head_dim:
+            raise ValueError(
+                f"heads of {self.head_dim} channels and an MLP of {self.mlp_dim} do not divide into "
+                f"slices of {SLICE} channels and groups as wide as a head."
+            )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layout:
+        """Derive the layout from the configuration of a `Flux2Transformer2DModel`."""
+        dim = config["num_attention_heads"] * config["attention_head_dim"]
+        return cls(
+            n_joint=config["num_layers"],
+            n_single=config["num_single_layers"],
+            n_heads=config["num_attention_heads"],
+            head_dim=config["attention_head_dim"],
+            mlp_dim=int(dim * config["mlp_ratio"]),
+        )
+
+    @property
+    def attention_dim(self) -> int:
+        return self.n_heads * self.head_dim
+
+    def n_blocks(self, stream: str) -> int:
+        return self.n_single if stream == "single" else self.n_joint
+
+    def n_channels(self, stream: str) -> int:
+        """Channels of the output projection's input in one block of the stream."""
+        return self.attention_dim + (self.mlp_dim if stream == "single" else 0)
+
+    def n_slices(self, stream: str) -> int:
+        """Slices of all the stream's blocks together."""
+        return self.n_blocks(stream) * self.n_channels(stream) // SLICE
+
+    def block_name(self, stream: str, index: int) -> str:
+        return f"{'single' if stream == 'single' else 'joint'}[{index}]"
+
+
+@dataclass(frozen=True)
+class SumsOfSquares:
+    """Sums of squares of the output projections' inputs; they add up, RMS values do not.
+
+    Attributes
+    ----------
+    streams : dict of str to float32 array (2, n_pairs, n_scopes, n_slices)
+        Per stream of `STREAM_SCOPES`; the scopes in that order, the slices block by block and by channel.
+    tokens : int array (2, n_pairs, 4)
+        Tokens per recorded scope, in the order of `TOKEN_SCOPES`.
+    """
+
+    streams: dict[str, np.ndarray]
+    tokens: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.tokens.ndim != 3 or self.tokens.shape[0] != 2 or self.tokens.shape[2] != len(TOKEN_SCOPES):
+            raise ValueError(f"token counts must be (2, n_pairs, {len(TOKEN_SCOPES)}), not {self.tokens.shape}.")
+        for stream, scopes in STREAM_SCOPES.items():
+            got, want = self.streams[stream].shape, (2, self.n_pairs, len(scopes))
+            if len(got) != 4 or got[:3] != want:
+                raise ValueError(f"{stream}: sums of squares must be {want} + (n_slices,), not {got}.")
+
+    @property
+    def n_pairs(self) -> int:
+        return self.tokens.shape[1]
+
+    @classmethod
+    def concatenate(cls, parts: list[SumsOfSquares]) -> SumsOfSquares:
+        """Join along the pairs."""
+        streams = {name: np.concatenate([p.streams[name] for p in parts], axis=1) for name in STREAM_SCOPES}
+        return cls(streams, np.concatenate([p.tokens for p in parts], axis=1))
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """Where each unit sits; all arrays have shape (n_units,).
+
+    Attributes
+    ----------
+    block : str array
+        ``joint[3]``, ``single[19]``.
+    kind : str array
+        ``attention`` or ``mlp``.
+    channel : int array
+        First channel within the block's output projection input.
+    head : int array
+        The attention head that holds the unit, -1 for MLP units.
+    width : int
+        Channels per unit.
+    """
+
+    units: str
+    scope: str
+    block: np.ndarray
+    kind: np.ndarray
+    channel: np.ndarray
+    head: np.ndarray
+    width: int
+
+    @property
+    def n_units(self) -> int:
+        return len(self.block)
+
+    @property
+    def names(self) -> list[str]:
+        """A readable name for every unit, e.g. ``single[3] head 7``."""
+        return [self._name(i) for i in range(self.n_units)]
+
+    def _name(self, i: int) -> str:
+        block, channel = self.block[i], int(self.channel[i])
+        if self.units == "card":
+            return f"{block} slice {channel // SLICE}"
+        if self.units == "mlp":
+            first = int(self.channel[self.block == block][0])
+            return f"{block} MLP group {(channel - first) // self.width}"
+        return f"{block} {'text ' if self.units == 'text-heads' else ''}head {self.head[i]}"
+
+
+def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitTable:
+    """List the units in the blocks' order (joint, then single), within a block by channel.
+
+    A scope that a stream does not have leaves that stream's units out.
+
+    Raises
+    ------
+    ValueError
+        Unknown units or scope, or no unit has that scope.
+    """
+    parts = [_part_table(layout, part) for part in _parts(layout, units, scope)]
+    block, kind, channel = (np.concatenate(column) for column in zip(*parts, strict=True))
+    head = np.where(kind == "attention", channel // layout.head_dim, -1)
+    return UnitTable(units, scope, block, kind, channel, head, _width(layout, units))
+
+
+def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: str = "all") -> np.ndarray:
+    """RMS of every unit over the scope's tokens and the unit's channels.
+
+    Parameters
+    ----------
+    sums : SumsOfSquares
+    layout : Layout
+    units : {"card", "heads", "text-heads", "mlp"}
+    scope : {"all", "image", "prompt", "words", "padding", "template"}
+
+    Returns
+    -------
+    float64 array (2, n_pairs, n_units)
+        In the units of the activations; the order of `unit_table`.
+
+    Raises
+    ------
+    ValueError
+        Unknown units or scope, no unit has that scope, or a prompt has no token in it.
+
+    Notes
+    -----
+    With scope ``all`` and units ``card`` this is the magnitude of the moral-plantain model card
+    ("RMS over batch, sequence, and head-dimension axes").
+    """
+    parts = _parts(layout, units, scope)
+    return np.concatenate([_part_magnitudes(sums, layout, part, scope) for part in parts], axis=2)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A contiguous range of channels of every block of a stream, cut into units of one width."""
+
+    stream: str
+    start: int
+    stop: int
+    width: int
+
+
+def _width(layout: Layout, units: str) -> int:
+    return SLICE if units == "card" else layout.head_dim
+
+
+def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
+    if units not in UNITS:
+        raise ValueError(f"unknown units {units!r}; choose one of {', '.join(UNITS)}.")
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}.")
+    dim, width = layout.attention_dim, _width(layout, units)
+    ranges = {
+        "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
+        "heads": [("joint_image", 0, dim), ("single", 0, dim)],
+        "text-heads": [("joint_text", 0, dim)],
+        "mlp": [("single", dim, dim + layout.mlp_dim)],
+    }[units]
+    parts = [_Part(*r, width) for r in ranges if _stream_scopes(r[0], scope)]
+    if not parts:
+        raise ValueError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
+    return parts
+
+
+def _stream_scopes(stream: str, scope: str) -> list[str]:
+    return [s for s in STREAM_SCOPES[stream] if s in SCOPES[scope]]
+
+
+def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    channels = np.arange(part.start, part.stop, part.width)
+    n_blocks = layout.n_blocks(part.stream)
+    names = [layout.block_name(part.stream, i) for i in range(n_blocks)]
+    kinds = np.where(channels < layout.attention_dim, "attention", "mlp")
+    return np.repeat(names, len(channels)), np.tile(kinds, n_blocks), np.tile(channels, n_blocks)
+
+
+def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: str) -> np.ndarray:
+    wanted = _stream_scopes(part.stream, scope)
+    rows = [STREAM_SCOPES[part.stream].index(s) for s in wanted]
+    tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
+    if not tokens.all():
+        raise ValueError(f"a prompt has no token in scope {scope!r}, so it has no magnitude there.")
+    squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)
+    squares = squares.reshape(2, sums.n_pairs, layout.n_blocks(part.stream), -1)
+    squares = squares[..., part.start // SLICE : part.stop // SLICE]
+    squares = squares.reshape(2, sums.n_pairs, -1, part.width // SLICE).sum(axis=3)
+    return np.sqrt(squares / (tokens[..., None] * part.width))
