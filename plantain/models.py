@@ -92,9 +92,7 @@ def default_model() -> str:
     return KLEIN if torch.cuda.is_available() else STAND_IN
 
 
-def load_pipeline(
-    model: str, device: str | None = None, dtype: str | torch.dtype | None = None
-) -> Flux2KleinPipeline:
+def load_pipeline(model: str, device: str | None = None, dtype: str | torch.dtype | None = None) -> Flux2KleinPipeline:
     """Load a FLUX.2 Klein pipeline, ready to probe.
 
     Parameters

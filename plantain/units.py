@@ -4,6 +4,7 @@ Knows nothing about torch or files. Everything is derived from the model's confi
 
 `Layout`       how many blocks, heads and channels a transformer has
 `SumsOfSquares` the raw material: sums of squares per side, pair, scope and slice, with token counts
+`PairCapture`  the raw material of one pair, and where its prompts differ
 `unit_table`   which units a choice of units and scope has, and where each one sits
 `magnitudes`   RMS of every unit
 
@@ -137,6 +138,26 @@ class SumsOfSquares:
         """Join along the pairs."""
         streams = {name: np.concatenate([p.streams[name] for p in parts], axis=1) for name in STREAM_SCOPES}
         return cls(streams, np.concatenate([p.tokens for p in parts], axis=1))
+
+
+@dataclass(frozen=True)
+class PairCapture:
+    """What the two passes of a pair left.
+
+    Attributes
+    ----------
+    sums : SumsOfSquares
+        With one pair.
+    first_difference : int
+        Index of the first token that differs between the sides; everything before it is identical, since
+        the text encoder is causal.
+    n_differing : int
+        Positions at which the two token sequences differ.
+    """
+
+    sums: SumsOfSquares
+    first_difference: int
+    n_differing: int
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,388 @@
+"""Runs: what one execution of the probe left, saved and loaded. Works without torch.
+
+Knows nothing about how runs are made.
+
+`Run`, `RunInfo`          the raw material with its provenance; every number is recomputed from it
+`save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
+`list_runs`               the runs of a folder, and the ones that cannot be read
+`UnfinishedRun`           the pairs done so far, kept beside the run while it goes on
+`load_published`          the figures that the model card published (not run by us)
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass, field, fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from plantain.analysis import Analysis, analyze, summarize
+from plantain.prompts import PromptPair
+from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, PairCapture, SumsOfSquares
+
+SCHEMA = 1
+PUBLISHED = Path(__file__).resolve().parent.parent / "precomputed" / "published.json"
+RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+
+
+class RunError(RuntimeError):
+    """A run that cannot be read or written; the message names the folder and what to do."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Provenance and configuration of a run.
+
+    Attributes
+    ----------
+    model, revision, weights, fingerprint, dtype, device
+        As in `models.ModelInfo`.
+    size : int
+        Height and width of the image in pixels.
+    seed : int
+        Seed of the noise, and of the sign flips and halves.
+    prompt_set, title, positive, negative, prompts_sha256 : str
+        From the `PromptSet`.
+    layout : Layout
+    versions : dict of str to str
+        Software that the numbers depend on.
+    date : str
+        End of the run, ISO 8601, UTC.
+    seconds : float
+        Time that the pairs took, without loading the model; interruptions left out.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    fingerprint: str
+    dtype: str
+    device: str
+    size: int
+    seed: int
+    prompt_set: str
+    title: str
+    positive: str
+    negative: str
+    prompts_sha256: str
+    layout: Layout
+    versions: dict[str, str]
+    date: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """A pair as it was run; token facts as in `PairCapture`."""
+
+    pair: PromptPair
+    first_difference: int
+    n_differing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One execution of the probe.
+
+    Attributes
+    ----------
+    info : RunInfo
+    pairs : tuple of PairRecord
+    sums : SumsOfSquares
+    signs : int8 array (n_permutations, n_pairs)
+    halves : bool array (n_splits, n_pairs)
+    """
+
+    info: RunInfo
+    pairs: tuple[PairRecord, ...]
+    sums: SumsOfSquares
+    signs: np.ndarray
+    halves: np.ndarray
+    _analyses: dict[tuple[str, str], Analysis] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.pairs)
+        axes = {"capture": self.sums.n_pairs, "signs": self.signs.shape[1], "halves": self.halves.shape[1]}
+        for name, got in axes.items():
+            if got != n:
+                raise ValueError(f"{n} pairs, but the {name} have {got}.")
+        for stream, values in self.sums.streams.items():
+            got, wanted = values.shape[3], self.info.layout.n_slices(stream)
+            if got != wanted:
+                raise ValueError(f"{stream}: {got} slices, but the layout has {wanted}.")
+            if not np.isfinite(values).all() or (values < 0).any():
+                raise ValueError(f"{stream}: sums of squares must be finite and not negative.")
+
+    def magnitudes(self, units: str = "card", scope: str = "all") -> np.ndarray:
+        """RMS of every unit, float64 (2, n_pairs, n_units); see `units.magnitudes`."""
+        return self.analysis(units, scope).magnitudes
+
+    def analysis(self, units: str = "card", scope: str = "all") -> Analysis:
+        """Statistics for one choice of units and scope, computed once."""
+        key = (units, scope)
+        if key not in self._analyses:
+            self._analyses[key] = analyze(self.sums, self.info.layout, self.signs, self.halves, units, scope)
+        return self._analyses[key]
+
+    def unequal_pairs(self) -> list[str]:
+        """Ids of the pairs whose two prompts differ in their number of tokens."""
+        words = self.sums.tokens[:, :, TOKEN_SCOPES.index("words")]
+        return [record.pair.id for record, a, b in zip(self.pairs, *words, strict=True) if a != b]
+
+
+# --- saving ------------------------------------------------------------------------------------------------
+
+
+def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
+    """Write a run so that a reader sees the whole of it or none.
+
+    Raises
+    ------
+    RunError
+        The folder exists and `overwrite` is not set, or it holds something other than a run, or it
+        cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder, overwrite)
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        new.mkdir(parents=True)
+        _write_files(run, new)
+        _swap(new, folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return folder
+
+
+def check_target(folder: str | Path, overwrite: bool) -> None:
+    """Raise `RunError` unless a run may be written to the folder."""
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise RunError(f"{folder}: exists already. Choose another --out, or add --overwrite.")
+    if not (folder / RUN_JSON).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder}: is no run, so it is not overwritten. Choose another --out.")
+
+
+def _write_files(run: Run, folder: Path) -> None:
+    capture = _capture_bytes(run)
+    (folder / CAPTURE).write_bytes(capture)
+    (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
+    content = {
+        "schema": SCHEMA,
+        "info": asdict(run.info),
+        "capture_sha256": hashlib.sha256(capture).hexdigest(),
+        "pairs": [
+            {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
+        ],
+        "summaries": [summarize(run.analysis(units)) for units in UNITS],
+    }
+    (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`; the old one goes only after the new one stands."""
+    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _capture_bytes(run: Run) -> bytes:
+    arrays = {f"sum_squares.{stream}": values for stream, values in run.sums.streams.items()}
+    arrays |= {"tokens": run.sums.tokens, "signs": run.signs, "halves": run.halves}
+    # One metadata key: several would be written in an order that changes from run to run.
+    axes = {f"sum_squares.{s}": ["side", "pair", list(scopes), "slice"] for s, scopes in STREAM_SCOPES.items()}
+    axes |= {"tokens": ["side", "pair", list(TOKEN_SCOPES)], "signs": ["flip", "pair"], "halves": ["split", "pair"]}
+    arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    return safetensors.numpy.save(arrays, metadata={"axes": json.dumps(axes)})
+
+
+def _units_csv(run: Run) -> str:
+    """One row per unit of every kind, scope ``all``; t and d_z are empty for degenerate units."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z"]
+    )  # fmt: skip
+    for units in UNITS:
+        a = run.analysis(units)
+        columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz)
+        for i, name in enumerate(a.table.names):
+            head = a.table.head[i] if a.table.head[i] >= 0 else ""
+            place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
+            writer.writerow(place + ["" if np.isnan(c[i]) else f"{c[i]:.9g}" for c in columns])
+    return out.getvalue()
+
+
+# --- loading -----------------------------------------------------------------------------------------------
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run.
+
+    Raises
+    ------
+    RunError
+        The folder is no run, is of a newer schema, or its files are damaged or do not belong together.
+    """
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))
+        capture = (folder / CAPTURE).read_bytes()
+    except OSError as error:
+        raise RunError(f"{folder}: is no run ({Path(error.filename).name}: {error.strerror}).") from error
+    except ValueError as error:
+        raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}).") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else None
+        raise RunError(f"{folder}: has schema {found!r}, this version reads {SCHEMA}. Update plantain.")
+    try:
+        if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
+            raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
+        return _build_run(content, safetensors.numpy.load(capture))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
+        raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
+
+
+def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Run:
+    info = dict(content["info"])
+    info["layout"] = Layout(**info["layout"])
+    pairs = tuple(_pair_record(row) for row in content["pairs"])
+    streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
+    sums = SumsOfSquares(streams, arrays["tokens"])
+    return Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"])
+
+
+def _pair_record(row: dict[str, Any]) -> PairRecord:
+    pair = PromptPair(**{f.name: row[f.name] for f in fields(PromptPair)})
+    return PairRecord(pair, row["first_difference"], row["n_differing"])
+
+
+def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
+    """Read all runs of a folder.
+
+    Returns
+    -------
+    runs : dict of str to Run
+        By folder name, in alphabetical order.
+    problems : dict of str to str
+        Folders that look like a run and cannot be read, with the reason.
+    """
+    runs: dict[str, Run] = {}
+    problems: dict[str, str] = {}
+    root = Path(folder)
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        if path.name.startswith(".") or not (path / RUN_JSON).exists():
+            continue
+        try:
+            runs[path.name] = load_run(path)
+        except RunError as error:
+            problems[path.name] = str(error)
+    return runs, problems
+
+
+def load_published(path: str | Path = PUBLISHED) -> dict[str, Any]:
+    """Read the aggregates that the model card published, with their source. Not run by us."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+# --- unfinished runs ---------------------------------------------------------------------------------------
+
+
+class UnfinishedRun:
+    """The pairs that are done while a run goes on, one file a pair, in ``DIR.unfinished``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the finished run will stand.
+    settings : dict
+        Everything that a pair's numbers depend on; a folder with other settings is not continued.
+    overwrite : bool
+        Throw pairs of other settings away instead of refusing.
+    """
+
+    def __init__(self, folder: str | Path, settings: dict[str, Any], overwrite: bool = False) -> None:
+        folder = Path(folder)
+        self.folder = folder.with_name(folder.name + ".unfinished")
+        found = self._found()
+        if found is None or (overwrite and found != settings):
+            self.discard()
+        elif found != settings:
+            raise RunError(
+                f"{self.folder}: holds pairs of a run with other settings (model, prompts, size, seed, dtype or "
+                "device). Repeat that command to finish it, delete the folder, or add --overwrite."
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(self.folder / "settings.json", _json(settings).encode())
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+
+    def _found(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"pair-{index:04d}.safetensors"
+
+    def save(self, index: int, capture: PairCapture, seconds: float) -> None:
+        """Keep a pair; a reader finds the whole file or none."""
+        arrays = {f"sum_squares.{name}": np.ascontiguousarray(v) for name, v in capture.sums.streams.items()}
+        arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
+        arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
+        arrays["seconds"] = np.array([seconds])
+        try:
+            _write_whole(self._path(index), safetensors.numpy.save(arrays))
+        except OSError as error:
+            raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
+
+    def load(self, index: int) -> tuple[PairCapture, float] | None:
+        """Return a kept pair and its seconds, or None if it has to be computed."""
+        try:
+            arrays = safetensors.numpy.load(self._path(index).read_bytes())
+            sums = SumsOfSquares({s: arrays[f"sum_squares.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])
+            first, differing = (int(v) for v in arrays["differences"])
+            return PairCapture(sums, first, differing), float(arrays["seconds"][0])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def discard(self) -> None:
+        """Remove what was kept; called when the run stands."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
