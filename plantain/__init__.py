@@ -1,3 +1,19 @@
-"""Probe FLUX.2 Klein for an axis of ethical valence in its attention output projections."""
+"""Probe FLUX.2 Klein for an axis of ethical valence in its attention output projections.
+
+Errors whose message is meant for the user derive from `PlantainError`:
+
+- `prompts.PromptSetError`      a prompt set that cannot be used
+- `prompts.PromptError`         a prompt that the model cannot take
+- `units.UnitsError`            units or a scope that do not exist
+- `models.ModelError`           a model that cannot be loaded
+- `capture.CaptureError`        a pass that cannot be recorded
+- `results.RunError`            a run that cannot be read or written
+- `pairs.WrongModelError`       a pair and a run of different models
+- `experiment.ConfigError`      a setting out of range
+"""
 
 __version__ = "0.1.0"
+
+
+class PlantainError(Exception):
+    """Base of all errors that say what to do."""

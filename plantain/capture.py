@@ -21,18 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from plantain.prompts import PromptPair
+from plantain import PlantainError
+from plantain.prompts import PromptError, PromptPair
 from plantain.units import SIDES, SLICE, STREAM_SCOPES, TOKEN_SCOPES, Layout, PairCapture, SumsOfSquares
 
 _PLACEHOLDER = "x"
 
 
-class CaptureError(RuntimeError):
+class CaptureError(PlantainError, RuntimeError):
     """A pass that cannot be recorded; the message names what to look at."""
-
-
-class PromptError(ValueError):
-    """A prompt that the model cannot take as it is."""
 
 
 @dataclass(frozen=True)
@@ -305,7 +302,12 @@ def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCaptu
     for side, side_tokens in zip(SIDES, tokens, strict=True):
         prompt = getattr(pair, side)
         with recording(pipe.transformer, side_tokens.segments, n_image) as recorder:
-            forward(pipe, prompt, size, seed)
+            try:
+                forward(pipe, prompt, size, seed)
+            except torch.OutOfMemoryError as error:
+                raise CaptureError(
+                    f"the device has too little memory at {size} px; choose a smaller --size."
+                ) from error
         passes.append(recorder.collect(layout, prompt))
     streams = {stream: np.stack([p[stream] for p in passes])[:, None] for stream in STREAM_SCOPES}
     first, differing = compare_tokens(*tokens)

@@ -7,7 +7,7 @@ hang on `iter_pairs`.
 `plan_run`        what a run will be, settled before its first pass
 `iter_pairs`      pair by pair, for callers that show or keep each one
 `assemble`        pairs -> `Run`
-`probe_pair`      one more pair, scored against a run -> `PairResult`
+`probe_pair`      one more pair through the model, scored against a run
 """
 
 from __future__ import annotations
@@ -20,26 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from plantain import __version__, stats
-from plantain.capture import PromptError, capture_pair, layout_of, tokenize
+from plantain import PlantainError, __version__, stats
+from plantain.capture import capture_pair, layout_of, tokenize
 from plantain.models import ModelInfo, describe, software_versions
-from plantain.prompts import PromptPair, PromptSet
+from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
+from plantain.prompts import PromptError, PromptPair, PromptSet
 from plantain.results import PairRecord, Run, RunInfo, UnfinishedRun
-from plantain.units import SIDES, TOKEN_SCOPES, Layout, PairCapture, SumsOfSquares, magnitudes
+from plantain.units import SIDES, Layout, PairCapture, SumsOfSquares
 
 SIZES = range(64, 2048 + 1, 16)
-N_TOP = 20
 
 Progress = Callable[[int, int], None]
 """Called with the pairs done and the pairs in all."""
 
 
-class ConfigError(ValueError):
+class ConfigError(PlantainError, ValueError):
     """A setting out of range; the message says what is allowed."""
-
-
-class WrongModelError(RuntimeError):
-    """A pair cannot be compared with a run that another model made."""
 
 
 @dataclass(frozen=True)
@@ -235,53 +231,6 @@ def run_experiment(
     return assemble(plan, done)
 
 
-# --- a visitor's pair --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class UnitScore:
-    """Where the new pair falls on one unit that the run's pairs chose."""
-
-    unit: str
-    t: float
-    differences: tuple[float, ...]
-    new: float
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """A visitor's pair against a run.
-
-    Attributes
-    ----------
-    score : float
-        Mean over the top units of sign(t) * difference / SD, all taken from the run's pairs.
-    scores : tuple of float
-        The same for each of the run's pairs, from the others and the new one.
-    n_at_or_below : int
-        How many of all scores, the new one included, are at or below it.
-    p : float
-        ``n_at_or_below / n``: the conformal p of a pair that scores as low as this one.
-    tokens : tuple of int
-        Tokens of the positive and the negative prompt.
-    comparable : bool
-        The two token counts are equal.
-    top : tuple of UnitScore
-        The run's top units. Chosen on the run's pairs: expect regression to the mean.
-    """
-
-    units: str
-    scope: str
-    pair: PromptPair
-    score: float
-    scores: tuple[float, ...]
-    n_at_or_below: int
-    p: float
-    tokens: tuple[int, int]
-    comparable: bool
-    top: tuple[UnitScore, ...]
-
-
 def probe_pair(
     pipe: Any, run: Run, positive: str, negative: str, units: str = "heads", scope: str = "all"
 ) -> PairResult:
@@ -298,52 +247,3 @@ def probe_pair(
     pair = visitor_pair(positive, negative)
     check_prompts(pipe, pair)
     return score_pair(run, pair, capture_pair(pipe, pair, run.info.size, run.info.seed), units, scope)
-
-
-def visitor_pair(positive: str, negative: str) -> PromptPair:
-    """Make a pair of a visitor's two texts, without the blanks around them."""
-    pair = PromptPair("visitor", "visitor", positive.strip(), negative.strip())
-    for side in SIDES:
-        if not getattr(pair, side):
-            raise PromptError(f"the {side} prompt is empty; write a sentence.")
-    if pair.positive == pair.negative:
-        raise PromptError("both prompts are the same; change the act in one of them.")
-    return pair
-
-
-def check_same_model(model: ModelInfo, info: RunInfo) -> None:
-    """Raise `WrongModelError` unless the model is the one that made the run, told by its fingerprint."""
-    if model.dtype != info.dtype:
-        raise WrongModelError(
-            f"the run was made in {info.dtype}, {model.name} is loaded in {model.dtype}; load it with "
-            f"--dtype {info.dtype}, or choose another run."
-        )
-    if model.fingerprint != info.fingerprint:
-        raise WrongModelError(
-            f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.name} "
-            f"({model.fingerprint[:12]}) is loaded: its configuration or weights differ. Choose a run made by it."
-        )
-
-
-def score_pair(
-    run: Run, pair: PromptPair, capture: PairCapture, units: str = "heads", scope: str = "all"
-) -> PairResult:
-    """Rank a captured pair among the run's by full conformal prediction (pure arithmetic, no model).
-
-    The new pair is put in as one more; each of all pairs is scored from the others by
-    `stats.conformal_scores`. The p moves in steps of 1/(n_pairs + 1).
-    """
-    a = run.analysis(units, scope)
-    new = stats.paired_differences(*magnitudes(capture.sums, run.info.layout, units, scope))[0]
-    scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
-    low = int(np.count_nonzero(scores <= scores[-1]))
-    words = capture.sums.tokens[:, 0, TOKEN_SCOPES.index("words")].tolist()
-    names = a.table.names
-    top = tuple(
-        UnitScore(names[u], float(a.t[u]), tuple(a.differences[:, u].tolist()), float(new[u]))
-        for u in a.ranking[:N_TOP]
-    )
-    return PairResult(
-        units, scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
-        (words[0], words[1]), words[0] == words[1], top,
-    )  # fmt: skip

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plantain import PlantainError
+
 if TYPE_CHECKING:
     import torch
     from diffusers import Flux2KleinPipeline
@@ -28,13 +30,9 @@ KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
 STAND_IN = "tiny-random"
 PIPELINE_CLASS = "Flux2KleinPipeline"
 
-WEIGHTS = {
-    "pretrained": "weights from the Hugging Face Hub",
-    "local": "weights from a local folder",
-    "untrained": "random weights in Klein's architecture (untrained control)",
-    "stand-in": "a tiny stand-in with random weights",
-}
-"""Kinds of weights. The last two are random and are never presented as Klein."""
+# Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
+# untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
+WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
 
 _MARK = "plantain_weights"  # in the text encoder's configuration; survives save_pretrained/from_pretrained
 
@@ -55,7 +53,7 @@ _TEXT_ENCODER_KEYS = (
 )  # fmt: skip
 
 
-class ModelError(RuntimeError):
+class ModelError(PlantainError, RuntimeError):
     """A model that cannot be loaded; the message says why and what to do."""
 
 
@@ -65,7 +63,7 @@ class ModelInfo:
 
     Attributes
     ----------
-    name : str
+    model : str
         Hub id, folder name or ``tiny-random``.
     revision : str or None
         Commit of the hub repository.
@@ -77,7 +75,7 @@ class ModelInfo:
         E.g. ``bfloat16`` and ``NVIDIA H200``.
     """
 
-    name: str
+    model: str
     revision: str | None
     weights: str
     fingerprint: str
@@ -264,7 +262,7 @@ def _first_line(error: Exception) -> str:
 
 def _identity(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict[str, Any]:
     return {
-        "name": name,
+        "model": name,
         "revision": revision,
         "weights": _weights_kind(pipe, revision),
         "fingerprint": _fingerprint(pipe),

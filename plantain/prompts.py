@@ -14,13 +14,19 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from plantain import PlantainError
+
 MIN_PAIRS = 4  # split halves need two pairs each
 SET_KEYS = ("name", "title", "positive", "negative", "pair")
 PAIR_KEYS = ("id", "category", "positive", "negative")
 
 
-class PromptSetError(ValueError):
+class PromptSetError(PlantainError, ValueError):
     """A prompt set that cannot be used; the message names the file, the pair and the cause."""
+
+
+class PromptError(PlantainError, ValueError):
+    """A prompt that the model cannot take as it is."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from plantain import PlantainError
 from plantain.analysis import Analysis, analyze, summarize
 from plantain.prompts import PromptPair
 from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, PairCapture, SumsOfSquares
@@ -35,7 +36,7 @@ PUBLISHED = Path(__file__).resolve().parent.parent / "precomputed" / "published.
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 
 
-class RunError(RuntimeError):
+class RunError(PlantainError, RuntimeError):
     """A run that cannot be read or written; the message names the folder and what to do."""
 
 

@@ -19,6 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from plantain import PlantainError
+
+
+class UnitsError(PlantainError, ValueError):
+    """Units or a scope that do not exist, or not together."""
+
+
 SLICE = 16
 """Channels per slice. The card's 16,320 "heads" are inputs of the output projection cut every 16
 channels: 3072/192 = 12288/768 = 16 (inferred from the counts on the card)."""
@@ -212,7 +219,7 @@ def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitT
 
     Raises
     ------
-    ValueError
+    UnitsError
         Unknown units or scope, or no unit has that scope.
     """
     parts = [_part_table(layout, part) for part in _parts(layout, units, scope)]
@@ -238,7 +245,7 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: 
 
     Raises
     ------
-    ValueError
+    UnitsError
         Unknown units or scope, no unit has that scope, or a prompt has no token in it.
 
     Notes
@@ -266,9 +273,9 @@ def _width(layout: Layout, units: str) -> int:
 
 def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
     if units not in UNITS:
-        raise ValueError(f"unknown units {units!r}; choose one of {', '.join(UNITS)}.")
+        raise UnitsError(f"unknown units {units!r}; choose one of {', '.join(UNITS)}.")
     if scope not in SCOPES:
-        raise ValueError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}.")
+        raise UnitsError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}.")
     dim, width = layout.attention_dim, _width(layout, units)
     ranges = {
         "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
@@ -278,7 +285,7 @@ def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
     }[units]
     parts = [_Part(*r, width) for r in ranges if _stream_scopes(r[0], scope)]
     if not parts:
-        raise ValueError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
+        raise UnitsError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
     return parts
 
 
@@ -299,7 +306,7 @@ def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: st
     rows = [STREAM_SCOPES[part.stream].index(s) for s in wanted]
     tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
     if not tokens.all():
-        raise ValueError(f"a prompt has no token in scope {scope!r}, so it has no magnitude there.")
+        raise UnitsError(f"a prompt has no token in scope {scope!r}, so it has no magnitude there.")
     squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)
     squares = squares.reshape(2, sums.n_pairs, layout.n_blocks(part.stream), -1)
     squares = squares[..., part.start // SLICE : part.stop // SLICE]

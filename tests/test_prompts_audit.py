@@ -12,6 +12,7 @@ At the last check of `moral_valence.toml` all 25 pairs were equal, with 15 to 23
 The gender of an agent is how the name or title is conventionally read, and is written down by hand.
 """
 
+import itertools
 import re
 import tomllib
 from collections import Counter
@@ -250,7 +251,7 @@ def title_faults(pair_id: str, who: Agents) -> list[str]:
 def bigrams(text: str) -> list[str]:
     """List the neighbouring words of a prompt, its beginning and end included."""
     padded = ["^", *words(text), "$"]
-    return [f"{here} {there}" for here, there in zip(padded, padded[1:], strict=False)]
+    return [f"{here} {there}" for here, there in itertools.pairwise(padded)]
 
 
 def feature_counts(pairs: list[Pair], features: Callable[[str], list[str]]) -> np.ndarray:

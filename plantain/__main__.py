@@ -1,0 +1,169 @@
+"""The command line: ``python -m plantain run|report|pair``. Knows nothing about Gradio.
+
+Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
+commands that need a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from dataclasses import asdict
+from typing import NoReturn
+
+from plantain import PlantainError, __version__
+from plantain.analysis import summarize
+from plantain.pairs import PairResult
+from plantain.prompts import load_prompt_set
+from plantain.results import Run, UnfinishedRun, check_target, load_published, load_run, save_run
+from plantain.tables import pair_frame, pair_text, provenance, report_text
+from plantain.units import SCOPES, UNITS
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    _quiet_libraries()
+    try:
+        options = _parser().parse_args(args)
+        options.command(options)
+    except PlantainError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("stopped. Pairs that are done are kept: the same command goes on from there.", 130)
+    return 0
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"plantain: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' notices off the terminal: an error is one line, and progress is ours."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        os.environ.setdefault(name, "critical" if name.startswith("HF") else "error")  # read when imported
+
+
+class _UsageError(PlantainError):
+    """The command line itself is wrong."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}. See: {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m plantain", description="Probe FLUX.2 Klein for an axis of ethical valence.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="probe a model with a prompt set and save the run"))
+    _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
+    _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
+    return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
+    parser.add_argument(
+        "--dtype", metavar="T", help="bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
+    )
+
+
+def _add_unit_options(parser: argparse.ArgumentParser, units: str) -> None:
+    parser.add_argument("--units", choices=UNITS, default=units, help="what counts as a unit (default: %(default)s)")
+    parser.add_argument("--scope", choices=tuple(SCOPES), default="all", help="which tokens (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="M", help="Hub id, local folder or tiny-random")
+    parser.add_argument(
+        "--prompts", required=True, metavar="FILE", help="prompt set (TOML), e.g. prompts/moral_valence.toml"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of noise, flips and halves (default: 0)")
+    _add_model_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    parser.set_defaults(command=_run)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    _add_unit_options(parser, "card")
+    parser.set_defaults(command=_report)
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    parser.add_argument("--positive", required=True, metavar="TEXT")
+    parser.add_argument("--negative", required=True, metavar="TEXT")
+    parser.add_argument("--model", metavar="M", help="default: the model that made the run")
+    _add_model_options(parser)
+    _add_unit_options(parser, "heads")
+    parser.set_defaults(command=_pair)
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Everything that can be refused is refused before the model loads.
+    prompt_set = load_prompt_set(options.prompts)
+    check_target(options.out, options.overwrite)
+    from tqdm import tqdm
+
+    from plantain.experiment import ExperimentConfig, Plan, run_experiment
+    from plantain.models import load_pipeline
+
+    config = ExperimentConfig(size=options.size, seed=options.seed)
+    pipe = load_pipeline(options.model, options.device, options.dtype)
+
+    kept: list[UnfinishedRun] = []
+
+    def keep(plan: Plan) -> UnfinishedRun:
+        kept.append(UnfinishedRun(options.out, plan.settings(), options.overwrite))
+        return kept[0]
+
+    with tqdm(total=len(prompt_set.pairs), unit="pair", desc="probing") as bar:
+        run = run_experiment(pipe, prompt_set, config, lambda done, _: bar.update(done - bar.n), keep)
+    save_run(run, options.out, options.overwrite)
+    kept[0].discard()
+    print(f"{options.out}: {provenance(run)}")
+    print(f"Look at it: python -m plantain report {options.out}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    run = load_run(options.run)
+    if options.json:
+        print(json.dumps(summarize(run.analysis(options.units, options.scope)), allow_nan=False))
+    else:
+        print(report_text(run, load_published(), options.units, options.scope))
+
+
+def _pair(options: argparse.Namespace) -> None:
+    run = load_run(options.run)
+    run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads
+    from plantain.experiment import probe_pair
+    from plantain.models import load_pipeline
+
+    pipe = load_pipeline(options.model or run.info.model, options.device, options.dtype or run.info.dtype)
+    result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope)
+    if options.json:
+        print(json.dumps(asdict(result), allow_nan=False))
+    else:
+        _print_pair(result, run)
+
+
+def _print_pair(result: PairResult, run: Run) -> None:
+    print(pair_text(result, run))
+    print(f"\nTop {result.units}, chosen on the run's pairs: expect regression to the mean.")
+    print(pair_frame(result).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""A visitor's pair against a run: pure arithmetic on plain data. Knows nothing about torch or pages.
+
+`visitor_pair`      two texts -> `PromptPair`
+`check_same_model`  refuse a model other than the run's
+`score_pair`        full conformal rank of a captured pair among the run's -> `PairResult`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from plantain import PlantainError, stats
+from plantain.models import ModelInfo
+from plantain.prompts import PromptError, PromptPair
+from plantain.results import Run, RunInfo
+from plantain.units import SIDES, TOKEN_SCOPES, PairCapture, magnitudes
+
+N_TOP = 20
+
+
+class WrongModelError(PlantainError, RuntimeError):
+    """A pair cannot be compared with a run that another model made."""
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """Where the new pair falls on one unit that the run's pairs chose."""
+
+    unit: str
+    t: float
+    differences: tuple[float, ...]
+    new: float
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """A visitor's pair against a run.
+
+    Attributes
+    ----------
+    score : float
+        Mean over the top units of sign(t) * difference / SD, all taken from the run's pairs.
+    scores : tuple of float
+        The same for each of the run's pairs, from the others and the new one.
+    n_at_or_below : int
+        How many of all scores, the new one included, are at or below it.
+    p : float
+        ``n_at_or_below / n``: the conformal p of a pair that scores as low as this one.
+    tokens : tuple of int
+        Tokens of the positive and the negative prompt.
+    comparable : bool
+        The two token counts are equal.
+    top : tuple of UnitScore
+        The run's top units. Chosen on the run's pairs: expect regression to the mean.
+    """
+
+    units: str
+    scope: str
+    pair: PromptPair
+    score: float
+    scores: tuple[float, ...]
+    n_at_or_below: int
+    p: float
+    tokens: tuple[int, int]
+    comparable: bool
+    top: tuple[UnitScore, ...]
+
+
+def visitor_pair(positive: str, negative: str) -> PromptPair:
+    """Make a pair of a visitor's two texts, without the blanks around them."""
+    pair = PromptPair("visitor", "visitor", positive.strip(), negative.strip())
+    for side in SIDES:
+        if not getattr(pair, side):
+            raise PromptError(f"the {side} prompt is empty; write a sentence.")
+    if pair.positive == pair.negative:
+        raise PromptError("both prompts are the same; change the act in one of them.")
+    return pair
+
+
+def check_same_model(model: ModelInfo, info: RunInfo) -> None:
+    """Raise `WrongModelError` unless the model is the one that made the run, told by its fingerprint."""
+    if model.dtype != info.dtype:
+        raise WrongModelError(
+            f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it with "
+            f"--dtype {info.dtype}, or choose another run."
+        )
+    if model.fingerprint != info.fingerprint:
+        raise WrongModelError(
+            f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} "
+            f"({model.fingerprint[:12]}) is loaded: its configuration or weights differ. Choose a run made by it."
+        )
+
+
+def score_pair(
+    run: Run, pair: PromptPair, capture: PairCapture, units: str = "heads", scope: str = "all"
+) -> PairResult:
+    """Rank a captured pair among the run's by full conformal prediction (pure arithmetic, no model).
+
+    The new pair is put in as one more; each of all pairs is scored from the others by
+    `stats.conformal_scores`. The p moves in steps of 1/(n_pairs + 1).
+    """
+    a = run.analysis(units, scope)
+    new = stats.paired_differences(*magnitudes(capture.sums, run.info.layout, units, scope))[0]
+    scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
+    low = int(np.count_nonzero(scores <= scores[-1]))
+    words = capture.sums.tokens[:, 0, TOKEN_SCOPES.index("words")].tolist()
+    names = a.table.names
+    top = tuple(
+        UnitScore(names[u], float(a.t[u]), tuple(a.differences[:, u].tolist()), float(new[u]))
+        for u in a.ranking[:N_TOP]
+    )
+    return PairResult(
+        units, scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
+        (words[0], words[1]), words[0] == words[1], top,
+    )  # fmt: skip
