@@ -16,10 +16,13 @@ from typing import NoReturn
 
 from plantain import PlantainError, __version__
 from plantain.analysis import summarize
+from plantain.models import STAND_IN
 from plantain.pairs import PairResult
 from plantain.prompts import load_prompt_set
-from plantain.results import Run, UnfinishedRun, check_target, load_published, load_run, save_run
+from plantain.published import load_published
+from plantain.results import Run, check_target, load_run, save_run
 from plantain.tables import pair_frame, pair_text, provenance, report_text
+from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
 
 
@@ -31,6 +34,8 @@ def main(args: list[str] | None = None) -> int:
         options.command(options)
     except PlantainError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # `report … | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return _fail("stopped. Pairs that are done are kept: the same command goes on from there.", 130)
     return 0
@@ -129,7 +134,8 @@ def _run(options: argparse.Namespace) -> None:
         kept.append(UnfinishedRun(options.out, plan.settings(), options.overwrite))
         return kept[0]
 
-    with tqdm(total=len(prompt_set.pairs), unit="pair", desc="probing") as bar:
+    # Shown once the first pair is under way, gone at the end: an error stays the only line.
+    with tqdm(total=len(prompt_set.pairs), unit="pair", desc="probing", delay=0.1, leave=False) as bar:
         run = run_experiment(pipe, prompt_set, config, lambda done, _: bar.update(done - bar.n), keep)
     save_run(run, options.out, options.overwrite)
     kept[0].discard()
@@ -151,12 +157,22 @@ def _pair(options: argparse.Namespace) -> None:
     from plantain.experiment import probe_pair
     from plantain.models import load_pipeline
 
-    pipe = load_pipeline(options.model or run.info.model, options.device, options.dtype or run.info.dtype)
+    model, revision = _model_for(run, options.model)
+    pipe = load_pipeline(model, options.device, options.dtype or run.info.dtype, revision)
     result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope)
     if options.json:
         print(json.dumps(asdict(result), allow_nan=False))
     else:
         _print_pair(result, run)
+
+
+def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
+    """Return the model to load and its revision: the run's own, unless another was given."""
+    if model is not None:
+        return model, None
+    if run.info.revision is None and run.info.model != STAND_IN:
+        raise _UsageError(f"the run was made from the local folder {run.info.model!r}; say where it is with --model")
+    return run.info.model, run.info.revision
 
 
 def _print_pair(result: PairResult, run: Run) -> None:

@@ -83,6 +83,8 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
     """
     if not prompt.strip():
         raise PromptError("a prompt is empty; write a sentence.")
+    if any("\ud800" <= c <= "\udfff" for c in prompt):  # bytes on the command line that are no UTF-8
+        raise PromptError("a prompt is not valid Unicode; type it anew.")
     head, tail = _template(tokenizer)
     text = _render(tokenizer, prompt)
     if text != head + prompt + tail:
@@ -146,7 +148,9 @@ class Recorder:
         CaptureError
             A projection was not reached, or an activation was NaN or infinite.
         """
-        flat = [(s, b, self._sums[s].get(b)) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
+        places = [(s, b) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
+        places.sort(key=lambda place: (place[0] == "single", place[1]))  # as they ran: the first bad one is named
+        flat = [(stream, block, self._sums[stream].get(block)) for stream, block in places]
         for stream, block, value in flat:
             if value is None:
                 raise CaptureError(f"{layout.block_name(stream, block)}: its output projection was never called.")
@@ -167,9 +171,13 @@ class Recorder:
 
 def _sum_squares(x: torch.Tensor, segments: list[Segment], scopes: tuple[str, ...]) -> torch.Tensor:
     """Reduce (1, tokens, channels) to float32 (n_scopes, n_slices)."""
+    if x.shape[:2] != (1, segments[-1].stop):
+        got, wanted = tuple(x.shape[:2]), (1, segments[-1].stop)
+        raise CaptureError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
     out = x.new_zeros((len(scopes), x.shape[-1] // SLICE), dtype=torch.float32)
     for segment in segments:
-        squares = x[:, segment.start : segment.stop].float().square_()
+        # Not in place: in float32 the slice is the model's own memory, and the pass goes on with it.
+        squares = x[:, segment.start : segment.stop].float().square()
         out[scopes.index(segment.scope)] += squares.sum(dim=(0, 1)).unflatten(0, (-1, SLICE)).sum(dim=1)
     return out
 

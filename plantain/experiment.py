@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ from plantain.capture import capture_pair, layout_of, tokenize
 from plantain.models import ModelInfo, describe, software_versions
 from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
 from plantain.prompts import PromptError, PromptPair, PromptSet
-from plantain.results import PairRecord, Run, RunInfo, UnfinishedRun
+from plantain.results import PairRecord, Run, RunInfo
+from plantain.unfinished import UnfinishedRun
 from plantain.units import SIDES, Layout, PairCapture, SumsOfSquares
 
 SIZES = range(64, 2048 + 1, 16)
@@ -84,6 +85,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
         return {
+            "versions": {"plantain": __version__, **self.versions},
             "fingerprint": self.model.fingerprint,
             "dtype": self.model.dtype,
             "device": self.model.device,
@@ -147,6 +149,11 @@ def iter_pairs(
             if unfinished:
                 unfinished.save(index, *kept)
         yield kept
+
+
+def located(plan: Plan, model: ModelInfo) -> Plan:
+    """Return the plan with the model's facts as the device saw them (a parent process may be fooled)."""
+    return replace(plan, model=model)
 
 
 def assemble(plan: Plan, done: list[tuple[PairCapture, float]]) -> Run:

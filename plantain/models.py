@@ -1,4 +1,5 @@
-"""Load a FLUX.2 Klein pipeline, or build the stand-in. The only importer of diffusers and transformers.
+"""Load a FLUX.2 Klein pipeline, or build the stand-in. With `stand_in`, the only importer of
+diffusers and transformers.
 
 Knows nothing about prompts or statistics. torch, diffusers and transformers are imported on first use, so
 that importing this module costs nothing.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plantain import PlantainError
+from plantain.stand_in import WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +35,6 @@ PIPELINE_CLASS = "Flux2KleinPipeline"
 # Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
 # untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
 WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
-
-_MARK = "plantain_weights"  # in the text encoder's configuration; survives save_pretrained/from_pretrained
 
 # The hidden states of Qwen3 that make up the prompt embedding (the pipeline's default); later layers
 # and the LM head take no part in the probe, nor in the fingerprint.
@@ -70,7 +70,7 @@ class ModelInfo:
     weights : str
         A key of `WEIGHTS`.
     fingerprint : str
-        SHA-256 (hex) over configuration, vocabulary and all weights that the probe uses.
+        SHA-256 (hex) over configuration, tokenizer and all weights that the probe uses, as they were loaded.
     dtype, device : str
         E.g. ``bfloat16`` and ``NVIDIA H200``.
     """
@@ -90,7 +90,12 @@ def default_model() -> str:
     return KLEIN if torch.cuda.is_available() else STAND_IN
 
 
-def load_pipeline(model: str, device: str | None = None, dtype: str | torch.dtype | None = None) -> Flux2KleinPipeline:
+def load_pipeline(
+    model: str,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+) -> Flux2KleinPipeline:
     """Load a FLUX.2 Klein pipeline, ready to probe.
 
     Parameters
@@ -101,6 +106,8 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | torch.dtyp
         CUDA, then MPS, then the CPU, unless given.
     dtype : str or torch.dtype, optional
         bfloat16, and float32 for the stand-in, unless given.
+    revision : str, optional
+        Commit, branch or tag of a hub repository; its newest commit unless given.
 
     Returns
     -------
@@ -115,11 +122,11 @@ def load_pipeline(model: str, device: str | None = None, dtype: str | torch.dtyp
     target = _resolve_device(device)
     wanted = _resolve_dtype(dtype)
     if model == STAND_IN:
-        pipe, revision = _build_stand_in(), None
+        pipe, revision = build_stand_in(), None
         if wanted is not None:
             pipe.to(dtype=wanted)
     else:
-        pipe, revision = _load_saved(model, wanted)
+        pipe, revision = _load_saved(model, wanted, revision)
     pipe.set_progress_bar_config(disable=True)
     # The fingerprint is taken before the move: on ZeroGPU the parent cannot read the weights afterwards.
     # A folder goes by its last name: its path is nobody's business once a run is published.
@@ -158,6 +165,8 @@ def _resolve_device(device: str | None) -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         target = torch.device(device)
+        if target.type == "meta":
+            raise NotImplementedError("it holds no numbers")
         torch.empty(1, device=target)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(f"device {device!r} is not available here; try --device cpu.") from error
@@ -186,11 +195,15 @@ def _device_name(device: torch.device) -> str:
 # --- saved pipelines ---------------------------------------------------------------------------------------
 
 
-def _load_saved(model: str, dtype: torch.dtype | None) -> tuple[Flux2KleinPipeline, str | None]:
+def _load_saved(model: str, dtype: torch.dtype | None, revision: str | None) -> tuple[Flux2KleinPipeline, str | None]:
+    import diffusers
     import torch
+    import transformers
     from diffusers import Flux2KleinPipeline
 
-    folder, revision = _locate(model)
+    folder, revision = _locate(model, revision)
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()  # loading is quick; the download, the slow part, shows its own
     if dtype is None:
         dtype = torch.float32 if _saved_mark(folder) == "stand-in" else torch.bfloat16
     try:
@@ -202,12 +215,12 @@ def _load_saved(model: str, dtype: torch.dtype | None) -> tuple[Flux2KleinPipeli
 
 def _saved_mark(folder: Path) -> str | None:
     try:
-        return json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8")).get(_MARK)
+        return json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8")).get(WEIGHTS_MARK)
     except (OSError, ValueError):
         return None  # from_pretrained says what is wrong with the folder
 
 
-def _locate(model: str) -> tuple[Path, str | None]:
+def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Return the folder with the pipeline, downloaded if need be, and the hub's commit."""
     folder = Path(model)
     if folder.is_dir():
@@ -215,17 +228,17 @@ def _locate(model: str) -> tuple[Path, str | None]:
         return folder, None
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
         raise ModelError(f"{model}: no such folder. Give a local folder, a Hub id (owner/name) or {STAND_IN}.")
-    return _download(model)
+    return _download(model, revision)
 
 
-def _download(repo_id: str) -> tuple[Path, str]:
+def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         # The index first: a wrong repository is refused before gigabytes are fetched.
-        index = Path(hf_hub_download(repo_id, "model_index.json"))
+        index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
         _require_klein(index, repo_id)
         folder = Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
     except ModelError:
@@ -271,7 +284,7 @@ def _identity(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict
 
 def _weights_kind(pipe: Flux2KleinPipeline, revision: str | None) -> str:
     """Read the kind from the configuration first: a copy of random weights stays known as such."""
-    mark = getattr(pipe.text_encoder.config, _MARK, None)
+    mark = getattr(pipe.text_encoder.config, WEIGHTS_MARK, None)
     if mark in WEIGHTS:
         return mark
     return "local" if revision is None else "pretrained"
@@ -296,9 +309,18 @@ def _computation(pipe: Flux2KleinPipeline) -> dict[str, Any]:
         "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
         "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
         "rope_theta": rope.get("rope_theta", encoder.get("rope_theta")),
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
         "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
         "chat_template": pipe.tokenizer.chat_template,
     }
+
+
+def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
+    """Return what beside the vocabulary decides how a text is cut; libraries write merges in two ways."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    merges = [m if isinstance(m, str) else " ".join(m) for m in rules["model"].get("merges") or []]
+    return {"merges": hashlib.sha256("\n".join(merges).encode()).hexdigest(), "normalizer": rules.get("normalizer")}
 
 
 def _encoder_uses(name: str) -> bool:
@@ -310,71 +332,3 @@ def _raw_bytes(tensor: torch.Tensor) -> memoryview:
     import torch
 
     return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-
-
-# --- the stand-in ------------------------------------------------------------------------------------------
-
-# Klein's chat template, as far as one user message without thinking goes.
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
-)
-
-
-def _build_stand_in(seed: int = 0) -> Flux2KleinPipeline:
-    """Build a real pipeline of tiny width with random weights: 5 joint and 20 single blocks, 4 heads of 32."""
-    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
-    from diffusers import Flux2Transformer2DModel as Transformer
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    tokenizer = _byte_tokenizer()
-    encoder_config = Qwen3Config(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=28,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=16, tie_word_embeddings=True,
-        **{_MARK: "stand-in"},
-    )  # fmt: skip
-    transformer = Transformer(
-        num_layers=5, num_single_layers=20, attention_head_dim=32, num_attention_heads=4, in_channels=16,
-        joint_attention_dim=96, timestep_guidance_channels=32, mlp_ratio=3.0, axes_dims_rope=(8, 8, 8, 8),
-        rope_theta=2000, guidance_embeds=False,
-    )  # fmt: skip
-    vae = AutoencoderKLFlux2(
-        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64
-    )
-    encoder = Qwen3ForCausalLM(encoder_config)
-    for offset, module in enumerate((transformer, encoder, vae)):
-        _fill(module, np.random.default_rng((seed, offset)))
-        module.eval().requires_grad_(False)
-    return Flux2KleinPipeline(FlowMatchEulerDiscreteScheduler(), vae, encoder, tokenizer, transformer)
-
-
-def _fill(module: torch.nn.Module, rng: np.random.Generator) -> None:
-    """Fill every matrix with uniform numbers of variance 1/fan_in, the same on every platform.
-
-    numpy's uniform floats are exact; torch's normal ones differ between processors in the last bit, and
-    so would the fingerprint of the same stand-in.
-    """
-    import torch
-
-    for _, weight in sorted(module.named_parameters()):
-        if weight.ndim < 2:
-            continue  # norms and biases keep their ones and zeros
-        fan_in = weight[0].numel()
-        bound = np.float32(np.sqrt(3.0 / fan_in))
-        values = (rng.random(tuple(weight.shape), dtype=np.float32) * np.float32(2) - np.float32(1)) * bound
-        with torch.no_grad():
-            weight.copy_(torch.from_numpy(values))
-
-
-def _byte_tokenizer() -> Any:
-    """Build a byte-level tokenizer of Qwen's class: one token a byte, plus the chat tokens."""
-    from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import Qwen2TokenizerFast
-
-    vocabulary = {symbol: i for i, symbol in enumerate(sorted(ByteLevel.alphabet()))}
-    for token in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>"):
-        vocabulary[token] = len(vocabulary)
-    tokenizer = Qwen2TokenizerFast(vocab=vocabulary, merges=[], eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<think>", "</think>"]})
-    tokenizer.chat_template = _CHAT_TEMPLATE
-    return tokenizer

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,14 +102,23 @@ def _read_pairs(rows: object, path: Path) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptSetError(f"{path}: write every pair as its own [[pair]] table.")
     pairs = tuple(_read_pair(row, f"{path}: pair {n} ({row.get('id', 'no id')})") for n, row in enumerate(rows, 1))
-    seen: set[str] = set()
-    for pair in pairs:
-        if pair.id in seen:
-            raise PromptSetError(f"{path}: the id {pair.id!r} stands twice; give every pair its own.")
-        seen.add(pair.id)
+    for pair, _ in _repeats(pairs, lambda p: p.id):
+        raise PromptSetError(f"{path}: the id {pair.id!r} stands twice; give every pair its own.")
+    for pair, former in _repeats(pairs, lambda p: (p.positive, p.negative)):
+        raise PromptSetError(
+            f"{path}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation."
+        )
     if len(pairs) < MIN_PAIRS:
         raise PromptSetError(f"{path}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
     return pairs
+
+
+def _repeats(pairs: tuple[PromptPair, ...], key: Callable) -> Iterator[tuple[PromptPair, PromptPair]]:
+    seen: dict = {}
+    for pair in pairs:
+        if key(pair) in seen:
+            yield pair, seen[key(pair)]
+        seen[key(pair)] = pair
 
 
 def _read_pair(row: dict, where: str) -> PromptPair:

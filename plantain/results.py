@@ -5,8 +5,6 @@ Knows nothing about how runs are made.
 `Run`, `RunInfo`          the raw material with its provenance; every number is recomputed from it
 `save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
 `list_runs`               the runs of a folder, and the ones that cannot be read
-`UnfinishedRun`           the pairs done so far, kept beside the run while it goes on
-`load_published`          the figures that the model card published (not run by us)
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field, fields
@@ -28,12 +25,12 @@ from safetensors import SafetensorError
 
 from plantain import PlantainError
 from plantain.analysis import Analysis, analyze, summarize
+from plantain.models import WEIGHTS
 from plantain.prompts import PromptPair
-from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, PairCapture, SumsOfSquares
+from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, SumsOfSquares
 
 SCHEMA = 1
-PUBLISHED = Path(__file__).resolve().parent.parent / "precomputed" / "published.json"
-RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+_FILES = RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 
 
 class RunError(PlantainError, RuntimeError):
@@ -81,6 +78,27 @@ class RunInfo:
     date: str
     seconds: float
 
+    def __post_init__(self) -> None:
+        texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
+        _require(texts, str)
+        _require({"size": self.size, "seed": self.seed, **asdict(self.layout)}, int)
+        _require({"seconds": self.seconds}, (int, float))
+        _require(self.versions, str)
+        if self.revision is not None:
+            _require({"revision": self.revision}, str)
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"weights {self.weights!r} are of no known kind")
+
+
+_NOT_TEXTS = ("revision", "size", "seed", "layout", "versions", "seconds")
+
+
+def _require(values: dict[str, Any], kind: type | tuple[type, ...]) -> None:
+    """Refuse a file's value of another type: it would break a page much later."""
+    for name, value in values.items():
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}, of the wrong type")
+
 
 @dataclass(frozen=True)
 class PairRecord:
@@ -89,6 +107,10 @@ class PairRecord:
     pair: PromptPair
     first_difference: int
     n_differing: int
+
+    def __post_init__(self) -> None:
+        _require(vars(self.pair), str)
+        _require({"first_difference": self.first_difference, "n_differing": self.n_differing}, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +135,8 @@ class Run:
 
     def __post_init__(self) -> None:
         n = len(self.pairs)
+        if not np.isin(self.signs, (-1, 1)).all() or self.halves.dtype != bool:
+            raise ValueError("signs must be -1 or 1, halves true or false.")
         axes = {"capture": self.sums.n_pairs, "signs": self.signs.shape[1], "halves": self.halves.shape[1]}
         for name, got in axes.items():
             if got != n:
@@ -134,6 +158,11 @@ class Run:
         if key not in self._analyses:
             self._analyses[key] = analyze(self.sums, self.info.layout, self.signs, self.halves, units, scope)
         return self._analyses[key]
+
+    @property
+    def n_image_tokens(self) -> int:
+        """Image tokens of a pass, the same for every prompt."""
+        return int(self.sums.tokens[0, 0, TOKEN_SCOPES.index("image")])
 
     def unequal_pairs(self) -> list[str]:
         """Ids of the pairs whose two prompts differ in their number of tokens."""
@@ -174,8 +203,9 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise RunError(f"{folder}: exists already. Choose another --out, or add --overwrite.")
-    if not (folder / RUN_JSON).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder}: is no run, so it is not overwritten. Choose another --out.")
+    strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _FILES]
+    if strange:
+        raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another --out.")
 
 
 def _write_files(run: Run, folder: Path) -> None:
@@ -253,8 +283,8 @@ def load_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     try:
-        content = json.loads((folder / RUN_JSON).read_text(encoding="utf-8"))
-        capture = (folder / CAPTURE).read_bytes()
+        text, capture = _read_files(folder)
+        content = json.loads(text)
     except OSError as error:
         raise RunError(f"{folder}: is no run ({Path(error.filename).name}: {error.strerror}).") from error
     except ValueError as error:
@@ -268,6 +298,16 @@ def load_run(folder: str | Path) -> Run:
         return _build_run(content, safetensors.numpy.load(capture))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
+
+
+def _read_files(folder: Path) -> tuple[bytes, bytes]:
+    """Read run.json and the capture of one run: between the two, another may have taken the folder's place."""
+    while True:
+        before = (folder / RUN_JSON).stat()
+        text, capture = (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
+        after = (folder / RUN_JSON).stat()
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return text, capture
 
 
 def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Run:
@@ -305,85 +345,3 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
         except RunError as error:
             problems[path.name] = str(error)
     return runs, problems
-
-
-def load_published(path: str | Path = PUBLISHED) -> dict[str, Any]:
-    """Read the aggregates that the model card published, with their source. Not run by us."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-# --- unfinished runs ---------------------------------------------------------------------------------------
-
-
-class UnfinishedRun:
-    """The pairs that are done while a run goes on, one file a pair, in ``DIR.unfinished``.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the finished run will stand.
-    settings : dict
-        Everything that a pair's numbers depend on; a folder with other settings is not continued.
-    overwrite : bool
-        Throw pairs of other settings away instead of refusing.
-    """
-
-    def __init__(self, folder: str | Path, settings: dict[str, Any], overwrite: bool = False) -> None:
-        folder = Path(folder)
-        self.folder = folder.with_name(folder.name + ".unfinished")
-        found = self._found()
-        if found is None or (overwrite and found != settings):
-            self.discard()
-        elif found != settings:
-            raise RunError(
-                f"{self.folder}: holds pairs of a run with other settings (model, prompts, size, seed, dtype or "
-                "device). Repeat that command to finish it, delete the folder, or add --overwrite."
-            )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.folder / "settings.json", _json(settings).encode())
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
-
-    def _found(self) -> dict[str, Any] | None:
-        try:
-            return json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-
-    def _path(self, index: int) -> Path:
-        return self.folder / f"pair-{index:04d}.safetensors"
-
-    def save(self, index: int, capture: PairCapture, seconds: float) -> None:
-        """Keep a pair; a reader finds the whole file or none."""
-        arrays = {f"sum_squares.{name}": np.ascontiguousarray(v) for name, v in capture.sums.streams.items()}
-        arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
-        arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
-        arrays["seconds"] = np.array([seconds])
-        try:
-            _write_whole(self._path(index), safetensors.numpy.save(arrays))
-        except OSError as error:
-            raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
-
-    def load(self, index: int) -> tuple[PairCapture, float] | None:
-        """Return a kept pair and its seconds, or None if it has to be computed."""
-        try:
-            arrays = safetensors.numpy.load(self._path(index).read_bytes())
-            sums = SumsOfSquares({s: arrays[f"sum_squares.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])
-            first, differing = (int(v) for v in arrays["differences"])
-            return PairCapture(sums, first, differing), float(arrays["seconds"][0])
-        except (OSError, SafetensorError, KeyError, ValueError):
-            return None
-
-    def discard(self) -> None:
-        """Remove what was kept; called when the run stands."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

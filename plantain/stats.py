@@ -240,7 +240,7 @@ def split_half(
     Parameters
     ----------
     diffs : float array (n_pairs, n_units)
-        At least four pairs and two units.
+        At least four pairs.
     n_splits : int
         Halves to draw with `rng`; ignored when `halves` is given.
     rng : numpy Generator
@@ -251,7 +251,8 @@ def split_half(
     Returns
     -------
     float64 array (n_splits,)
-        Pearson r per split over the units whose t exists in both halves; NaN where r does not exist.
+        Pearson r per split over the units whose t exists in both halves; NaN where r does not exist,
+        as with fewer than two units. Units without any difference count as t = 0.
         Their spread is over splits of the same pairs: no confidence interval.
 
     Raises
@@ -264,8 +265,6 @@ def split_half(
     Brown (1910), British Journal of Psychology 3, 296-322 (split-half reliability).
     """
     diffs = _checked(diffs, min_pairs=4)
-    if diffs.shape[1] < 2:
-        raise ValueError("a correlation over units needs at least two units.")
     if halves is None:
         if rng is None:
             raise ValueError("give rng, a numpy Generator, or the halves to replay.")

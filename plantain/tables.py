@@ -34,6 +34,10 @@ UNIT_WORDS = {
 }
 
 
+CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
+FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs they alone reach the 99th percentile
+
+
 @dataclass(frozen=True)
 class Metric:
     """One headline figure; `published` is the card's, or None where it does not exist."""
@@ -53,7 +57,7 @@ def weights_label(info: RunInfo) -> str:
 
 def run_label(name: str, info: RunInfo) -> str:
     """Name a run in a list; a stand-in or untrained model always shows."""
-    warning = {"stand-in": " [stand-in, random weights]", "untrained": " [untrained control]"}
+    warning = {"stand-in": " (stand-in)", "untrained": " (untrained control)"}
     return f"{name}{warning.get(info.weights, '')}"
 
 
@@ -66,46 +70,58 @@ def provenance(run: Run) -> str:
     )
 
 
-def metrics(summary: dict[str, Any], published: dict[str, Any]) -> list[Metric]:
-    """Put the card's results table for a run beside the published one.
+def metrics(summary: dict[str, Any] | None, published: dict[str, Any]) -> list[Metric]:
+    """Put the card's results table for a run beside the published one; without a run, only the latter.
 
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
     they stand beside for orientation only.
     """
-    rows = []
-    for threshold in ("3", "5"):
-        mine, theirs = summary["thresholds"][threshold], published["thresholds"][threshold]
-        rows.append(
-            Metric(f"|t| > {threshold}", _count(mine), _ratio(mine), _count(theirs), f"{theirs['ratio']:g}× null p99")
+    mine = summary or {}
+    thresholds = mine.get("thresholds", {})
+    large, half, largest = mine.get("large_effect"), mine.get("split_half"), mine.get("max_abs_t")
+    theirs, theirs_large, theirs_half = published["thresholds"], published["large_effect"], published["split_half"]
+    rows = [
+        Metric(
+            f"|t| > {t}",
+            _count(thresholds.get(t)),
+            _ratio(thresholds.get(t)),
+            _count(theirs[t]),
+            f"{theirs[t]['ratio']:g}× null p99",
         )
-    large = summary["large_effect"]
-    rows.append(
-        Metric(f"|d| > {large['threshold']} (large)", _count(large), "–", _count(published["large_effect"]), "–")
-    )
-    half, theirs = summary["split_half"], published["split_half"]
-    rows.append(
-        Metric(f"Split-half r (median, {half['n_splits']} splits)", _r(half), _iqr(half), _r(theirs), _iqr(theirs))
-    )
-    rows.append(Metric("Max |t|", f"{summary['max_abs_t']:.2f}", "–", f"{published['max_abs_t']:.2f}", "–"))
+        for t in ("3", "5")
+    ]
+    rows.append(Metric(f"|d| > {theirs_large['threshold']} (large)", _count(large), "–", _count(theirs_large), "–"))
+    splits = {part["n_splits"] for part in (half, theirs_half) if part}
+    splits_text = f", {splits.pop()} splits" if len(splits) == 1 else ""
+    rows.append(Metric(f"Split-half r (median{splits_text})", _r(half), _iqr(half), _r(theirs_half), _iqr(theirs_half)))
+    rows.append(Metric("Max |t|", _two(largest), "–", _two(published["max_abs_t"]), "–"))
     return rows
 
 
-def _count(part: dict[str, Any]) -> str:
-    return f"{part['count']:,} ({part['percent']:.1f}%)"
+def _count(part: dict[str, Any] | None) -> str:
+    return "–" if part is None else f"{part['count']:,} ({part['percent']:.1f}%)"
 
 
-def _ratio(part: dict[str, Any]) -> str:
+def _ratio(part: dict[str, Any] | None) -> str:
+    if part is None:
+        return "–"
     if part["ratio"] is None:
         return "null p99 is 0: no ratio"
     return f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
 
 
-def _r(half: dict[str, Any]) -> str:
+def _two(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _r(half: dict[str, Any] | None) -> str:
+    if half is None:
+        return "–"
     return "not defined" if half["median"] is None else f"{half['median']:.3f}"
 
 
-def _iqr(half: dict[str, Any]) -> str:
-    return "–" if half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
+def _iqr(half: dict[str, Any] | None) -> str:
+    return "–" if half is None or half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
 
 
 def block_line(row: dict[str, Any]) -> str:
@@ -117,8 +133,8 @@ def block_line(row: dict[str, Any]) -> str:
 
 
 def notes(run: Run, summary: dict[str, Any]) -> list[str]:
-    """Say what a reader of the figures has to know: weights, unequal prompts, degenerate units."""
-    found = []
+    """Say what a reader of the figures has to know before comparing them with the card's."""
+    found = _comparison_notes(run, summary)
     if run.info.weights in ("stand-in", "untrained"):
         found.append("These weights are random. The numbers say nothing about FLUX.2 Klein.")
     unequal = run.unequal_pairs()
@@ -134,10 +150,29 @@ def notes(run: Run, summary: dict[str, Any]) -> list[str]:
     return found
 
 
+def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
+    found, size, n_pairs = [], run.info.size, len(run.pairs)
+    if (summary["units"], summary["scope"]) != ("card", "all"):
+        found.append(
+            "The published figures count the card's 16,320 slices over all tokens: do not compare other choices."
+        )
+    if size != CARD_SIZE:
+        found.append(
+            f"At {size} px there are {run.n_image_tokens:,} image tokens beside 512 of text. The card does not state "
+            f"its size; at the pipeline's default, {CARD_SIZE} px, there are 4,096, so “all tokens” weighs otherwise."
+        )
+    if n_pairs < FEW_PAIRS:
+        found.append(
+            f"{n_pairs} pairs are few: below {FEW_PAIRS} the sign flips repeat the observed pattern too often for "
+            "the null's 99th percentile to mean much."
+        )
+    return found
+
+
 def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = summarize(run.analysis(units, scope))
-    heads = ["Metric", "This run", "Significance", "Published card", "Its significance"]
+    heads = ["Metric", "This run", "Against its null", "Published card", "Against its null"]
     table = [
         [m.name, m.value, m.significance, m.published, m.published_significance] for m in metrics(summary, published)
     ]
@@ -176,7 +211,7 @@ def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -
     -------
     DataFrame
         Columns ``rank`` (among all tested units), ``unit``, ``block``, ``kind``, ``t``, ``d_z``,
-        ``mean_difference`` and ``percent_of_magnitude``.
+        ``mean_difference`` and ``percent_of_magnitude`` (NaN for a unit that is always zero).
     """
     a, order = analysis, analysis.ranking
     ranks = np.arange(1, len(order) + 1)
@@ -185,6 +220,7 @@ def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -
         order, ranks = order[inside], ranks[inside]
     order, names = order[:n], a.table.names
     mean = a.differences[:, order].mean(axis=0)
+    size = a.magnitudes[:, :, order].mean(axis=(0, 1))
     return pd.DataFrame({
         "rank": ranks[:n],
         "unit": [names[i] for i in order],
@@ -193,7 +229,7 @@ def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -
         "t": a.t[order],
         "d_z": a.dz[order],
         "mean_difference": mean,
-        "percent_of_magnitude": 100 * mean / a.magnitudes[:, :, order].mean(axis=(0, 1)),
+        "percent_of_magnitude": 100 * mean / np.where(size > 0, size, np.nan),
     })  # fmt: skip
 
 
@@ -209,12 +245,13 @@ def pair_text(result: PairResult, run: Run) -> str:
     """Say where a visitor's pair falls, in plain words, one line a statement."""
     n = len(result.scores) + 1
     rank = n - result.n_at_or_below + 1
-    side = run.info.positive if result.score > 0 else run.info.negative
+    way = "the way" if result.score > 0 else "against the way"
     lines = [
-        f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair moves "
-        f"{abs(result.score):.2f} SD towards “{side}”, with selection, sign and SD taken from the run's {n - 1} pairs.",
-        f"Rank {rank} of {n} (1 is the highest); conformal p = {result.n_at_or_below}/{n} = {result.p:.3f} for a "
-        f"score this low. It moves in steps of 1/{n}; one pair is one pair.",
+        f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair goes {way} that the run's "
+        f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
+        f"Rank {rank} of {n} (1 goes most with them). If yours were one more pair of the same kind, a rank this low "
+        f"or lower had p = {result.n_at_or_below}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p says "
+        "that your pair is unlike the run's; no p says that a pair is ethical. One pair is one pair.",
     ]
     if not result.comparable:
         a, b = result.tokens

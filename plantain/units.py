@@ -77,7 +77,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.head_dim % SLICE or self.mlp_dim % self.head_dim:
-            raise ValueError(
+            raise UnitsError(
                 f"heads of {self.head_dim} channels and an MLP of {self.mlp_dim} do not divide into "
                 f"slices of {SLICE} channels and groups as wide as a head."
             )

@@ -14,7 +14,6 @@ The gender of an agent is how the name or title is conventionally read, and is w
 
 import itertools
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,14 +22,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from plantain.prompts import PromptPair as Pair
+from plantain.prompts import load_prompt_set
+
 PROMPTS = Path(__file__).parents[1] / "prompts"
-
-
-class Pair(NamedTuple):
-    id: str
-    category: str
-    positive: str
-    negative: str
 
 
 class Agents(NamedTuple):
@@ -52,8 +47,7 @@ class Audited(NamedTuple):
 
 def load(path: Path) -> list[Pair]:
     """Return the pairs of a prompt file."""
-    with open(path, "rb") as file:
-        return [Pair(**entry) for entry in tomllib.load(file)["pair"]]
+    return list(load_prompt_set(path).pairs)
 
 
 MORAL_VALENCE = Audited(

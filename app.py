@@ -1,0 +1,70 @@
+"""The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
+
+Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
+``precomputed``), and Gradio's own `GRADIO_SERVER_PORT`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ON_ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+if ON_ZERO_GPU:
+    import spaces  # before anything touches CUDA
+
+from plantain.engine import Engine, Item
+from plantain.models import KLEIN
+from plantain.prompts import PromptPair, load_prompt_set
+from plantain.published import load_published
+from plantain.ui import RunStore, build_demo, launch_options
+
+ROOT = Path(__file__).resolve().parent
+QUEUE = 40  # waiting visitors; ZeroGPU's default is one
+
+
+def gpu_seconds(pairs: tuple[PromptPair, ...] | int, size: int | None = None, seed: int = 0) -> int:
+    """Return the GPU seconds to ask for: an estimate from passes and pixels, on the safe side."""
+    n = pairs if isinstance(pairs, int) else len(pairs)
+    per_pass = 0.1 + 0.4 * ((size or 1024) / 1024) ** 2  # a guess on the safe side: not measured yet
+    return 5 + round(2 * n * per_pass)
+
+
+def cost(pairs: int, size: int | None) -> str:
+    """Say on a button what it costs: ZeroGPU counts 1.5 times the requested seconds on this hardware."""
+    return f" ({gpu_seconds(pairs, size) * 1.5:.0f} s of your GPU quota)"
+
+
+def _gpu(function: Callable) -> Callable:
+    return spaces.GPU(duration=gpu_seconds)(function) if ON_ZERO_GPU else function
+
+
+engine = Engine(os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None))
+
+
+@_gpu
+def captures_on_gpu(pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[Item]:
+    """Yield every pair's capture from where the accelerator is; plain data crosses the process boundary."""
+    yield from engine.captures(pairs, size, seed)
+
+
+engine.on_device = captures_on_gpu
+
+
+def main() -> None:
+    """Start the page; off ZeroGPU it is served before torch is imported."""
+    if ON_ZERO_GPU:
+        engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
+    store = RunStore(os.environ.get("PLANTAIN_RUNS") or ROOT / "precomputed")
+    prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
+    demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
+    demo.queue(max_size=QUEUE, default_concurrency_limit=4)
+    demo.launch(prevent_thread_lock=True, **launch_options())
+    if not ON_ZERO_GPU:
+        engine.start_loading()
+    demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

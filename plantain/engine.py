@@ -1,0 +1,164 @@
+"""A model that is held while a page runs. Knows nothing about Gradio, ZeroGPU or how results are shown.
+
+`Engine`   loads in the background or at once, says how it stands, hands out pairs one at a time
+`Status`   loading, ready or failed, in words
+`Step`     how far a probe is, and its run at the end
+
+torch is imported only when the model loads, so that a page can be served before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plantain import PlantainError
+from plantain.models import ModelInfo
+from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
+from plantain.prompts import PromptPair, PromptSet
+from plantain.results import Run
+from plantain.tables import WEIGHTS_WORDS
+from plantain.units import PairCapture
+
+if TYPE_CHECKING:
+    from plantain.experiment import ExperimentConfig, Plan
+
+Item = ModelInfo | tuple[PairCapture, float]
+OnDevice = Callable[[tuple[PromptPair, ...], int, int], Iterator[Item]]
+
+_PATIENCE = 600  # seconds to wait for a model that is still loading
+
+
+class EngineError(PlantainError, RuntimeError):
+    """The model cannot be used now; the message says why."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the model stands: ``loading``, ``ready`` or ``failed``, and one sentence."""
+
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a probe; `run` is set in the last step only."""
+
+    done: int
+    total: int
+    seconds_left: float | None
+    run: Run | None = None
+
+
+class Engine:
+    """One model for one page.
+
+    Parameters
+    ----------
+    model : str or None
+        As for `models.load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self._pipe: Any = None
+        self._failure: str | None = None
+        self._settled = threading.Event()
+        self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
+        self.on_device: OnDevice = self.captures
+        """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
+
+    # --- loading ---
+
+    def load(self) -> None:
+        """Load the model; a failure becomes the status, it is not raised."""
+        try:
+            from plantain.models import default_model, load_pipeline
+
+            self._pipe = load_pipeline(self._model or default_model())
+        except Exception as error:  # a page with saved runs must start whatever is wrong with the model
+            self._failure = str(error) or type(error).__name__
+        finally:
+            self._settled.set()
+
+    def start_loading(self) -> None:
+        """Load in a thread of its own."""
+        threading.Thread(target=self.load, name="model-loader", daemon=True).start()
+
+    def status(self) -> Status:
+        """Say how the model stands."""
+        if not self._settled.is_set():
+            return Status("loading", "The model is loading. The saved results are here already.")
+        if self._failure is not None:
+            return Status("failed", f"No model is loaded: {self._failure} The saved results stay.")
+        identity = self._pipe.plantain_identity
+        return Status("ready", f"Loaded: {identity['model']} ({WEIGHTS_WORDS[identity['weights']]}).")
+
+    def _ready_pipe(self) -> Any:
+        if not self._settled.wait(_PATIENCE):
+            raise EngineError("The model is still loading. Try again in a minute.")
+        if self._pipe is None:
+            raise EngineError(self.status().text)
+        return self._pipe
+
+    # --- passes ---
+
+    def captures(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[Item]:
+        """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
+        from plantain.experiment import iter_pairs
+        from plantain.models import describe
+
+        yield describe(self._pipe)
+        for pair in pairs:
+            with self._one_pair:
+                item = next(iter_pairs(self._pipe, (pair,), size, seed))
+            yield item
+
+    def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
+        """Score a visitor's pair against a run; everything that can be refused is refused before a pass.
+
+        Raises
+        ------
+        PlantainError
+            No model, another model than the run's, or prompts that cannot be taken.
+        """
+        from plantain.experiment import check_prompts
+        from plantain.models import describe
+
+        pipe = self._ready_pipe()
+        pair = visitor_pair(positive, negative)
+        check_same_model(describe(pipe), run.info)
+        check_prompts(pipe, pair)
+        _, (capture, _) = self.on_device((pair,), run.info.size, run.info.seed)
+        return score_pair(run, pair, capture)
+
+    def iter_probe(self, prompt_set: PromptSet, size: int | None, seed: int) -> Iterator[Step]:
+        """Run all pairs of a set, reporting after each one.
+
+        Raises
+        ------
+        PlantainError
+            No model, settings out of range, or a failed pass.
+        """
+        from plantain.experiment import ExperimentConfig, plan_run
+
+        config = ExperimentConfig(size=size, seed=seed)
+        plan = plan_run(self._ready_pipe(), prompt_set, config)
+        return self._probe_steps(plan, config)
+
+    def _probe_steps(self, plan: Plan, config: ExperimentConfig) -> Iterator[Step]:
+        from plantain.experiment import assemble, located
+
+        pairs, start = plan.prompt_set.pairs, time.monotonic()
+        yield Step(0, len(pairs), None)
+        items = self.on_device(pairs, plan.size, config.seed)
+        model, done = next(items), []
+        for item in items:
+            done.append(item)
+            left = (time.monotonic() - start) / len(done) * (len(pairs) - len(done))
+            yield Step(len(done), len(pairs), left)
+        yield Step(len(pairs), len(pairs), 0.0, assemble(located(plan, model), done))

@@ -1,0 +1,129 @@
+"""Figures as inline SVG that follow the page's light or dark theme. Knows nothing about where they are shown.
+
+`heat_map`    signed t of every head (or MLP group), block by block
+`pair_dots`   a visitor's pair among the run's differences, on the top units
+
+Colours: orange where the positive side is stronger, blue where the negative side is; the pair stays apart for
+all common kinds of colour blindness. Strength is opacity, so zero is the page's own background.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from plantain.analysis import Analysis
+from plantain.pairs import PairResult
+
+POSITIVE, NEGATIVE = "#d9690f", "#2f78c4"
+_CELL_H, _LEFT, _TOP = 18, 78, 26
+_PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 60
+_N_DOTS = 12
+
+
+def heat_map(analysis: Analysis, title: str) -> str:
+    """Draw t of every unit, one row a block, as an SVG element.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        Of units that come in rows of a width that can be drawn: ``heads``, ``text-heads`` or ``mlp``.
+    title : str
+        What the figure shows, for screen readers.
+
+    Returns
+    -------
+    str
+        SVG; every cell has its unit and t as a tooltip. Degenerate units are hatched with a cross.
+    """
+    table, blocks = analysis.table, list(dict.fromkeys(analysis.table.block.tolist()))
+    columns = max(int(np.count_nonzero(table.block == b)) for b in blocks)
+    limit = max(5.0, float(np.nanmax(np.abs(analysis.t), initial=0.0)))
+    cell = min(max(_PLOT_W / columns, _MIN_CELL_W), _MAX_CELL_W)
+    width, height = _LEFT + max(columns * cell, 320) + 10, _TOP + len(blocks) * _CELL_H + 46
+    parts = [_text(_LEFT + (i + 0.5) * cell, _TOP - 8, str(i), "middle") for i in _labelled(columns, cell)]
+    names = table.names
+    for row, block in enumerate(blocks):
+        y = _TOP + row * _CELL_H
+        parts.append(_text(_LEFT - 8, y + _CELL_H - 5, block, "end"))
+        for column, unit in enumerate(np.flatnonzero(table.block == block)):
+            parts.append(_cell(_LEFT + column * cell, y, cell, float(analysis.t[unit]), limit, names[unit]))
+    parts.append(_legend(4, height - 26, limit))
+    return _svg(width, height, title, parts)
+
+
+def _labelled(columns: int, cell: float) -> range:
+    return range(0, columns, 1 if cell >= 18 else 4)
+
+
+def _cell(x: float, y: float, width: float, t: float, limit: float, name: str) -> str:
+    box = f'x="{x + 1:.1f}" y="{y + 1}" width="{width - 2:.1f}" height="{_CELL_H - 2}" rx="2"'
+    if np.isnan(t):
+        return f'<g><title>{escape(name)}: degenerate, left out</title><rect {box} class="pl-none"/></g>'
+    colour, strength = (POSITIVE if t > 0 else NEGATIVE), min(abs(t) / limit, 1.0)
+    return (
+        f'<g><title>{escape(name)}: t = {t:+.2f}</title><rect {box} class="pl-frame"/>'
+        f'<rect {box} fill="{colour}" fill-opacity="{strength:.3f}"/></g>'
+    )
+
+
+def _legend(x: float, y: float, limit: float) -> str:
+    steps = np.linspace(-1, 1, 21)
+    boxes = [
+        f'<rect x="{x + 70 + i * 10}" y="{y}" width="10" height="12" fill="{POSITIVE if s > 0 else NEGATIVE}" '
+        f'fill-opacity="{abs(s):.2f}"/>'
+        for i, s in enumerate(steps)
+    ]
+    labels = _text(x + 62, y + 11, f"t = −{limit:.1f}", "end") + _text(x + 288, y + 11, f"t = +{limit:.1f}", "start")
+    return "".join(boxes) + labels
+
+
+def pair_dots(result: PairResult, title: str) -> str:
+    """Draw the new pair among the run's pairs on the top units, in SDs of the run's differences.
+
+    The sign of each unit's t is taken out, so that right is always where the run's pairs point.
+    """
+    units = [u for u in result.top[:_N_DOTS] if np.std(u.differences) > 0]
+    rows = [(u.unit, *_standardised(u.differences, u.new, u.t)) for u in units]
+    reach = max([3.0, *(float(np.abs(np.append(d, n)).max()) for _, d, n in rows)])
+    left, plot, step = 150, 430, 26
+    width, height = left + plot + 20, 34 + step * len(rows) + 44
+
+    def x_of(value: float) -> float:
+        return left + plot * (value + reach) / (2 * reach)
+
+    bottom = 30 + step * len(rows)
+    parts = [f'<line x1="{x_of(0):.1f}" y1="24" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    for i, (unit, differences, new) in enumerate(rows):
+        y = 40 + i * step
+        parts.append(_text(left - 10, y + 4, unit, "end"))
+        parts += [f'<circle cx="{x_of(d):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
+        parts.append(_diamond(x_of(new), y, f"{unit}: your pair {new:+.2f} SD"))
+    parts.append(_text(x_of(0), bottom + 16, "0", "middle"))
+    parts.append(_text(left, bottom + 34, "← against the run's pairs", "start"))
+    parts.append(_text(left + plot, bottom + 34, "with the run's pairs, in SDs →", "end"))
+    parts.append(_text(left, 14, "◆ your pair   ● the run's pairs (they chose these units)", "start"))
+    return _svg(width, height, title, parts)
+
+
+def _standardised(differences: tuple[float, ...], new: float, t: float) -> tuple[np.ndarray, float]:
+    values = np.array(differences) * np.sign(t)
+    sd = values.std(ddof=1)
+    return values / sd, new * np.sign(t) / sd
+
+
+def _diamond(x: float, y: float, tooltip: str) -> str:
+    points = f"{x:.1f},{y - 8} {x + 8:.1f},{y} {x:.1f},{y + 8} {x - 8:.1f},{y}"
+    return f'<g><title>{escape(tooltip)}</title><polygon points="{points}" fill="{POSITIVE}" class="pl-new"/></g>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="pl-text">{escape(text)}</text>'
+
+
+def _svg(width: float, height: float, title: str, parts: list[str]) -> str:
+    return (
+        f'<svg class="pl-svg" role="img" aria-label="{escape(title, quote=True)}" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )

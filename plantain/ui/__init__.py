@@ -1,0 +1,18 @@
+"""The page. The only importer of gradio; knows nothing about ZeroGPU or models.
+
+`build_demo`       all tabs, private listeners and the five public endpoints
+`launch_options`   theme, styles and switches that belong to `Blocks.launch`
+"""
+
+from __future__ import annotations
+
+import os
+
+# No version check and no telemetry: the page makes no request of its own. Read when Blocks() is built.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from plantain.ui.page import build_demo
+from plantain.ui.store import RunStore
+from plantain.ui.theme import launch_options
+
+__all__ = ["RunStore", "build_demo", "launch_options"]

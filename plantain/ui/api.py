@@ -1,0 +1,90 @@
+"""The five public endpoints, for programs. Their docstrings are the API's documentation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.analysis import summarize
+from plantain.engine import Engine
+from plantain.prompts import PromptSet
+from plantain.results import Run
+from plantain.tables import top_units_frame, weights_label
+from plantain.ui.html import failure_text
+from plantain.ui.store import RunStore
+
+_MOST = 1000  # rows of /top_units
+
+
+def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> None:
+    """Register /list_runs, /summary, /top_units, /probe_pair and /run_probe; call it inside a Blocks context."""
+
+    def list_runs() -> list[dict]:
+        """List the saved runs: name, model, weights, prompt set, pairs, size, seed, date."""
+        return [_describe(name, run) for name, run in store.saved.items()]
+
+    def summary(run: str, units: str = "card", scope: str = "all") -> dict:
+        """Headline figures of a run, as `python -m plantain report --json` prints them, with its weights.
+
+        units: card, heads, text-heads or mlp. scope: all, image, prompt, words, padding or template.
+        """
+        found = _get(store, run)
+        with _errors():
+            return {"run": run, "weights": weights_label(found.info), **summarize(found.analysis(units, scope))}
+
+    def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
+        """The n units with the largest |t|, in one block (such as single[19]) or all: rank, unit, t, d_z."""
+        found = _get(store, run)
+        with _errors():
+            frame = top_units_frame(found.analysis(units, scope), max(0, min(n, _MOST)), block or None)
+            return json.loads(frame.to_json(orient="records", double_precision=12))
+
+    def probe_pair(run: str, positive: str, negative: str) -> dict:
+        """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU)."""
+        found = _get(store, run)
+        with _errors():
+            return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
+
+    def run_probe(size: int = 0, seed: int = 0) -> dict:
+        """Run all pairs through the loaded model (uses the GPU). size 0: the device's default.
+
+        Returns the run's name, for the other endpoints, and its summary.
+        """
+        with _errors():
+            *_, last = engine.iter_probe(prompt_set, size or None, seed)
+            name = store.add(last.run)
+            return {**_describe(name, last.run), "summary": summarize(last.run.analysis())}
+
+    gr.api(list_runs, api_name="list_runs", queue=False)
+    gr.api(summary, api_name="summary", queue=False)
+    gr.api(top_units, api_name="top_units", queue=False)
+    gr.api(probe_pair, api_name="probe_pair", concurrency_id="pair")
+    gr.api(run_probe, api_name="run_probe", concurrency_id="probe")
+
+
+def _describe(name: str, run: Run) -> dict:
+    i = run.info
+    return {
+        "run": name, "model": i.model, "revision": i.revision, "weights": weights_label(i), "dtype": i.dtype,
+        "device": i.device, "prompt_set": i.prompt_set, "n_pairs": len(run.pairs), "size": i.size, "seed": i.seed,
+        "date": i.date,
+    }  # fmt: skip
+
+
+def _get(store: RunStore, name: str) -> Run:
+    with _errors():
+        return store.get(name)
+
+
+class _errors:
+    """Give a caller the message instead of a bare 'error'; ZeroGPU's refusals keep their reason, the title."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (PlantainError, gr.Error)):
+            raise gr.Error(failure_text(error)) from error

@@ -1,0 +1,121 @@
+"""Pieces of the page as HTML. Pure functions; everything that is not ours is escaped.
+
+`findings_html`  a run's headline figures beside the published ones
+`blocks_html`    top blocks, this run's and the published
+`status_html`, `progress_html`, `error_html`, `pair_html`   small messages
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from plantain.analysis import summarize
+from plantain.pairs import PairResult
+from plantain.plots import pair_dots
+from plantain.results import Run
+from plantain.tables import UNIT_WORDS, Metric, metrics, notes, pair_text, provenance, weights_label
+
+
+def findings_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
+    """Show the headline figures; without a run, say so and show the published ones alone."""
+    if run is None:
+        cards = "".join(_card(m) for m in metrics(None, published))
+        return error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
+    summary = summarize(run.analysis(units, scope))
+    cards = "".join(_card(m) for m in metrics(summary, published))
+    basis = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {scope} tokens, {summary['n_pairs']} pairs."
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, summary))
+    return f"{chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}" + (f"<ul>{lines}</ul>" if lines else "")
+
+
+def chip_html(run: Run) -> str:
+    """Say which weights made the numbers, loudly where they are random."""
+    loud = " pl-warn" if run.info.weights in ("stand-in", "untrained") else ""
+    return (
+        f'<p><span class="pl-chip{loud}">Weights: {escape(weights_label(run.info))}</span></p>'
+        f"<p>{escape(provenance(run))}</p>"
+    )
+
+
+def weights_words(run: Run) -> str:
+    """Name a run's weights where there is no room for a chip (not escaped: for the message functions)."""
+    return f"Weights: {weights_label(run.info)}."
+
+
+def _grid(cards: str) -> str:
+    return f'<div class="pl-cards">{cards}</div>'
+
+
+def _card(metric: Metric) -> str:
+    return (
+        f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
+        f"<dd>{escape(metric.significance)}</dd>"
+        f'<dd class="pl-published">Published card: {escape(metric.published)}<br>'
+        f"{escape(metric.published_significance)}</dd></dl>"
+    )
+
+
+def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
+    """Show the top blocks with the card's columns, this run's and the published ones."""
+    theirs = _block_table("Published card (not run by us)", published["top_blocks"])
+    if run is None:
+        return theirs
+    mine = _block_table("This run", summarize(run.analysis(units, scope))["top_blocks"])
+    return mine + theirs
+
+
+def _block_table(caption: str, rows: list[dict[str, Any]]) -> str:
+    head = "".join(f'<th scope="col">{h}</th>' for h in ("Block", "max |t|", "|t| > 3", "median |d|"))
+    body = "".join(
+        f"<tr><td>{escape(r['block'])}</td><td>{r['max_abs_t']:.2f}</td><td>{r['n_over_3']}/{r['n_units']}</td>"
+        f"<td>{r['median_abs_d']:.2f}</td></tr>"
+        for r in rows
+    )
+    return f'<table class="pl-table"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table>'
+
+
+def figure_html(svg: str, caption: str) -> str:
+    """Frame a figure; a wide one scrolls inside itself on a phone."""
+    # Focusable, so that the keyboard can scroll it too.
+    frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{svg}</div>'
+    return f"<figure>{frame}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def status_html(state: str, text: str) -> str:
+    """Show how the model stands."""
+    loud = " pl-warn" if state == "failed" else ""
+    return f'<p role="status"><span class="pl-chip{loud}">{escape(text)}</span></p>'
+
+
+def failure_text(error: Exception) -> str:
+    """Say what went wrong; ZeroGPU's refusals carry their reason in the title."""
+    title, message = getattr(error, "title", None), getattr(error, "message", None)
+    return f"{title}: {message}" if title and message else str(error)
+
+
+def error_html(message: str) -> str:
+    """Show what went wrong and what to do."""
+    return f'<p class="pl-error" role="alert">{escape(message)}</p>'
+
+
+def message_html(message: str) -> str:
+    """Show a plain message."""
+    return f'<p role="status">{escape(message)}</p>'
+
+
+def progress_html(done: int, total: int, seconds_left: float | None) -> str:
+    """Show pairs done and time left."""
+    left = "" if seconds_left is None else f", about {max(1, round(seconds_left))} s left"
+    words = f"{done} of {total} pairs{left}"
+    bar = f'<progress aria-label="pairs probed" value="{done}" max="{total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">{words}</p></div>'
+
+
+def pair_html(result: PairResult, run: Run) -> str:
+    """Show a visitor's result: sentences and the picture."""
+    lines = "".join(f"<p>{escape(line)}</p>" for line in pair_text(result, run).splitlines())
+    caption = "Chosen on the run's pairs: expect regression to the mean. One pair is one pair."
+    return lines + figure_html(
+        pair_dots(result, f"Your pair among {len(result.scores)} pairs on the top units"), caption
+    )

@@ -1,0 +1,62 @@
+"""The runs that a page can show: saved ones, and the last few that visitors made.
+
+`RunStore`   by name; a visitor's run is kept in memory under a name that only that visitor is told
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+
+from plantain import PlantainError
+from plantain.results import Run, list_runs
+
+_KEPT = 8  # a full-size run holds 13 MB
+
+
+class NoRunError(PlantainError, KeyError):
+    """A run that does not exist here, or no more."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put quotes around it
+
+
+class RunStore:
+    """Saved runs of a folder, read once, and visitors' runs of this process.
+
+    Attributes
+    ----------
+    saved : dict of str to Run
+    problems : dict of str to str
+        Folders that could not be read, with the reason.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.saved, self.problems = list_runs(folder)
+        self._visitors: OrderedDict[str, Run] = OrderedDict()
+
+    def add(self, run: Run) -> str:
+        """Keep a visitor's run in memory; return its name."""
+        name = f"probe-{run.info.date[:16].replace(':', '')}-{secrets.token_hex(4)}"
+        self._visitors[name] = run
+        while len(self._visitors) > _KEPT:
+            self._visitors.popitem(last=False)
+        return name
+
+    def find(self, name: str | None) -> Run | None:
+        """Return a run by name, or None."""
+        return self.saved.get(name) or self._visitors.get(name)
+
+    def get(self, name: str) -> Run:
+        """Return a run by name.
+
+        Raises
+        ------
+        NoRunError
+            There is no such run, or it was a visitor's and newer ones took its place.
+        """
+        run = self.find(name)
+        if run is None:
+            raise NoRunError("There is no run of that name (any more). Choose another, or run the probe again.")
+        return run

@@ -1,0 +1,71 @@
+"""The page's longer texts."""
+
+from __future__ import annotations
+
+INTRODUCTION = """# plantain
+<p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from <b>ignoring</b> in its attention
+layers, before it has drawn anything? 25 pairs of prompts differ only in the act; this page shows how strongly each
+unit of the network responds to the difference, and how much of that chance would give.</p>
+
+[The published card](https://huggingface.co/phanerozoic/moral-plantain) ·
+[the base model](https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B)
+"""
+
+PAIR_HELP = """Write two prompts with the same scene and the same people; only the act differs. Both should have the
+same number of tokens, or length is measured as well as the act. They go through the same model and settings as the
+run that is chosen above, and the pair is ranked among the run's pairs. One pair is one pair: this is a look, not a
+test of the axis."""
+
+PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
+in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair."""
+
+# Equal in tokens under Klein's tokenizer and under the stand-in's bytes.
+EXAMPLES = (
+    ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs."),
+    ("Peter opens the gate to a man on crutches.", "Peter shuts the gate on a man on crutches."),
+    ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
+)
+
+METHOD = """## What is measured
+
+1. **25 pairs of prompts.** A pair has the same scene and the same named people and differs only in the act: helping
+   (positive) or ignoring (negative).
+2. **One step of pure noise.** Every prompt runs one denoising step at guidance 1 from the same seed. The image is the
+   same noise for all prompts, so nothing but the text differs between two passes. No picture is drawn.
+3. **A hook on every attention output projection** records how large its input is: the root mean square (RMS) over
+   tokens and channels of a unit.
+4. **A paired t for every unit** over the 25 differences, positive minus negative; d is the mean difference over its
+   standard deviation. With 25 pairs, |d| > 0.8 and |t| > 4 are the same statement.
+5. **The null:** 1,000 times the two sides of random pairs are swapped, and the units over the threshold are counted
+   again. “6.4× null p99” means 6.4 times the 99th percentile of those counts. Where that percentile is only a few
+   units, the ratio is mostly noise.
+6. **Split-half r:** the pairs are halved at random 100 times; r says how alike the two halves' t are over all units.
+   Its spread is over splits of the same pairs and is no confidence interval.
+
+## What a unit is
+
+The published card speaks of “heads”, 192 in a joint and 768 in a single block. Klein's true heads have 128 channels,
+24 in a block. The card's counts fit **slices of 16 channels** of the projections' inputs, an eighth of a head, and
+70.6% of them are not attention at all but the MLP part of the single blocks. (This is inferred from the counts.) The
+page can count the card's slices, the true heads, the heads of the text stream, or the MLP part in groups as wide as
+a head. The **scope** says which tokens: all, the image's, the prompt's (chat template and words), the words alone,
+or the padding up to 512 tokens, which the transformer sees as well.
+
+## Your pair
+
+The score is the mean over the 20 heads with the largest |t| of sign(t) × difference / SD. For its rank, your pair is
+put in as the 26th, and each of the 26 is scored from the other 25 (full conformal prediction), so all are treated
+alike. The p moves in steps of 1/26. The heads in the picture were chosen on the run's own pairs: a new pair will
+look weaker on them (regression to the mean).
+
+## Limits
+
+- **More than a sign-flip null is weak evidence.** The null says only that the differences scatter around zero. Any
+  constant difference in wording beats it. Non-moral contrasts move as many units or more in the same model.
+- **Magnitudes only.** A unit can carry a meaning in its direction at constant size; this probe does not see that.
+- **Correlation only.** Nothing here shows that a unit matters for the picture.
+- **The pairs are the sample.** 25 pairs are few, and all were written by the same hands in English.
+- **Random weights respond too.** A stand-in or an untrained model is labelled wherever its numbers stand. They say
+  nothing about Klein.
+- **The published figures** are aggregates from the card. They were not run here.
+"""

@@ -1,0 +1,97 @@
+"""The pairs that are done while a run goes on. Knows nothing about how pairs are made, nor about torch.
+
+`UnfinishedRun`   one file a pair, in ``DIR.unfinished`` beside the run's folder
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from plantain.results import RunError
+from plantain.units import STREAM_SCOPES, PairCapture, SumsOfSquares
+
+
+class UnfinishedRun:
+    """The pairs that are done while a run goes on, one file a pair, in ``DIR.unfinished``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the finished run will stand.
+    settings : dict
+        Everything that a pair's numbers depend on; a folder with other settings is not continued.
+    overwrite : bool
+        Throw pairs of other settings away instead of refusing.
+    """
+
+    def __init__(self, folder: str | Path, settings: dict[str, Any], overwrite: bool = False) -> None:
+        folder = Path(folder)
+        self.folder = folder.with_name(folder.name + ".unfinished")
+        found = self._found()
+        if found is None or (found != settings and (overwrite or not self._has_pairs())):
+            self.discard()
+        elif found != settings:
+            raise RunError(
+                f"{self.folder}: holds pairs of a run with other settings (model, prompts, size, seed, dtype, "
+                "device or versions). Repeat that command to finish it, delete the folder, or add --overwrite."
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_whole(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
+
+    def _found(self) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def _has_pairs(self) -> bool:
+        return any(self.folder.glob("pair-*.safetensors"))
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"pair-{index:04d}.safetensors"
+
+    def save(self, index: int, capture: PairCapture, seconds: float) -> None:
+        """Keep a pair; a reader finds the whole file or none."""
+        arrays = {f"sum_squares.{name}": np.ascontiguousarray(v) for name, v in capture.sums.streams.items()}
+        arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
+        arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
+        arrays["seconds"] = np.array([seconds])
+        try:
+            _write_whole(self._path(index), safetensors.numpy.save(arrays))
+        except OSError as error:
+            raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
+
+    def load(self, index: int) -> tuple[PairCapture, float] | None:
+        """Return a kept pair and its seconds, or None if it has to be computed."""
+        try:
+            arrays = safetensors.numpy.load(self._path(index).read_bytes())
+            sums = SumsOfSquares({s: arrays[f"sum_squares.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])
+            first, differing = (int(v) for v in arrays["differences"])
+            return PairCapture(sums, first, differing), float(arrays["seconds"][0])
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def discard(self) -> None:
+        """Remove what was kept; called when the run stands."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,83 @@
+"""Shared by the tests: one stand-in pipeline, one run of the 25 pairs on it, and small made-up runs."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one core; subprocesses get the same bits
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from plantain.experiment import ExperimentConfig, run_experiment
+from plantain.models import load_pipeline
+from plantain.prompts import PromptPair, PromptSet, load_prompt_set
+from plantain.results import PairRecord, Run, RunInfo
+from plantain.stats import draw_halves, draw_signs
+from plantain.units import STREAM_SCOPES, Layout, SumsOfSquares
+
+ROOT = Path(__file__).parents[1]
+SIZE = 64  # the smallest image: 16 image tokens
+
+
+@pytest.fixture(scope="session")
+def pipe():
+    """The stand-in. Tests that change it put it back."""
+    return load_pipeline("tiny-random")
+
+
+@pytest.fixture(scope="session")
+def moral_file() -> Path:
+    return ROOT / "prompts" / "moral_valence.toml"
+
+
+@pytest.fixture(scope="session")
+def moral_set(moral_file) -> PromptSet:
+    return load_prompt_set(moral_file)
+
+
+@pytest.fixture(scope="session")
+def small_set(moral_set) -> PromptSet:
+    """The first four pairs, the fewest that a run can have."""
+    return PromptSet("small", "Small", "helping", "ignoring", moral_set.pairs[:4])
+
+
+@pytest.fixture(scope="session")
+def finished(pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
+    """The run of the 25 pairs, and what its progress was told."""
+    told: list[tuple[int, int]] = []
+    run = run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step))
+    return run, told
+
+
+@pytest.fixture(scope="session")
+def moral_run(finished) -> Run:
+    return finished[0]
+
+
+@pytest.fixture
+def made_run():
+    """Return a function that makes up a small run; another seed gives other numbers."""
+    return _made_run
+
+
+def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
+    rng = np.random.default_rng(seed)
+    layout = Layout(n_joint=1, n_single=2, n_heads=2, head_dim=32, mlp_dim=64)
+    streams = {
+        stream: rng.uniform(1, 2, (2, n_pairs, len(scopes), layout.n_slices(stream))).astype(np.float32)
+        for stream, scopes in STREAM_SCOPES.items()
+    }
+    tokens = np.broadcast_to(np.array([25, 60, 427, 16]), (2, n_pairs, 4)).copy()
+    info = RunInfo(
+        model="made-up", revision=None, weights="local", fingerprint="f" * 64, dtype="float32", device="cpu",
+        size=SIZE, seed=seed, prompt_set="made-up", title="Made up “×”", positive="yes", negative="no",
+        prompts_sha256="0" * 64, layout=layout, versions={"plantain": "0"}, date="2026-01-01T00:00:00+00:00",
+        seconds=1.5,
+    )  # fmt: skip
+    pairs = tuple(
+        PairRecord(PromptPair(f"pair-{i}", "any", f"Ünïcode {i} 🍌", f"Plain {i}"), 6 + i, 3) for i in range(n_pairs)
+    )
+    sums = SumsOfSquares(streams, tokens)
+    return Run(info, pairs, sums, draw_signs(20, n_pairs, rng), draw_halves(10, n_pairs, rng))

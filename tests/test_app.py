@@ -1,0 +1,173 @@
+"""The app as a visitor meets it: a real Chromium on a real server, with the stand-in."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from browser import OUTPUT, ROOT, app_command, chromium, serving
+
+TABS = ("Findings", "Heads", "Your pair", "Run the probe", "Method and limits")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, url):
+    """An open page; at the end it must have had no console error and asked no other host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, errors, hosts = context.new_page(), [], set()
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("request", lambda r: hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", r.url)))
+    page.goto(url)
+    page.wait_for_selector("#findings .pl-card")
+    yield page
+    context.close()
+    assert errors == []
+    assert {h for h in hosts if not h.startswith(("data:", "blob:"))} == {url.removeprefix("http://")}
+
+
+def show_tab(page, name):
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.count():
+        tab.click()
+    else:  # on a phone the last tabs are under the overflow menu
+        page.get_by_role("button", name="More tabs").click()
+        page.locator(".overflow-dropdown button", has_text=name).click()
+
+
+def pick(page, label, option):
+    page.get_by_role("combobox", name=label, exact=True).click()
+    page.get_by_role("option", name=option).click()
+
+
+def reported(units="card", scope="all"):
+    command = [sys.executable, "-m", "plantain", "report", "precomputed/tiny-random", "--json"]
+    done = subprocess.run([*command, "--units", units, "--scope", scope], cwd=ROOT, capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them(page):
+    report, shown = reported(), page.inner_text("#findings")
+    assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in shown
+    assert f"{report['max_abs_t']:.2f}" in shown and f"{report['split_half']['median']:.3f}" in shown
+    assert "Published card: 3,221 (19.7%)" in shown and "STAND-IN" in shown
+    assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
+    assert page.locator("#heat-map svg g title").count() == 100
+
+
+def test_units_and_scope_change_what_is_shown(page):
+    pick(page, "Units", "MLP groups")
+    pick(page, "Scope", "image tokens")
+    report = reported("mlp", "image")
+    page.wait_for_selector(f"#findings >> text={report['n_units']:,} MLP groups as wide as a head, scope: image")
+    assert f"{report['max_abs_t']:.2f}" in page.inner_text("#findings")
+    pick(page, "Units", "text-stream heads")
+    page.wait_for_selector("#findings >> text=have no tokens of scope 'image'")
+
+
+def test_heads_can_be_filtered_by_block(page):
+    show_tab(page, "Heads")
+    pick(page, "Block", "single[7]")
+    page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 slices')")
+    table = page.inner_text("#top-units")
+    assert "single[7] slice" in table and "joint[0]" not in table
+
+
+def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
+    show_tab(page, "Your pair")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer svg", timeout=60_000)
+    answer = page.inner_text("#pair-answer")
+    assert re.search(r"Rank \d+ of 26", answer) and re.search(r"p = \d+/26", answer)
+    assert "random" in answer and "regression to the mean" in answer and "NOT COMPARABLE" not in answer
+    page.get_by_label("Positive (helping)").fill("<img src=x onerror=alert(1)> helps")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer >> text=NOT COMPARABLE", timeout=60_000)
+    assert page.locator("#pair-answer img").count() == 0
+    page.get_by_label("Positive (helping)").fill("  ")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer [role=alert] >> text=the positive prompt is empty")
+
+
+def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(page):
+    show_tab(page, "Run the probe")
+    pick(page, "Image size", "256 px")
+    page.click("#run-probe")
+    page.wait_for_selector("#probe-progress progress", timeout=60_000)
+    page.wait_for_selector("#probe-progress >> text=s left", timeout=60_000)
+    page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
+    assert page.input_value("#run input").endswith("(yours)")
+    show_tab(page, "Findings")
+    shown = page.inner_text("#findings")
+    assert "256 px" in shown and f"{reported()['max_abs_t']:.2f}" in shown  # the same model, size and seed
+
+
+def test_a_probe_can_be_stopped(page):
+    show_tab(page, "Run the probe")
+    page.click("#run-probe")
+    page.wait_for_selector("#probe-progress progress", timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector("#probe-progress >> text=Stopped")
+    page.wait_for_timeout(2500)  # a probe that went on would have written its next pair over this
+    assert page.inner_text("#probe-progress [role=status]") == "Stopped."
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_every_tab_fits_the_screen(browser, url, width, mode):
+    OUTPUT.mkdir(exist_ok=True)
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
+    page = context.new_page()
+    page.goto(f"{url}?__theme={mode}")
+    page.wait_for_selector("#findings .pl-card")
+    for tab in TABS:
+        show_tab(page, tab)
+        page.wait_for_timeout(300)
+        page.screenshot(path=OUTPUT / f"{tab.lower().replace(' ', '-')}-{width}-{mode}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+    context.close()
+
+
+def test_the_five_endpoints_answer_a_program(url):
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    client = Client(url, verbose=False)
+    assert [r["run"] for r in client.predict(api_name="/list_runs")] == ["tiny-random"]
+    summary = client.predict("tiny-random", "heads", api_name="/summary")
+    assert {k: v for k, v in summary.items() if k in reported()} == reported("heads")
+    assert len(client.predict("tiny-random", "heads", "all", 7, api_name="/top_units")) == 7
+    texts = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
+    pair = client.predict("tiny-random", *texts, api_name="/probe_pair")
+    assert pair["comparable"] and len(pair["scores"]) == 25 and pair["p"] == pair["n_at_or_below"] / 26
+    probed = client.predict(64, 3, api_name="/run_probe")
+    assert probed["seed"] == 3 and client.predict(probed["run"], api_name="/summary")["n_pairs"] == 25
+    with pytest.raises(AppError, match="choose a multiple of 16"):
+        client.predict(65, 0, api_name="/run_probe")
+    with pytest.raises(AppError, match="no run of that name"):
+        client.predict("../../etc", api_name="/summary")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(browser, tmp_path):
+    with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="no/such/folder") as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#model-status >> text=no such folder", timeout=60_000)
+        assert "STAND-IN" in page.inner_text("#findings")
+        show_tab(page, "Your pair")
+        page.click("#score-pair")
+        page.wait_for_selector("#pair-answer [role=alert] >> text=No model is loaded")
+        page.close()

@@ -1,0 +1,125 @@
+"""The page's pure parts: HTML, runs in memory, the figures, the public endpoints."""
+
+import re
+
+import numpy as np
+import pytest
+
+from plantain.analysis import summarize
+from plantain.engine import Engine
+from plantain.pairs import PairResult, UnitScore
+from plantain.plots import heat_map, pair_dots
+from plantain.prompts import PromptPair
+from plantain.published import load_published
+from plantain.results import save_run
+from plantain.ui import RunStore, build_demo, html
+from plantain.ui.store import NoRunError
+from plantain.ui.texts import EXAMPLES
+
+ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}
+
+
+@pytest.fixture
+def store(tmp_path, made_run):
+    save_run(made_run(), tmp_path / "first")
+    return RunStore(tmp_path)
+
+
+def test_the_page_has_the_five_endpoints_and_no_other_listener_is_public(store, moral_set):
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    public = {d.api_name for d in demo.fns.values() if d.api_visibility != "private"}
+    assert public == ENDPOINTS
+    assert set(demo.get_api_info()["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
+    assert demo.get_api_info()["unnamed_endpoints"] == {}
+
+
+def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
+    """Gradio counts any child of Tabs as a tab and then shows one name twice."""
+    import gradio as gr
+
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    (tabs,) = [b for b in demo.blocks.values() if isinstance(b, gr.Tabs)]
+    assert [type(child) for child in tabs.children] == [gr.Tab] * 5
+
+
+def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, moral_set, made_run):
+    save_run(made_run(), tmp_path / "broken")
+    (tmp_path / "broken" / "capture.safetensors").write_bytes(b"no")
+    store = RunStore(tmp_path)
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    shown = " ".join(str(b.value) for b in demo.blocks.values() if type(b).__name__ == "HTML")
+    assert "The saved run “broken” is not shown." in shown
+    assert "3,221 (19.7%)" in shown  # the published figures stand alone
+
+
+def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
+    page = html.findings_html(moral_run, load_published(), "card", "all")
+    summary = summarize(moral_run.analysis())
+    assert f"{summary['thresholds']['3']['count']:,} ({summary['thresholds']['3']['percent']:.1f}%)" in page
+    assert f"{summary['max_abs_t']:.2f}" in page
+    for published in ("3,221 (19.7%)", "509 (3.1%)", "1,386 (8.5%)", "0.573", "10.05", "6.4×", "102×"):
+        assert published in page
+    assert "STAND-IN" in page and "say nothing about FLUX.2 Klein" in page
+
+
+def test_text_from_a_run_is_escaped(made_run, monkeypatch):
+    from dataclasses import replace
+
+    run = made_run()
+    run = replace(run, info=replace(run.info, model="<script>alert(1)</script>", title="<b>x</b>"))
+    page = html.findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
+    assert "<script" not in page and "<b>x" not in page and "<img" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):
+    names = [store.add(made_run(seed)) for seed in range(9)]
+    assert len(set(names)) == 9 and list(store.saved) == ["first"]
+    assert store.get(names[8]).info.seed == 8
+    assert store.get("first").info.model == "made-up"
+    with pytest.raises(NoRunError, match="^There is no run of that name"):
+        store.get(names[0])
+
+
+def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
+    analysis = moral_run.analysis("heads")
+    svg = heat_map(analysis, "t of heads")
+    cells = dict(re.findall(r"<title>([^<]+): t = ([+-][\d.]+)</title>", svg))
+    assert len(cells) == analysis.table.n_units == 100
+    for name, t in zip(analysis.table.names, analysis.t, strict=True):
+        assert float(cells[name]) == pytest.approx(t, abs=0.005)
+
+
+def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(made_run):
+    from dataclasses import replace
+
+    analysis = made_run().analysis("heads")
+    t = analysis.t.copy()
+    t[0], t[1], t[2] = np.nan, 4.0, -4.0
+    svg = heat_map(replace(analysis, t=t), "x")
+    first, second, third = re.findall(r"<g><title>.*?</g>", svg)[:3]
+    assert "degenerate" in first and "pl-none" in first
+    assert "#d9690f" in second and "#2f78c4" in third
+
+
+def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_run():
+    up = UnitScore("joint[0] head 0", 3.0, (1.0, 2.0, 3.0, 2.5), 2.0)
+    down = UnitScore("joint[0] head 1", -3.0, (-1.0, -2.0, -3.0, -2.5), -2.0)
+    flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0)
+    pair = PromptPair("v", "v", "a", "b")
+    result = PairResult("heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, (up, down, flat))
+    svg = pair_dots(result, "x")
+    assert svg.count("<circle") == 8  # a unit without spread has no SD to draw in
+    first, second = re.findall(r'<polygon points="([\d.]+),', svg)
+    assert first == second
+
+
+def test_examples_are_pairs_of_equal_length():
+    for positive, negative in EXAMPLES:
+        assert positive != negative and len(positive) == len(negative)
+
+
+def test_progress_says_pairs_and_time_left():
+    bar = html.progress_html(7, 25, 11.6)
+    assert 'value="7" max="25"' in bar and "7 of 25 pairs, about 12 s left" in bar and "aria-label" in bar
+    assert "left" not in html.progress_html(0, 25, None)

@@ -1,0 +1,81 @@
+"""The pairs that are kept while a run goes on: round trips, other settings, damage."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from plantain.results import RunError
+from plantain.unfinished import UnfinishedRun
+from plantain.units import PairCapture, SumsOfSquares
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+SETTINGS = {"fingerprint": "f", "size": 64, "seed": 0}
+
+
+def one_pair(run, index: int = 0) -> PairCapture:
+    streams = {name: values[:, index : index + 1] for name, values in run.sums.streams.items()}
+    return PairCapture(SumsOfSquares(streams, run.sums.tokens[:, index : index + 1]), 7, 4)
+
+
+@pytest.fixture
+def unfinished(made_run, tmp_path) -> UnfinishedRun:
+    kept = UnfinishedRun(tmp_path / "run", SETTINGS)
+    kept.save(2, one_pair(made_run()), 1.25)
+    return kept
+
+
+def test_a_kept_pair_comes_back_to_the_bit(made_run, unfinished, tmp_path):
+    capture, seconds = UnfinishedRun(tmp_path / "run", SETTINGS).load(2)
+    expected = one_pair(made_run())
+    assert (capture.first_difference, capture.n_differing, seconds) == (7, 4, 1.25)
+    for stream, values in expected.sums.streams.items():
+        assert np.array_equal(capture.sums.streams[stream], values)
+    assert unfinished.load(0) is None
+
+
+def test_pairs_of_other_settings_are_refused_and_stay(unfinished, tmp_path):
+    with pytest.raises(RunError, match=r"run.unfinished: holds pairs of a run with other settings .* --overwrite"):
+        UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1})
+    assert unfinished.load(2) is not None
+
+
+def test_overwriting_discards_pairs_of_other_settings_only(unfinished, tmp_path):
+    assert UnfinishedRun(tmp_path / "run", SETTINGS, overwrite=True).load(2) is not None
+    assert UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1}, overwrite=True).load(2) is None
+
+
+def test_settings_without_any_pair_stand_in_nobodys_way(tmp_path, made_run):
+    UnfinishedRun(tmp_path / "run", SETTINGS)
+    UnfinishedRun(tmp_path / "run", SETTINGS | {"size": 128}).save(0, one_pair(made_run()), 1.0)
+    with pytest.raises(RunError, match="other settings"):
+        UnfinishedRun(tmp_path / "run", SETTINGS)
+
+
+@pytest.mark.parametrize("damage", [truncate, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_damaged_pair_is_computed_again(unfinished, damage):
+    damage(unfinished.folder / "pair-0002.safetensors")
+    assert unfinished.load(2) is None
+
+
+def test_a_pair_file_of_another_kind_is_computed_again(unfinished):
+    path = unfinished.folder / "pair-0002.safetensors"
+    path.write_bytes(safetensors.numpy.save({"tokens": np.zeros((2, 1, 4))}))
+    assert unfinished.load(2) is None
+
+
+def test_a_finished_run_leaves_no_unfinished_folder(unfinished, tmp_path):
+    unfinished.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_that_cannot_be_kept_are_an_error(unfinished, made_run):
+    shutil.rmtree(unfinished.folder)
+    with pytest.raises(RunError, match="a pair cannot be kept"):
+        unfinished.save(3, one_pair(made_run()), 1.0)
