@@ -1,4 +1,4 @@
-"""Hooks on every attention output projection, and the forward passes that feed them. torch only.
+"""Hooks on the text input and every attention output projection, and the passes that feed them. torch only.
 
 Knows nothing about diffusers' classes or files: it uses a pipeline's `encode_prompt`, `prepare_latents`,
 `tokenizer` and `transformer`, and block attributes by name.
@@ -146,14 +146,14 @@ class Recorder:
         Raises
         ------
         CaptureError
-            A projection was not reached, or an activation was NaN or infinite.
+            A recorded module was not reached, or an activation was NaN or infinite.
         """
         places = [(s, b) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
         places.sort(key=lambda place: (place[0] == "single", place[1]))  # as they ran: the first bad one is named
         flat = [(stream, block, self._sums[stream].get(block)) for stream, block in places]
         for stream, block, value in flat:
             if value is None:
-                raise CaptureError(f"{layout.block_name(stream, block)}: its output projection was never called.")
+                raise CaptureError(f"{layout.block_name(stream, block)}: its input was never seen.")
         values = torch.cat([value.reshape(-1) for _, _, value in flat]).cpu().numpy()
         sums: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
         offset = 0
@@ -182,7 +182,9 @@ def _sum_squares(x: torch.Tensor, segments: list[Segment], scopes: tuple[str, ..
     return out
 
 
-def _output_projections(transformer: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Module]]:
+def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Module]]:
+    """Yield the modules whose input is recorded: the text input's, then every block's output projections."""
+    yield "embedding", 0, transformer.context_embedder
     for i, block in enumerate(transformer.transformer_blocks):
         yield "joint_image", i, block.attn.to_out[0]
         yield "joint_text", i, block.attn.to_add_out
@@ -192,7 +194,7 @@ def _output_projections(transformer: torch.nn.Module) -> Iterator[tuple[str, int
 
 @contextmanager
 def recording(transformer: torch.nn.Module, text: tuple[Segment, ...], n_image: int) -> Iterator[Recorder]:
-    """Record every output projection's input while the block of code runs.
+    """Record the prompt embedding and every output projection's input while the block of code runs.
 
     Parameters
     ----------
@@ -215,13 +217,14 @@ def recording(transformer: torch.nn.Module, text: tuple[Segment, ...], n_image: 
     n_text = text[-1].stop
     recorder = Recorder()
     segments = {
+        "embedding": list(text),
         "joint_image": [Segment("image", 0, n_image)],
         "joint_text": list(text),
         "single": [*text, Segment("image", n_text, n_text + n_image)],
     }
     with ExitStack() as stack:
         try:
-            for stream, i, module in _output_projections(transformer):
+            for stream, i, module in _recorded_modules(transformer):
                 hook = recorder.hook(stream, i, segments[stream])
                 stack.callback(module.register_forward_pre_hook(hook).remove)
         except AttributeError as error:

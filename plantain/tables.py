@@ -31,6 +31,7 @@ UNIT_WORDS = {
     "heads": "attention heads",
     "text-heads": "attention heads of the text stream",
     "mlp": "MLP groups as wide as a head",
+    "embedding": "slices of 16 channels of the prompt embedding",
 }
 
 

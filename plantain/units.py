@@ -46,13 +46,14 @@ SCOPES: dict[str, tuple[str, ...]] = {
 """What can be asked for, in terms of the recorded scopes."""
 
 STREAM_SCOPES: dict[str, tuple[str, ...]] = {
+    "embedding": ("template", "words", "padding"),
     "joint_image": ("image",),
     "joint_text": ("template", "words", "padding"),
     "single": TOKEN_SCOPES,
 }
 """The scopes that each stream's tokens can belong to."""
 
-UNITS = ("card", "heads", "text-heads", "mlp")
+UNITS = ("card", "heads", "text-heads", "mlp", "embedding")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Layout:
         Attention heads per block and channels per head.
     mlp_dim : int
         Channels of a single block's MLP part, which follow its attention channels.
+    text_dim : int
+        Channels of the prompt embedding, the transformer's text input.
     """
 
     n_joint: int
@@ -74,12 +77,13 @@ class Layout:
     n_heads: int
     head_dim: int
     mlp_dim: int
+    text_dim: int
 
     def __post_init__(self) -> None:
-        if self.head_dim % SLICE or self.mlp_dim % self.head_dim:
+        if self.head_dim % SLICE or self.text_dim % SLICE or self.mlp_dim % self.head_dim:
             raise UnitsError(
-                f"heads of {self.head_dim} channels and an MLP of {self.mlp_dim} do not divide into "
-                f"slices of {SLICE} channels and groups as wide as a head."
+                f"heads of {self.head_dim} channels, an MLP of {self.mlp_dim} and an embedding of {self.text_dim} do "
+                f"not divide into slices of {SLICE} channels and groups as wide as a head."
             )
 
     @classmethod
@@ -92,6 +96,7 @@ class Layout:
             n_heads=config["num_attention_heads"],
             head_dim=config["attention_head_dim"],
             mlp_dim=int(dim * config["mlp_ratio"]),
+            text_dim=config["joint_attention_dim"],
         )
 
     @property
@@ -99,10 +104,12 @@ class Layout:
         return self.n_heads * self.head_dim
 
     def n_blocks(self, stream: str) -> int:
-        return self.n_single if stream == "single" else self.n_joint
+        return {"embedding": 1, "single": self.n_single}.get(stream, self.n_joint)
 
     def n_channels(self, stream: str) -> int:
-        """Channels of the output projection's input in one block of the stream."""
+        """Channels of the recorded input in one block of the stream."""
+        if stream == "embedding":
+            return self.text_dim
         return self.attention_dim + (self.mlp_dim if stream == "single" else 0)
 
     def n_slices(self, stream: str) -> int:
@@ -110,7 +117,9 @@ class Layout:
         return self.n_blocks(stream) * self.n_channels(stream) // SLICE
 
     def block_name(self, stream: str, index: int) -> str:
-        return f"{'single' if stream == 'single' else 'joint'}[{index}]"
+        return (
+            "embedding" if stream == "embedding" else f"{stream.removesuffix('_image').removesuffix('_text')}[{index}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -176,11 +185,11 @@ class UnitTable:
     block : str array
         ``joint[3]``, ``single[19]``.
     kind : str array
-        ``attention`` or ``mlp``.
+        ``attention``, ``mlp`` or ``embedding``.
     channel : int array
         First channel within the block's output projection input.
     head : int array
-        The attention head that holds the unit, -1 for MLP units.
+        The attention head that holds the unit, -1 where there is none.
     width : int
         Channels per unit.
     """
@@ -204,7 +213,7 @@ class UnitTable:
 
     def _name(self, i: int) -> str:
         block, channel = self.block[i], int(self.channel[i])
-        if self.units == "card":
+        if self.units in ("card", "embedding"):
             return f"{block} slice {channel // SLICE}"
         if self.units == "mlp":
             first = int(self.channel[self.block == block][0])
@@ -235,7 +244,7 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: 
     ----------
     sums : SumsOfSquares
     layout : Layout
-    units : {"card", "heads", "text-heads", "mlp"}
+    units : {"card", "heads", "text-heads", "mlp", "embedding"}
     scope : {"all", "image", "prompt", "words", "padding", "template"}
 
     Returns
@@ -268,7 +277,7 @@ class _Part:
 
 
 def _width(layout: Layout, units: str) -> int:
-    return SLICE if units == "card" else layout.head_dim
+    return SLICE if units in ("card", "embedding") else layout.head_dim
 
 
 def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
@@ -282,6 +291,7 @@ def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
         "heads": [("joint_image", 0, dim), ("single", 0, dim)],
         "text-heads": [("joint_text", 0, dim)],
         "mlp": [("single", dim, dim + layout.mlp_dim)],
+        "embedding": [("embedding", 0, layout.text_dim)],
     }[units]
     parts = [_Part(*r, width) for r in ranges if _stream_scopes(r[0], scope)]
     if not parts:
@@ -298,6 +308,8 @@ def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np
     n_blocks = layout.n_blocks(part.stream)
     names = [layout.block_name(part.stream, i) for i in range(n_blocks)]
     kinds = np.where(channels < layout.attention_dim, "attention", "mlp")
+    if part.stream == "embedding":
+        kinds[:] = "embedding"
     return np.repeat(names, len(channels)), np.tile(kinds, n_blocks), np.tile(channels, n_blocks)
 
 

@@ -64,7 +64,7 @@ def made_run():
 
 def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
     rng = np.random.default_rng(seed)
-    layout = Layout(n_joint=1, n_single=2, n_heads=2, head_dim=32, mlp_dim=64)
+    layout = Layout(n_joint=1, n_single=2, n_heads=2, head_dim=32, mlp_dim=64, text_dim=48)
     streams = {
         stream: rng.uniform(1, 2, (2, n_pairs, len(scopes), layout.n_slices(stream))).astype(np.float32)
         for stream, scopes in STREAM_SCOPES.items()

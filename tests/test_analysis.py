@@ -13,7 +13,7 @@ from plantain.results import PairRecord, Run, RunInfo
 from plantain.units import Layout, SumsOfSquares, UnitsError
 
 # 2 joint blocks of 2 slices and 5 single blocks of 4 (2 attention, 2 MLP): 24 slices, each as wide as a head.
-LAYOUT = Layout(n_joint=2, n_single=5, n_heads=2, head_dim=16, mlp_dim=32)
+LAYOUT = Layout(n_joint=2, n_single=5, n_heads=2, head_dim=16, mlp_dim=32, text_dim=48)
 N_SLICES = 24
 BLOCKS = ["joint[0]"] * 2 + ["joint[1]"] * 2 + [f"single[{i}]" for i in range(5) for _ in range(4)]
 
@@ -34,6 +34,7 @@ def made_sums(differences, base=16.0, words=None):
     card = np.stack([base + np.asarray(differences), np.full(np.shape(differences), base)])
     squares = 16 * card[:, :, None] ** 2  # one token of 16 channels per scope
     streams = {
+        "embedding": np.repeat(squares[..., :3], 3, axis=2),
         "joint_image": squares[..., :4],
         "joint_text": np.repeat(squares[..., :4], 3, axis=2),
         "single": np.repeat(squares[..., 4:], 4, axis=2),
@@ -41,7 +42,7 @@ def made_sums(differences, base=16.0, words=None):
     tokens = np.ones((2, card.shape[1], 4), dtype=np.int64)
     if words is not None:  # tokens of the words, (2, n_pairs); the squares grow with them
         tokens[..., 1] = words
-        for stream in ("joint_text", "single"):
+        for stream in ("embedding", "joint_text", "single"):
             streams[stream][:, :, 1] *= tokens[..., 1, None]
     return SumsOfSquares(streams, tokens)
 

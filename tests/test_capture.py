@@ -29,8 +29,8 @@ SIZE, SEED = 64, 3
 
 
 def projections(transformer) -> dict[str, torch.nn.Module]:
-    """Every attention output projection, listed independently of the package."""
-    found = {}
+    """The text input's module and every attention output projection, listed independently of the package."""
+    found = {"embedding 0": transformer.context_embedder}
     for i, block in enumerate(transformer.transformer_blocks):
         found[f"joint image {i}"] = block.attn.to_out[0]
         found[f"joint text {i}"] = block.attn.to_add_out
@@ -102,7 +102,7 @@ def klein_on_meta():
 def test_a_recorded_pass_equals_the_full_pipeline_call_at_every_hook(request, pair, dtype):
     pipe = request.getfixturevalue("pipe" if dtype == "float32" else "bfloat_pipe")
     expected, got = full_call(pipe, pair.positive), probe_call(pipe, pair.positive)
-    assert len(expected) == 30 and expected.keys() == got.keys()
+    assert len(expected) == 31 and expected.keys() == got.keys()
     for name, tensor in expected.items():
         assert tensor.dtype == getattr(torch, dtype)
         assert torch.equal(tensor, got[name]), name
@@ -143,11 +143,12 @@ def own_magnitudes(raw: dict[str, torch.Tensor], prompt: str, units: str, scope:
     """RMS in float64, unit by unit, straight from the raw tensors."""
     scopes = own_scopes(prompt, 16)
     wanted = np.concatenate([scopes[s] for s in SCOPES[scope]])
-    width = {"card": 16}.get(units, 32)
+    width = {"card": 16, "embedding": 16}.get(units, 32)
     found = []
     for name, tensor in sorted(raw.items(), key=lambda item: (item[0][0] == "s", int(item[0].split()[-1]))):
         stream = name.rsplit(" ", 1)[0]
         rows = {
+            "embedding": wanted[wanted < 512],
             "joint image": wanted[wanted >= 512] - 512,
             "joint text": wanted[wanted < 512],
             "single": wanted,
@@ -155,6 +156,7 @@ def own_magnitudes(raw: dict[str, torch.Tensor], prompt: str, units: str, scope:
         channels = {
             ("card", "joint image"): (0, 128), ("card", "single"): (0, 512), ("heads", "joint image"): (0, 128),
             ("heads", "single"): (0, 128), ("text-heads", "joint text"): (0, 128), ("mlp", "single"): (128, 512),
+            ("embedding", "embedding"): (0, 96),
         }.get((units, stream), (0, 0))  # fmt: skip
         if len(rows):
             x = tensor[0].double().numpy()[rows]
@@ -172,7 +174,7 @@ def captured(pipe, pair):
 @pytest.mark.parametrize(("units", "scope"), list(product(UNITS, SCOPES)))
 def test_magnitudes_equal_hooks_placed_by_hand(pipe, captured, units, scope):
     capture, raws = captured
-    if (units, scope) == ("text-heads", "image"):
+    if units in ("text-heads", "embedding") and scope == "image":
         with pytest.raises(UnitsError, match="have no tokens of scope 'image'"):
             magnitudes(capture.sums, layout_of(pipe), units, scope)
         return
@@ -201,10 +203,10 @@ def test_the_same_pair_twice_leaves_the_same_bits(pipe, pair, captured):
 def test_kleins_projections_agree_with_the_layout(klein_on_meta):
     layout = Layout.from_config(klein_on_meta.config)
     for name, module in projections(klein_on_meta).items():
-        stream = {"joint image": "joint_image", "joint text": "joint_text", "single": "single"}[name.rsplit(" ", 1)[0]]
+        stream = name.rsplit(" ", 1)[0].replace(" ", "_")
         assert module.in_features == layout.n_channels(stream), name
-    counts = [unit_table(layout, units).n_units for units in ("card", "heads", "text-heads", "mlp")]
-    assert counts == [16_320, 600, 120, 1_440]
+    counts = [unit_table(layout, units).n_units for units in ("card", "heads", "text-heads", "mlp", "embedding")]
+    assert counts == [16_320, 600, 120, 1_440, 480]
 
 
 def test_the_hooks_fit_kleins_shapes_and_never_read_a_number(klein_on_meta):
@@ -245,7 +247,7 @@ def test_hooks_are_gone_after_a_pass(pipe, pair):
 
 def test_hooks_are_gone_after_an_exception(pipe):
     def fail():
-        assert pre_hooks(pipe.transformer) == 30
+        assert pre_hooks(pipe.transformer) == 31
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), recording(pipe.transformer, (Segment("words", 0, 512),), 16):
@@ -309,7 +311,7 @@ def test_a_pass_with_other_tokens_than_announced_is_refused(pipe, pair):
 def test_a_block_that_never_ran_is_named(pipe, pair):
     with recording(pipe.transformer, tokenize(pipe.tokenizer, pair.positive).segments, 16) as recorder:
         pass
-    with pytest.raises(CaptureError, match=r"joint\[0\]: its output projection was never called"):
+    with pytest.raises(CaptureError, match=r"embedding: its input was never seen"):
         recorder.collect(layout_of(pipe), pair.positive)
 
 

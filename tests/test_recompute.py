@@ -22,6 +22,8 @@ from plantain.__main__ import main
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "precomputed" / "tiny-random"
 
+UNITS = ("card", "heads", "text-heads", "mlp", "embedding")
+
 # Which tokens a scope is made of; the joint blocks' image stream sees image tokens only, their text stream
 # text tokens only, a single block all of them.
 TOKENS_OF = {
@@ -34,9 +36,9 @@ TOKENS_OF = {
 }
 CHOICES = [
     (units, scope)
-    for units in ("card", "heads", "text-heads", "mlp")
+    for units in UNITS
     for scope in TOKENS_OF
-    if (units, scope) != ("text-heads", "image")
+    if units not in ("text-heads", "embedding") or scope != "image"
 ]
 
 
@@ -65,6 +67,7 @@ def channel_range(units, stream):
         ("heads", "single"): (0, heads, whole),
         ("text-heads", "joint_text"): (0, heads, whole),
         ("mlp", "single"): (heads, mlp_end, whole),
+        ("embedding", "embedding"): (0, layout()["text_dim"], 16),
     }.get((units, stream))
 
 
@@ -75,6 +78,7 @@ def differences(units, scope):
     token_scopes = axes["tokens"][2]
     columns, blocks = [], []
     for stream, kind, n_blocks in (
+        ("embedding", "embedding", 1),
         ("joint_image", "joint", layout()["n_joint"]),
         ("joint_text", "joint", layout()["n_joint"]),
         ("single", "single", layout()["n_single"]),
@@ -94,7 +98,7 @@ def differences(units, scope):
                 total = sum(squares[:, :, start + i] for i in range(width // 16))
                 rms = np.sqrt(total / count / width)
                 columns.append(rms[0] - rms[1])
-                blocks.append(f"{kind}[{block}]")
+                blocks.append(kind if kind == "embedding" else f"{kind}[{block}]")
     return np.stack(columns, axis=1), np.array(blocks)
 
 
@@ -161,7 +165,7 @@ def test_the_raw_material_is_what_its_metadata_says():
 def test_t_and_d_of_every_unit_are_those_of_the_table_for_people():
     with open(RUN / "units.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for units in ("card", "heads", "text-heads", "mlp"):
+    for units in UNITS:
         mine = [row for row in rows if row["units"] == units]
         diffs, blocks = differences(units, "all")
         assert [row["block"] for row in mine] == blocks.tolist()
@@ -172,7 +176,7 @@ def test_t_and_d_of_every_unit_are_those_of_the_table_for_people():
         np.testing.assert_allclose([float(row["d_z"]) for row in mine if row["d_z"]], t / 5, rtol=1e-6)
         means = [float(row["mean_difference"]) for row in mine]
         np.testing.assert_allclose(means, diffs.mean(axis=0), rtol=1e-6)
-    assert len(rows) == sum(differences(units, "all")[0].shape[1] for units in ("card", "heads", "text-heads", "mlp"))
+    assert len(rows) == sum(differences(units, "all")[0].shape[1] for units in UNITS)
 
 
 @pytest.mark.parametrize(("units", "scope"), CHOICES)
@@ -226,4 +230,4 @@ def test_the_command_line_prints_the_same_object(capsys):
 
 def test_the_summaries_kept_in_the_run_are_the_reported_ones(capsys):
     kept = json.loads((RUN / "run.json").read_text(encoding="utf-8"))["summaries"]
-    assert kept == [report(capsys, units, "all") for units in ("card", "heads", "text-heads", "mlp")]
+    assert kept == [report(capsys, units, "all") for units in UNITS]

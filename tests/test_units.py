@@ -24,15 +24,18 @@ KLEIN_4B = {
     "num_attention_heads": 24,
     "mlp_ratio": 3.0,
     "in_channels": 128,
+    "joint_attention_dim": 7680,
 }
 
-SMALL = Layout(n_joint=2, n_single=3, n_heads=2, head_dim=32, mlp_dim=96)
+SMALL = Layout(n_joint=2, n_single=3, n_heads=2, head_dim=32, mlp_dim=96, text_dim=48)
 
 
 # --- counts, order and names -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("units", "count"), [("card", 16320), ("heads", 600), ("text-heads", 120), ("mlp", 1440)])
+@pytest.mark.parametrize(
+    ("units", "count"), [("card", 16320), ("heads", 600), ("text-heads", 120), ("mlp", 1440), ("embedding", 480)]
+)
 def test_klein_4b_has_the_units_of_the_design(units, count):
     # The card: 5 x 192 + 20 x 768 = 16,320 (3,221 = 19.7% of it); 25 x 24 heads; 5 x 24; 20 x 9216 / 128.
     assert unit_table(Layout.from_config(KLEIN_4B), units).n_units == count
@@ -47,9 +50,9 @@ def test_klein_4b_has_192_slices_in_a_joint_and_768_in_a_single_block():
 
 def test_the_layout_comes_from_the_config():
     layout = Layout.from_config(KLEIN_4B)
-    assert layout == Layout(n_joint=5, n_single=20, n_heads=24, head_dim=128, mlp_dim=9216)
+    assert layout == Layout(n_joint=5, n_single=20, n_heads=24, head_dim=128, mlp_dim=9216, text_dim=7680)
     assert (layout.attention_dim, layout.n_channels("joint_text"), layout.n_channels("single")) == (3072, 3072, 12288)
-    assert [layout.n_slices(stream) for stream in STREAM_SCOPES] == [960, 960, 15360]
+    assert [layout.n_slices(stream) for stream in STREAM_SCOPES] == [480, 960, 960, 15360]
 
 
 def test_another_size_of_klein_gives_other_counts():
@@ -59,10 +62,12 @@ def test_another_size_of_klein_gives_other_counts():
 
 
 def test_a_layout_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match="heads of 24 channels and an MLP of 96"):
-        Layout(n_joint=1, n_single=1, n_heads=2, head_dim=24, mlp_dim=96)
+    with pytest.raises(ValueError, match="heads of 24 channels, an MLP of 96"):
+        Layout(n_joint=1, n_single=1, n_heads=2, head_dim=24, mlp_dim=96, text_dim=48)
     with pytest.raises(ValueError, match="an MLP of 100"):
-        Layout(n_joint=1, n_single=1, n_heads=2, head_dim=32, mlp_dim=100)
+        Layout(n_joint=1, n_single=1, n_heads=2, head_dim=32, mlp_dim=100, text_dim=48)
+    with pytest.raises(ValueError, match="an embedding of 40"):
+        Layout(n_joint=1, n_single=1, n_heads=2, head_dim=32, mlp_dim=96, text_dim=40)
 
 
 def test_units_come_joint_first_then_single_and_by_channel_within_a_block():
@@ -89,6 +94,7 @@ NAMES = {
     "heads": (9, "single[2] head 1"),
     "text-heads": (2, "joint[1] text head 0"),
     "mlp": (4, "single[1] MLP group 1"),
+    "embedding": (2, "embedding slice 2"),
 }
 
 
@@ -109,7 +115,7 @@ def test_a_scope_that_a_stream_lacks_leaves_its_units_out():
 # --- magnitudes from raw activations, by hand --------------------------------------------------------------
 
 N_PAIRS = 3
-RAW_STREAMS = {"joint_image": ("image",), "joint_text": ("text",), "single": ("text", "image")}
+RAW_STREAMS = {"embedding": ("text",), "joint_image": ("image",), "joint_text": ("text",), "single": ("text", "image")}
 
 
 def raw_run(rng):
@@ -159,6 +165,7 @@ BY_HAND = {
     "heads": [("joint_image", 0, 64, 32), ("single", 0, 64, 32)],
     "text-heads": [("joint_text", 0, 64, 32)],
     "mlp": [("single", 64, 160, 32)],
+    "embedding": [("embedding", 0, 48, 16)],
 }
 LABELS_OF = {
     "all": {"template", "words", "padding", "image"},
@@ -197,8 +204,8 @@ def recorded():
 def test_magnitudes_are_the_rms_over_the_scopes_tokens_and_the_units_channels(recorded, units, scope):
     labels, raw, sums = recorded
     expected = by_hand(labels, raw, units, scope)
-    if expected is None:  # text heads have no image tokens
-        assert (units, scope) == ("text-heads", "image")
+    if expected is None:  # the text has no image tokens
+        assert units in ("text-heads", "embedding") and scope == "image"
         return
     got = magnitudes(sums, SMALL, units, scope)
     assert got.shape == (2, N_PAIRS, unit_table(SMALL, units, scope).n_units)

@@ -29,7 +29,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
     def summary(run: str, units: str = "card", scope: str = "all") -> dict:
         """Headline figures of a run, as `python -m plantain report --json` prints them, with its weights.
 
-        units: card, heads, text-heads or mlp. scope: all, image, prompt, words, padding or template.
+        units: card, heads, text-heads, mlp or embedding. scope: all, image, prompt, words, padding or template.
         """
         found = _get(store, run)
         with _errors():

@@ -29,6 +29,7 @@ UNIT_LABELS = {
     "heads": "attention heads",
     "text-heads": "text-stream heads",
     "mlp": "MLP groups",
+    "embedding": "prompt embedding (baseline)",
 }
 ALL_BLOCKS = "all blocks"
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
@@ -176,6 +177,8 @@ def _map_html(run: Run | None, units: str, scope: str) -> str:
     """Draw the map of whole heads: 192 or 768 slices in a row cannot be seen."""
     if run is None:
         return ""
+    if units == "embedding":
+        return ""  # no blocks and no heads to draw
     drawn = "heads" if units == "card" else units
     title = f"t of {UNIT_WORDS[drawn]}, {run.info.positive} minus {run.info.negative}, scope {scope}"
     caption = (
