@@ -15,13 +15,12 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from plantain import PlantainError, __version__
-from plantain.analysis import summarize
 from plantain.models import STAND_IN
 from plantain.pairs import PairResult
 from plantain.prompts import load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
-from plantain.tables import pair_frame, pair_text, provenance, report_text
+from plantain.tables import difference_strip, pair_frame, pair_text, provenance, report_text, weights_label
 from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
 
@@ -37,7 +36,7 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return _fail("stopped. Pairs that are done are kept: the same command goes on from there.", 130)
+        return _fail("stopped. Pairs of a run that are done are kept: the same command goes on from there.", 130)
     return 0
 
 
@@ -47,7 +46,11 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _quiet_libraries() -> None:
-    """Keep the libraries' notices off the terminal: an error is one line, and progress is ours."""
+    """Keep the libraries' notices off the terminal (an error is one line), and their threads from spinning.
+
+    Idle OpenMP threads that spin make two processes on two cores ten times slower than one.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
         os.environ.setdefault(name, "critical" if name.startswith("HF") else "error")  # read when imported
@@ -74,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
     parser.add_argument(
@@ -88,11 +97,17 @@ def _add_unit_options(parser: argparse.ArgumentParser, units: str) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="M", help="Hub id, local folder or tiny-random")
     parser.add_argument(
-        "--prompts", required=True, metavar="FILE", help="prompt set (TOML), e.g. prompts/moral_valence.toml"
+        "--model", required=True, type=_not_empty, metavar="M", help="Hub id, local folder or tiny-random"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--prompts",
+        required=True,
+        type=_not_empty,
+        metavar="FILE",
+        help="prompt set (TOML), e.g. prompts/moral_valence.toml",
+    )
+    parser.add_argument("--out", required=True, type=_not_empty, metavar="DIR", help="folder of the run")
     parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of noise, flips and halves (default: 0)")
     _add_model_options(parser)
@@ -146,7 +161,7 @@ def _run(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     if options.json:
-        print(json.dumps(summarize(run.analysis(options.units, options.scope)), allow_nan=False))
+        print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
     else:
         print(report_text(run, load_published(), options.units, options.scope))
 
@@ -161,7 +176,7 @@ def _pair(options: argparse.Namespace) -> None:
     pipe = load_pipeline(model, options.device, options.dtype or run.info.dtype, revision)
     result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope)
     if options.json:
-        print(json.dumps(asdict(result), allow_nan=False))
+        print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
     else:
         _print_pair(result, run)
 
@@ -179,6 +194,9 @@ def _print_pair(result: PairResult, run: Run) -> None:
     print(pair_text(result, run))
     print(f"\nTop {result.units}, chosen on the run's pairs: expect regression to the mean.")
     print(pair_frame(result).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    print(f"\nThe {len(result.scores)} differences (. one, : several), zero (|), new pair (X), own scale each:")
+    for unit in result.top:
+        print(f"{unit.unit:>24}  {difference_strip(unit)}")
 
 
 if __name__ == "__main__":

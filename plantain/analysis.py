@@ -122,12 +122,12 @@ def summarize(analysis: Analysis) -> dict[str, Any]:
         "n_units": n_units,
         "n_pairs": len(a.differences),
         "thresholds": {
-            f"{threshold:g}": _threshold(int(np.count_nonzero(abs_t > threshold)), counts, n_units)
+            threshold_name(threshold): _threshold(int(np.count_nonzero(abs_t > threshold)), counts, n_units)
             for threshold, counts in zip(a.null.thresholds, a.null.counts, strict=True)
         },
         "large_effect": {"threshold": LARGE_EFFECT, "count": large, "percent": _percent(large, n_units)},
         "split_half": _split_half(a.split_r),
-        "max_abs_t": float(abs_t.max()),
+        "max_abs_t": float(abs_t.max(initial=0.0)),
         "top_blocks": blocks(a)[:TOP_BLOCKS],
         "degenerate_units": [names[i] for i in np.flatnonzero(~tested)],
     }
@@ -152,6 +152,11 @@ def blocks(analysis: Analysis) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["max_abs_t"])
 
 
+def threshold_name(threshold: float) -> str:
+    """Write a threshold as it stands in JSON: ``3``, ``5``."""
+    return f"{threshold:g}"
+
+
 def _threshold(count: int, null_counts: np.ndarray, n_units: int) -> dict[str, Any]:
     p99 = int(stats.quantile_above(null_counts, 0.99))
     return {
@@ -173,4 +178,4 @@ def _number(value: float) -> float | None:
 
 
 def _percent(count: int, total: int) -> float:
-    return 100.0 * count / total
+    return 100.0 * count / total if total else 0.0

@@ -91,7 +91,9 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
         raise PromptError("the model's chat template changes this prompt; remove leading and trailing blanks.")
     encoded = tokenizer(text, padding="max_length", max_length=max_length, return_offsets_mapping=True)
     if len(encoded["input_ids"]) > max_length:
-        raise PromptError(f"a prompt has {len(encoded['input_ids'])} tokens; at most {max_length} are possible.")
+        raise PromptError(f"a prompt has {len(encoded['input_ids'])} tokens, {max_length} are possible; shorten it.")
+    if not encoded["attention_mask"][0]:
+        raise CaptureError("the tokenizer pads on the left; FLUX.2 Klein's pads on the right.")
     used = sum(encoded["attention_mask"])
     start, stop = len(head), len(head) + len(prompt)
     inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"][:used]) if a < stop and b > start]
@@ -163,7 +165,7 @@ class Recorder:
             if not np.isfinite(part).all():
                 name = layout.block_name(stream, block)
                 raise CaptureError(
-                    f"{name}: NaN or infinite activation for the prompt {prompt!r}; try --dtype float32."
+                    f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
                 )
             sums[stream].append(part)
         return {stream: np.concatenate(parts, axis=1) for stream, parts in sums.items()}
@@ -316,9 +318,7 @@ def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCaptu
             try:
                 forward(pipe, prompt, size, seed)
             except torch.OutOfMemoryError as error:
-                raise CaptureError(
-                    f"the device has too little memory at {size} px; choose a smaller --size."
-                ) from error
+                raise CaptureError(f"the device has too little memory at {size} px; choose a smaller image.") from error
         passes.append(recorder.collect(layout, prompt))
     streams = {stream: np.stack([p[stream] for p in passes])[:, None] for stream in STREAM_SCOPES}
     first, differing = compare_tokens(*tokens)

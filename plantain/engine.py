@@ -1,4 +1,4 @@
-"""A model that is held while a page runs. Knows nothing about Gradio, ZeroGPU or how results are shown.
+"""A model that is held while a page runs. Knows nothing about Gradio or how results are shown.
 
 `Engine`   loads in the background or at once, says how it stands, hands out pairs one at a time
 `Status`   loading, ready or failed, in words
@@ -9,15 +9,17 @@ torch is imported only when the model loads, so that a page can be served before
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
 from plantain.models import ModelInfo
-from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
+from plantain.pairs import PairResult, WrongModelError, check_same_model, score_pair
 from plantain.prompts import PromptPair, PromptSet
 from plantain.results import Run
 from plantain.tables import WEIGHTS_WORDS
@@ -26,14 +28,24 @@ from plantain.units import PairCapture
 if TYPE_CHECKING:
     from plantain.experiment import ExperimentConfig, Plan
 
-Item = ModelInfo | tuple[PairCapture, float]
-OnDevice = Callable[[tuple[PromptPair, ...], int, int], Iterator[Item]]
-
+Done = tuple[PairCapture, float]
 _PATIENCE = 600  # seconds to wait for a model that is still loading
+_UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
 
 
 class EngineError(PlantainError, RuntimeError):
     """The model cannot be used now; the message says why."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a pass failed, as data: of an exception in a worker process only the class name comes back."""
+
+    text: str
+
+
+Item = ModelInfo | Done | Failure
+OnDevice = Callable[[tuple[PromptPair, ...], int, int], Iterator[Item]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class Engine:
         self._pipe: Any = None
         self._failure: str | None = None
         self._settled = threading.Event()
+        self._unfinished: OrderedDict[str, list[Done]] = OrderedDict()
         self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
         self.on_device: OnDevice = self.captures
         """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
@@ -114,8 +127,19 @@ class Engine:
 
         yield describe(self._pipe)
         for pair in pairs:
-            with self._one_pair:
-                item = next(iter_pairs(self._pipe, (pair,), size, seed))
+            try:
+                with self._one_pair:
+                    item = next(iter_pairs(self._pipe, (pair,), size, seed))
+            except PlantainError as error:
+                yield Failure(str(error))
+                return
+            yield item
+
+    def _items(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[ModelInfo | Done]:
+        """Yield what the device yields; a failure there becomes an error here."""
+        for item in self.on_device(pairs, size, seed):
+            if isinstance(item, Failure):
+                raise EngineError(item.text)
             yield item
 
     def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
@@ -126,15 +150,23 @@ class Engine:
         PlantainError
             No model, another model than the run's, or prompts that cannot be taken.
         """
-        from plantain.experiment import check_prompts
+        from plantain.experiment import prepare_pair
+
+        pair = prepare_pair(self._ready_pipe(), run, positive, negative)
+        _, (capture, _) = self._items((pair,), run.info.size, run.info.seed)
+        return score_pair(run, pair, capture)
+
+    def mismatch(self, run: Run) -> str | None:
+        """Say why pairs cannot be compared with a run, or None where they can or the model is not there yet."""
+        if self.status().state != "ready":
+            return None
         from plantain.models import describe
 
-        pipe = self._ready_pipe()
-        pair = visitor_pair(positive, negative)
-        check_same_model(describe(pipe), run.info)
-        check_prompts(pipe, pair)
-        _, (capture, _) = self.on_device((pair,), run.info.size, run.info.seed)
-        return score_pair(run, pair, capture)
+        try:
+            check_same_model(describe(self._pipe), run.info)
+        except WrongModelError as error:
+            return str(error)
+        return None
 
     def iter_probe(self, prompt_set: PromptSet, size: int | None, seed: int) -> Iterator[Step]:
         """Run all pairs of a set, reporting after each one.
@@ -151,14 +183,27 @@ class Engine:
         return self._probe_steps(plan, config)
 
     def _probe_steps(self, plan: Plan, config: ExperimentConfig) -> Iterator[Step]:
-        from plantain.experiment import assemble, located
+        """Run the pairs that are missing; those that are done stay when a call is stopped or breaks."""
+        from plantain.experiment import assemble
 
-        pairs, start = plan.prompt_set.pairs, time.monotonic()
-        yield Step(0, len(pairs), None)
-        items = self.on_device(pairs, plan.size, config.seed)
-        model, done = next(items), []
-        for item in items:
-            done.append(item)
-            left = (time.monotonic() - start) / len(done) * (len(pairs) - len(done))
-            yield Step(len(done), len(pairs), left)
-        yield Step(len(pairs), len(pairs), 0.0, assemble(located(plan, model), done))
+        key = json.dumps(plan.settings(), sort_keys=True)
+        pairs, done = plan.prompt_set.pairs, self._unfinished.pop(key, [])
+        kept, start = len(done), time.monotonic()
+        try:
+            yield Step(kept, len(pairs), None)
+            items = self._items(pairs[kept:], plan.size, config.seed)
+            model = next(items)
+            for item in items:
+                done.append(item)
+                left = (time.monotonic() - start) / (len(done) - kept) * (len(pairs) - len(done))
+                yield Step(len(done), len(pairs), left)
+            # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
+            yield Step(len(pairs), len(pairs), 0.0, assemble(replace(plan, model=model), done))
+        except BaseException:  # a closed generator too: that is how a page stops one
+            self._keep_unfinished(key, done)
+            raise
+
+    def _keep_unfinished(self, key: str, done: list[Done]) -> None:
+        self._unfinished[key] = done
+        while len(self._unfinished) > _UNFINISHED:
+            self._unfinished.popitem(last=False)

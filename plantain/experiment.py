@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from plantain import PlantainError, __version__, stats
 from plantain.capture import capture_pair, layout_of, tokenize
 from plantain.models import ModelInfo, describe, software_versions
-from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
+from plantain.pairs import VISITOR, PairResult, check_same_model, score_pair, visitor_pair
 from plantain.prompts import PromptError, PromptPair, PromptSet
 from plantain.results import PairRecord, Run, RunInfo
 from plantain.unfinished import UnfinishedRun
@@ -60,6 +60,10 @@ class ExperimentConfig:
     n_splits: int = 100
 
     def __post_init__(self) -> None:
+        for name in ("size", "seed", "n_permutations", "n_splits"):
+            value = getattr(self, name)
+            if not (type(value) is int or (name == "size" and value is None)):
+                raise ConfigError(f"{name} {value!r}: give a whole number.")
         if self.size is not None and self.size not in SIZES:
             raise ConfigError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
         if not 0 <= self.seed < 2**63:
@@ -109,22 +113,20 @@ def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None =
     return Plan(prompt_set, describe(pipe), layout_of(pipe), software_versions(), config.size_for(pipe), config)
 
 
-def check_prompts(pipe: Any, pair: PromptPair) -> tuple[int, int]:
-    """Count the words' tokens of both prompts, before any pass is run.
+def check_prompts(pipe: Any, pair: PromptPair) -> None:
+    """Refuse prompts that the model cannot take, before any pass is run.
 
     Raises
     ------
     PromptError
         The model cannot take a prompt as it is.
     """
-    counts = []
     for side in SIDES:
         try:
-            tokens = tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
+            tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
         except PromptError as error:
-            raise PromptError(f"pair {pair.id!r}, {side} side: {error}") from error
-        counts.append(tokens.count("words"))
-    return counts[0], counts[1]
+            where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
+            raise PromptError(f"{where}: {error}") from error
 
 
 def iter_pairs(
@@ -149,11 +151,6 @@ def iter_pairs(
             if unfinished:
                 unfinished.save(index, *kept)
         yield kept
-
-
-def located(plan: Plan, model: ModelInfo) -> Plan:
-    """Return the plan with the model's facts as the device saw them (a parent process may be fooled)."""
-    return replace(plan, model=model)
 
 
 def assemble(plan: Plan, done: list[tuple[PairCapture, float]]) -> Run:
@@ -238,6 +235,20 @@ def run_experiment(
     return assemble(plan, done)
 
 
+def prepare_pair(pipe: Any, run: Run, positive: str, negative: str) -> PromptPair:
+    """Refuse everything that can be refused before a pass, and return the pair.
+
+    Raises
+    ------
+    PromptError, WrongModelError
+        As `probe_pair`.
+    """
+    pair = visitor_pair(positive, negative)
+    check_same_model(describe(pipe), run.info)
+    check_prompts(pipe, pair)
+    return pair
+
+
 def probe_pair(
     pipe: Any, run: Run, positive: str, negative: str, units: str = "heads", scope: str = "all"
 ) -> PairResult:
@@ -250,7 +261,5 @@ def probe_pair(
     WrongModelError
         The pipeline is not the model that made the run.
     """
-    check_same_model(describe(pipe), run.info)
-    pair = visitor_pair(positive, negative)
-    check_prompts(pipe, pair)
+    pair = prepare_pair(pipe, run, positive, negative)
     return score_pair(run, pair, capture_pair(pipe, pair, run.info.size, run.info.seed), units, scope)

@@ -49,7 +49,7 @@ _TRANSFORMER_KEYS = (
 )  # fmt: skip
 _TEXT_ENCODER_KEYS = (
     "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
-    "hidden_act", "rms_norm_eps",
+    "hidden_act", "rms_norm_eps", "use_sliding_window", "sliding_window",
 )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     # The fingerprint is taken before the move: on ZeroGPU the parent cannot read the weights afterwards.
     # A folder goes by its last name: its path is nobody's business once a run is published.
-    identity = _identity(pipe, Path(model).name if Path(model).is_dir() else model, revision)
+    identity = _identity(pipe, Path(model).resolve().name if Path(model).is_dir() else model, revision)
     pipe.plantain_identity = identity
     return pipe.to(target)
 
@@ -138,7 +138,8 @@ def load_pipeline(
 def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
     """Say which model a pipeline holds, and where and in which precision it runs now.
 
-    A pipeline that did not come from `load_pipeline` is fingerprinted here, which reads all its weights.
+    A pipeline that did not come from `load_pipeline` is fingerprinted here, which reads all its weights. The
+    fingerprint is taken once: after changing weights (a LoRA, say), delete ``pipe.plantain_identity``.
     """
     identity = getattr(pipe, "plantain_identity", None)
     if identity is None:
@@ -151,11 +152,13 @@ def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
 def software_versions() -> dict[str, str]:
     """Return the versions of the libraries that a result depends on."""
     import diffusers
+    import tokenizers
     import torch
     import transformers
 
-    modules = (torch, diffusers, transformers, np)
-    return {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+    modules = (torch, diffusers, transformers, tokenizers, np)
+    versions = {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+    return {**versions, "cuda": torch.version.cuda} if torch.version.cuda else versions
 
 
 def _resolve_device(device: str | None) -> torch.device:
@@ -189,7 +192,17 @@ def _device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({platform.machine()})"
+    return f"{device.type} ({_processor()})"
+
+
+def _processor() -> str:
+    """Name the processor; only Linux tells it without another program."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 # --- saved pipelines ---------------------------------------------------------------------------------------
@@ -304,11 +317,10 @@ def _fingerprint(pipe: Flux2KleinPipeline) -> str:
 
 def _computation(pipe: Flux2KleinPipeline) -> dict[str, Any]:
     encoder = pipe.text_encoder.config.to_dict()
-    rope = encoder.get("rope_parameters") or {}
     return {
         "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
         "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
-        "rope_theta": rope.get("rope_theta", encoder.get("rope_theta")),
+        "rope": encoder.get("rope_parameters"),
         "pixels_per_latent": pipe.vae_scale_factor,
         "tokenizer": _tokenizer_rules(pipe.tokenizer),
         "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
@@ -320,7 +332,11 @@ def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
     """Return what beside the vocabulary decides how a text is cut; libraries write merges in two ways."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     merges = [m if isinstance(m, str) else " ".join(m) for m in rules["model"].get("merges") or []]
-    return {"merges": hashlib.sha256("\n".join(merges).encode()).hexdigest(), "normalizer": rules.get("normalizer")}
+    return {
+        "merges": hashlib.sha256("\n".join(merges).encode()).hexdigest(),
+        "padding": [tokenizer.padding_side, tokenizer.pad_token_id],
+        **{step: rules.get(step) for step in ("normalizer", "pre_tokenizer")},
+    }
 
 
 def _encoder_uses(name: str) -> bool:

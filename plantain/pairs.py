@@ -18,6 +18,7 @@ from plantain.results import Run, RunInfo
 from plantain.units import SIDES, TOKEN_SCOPES, PairCapture, magnitudes
 
 N_TOP = 20
+VISITOR = "visitor"  # id and category of a pair that is in no set
 
 
 class WrongModelError(PlantainError, RuntimeError):
@@ -70,7 +71,7 @@ class PairResult:
 
 def visitor_pair(positive: str, negative: str) -> PromptPair:
     """Make a pair of a visitor's two texts, without the blanks around them."""
-    pair = PromptPair("visitor", "visitor", positive.strip(), negative.strip())
+    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
     for side in SIDES:
         if not getattr(pair, side):
             raise PromptError(f"the {side} prompt is empty; write a sentence.")
@@ -81,16 +82,17 @@ def visitor_pair(positive: str, negative: str) -> PromptPair:
 
 def check_same_model(model: ModelInfo, info: RunInfo) -> None:
     """Raise `WrongModelError` unless the model is the one that made the run, told by its fingerprint."""
-    if model.dtype != info.dtype:
+    if model.fingerprint == info.fingerprint and model.dtype == info.dtype:
+        return
+    if model.model == info.model and model.dtype != info.dtype:
         raise WrongModelError(
-            f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it with "
-            f"--dtype {info.dtype}, or choose another run."
+            f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it in {info.dtype}, "
+            "or choose another run."
         )
-    if model.fingerprint != info.fingerprint:
-        raise WrongModelError(
-            f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} "
-            f"({model.fingerprint[:12]}) is loaded: its configuration or weights differ. Choose a run made by it."
-        )
+    raise WrongModelError(
+        f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} ({model.fingerprint[:12]}) is "
+        "loaded: its configuration or weights differ. Choose a run that it made, or run the probe with it first."
+    )
 
 
 def score_pair(

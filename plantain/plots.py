@@ -19,7 +19,6 @@ from plantain.pairs import PairResult
 POSITIVE, NEGATIVE = "#d9690f", "#2f78c4"
 _CELL_H, _LEFT, _TOP = 18, 78, 26
 _PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 60
-_N_DOTS = 12
 
 
 def heat_map(analysis: Analysis, title: str) -> str:
@@ -41,7 +40,7 @@ def heat_map(analysis: Analysis, title: str) -> str:
     columns = max(int(np.count_nonzero(table.block == b)) for b in blocks)
     limit = max(5.0, float(np.nanmax(np.abs(analysis.t), initial=0.0)))
     cell = min(max(_PLOT_W / columns, _MIN_CELL_W), _MAX_CELL_W)
-    width, height = _LEFT + max(columns * cell, 320) + 10, _TOP + len(blocks) * _CELL_H + 46
+    width, height = max(_LEFT + columns * cell, 336) + 10, _TOP + len(blocks) * _CELL_H + 46
     parts = [_text(_LEFT + (i + 0.5) * cell, _TOP - 8, str(i), "middle") for i in _labelled(columns, cell)]
     names = table.names
     for row, block in enumerate(blocks):
@@ -75,7 +74,7 @@ def _legend(x: float, y: float, limit: float) -> str:
         f'fill-opacity="{abs(s):.2f}"/>'
         for i, s in enumerate(steps)
     ]
-    labels = _text(x + 62, y + 11, f"t = −{limit:.1f}", "end") + _text(x + 288, y + 11, f"t = +{limit:.1f}", "start")
+    labels = _text(x + 62, y + 11, f"t: −{limit:.1f}", "end") + _text(x + 288, y + 11, f"+{limit:.1f}", "start")
     return "".join(boxes) + labels
 
 
@@ -84,7 +83,7 @@ def pair_dots(result: PairResult, title: str) -> str:
 
     The sign of each unit's t is taken out, so that right is always where the run's pairs point.
     """
-    units = [u for u in result.top[:_N_DOTS] if np.std(u.differences) > 0]
+    units = [u for u in result.top if np.std(u.differences) > 0]
     rows = [(u.unit, *_standardised(u.differences, u.new, u.t)) for u in units]
     reach = max([3.0, *(float(np.abs(np.append(d, n)).max()) for _, d, n in rows)])
     left, plot, step = 150, 430, 26

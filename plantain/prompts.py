@@ -89,7 +89,9 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PromptSetError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise PromptSetError(
+            f"{path}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
     _require_keys(raw, SET_KEYS, str(path))

@@ -2,7 +2,7 @@
 
 Knows nothing about how runs are made.
 
-`Run`, `RunInfo`          the raw material with its provenance; every number is recomputed from it
+`Run`                     the raw material with its provenance (`RunInfo`); every number is recomputed from it
 `save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
 `list_runs`               the runs of a folder, and the ones that cannot be read
 """
@@ -14,7 +14,8 @@ import hashlib
 import json
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,92 +26,20 @@ from safetensors import SafetensorError
 
 from plantain import PlantainError
 from plantain.analysis import Analysis, analyze, summarize
-from plantain.models import WEIGHTS
+from plantain.inference import COLUMNS, Inference, infer, parameters
+from plantain.kept import FOLDER as STATISTICS
+from plantain.kept import keep, recall
 from plantain.prompts import PromptPair
+from plantain.provenance import PairRecord, RunInfo
 from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, SumsOfSquares
 
 SCHEMA = 1
-_FILES = RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+_CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
 
 class RunError(PlantainError, RuntimeError):
     """A run that cannot be read or written; the message names the folder and what to do."""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """Provenance and configuration of a run.
-
-    Attributes
-    ----------
-    model, revision, weights, fingerprint, dtype, device
-        As in `models.ModelInfo`.
-    size : int
-        Height and width of the image in pixels.
-    seed : int
-        Seed of the noise, and of the sign flips and halves.
-    prompt_set, title, positive, negative, prompts_sha256 : str
-        From the `PromptSet`.
-    layout : Layout
-    versions : dict of str to str
-        Software that the numbers depend on.
-    date : str
-        End of the run, ISO 8601, UTC.
-    seconds : float
-        Time that the pairs took, without loading the model; interruptions left out.
-    """
-
-    model: str
-    revision: str | None
-    weights: str
-    fingerprint: str
-    dtype: str
-    device: str
-    size: int
-    seed: int
-    prompt_set: str
-    title: str
-    positive: str
-    negative: str
-    prompts_sha256: str
-    layout: Layout
-    versions: dict[str, str]
-    date: str
-    seconds: float
-
-    def __post_init__(self) -> None:
-        texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
-        _require(texts, str)
-        _require({"size": self.size, "seed": self.seed, **asdict(self.layout)}, int)
-        _require({"seconds": self.seconds}, (int, float))
-        _require(self.versions, str)
-        if self.revision is not None:
-            _require({"revision": self.revision}, str)
-        if self.weights not in WEIGHTS:
-            raise ValueError(f"weights {self.weights!r} are of no known kind")
-
-
-_NOT_TEXTS = ("revision", "size", "seed", "layout", "versions", "seconds")
-
-
-def _require(values: dict[str, Any], kind: type | tuple[type, ...]) -> None:
-    """Refuse a file's value of another type: it would break a page much later."""
-    for name, value in values.items():
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}, of the wrong type")
-
-
-@dataclass(frozen=True)
-class PairRecord:
-    """A pair as it was run; token facts as in `PairCapture`."""
-
-    pair: PromptPair
-    first_difference: int
-    n_differing: int
-
-    def __post_init__(self) -> None:
-        _require(vars(self.pair), str)
-        _require({"first_difference": self.first_difference, "n_differing": self.n_differing}, int)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +53,8 @@ class Run:
     sums : SumsOfSquares
     signs : int8 array (n_permutations, n_pairs)
     halves : bool array (n_splits, n_pairs)
+    folder : Path or None
+        Where the run was read from; its slower statistics are kept there.
     """
 
     info: RunInfo
@@ -131,7 +62,9 @@ class Run:
     sums: SumsOfSquares
     signs: np.ndarray
     halves: np.ndarray
+    folder: Path | None = None
     _analyses: dict[tuple[str, str], Analysis] = field(default_factory=dict, repr=False)
+    _inferences: dict[tuple[str, str], Inference] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.pairs)
@@ -158,6 +91,30 @@ class Run:
         if key not in self._analyses:
             self._analyses[key] = analyze(self.sums, self.info.layout, self.signs, self.halves, units, scope)
         return self._analyses[key]
+
+    def inference(self, units: str = "card", scope: str = "all") -> Inference:
+        """Slower statistics for one choice, computed once and kept in the run's folder."""
+        choice = (units, scope)
+        if choice not in self._inferences:
+            analysis = self.analysis(units, scope)
+            key = {"capture": self.capture_sha256, "units": units, "scope": scope, **parameters()}
+            found = recall(self.folder, key, analysis.table.n_units) if self.folder else None
+            if found is None:
+                found = infer(analysis, self.halves, self.info.seed)
+                if self.folder:
+                    keep(self.folder, key, found)
+            self._inferences[choice] = found
+        return self._inferences[choice]
+
+    def summary(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
+        """Headline figures and facts for one choice, as plain JSON values."""
+        facts = {"model": self.info.model, "weights": self.info.weights}
+        return {**summarize(self.analysis(units, scope)), "inference": self.inference(units, scope).facts, **facts}
+
+    @cached_property
+    def capture_sha256(self) -> str:
+        """SHA-256 (hex) of the raw material with its signs and halves, as it is saved."""
+        return hashlib.sha256(_capture_bytes(self)).hexdigest()
 
     @property
     def n_image_tokens(self) -> int:
@@ -202,24 +159,24 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise RunError(f"{folder}: exists already. Choose another --out, or add --overwrite.")
-    strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _FILES]
+        raise RunError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
+    strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
     if strange:
-        raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another --out.")
+        raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another folder.")
 
 
 def _write_files(run: Run, folder: Path) -> None:
-    capture = _capture_bytes(run)
-    (folder / CAPTURE).write_bytes(capture)
+    run = replace(run, folder=folder)  # so that the statistics are kept beside the capture
+    (folder / CAPTURE).write_bytes(_capture_bytes(run))
     (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
     content = {
         "schema": SCHEMA,
         "info": asdict(run.info),
-        "capture_sha256": hashlib.sha256(capture).hexdigest(),
+        "capture_sha256": run.capture_sha256,
         "pairs": [
             {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
         ],
-        "summaries": [summarize(run.analysis(units)) for units in UNITS],
+        "summaries": [run.summary(units) for units in UNITS],
     }
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
 
@@ -258,15 +215,17 @@ def _units_csv(run: Run) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
-         "mean_positive", "mean_negative", "mean_difference", "t", "d_z"]
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "weights"]
     )  # fmt: skip
     for units in UNITS:
         a = run.analysis(units)
-        columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz)
+        more = run.inference(units).columns
+        columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz, *(more[c] for c in COLUMNS))
         for i, name in enumerate(a.table.names):
             head = a.table.head[i] if a.table.head[i] >= 0 else ""
             place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
-            writer.writerow(place + ["" if np.isnan(c[i]) else f"{c[i]:.9g}" for c in columns])
+            numbers = ["" if np.isnan(c[i]) else f"{c[i]:.9g}" for c in columns]
+            writer.writerow(place + numbers + [run.info.weights])
     return out.getvalue()
 
 
@@ -286,7 +245,10 @@ def load_run(folder: str | Path) -> Run:
         text, capture = _read_files(folder)
         content = json.loads(text)
     except OSError as error:
-        raise RunError(f"{folder}: is no run ({Path(error.filename).name}: {error.strerror}).") from error
+        name = Path(error.filename).name
+        raise RunError(
+            f"{folder}: is no run ({name}: {error.strerror}). Make one with `python -m plantain run`."
+        ) from error
     except ValueError as error:
         raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}).") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
@@ -295,7 +257,7 @@ def load_run(folder: str | Path) -> Run:
     try:
         if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
             raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
-        return _build_run(content, safetensors.numpy.load(capture))
+        return replace(_build_run(content, safetensors.numpy.load(capture)), folder=folder)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
 

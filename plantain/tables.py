@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plantain.analysis import Analysis, summarize
-from plantain.pairs import PairResult
+from plantain.analysis import Analysis
+from plantain.inference import Inference
+from plantain.pairs import PairResult, UnitScore
 from plantain.results import Run, RunInfo
+from plantain.statements import careful_statements
 
 WEIGHTS_WORDS = {
     "pretrained": "pretrained weights from the Hub",
@@ -172,7 +174,7 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
 
 def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
-    summary = summarize(run.analysis(units, scope))
+    summary = run.summary(units, scope)
     heads = ["Metric", "This run", "Against its null", "Published card", "Against its null"]
     table = [
         [m.name, m.value, m.significance, m.published, m.published_significance] for m in metrics(summary, published)
@@ -181,10 +183,13 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
         "",
         provenance(run),
-        f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope} tokens. Pairs: {summary['n_pairs']}.",
+        f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary['n_pairs']}.",
         *(f"NOTE: {note}" for note in notes(run, summary)),
         "",
         *_markdown_table(heads, table),
+        "",
+        "Read with care:",
+        *(f"- {line}" for line in careful_statements(run, units, scope)),
         "",
         "Top blocks by max |t|, this run:",
         *(f"- {block_line(row)}" for row in summary["top_blocks"]),
@@ -205,14 +210,17 @@ def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
 
 
-def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -> pd.DataFrame:
+def top_units_frame(
+    analysis: Analysis, n: int = 50, block: str | None = None, inference: Inference | None = None
+) -> pd.DataFrame:
     """List the tested units with the largest |t|, in one block or all.
 
     Returns
     -------
     DataFrame
         Columns ``rank`` (among all tested units), ``unit``, ``block``, ``kind``, ``t``, ``d_z``,
-        ``mean_difference`` and ``percent_of_magnitude`` (NaN for a unit that is always zero).
+        ``mean_difference`` and ``percent_of_magnitude`` (NaN for a unit that is always zero); with an `Inference`
+        also ``g``, ``d_low``, ``d_high``, ``p_exact``, ``p_fwer``, ``q_bh`` and ``q_by``.
     """
     a, order = analysis, analysis.ranking
     ranks = np.arange(1, len(order) + 1)
@@ -222,7 +230,7 @@ def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -
     order, names = order[:n], a.table.names
     mean = a.differences[:, order].mean(axis=0)
     size = a.magnitudes[:, :, order].mean(axis=(0, 1))
-    return pd.DataFrame({
+    frame = pd.DataFrame({
         "rank": ranks[:n],
         "unit": [names[i] for i in order],
         "block": a.table.block[order],
@@ -232,6 +240,10 @@ def top_units_frame(analysis: Analysis, n: int = 50, block: str | None = None) -
         "mean_difference": mean,
         "percent_of_magnitude": 100 * mean / np.where(size > 0, size, np.nan),
     })  # fmt: skip
+    if inference is None:
+        return frame
+    more = ("g", "d_low", "d_high", "p_exact", "p_fwer", "q_bh", "q_by")
+    return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 
 def block_names(analysis: Analysis) -> list[str]:
@@ -244,15 +256,14 @@ def block_names(analysis: Analysis) -> list[str]:
 
 def pair_text(result: PairResult, run: Run) -> str:
     """Say where a visitor's pair falls, in plain words, one line a statement."""
-    n = len(result.scores) + 1
-    rank = n - result.n_at_or_below + 1
+    n, low = len(result.scores) + 1, result.n_at_or_below
     way = "the way" if result.score > 0 else "against the way"
     lines = [
         f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair goes {way} that the run's "
         f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
-        f"Rank {rank} of {n} (1 goes most with them). If yours were one more pair of the same kind, a rank this low "
-        f"or lower had p = {result.n_at_or_below}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p says "
-        "that your pair is unlike the run's; no p says that a pair is ethical. One pair is one pair.",
+        f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
+        f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
+        "says that your pair is unlike the run's; no p says that a pair is ethical. One pair is one pair.",
     ]
     if not result.comparable:
         a, b = result.tokens
@@ -260,6 +271,7 @@ def pair_text(result: PairResult, run: Run) -> str:
             f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs as well as the act. "
             "Rewrite one until both counts are equal."
         )
+    lines.append(f"Weights: {weights_label(run.info)}.")
     if run.info.weights in ("stand-in", "untrained"):
         lines.append("These weights are random: the score says nothing about FLUX.2 Klein.")
     return "\n".join(lines)
@@ -271,14 +283,26 @@ def pair_frame(result: PairResult) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``unit``, ``t``, ``new`` (positive minus negative), ``mean`` and ``sd`` of the run's pairs,
-        ``z`` = (new - mean) / sd, and ``rank`` of the new one (1 is the highest).
+        Columns ``unit``, ``t``, ``new`` (positive minus negative), ``mean`` and ``sd`` of the run's pairs, and
+        ``with_run`` = sign(t) * new / sd, as the picture and the score have it.
     """
     rows = []
     for unit in result.top:
         diffs = np.array(unit.differences)
         mean, sd = diffs.mean(), diffs.std(ddof=1)
-        rank = 1 + int(np.count_nonzero(diffs > unit.new))
-        z = (unit.new - mean) / sd if sd else float("nan")
-        rows.append({"unit": unit.unit, "t": unit.t, "new": unit.new, "mean": mean, "sd": sd, "z": z, "rank": rank})
-    return pd.DataFrame(rows, columns=["unit", "t", "new", "mean", "sd", "z", "rank"])
+        with_run = np.sign(unit.t) * unit.new / sd if sd else float("nan")
+        rows.append({"unit": unit.unit, "t": unit.t, "new": unit.new, "mean": mean, "sd": sd, "with_run": with_run})
+    return pd.DataFrame(rows, columns=["unit", "t", "new", "mean", "sd", "with_run"])
+
+
+def difference_strip(unit: UnitScore, width: int = 41) -> str:
+    """Draw a unit's differences as a line of text: `.` one pair, `:` several, `X` the new pair, `|` zero."""
+    values = np.array([*unit.differences, unit.new])
+    reach = float(np.abs(values).max()) or 1.0
+    places = np.rint((values / reach + 1) / 2 * (width - 1)).astype(int)
+    cells = [" "] * width
+    cells[width // 2] = "|"
+    for place in places[:-1]:
+        cells[place] = ":" if cells[place] in ".:" else "."
+    cells[places[-1]] = "X"
+    return "".join(cells)

@@ -266,6 +266,25 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: 
     return np.concatenate([_part_magnitudes(sums, layout, part, scope) for part in parts], axis=2)
 
 
+def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> dict[str, float]:
+    """Say how much of the change each recorded scope carries.
+
+    Returns
+    -------
+    dict of str to float
+        Per scope of `TOKEN_SCOPES`: mean over pairs of the sum of squares of all units, positive minus negative, in
+        percent of the mean sum of squares of both sides in all scopes. They add up to the change of ``all``; a scope
+        that no unit has carries 0.
+    """
+    totals = np.zeros((2, len(TOKEN_SCOPES)))
+    for part in _parts(layout, units, "all"):
+        for row, scope in enumerate(STREAM_SCOPES[part.stream]):
+            squares = _part_squares(sums.streams[part.stream][:, :, row].astype(np.float64), layout, part)
+            totals[:, TOKEN_SCOPES.index(scope)] += squares.sum(axis=2).mean(axis=1)
+    changes = 100 * (totals[0] - totals[1]) / totals.sum(axis=1).mean()
+    return dict(zip(TOKEN_SCOPES, changes.tolist(), strict=True))
+
+
 @dataclass(frozen=True)
 class _Part:
     """A contiguous range of channels of every block of a stream, cut into units of one width."""
@@ -320,7 +339,12 @@ def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: st
     if not tokens.all():
         raise UnitsError(f"a prompt has no token in scope {scope!r}, so it has no magnitude there.")
     squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)
-    squares = squares.reshape(2, sums.n_pairs, layout.n_blocks(part.stream), -1)
+    return np.sqrt(_part_squares(squares, layout, part) / (tokens[..., None] * part.width))
+
+
+def _part_squares(squares: np.ndarray, layout: Layout, part: _Part) -> np.ndarray:
+    """Add the slices (2, pairs, slices) of a stream up to the part's units."""
+    n_pairs = squares.shape[1]
+    squares = squares.reshape(2, n_pairs, layout.n_blocks(part.stream), -1)
     squares = squares[..., part.start // SLICE : part.stop // SLICE]
-    squares = squares.reshape(2, sums.n_pairs, -1, part.width // SLICE).sum(axis=3)
-    return np.sqrt(squares / (tokens[..., None] * part.width))
+    return squares.reshape(2, n_pairs, -1, part.width // SLICE).sum(axis=3)

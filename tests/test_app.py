@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 from browser import OUTPUT, ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Heads", "Your pair", "Run the probe", "Method and limits")
+TABS = ("Findings", "Units", "Your pair", "Run the probe", "Method and limits")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_units_and_scope_change_what_is_shown(page):
 
 
 def test_heads_can_be_filtered_by_block(page):
-    show_tab(page, "Heads")
+    show_tab(page, "Units")
     pick(page, "Block", "single[7]")
     page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 slices')")
     table = page.inner_text("#top-units")
@@ -91,7 +92,7 @@ def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer svg", timeout=60_000)
     answer = page.inner_text("#pair-answer")
-    assert re.search(r"Rank \d+ of 26", answer) and re.search(r"p = \d+/26", answer)
+    assert re.search(r"\d+ of the 26 pairs, yours included", answer) and re.search(r"p = \d+/26", answer)
     assert "random" in answer and "regression to the mean" in answer and "NOT COMPARABLE" not in answer
     page.get_by_label("Positive (helping)").fill("<img src=x onerror=alert(1)> helps")
     page.click("#score-pair")
@@ -99,7 +100,9 @@ def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     assert page.locator("#pair-answer img").count() == 0
     page.get_by_label("Positive (helping)").fill("  ")
     page.click("#score-pair")
-    page.wait_for_selector("#pair-answer [role=alert] >> text=the positive prompt is empty")
+    page.wait_for_selector("#pair-answer [role=alert] >> text=The positive prompt is empty")
+    page.get_by_role("button", name="Swap sides").click()
+    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")  # no old answer stays
 
 
 def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(page):
@@ -109,7 +112,7 @@ def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(page):
     page.wait_for_selector("#probe-progress progress", timeout=60_000)
     page.wait_for_selector("#probe-progress >> text=s left", timeout=60_000)
     page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
-    assert page.input_value("#run input").endswith("(yours)")
+    assert page.input_value("#run input").startswith("yours: ")
     show_tab(page, "Findings")
     shown = page.inner_text("#findings")
     assert "256 px" in shown and f"{reported()['max_abs_t']:.2f}" in shown  # the same model, size and seed
@@ -118,11 +121,15 @@ def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(page):
 def test_a_probe_can_be_stopped(page):
     show_tab(page, "Run the probe")
     page.click("#run-probe")
-    page.wait_for_selector("#probe-progress progress", timeout=60_000)
+    page.wait_for_selector("#probe-progress >> text=s left", timeout=60_000)
     page.get_by_role("button", name="Stop").click()
     page.wait_for_selector("#probe-progress >> text=Stopped")
     page.wait_for_timeout(2500)  # a probe that went on would have written its next pair over this
-    assert page.inner_text("#probe-progress [role=status]") == "Stopped."
+    assert page.inner_text("#probe-progress [role=status]").startswith("Stopped. Pairs that are done are kept")
+    page.click("#run-probe")  # goes on: the first thing shown is not "0 of 25"
+    page.wait_for_selector("#probe-progress progress", timeout=60_000)
+    assert int(page.get_attribute("#probe-progress progress", "value")) >= 1
+    page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -157,6 +164,10 @@ def test_the_five_endpoints_answer_a_program(url):
     assert probed["seed"] == 3 and client.predict(probed["run"], api_name="/summary")["n_pairs"] == 25
     with pytest.raises(AppError, match="choose a multiple of 16"):
         client.predict(65, 0, api_name="/run_probe")
+    with pytest.raises(AppError, match="size is 64.5; give a whole number"):
+        client.predict(64.5, 0, api_name="/run_probe")
+    with pytest.raises(AppError, match=r"unknown block 'nope'; choose one of joint\[0\]"):
+        client.predict("tiny-random", "heads", "all", 7, "nope", api_name="/top_units")
     with pytest.raises(AppError, match="no run of that name"):
         client.predict("../../etc", api_name="/summary")
 
@@ -170,4 +181,19 @@ def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(bro
         show_tab(page, "Your pair")
         page.click("#score-pair")
         page.wait_for_selector("#pair-answer [role=alert] >> text=No model is loaded")
+        page.close()
+
+
+def test_a_run_of_another_model_is_named_before_a_pair_is_sent(browser, tmp_path):
+    run = json.loads((ROOT / "precomputed" / "tiny-random" / "run.json").read_text(encoding="utf-8"))
+    run["info"]["fingerprint"], run["info"]["model"] = "0" * 64, "some/other-model"
+    shutil.copytree(ROOT / "precomputed" / "tiny-random", tmp_path / "runs" / "other")
+    (tmp_path / "runs" / "other" / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    environment = {"PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RUNS": str(tmp_path / "runs")}
+    with serving(app_command(), tmp_path / "log", **environment) as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
+        show_tab(page, "Your pair")
+        page.wait_for_selector("#pair-warning >> text=the run was made by some/other-model")
         page.close()

@@ -1,6 +1,9 @@
 """The statistics against scipy, plain loops and hand-worked cases; the right answer in dumb cases first."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
+from plantain import stats
 from plantain.stats import (
     cohens_dz,
     conformal_scores,
@@ -105,6 +109,17 @@ def test_sides_that_do_not_pair_up_are_refused():
 def test_float32_sides_are_subtracted_in_double_precision():
     positive, negative = np.float32([[16777216.0]]), np.float32([[0.5]])
     assert paired_differences(positive, negative)[0, 0] == 16777215.5  # float32 would round to 16777216
+
+
+def test_scipy_is_imported_only_where_it_is_needed():
+    """It takes a second, and a page that shows kept statistics does not need it."""
+    code = "import sys, plantain.stats; sys.exit('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+def test_every_public_name_can_be_imported_from_the_package():
+    assert sorted(stats.__all__) == stats.__all__
+    assert all(hasattr(stats, name) for name in stats.__all__)
 
 
 # --- properties --------------------------------------------------------------------------------------------

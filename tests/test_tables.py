@@ -101,7 +101,7 @@ def test_thousands_are_marked_and_all_columns_line_up(run):
 def test_the_report_says_units_scope_pairs_and_provenance(run):
     text = report_text(run, PUBLISHED, "heads", "words")
     assert text.startswith("# Kindness: kind vs. unkind\n")
-    assert "Units: 10 attention heads. Scope: words tokens. Pairs: 25." in text
+    assert "Units: 10 attention heads. Scope: words. Pairs: 25." in text
     assert provenance(run) in text
     for fact in ("some/model at 0123456789ab (pretrained weights from the Hub)", "float32 on cpu", "256 px", "seed 0",
                  "2020-02-03", "12 s"):  # fmt: skip
@@ -229,9 +229,13 @@ def test_the_pairs_text_says_score_direction_rank_and_p(run):
     high = score_pair(run, PAIR, made_capture(rounded(3 * mean)), "card")
     low = score_pair(run, PAIR, made_capture(rounded(-3 * mean)), "card")
     assert f"Score {high.score:+.2f}" in pair_text(high, run) and "goes the way" in pair_text(high, run)
-    assert "Rank 1 of 26" in pair_text(high, run) and "p = 26/26 = 1.000 (conformal" in pair_text(high, run)
+    assert "26 of the 26 pairs, yours included" in pair_text(high, run) and "p = 26/26 = 1.000 (conformal" in pair_text(
+        high, run
+    )
     assert f"Score {low.score:+.2f}" in pair_text(low, run) and "goes against the way" in pair_text(low, run)
-    assert "Rank 26 of 26" in pair_text(low, run) and "p = 1/26 = 0.038 (conformal" in pair_text(low, run)
+    assert "1 of the 26 pairs, yours included" in pair_text(low, run) and "p = 1/26 = 0.038 (conformal" in pair_text(
+        low, run
+    )
     assert "NOT COMPARABLE" not in pair_text(high, run)
 
 
@@ -244,18 +248,17 @@ def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
     new = made_differences(1, seed=5)[0]
     frame = pair_frame(score_pair(run, PAIR, made_capture(new), "card"))
     a = run.analysis("card")
-    assert list(frame.columns) == ["unit", "t", "new", "mean", "sd", "z", "rank"]
+    assert list(frame.columns) == ["unit", "t", "new", "mean", "sd", "with_run"]
     assert len(frame) == 20
     for row in frame.itertuples():
         i = a.table.names.index(row.unit)
         mine = a.differences[:, i]
         assert (row.t, row.new) == (a.t[i], new[i])
-        assert row.z == pytest.approx((new[i] - mine.mean()) / mine.std(ddof=1), rel=1e-12)
-        assert row.rank == 1 + sum(mine > new[i])  # 1 is the highest of 26
-    assert 1 <= frame["rank"].min() < frame["rank"].max() <= 26
+        assert row.with_run == pytest.approx(np.sign(a.t[i]) * new[i] / mine.std(ddof=1), rel=1e-12)
+    assert frame["with_run"].min() < 0 < frame["with_run"].max()
 
 
-def test_the_frame_of_a_run_without_differences_has_no_z():
+def test_the_frame_of_a_run_without_differences_has_no_place():
     nothing = made_run(np.zeros((25, N_SLICES)))
     frame = pair_frame(score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card"))
-    assert frame["z"].isna().all() and set(frame["rank"]) == {1}
+    assert frame["with_run"].isna().all()

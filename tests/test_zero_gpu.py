@@ -59,7 +59,7 @@ def scheduler():
 
 @pytest.fixture(scope="module")
 def start(scheduler, tmp_path_factory):
-    def start(model):
+    def start(model, **environment):
         folder = tmp_path_factory.mktemp("zero")
         return serving(
             [sys.executable, str(ROOT / "tests" / "zero_gpu.py")],
@@ -70,6 +70,7 @@ def start(scheduler, tmp_path_factory):
             SYSTEM="spaces",
             SPACE_ID="owner/space",
             PLANTAIN_MODEL=model,
+            **environment,
         )
 
     return start
@@ -95,9 +96,13 @@ def test_passes_run_in_a_worker_and_give_the_same_numbers(start, scheduler, mora
         probed = client.predict(64, 0, api_name="/run_probe")
         assert probed["summary"]["max_abs_t"] == pytest.approx(abs(moral_run.analysis().t).max(), rel=1e-4)
         assert probed["device"].startswith("cpu")  # read in the worker: the parent process believes in a card
-        assert scheduler.durations() == [5, 10]
+        assert scheduler.durations() == [15, 20]
         scheduler.refusal = (429, {"left": 10, "wait": 3600}, "quota-exceeded")
         with pytest.raises(AppError, match="quota"):
+            client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
+        scheduler.refusal = None
+        scheduler.refusal = (500, {}, "")
+        with pytest.raises(AppError, match="Something broke|ZeroGPU"):  # a plain RuntimeError, with words of ours
             client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
         scheduler.refusal = None
         before = len(scheduler.durations())
@@ -114,3 +119,25 @@ def test_the_page_starts_with_the_saved_runs_when_the_model_cannot_be_loaded(sta
         assert client.predict(api_name="/list_runs")[0]["run"] == "tiny-random"
         with pytest.raises(AppError, match="no such folder"):
             client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
+
+
+def test_a_worker_that_dies_loses_no_pair_that_is_done(start, scheduler):
+    """The pairs are kept in the parent process; the next call asks for the missing ones only."""
+    from gradio_client.exceptions import AppError
+
+    with start("tiny-random", PLANTAIN_TEST_DIES_AFTER="5") as url:
+        client = client_of(url)
+        with pytest.raises(AppError, match="ZeroGPU worker error"):
+            client.predict(64, 0, api_name="/run_probe")
+        probed = client.predict(64, 0, api_name="/run_probe")
+        assert probed["n_pairs"] == 25 and scheduler.durations()[-2:] == [20, 19]
+
+
+def test_a_failed_pass_in_the_worker_says_its_reason(start):
+    from gradio_client.exceptions import AppError
+
+    with (
+        start("tiny-random", PLANTAIN_TEST_FAILS="single[3]: NaN or infinite activation") as url,
+        pytest.raises(AppError, match="NaN or infinite activation"),
+    ):
+        client_of(url).predict("tiny-random", *TEXTS, api_name="/probe_pair")

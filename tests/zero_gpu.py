@@ -25,6 +25,27 @@ zero.init = lambda *_args, **_kwargs: None
 zero.pack = lambda *_args, **_kwargs: 0
 zero.move = _move_to_cpu
 
-import app
+import os
+import signal
 
+import app
+import plantain.experiment as experiment
+from plantain.capture import CaptureError
+
+capture_pair, calls = experiment.capture_pair, []
+
+
+def _misbehave(*args: object) -> object:
+    """Die or fail where a test asks for it; the marker file lets a worker die once only."""
+    calls.append(1)
+    if failure := os.environ.get("PLANTAIN_TEST_FAILS"):
+        raise CaptureError(failure)
+    marker = os.path.expanduser("~/died")
+    if str(len(calls) - 1) == os.environ.get("PLANTAIN_TEST_DIES_AFTER") and not os.path.exists(marker):
+        open(marker, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return capture_pair(*args)
+
+
+experiment.capture_pair = _misbehave
 app.main()

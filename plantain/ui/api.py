@@ -8,15 +8,25 @@ from dataclasses import asdict
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.analysis import summarize
 from plantain.engine import Engine
 from plantain.prompts import PromptSet
 from plantain.results import Run
-from plantain.tables import top_units_frame, weights_label
+from plantain.tables import block_names, top_units_frame, weights_label
 from plantain.ui.html import failure_text
 from plantain.ui.store import RunStore
 
 _MOST = 1000  # rows of /top_units
+
+
+class BadRequest(PlantainError, ValueError):
+    """A value that an endpoint cannot take."""
+
+
+def _require(kind: type, **values: object) -> None:
+    """Refuse values of another type before anything is computed: JSON brings what it likes."""
+    for name, value in values.items():
+        if type(value) is not kind:
+            raise BadRequest(f"{name} is {value!r}; give a {'text' if kind is str else 'whole number'}.")
 
 
 def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> None:
@@ -31,21 +41,30 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
 
         units: card, heads, text-heads, mlp or embedding. scope: all, image, prompt, words, padding or template.
         """
-        found = _get(store, run)
         with _errors():
-            return {"run": run, "weights": weights_label(found.info), **summarize(found.analysis(units, scope))}
+            _require(str, run=run, units=units, scope=scope)
+            found = store.get(run)
+            return {"run": run, "weights_label": weights_label(found.info), **found.summary(units, scope)}
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
-        """The n units with the largest |t|, in one block (such as single[19]) or all: rank, unit, t, d_z."""
-        found = _get(store, run)
+        """The n units with the largest |t|, in one block (such as single[19]) or all: rank, t, d_z, p."""
         with _errors():
-            frame = top_units_frame(found.analysis(units, scope), max(0, min(n, _MOST)), block or None)
+            _require(str, run=run, units=units, scope=scope, block=block)
+            _require(int, n=n)
+            found = store.get(run)
+            analysis = found.analysis(units, scope)
+            known = block_names(analysis)
+            if block and block not in known:
+                raise BadRequest(f"unknown block {block!r}; choose one of {', '.join(known)}.")
+            frame = top_units_frame(analysis, max(0, min(n, _MOST)), block or None, found.inference(units, scope))
+            frame = frame.assign(weights=found.info.weights)
             return json.loads(frame.to_json(orient="records", double_precision=12))
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:
         """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU)."""
-        found = _get(store, run)
         with _errors():
+            _require(str, run=run, positive=positive, negative=negative)
+            found = store.get(run)
             return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
 
     def run_probe(size: int = 0, seed: int = 0) -> dict:
@@ -54,9 +73,10 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         Returns the run's name, for the other endpoints, and its summary.
         """
         with _errors():
+            _require(int, size=size, seed=seed)
             *_, last = engine.iter_probe(prompt_set, size or None, seed)
             name = store.add(last.run)
-            return {**_describe(name, last.run), "summary": summarize(last.run.analysis())}
+            return {**_describe(name, last.run), "summary": last.run.summary()}
 
     gr.api(list_runs, api_name="list_runs", queue=False)
     gr.api(summary, api_name="summary", queue=False)
@@ -74,11 +94,6 @@ def _describe(name: str, run: Run) -> dict:
     }  # fmt: skip
 
 
-def _get(store: RunStore, name: str) -> Run:
-    with _errors():
-        return store.get(name)
-
-
 class _errors:
     """Give a caller the message instead of a bare 'error'; ZeroGPU's refusals keep their reason, the title."""
 
@@ -86,5 +101,5 @@ class _errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (PlantainError, gr.Error)):
+        if isinstance(error, Exception):
             raise gr.Error(failure_text(error)) from error

@@ -7,14 +7,18 @@
 
 from __future__ import annotations
 
+import logging
 from html import escape
 from typing import Any
 
-from plantain.analysis import summarize
+from plantain import PlantainError
 from plantain.pairs import PairResult
 from plantain.plots import pair_dots
 from plantain.results import Run
+from plantain.statements import careful_statements
 from plantain.tables import UNIT_WORDS, Metric, metrics, notes, pair_text, provenance, weights_label
+
+_log = logging.getLogger(__name__)
 
 
 def findings_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
@@ -22,11 +26,16 @@ def findings_html(run: Run | None, published: dict[str, Any], units: str, scope:
     if run is None:
         cards = "".join(_card(m) for m in metrics(None, published))
         return error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
-    summary = summarize(run.analysis(units, scope))
+    summary = run.summary(units, scope)
     cards = "".join(_card(m) for m in metrics(summary, published))
-    basis = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {scope} tokens, {summary['n_pairs']} pairs."
+    basis = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {summary['n_pairs']} pairs."
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, summary))
-    return f"{chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}" + (f"<ul>{lines}</ul>" if lines else "")
+    careful = "".join(f"<li>{escape(line)}</li>" for line in careful_statements(run, units, scope))
+    return (
+        f"{chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}{f'<ul>{lines}</ul>' if lines else ''}"
+        f"<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
+        f"<ul>{careful}</ul></details>"
+    )
 
 
 def chip_html(run: Run) -> str:
@@ -39,7 +48,7 @@ def chip_html(run: Run) -> str:
 
 
 def weights_words(run: Run) -> str:
-    """Name a run's weights where there is no room for a chip (not escaped: for the message functions)."""
+    """Name a run's weights in a sentence, not escaped."""
     return f"Weights: {weights_label(run.info)}."
 
 
@@ -61,7 +70,7 @@ def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: s
     theirs = _block_table("Published card (not run by us)", published["top_blocks"])
     if run is None:
         return theirs
-    mine = _block_table("This run", summarize(run.analysis(units, scope))["top_blocks"])
+    mine = _block_table(f"This run, {weights_label(run.info)}", run.summary(units, scope)["top_blocks"])
     return mine + theirs
 
 
@@ -89,9 +98,20 @@ def status_html(state: str, text: str) -> str:
 
 
 def failure_text(error: Exception) -> str:
-    """Say what went wrong; ZeroGPU's refusals carry their reason in the title."""
+    """Say what went wrong. ZeroGPU's refusals carry their reason in the title; of a fault of ours, only the kind."""
     title, message = getattr(error, "title", None), getattr(error, "message", None)
-    return f"{title}: {message}" if title and message else str(error)
+    if title and message:
+        return f"{title}: {message}"
+    if isinstance(error, PlantainError):
+        return str(error)
+    _log.error("a request failed", exc_info=error)
+    return f"Something broke ({type(error).__name__}). Try again; if it stays, tell the owner of this page."
+
+
+def failure_html(error: Exception, kept: str = "") -> str:
+    """Show what went wrong and what is kept."""
+    text = failure_text(error)
+    return error_html(text[:1].upper() + text[1:]) + (message_html(kept) if kept else "")
 
 
 def error_html(message: str) -> str:
@@ -114,8 +134,11 @@ def progress_html(done: int, total: int, seconds_left: float | None) -> str:
 
 def pair_html(result: PairResult, run: Run) -> str:
     """Show a visitor's result: sentences and the picture."""
-    lines = "".join(f"<p>{escape(line)}</p>" for line in pair_text(result, run).splitlines())
-    caption = "Chosen on the run's pairs: expect regression to the mean. One pair is one pair."
+    asked = f"<p>“{escape(result.pair.positive)}” against “{escape(result.pair.negative)}”</p>"
+    lines = asked + "".join(f"<p>{escape(line)}</p>" for line in pair_text(result, run).splitlines())
+    caption = (
+        f"Units chosen on the run's pairs: expect regression to the mean. One pair is one pair. {weights_words(run)}"
+    )
     return lines + figure_html(
-        pair_dots(result, f"Your pair among {len(result.scores)} pairs on the top units"), caption
+        pair_dots(result, f"Your pair among {len(result.scores)} pairs. {weights_words(run)}"), caption
     )

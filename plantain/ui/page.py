@@ -31,6 +31,14 @@ UNIT_LABELS = {
     "mlp": "MLP groups",
     "embedding": "prompt embedding (baseline)",
 }
+SCOPE_LABELS = {
+    "all": "all tokens",
+    "image": "image tokens",
+    "prompt": "prompt: template and words",
+    "words": "the words",
+    "padding": "padding",
+    "template": "chat template",
+}
 ALL_BLOCKS = "all blocks"
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
 MAX_PROMPT = 1000  # characters; longer text would not fit into 512 tokens anyway
@@ -145,7 +153,7 @@ def _choice_row(page: Page) -> Choice:
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=240
         )
         scope = gr.Dropdown(
-            [(f"{s} tokens", s) for s in SCOPES], value="all", label="Scope", filterable=False, min_width=240
+            [(SCOPE_LABELS[s], s) for s in SCOPES], value="all", label="Scope", filterable=False, min_width=240
         )
     return Choice(run, units, scope, gr.State([]))
 
@@ -181,9 +189,11 @@ def _map_html(run: Run | None, units: str, scope: str) -> str:
         return ""  # no blocks and no heads to draw
     drawn = "heads" if units == "card" else units
     title = f"t of {UNIT_WORDS[drawn]}, {run.info.positive} minus {run.info.negative}, scope {scope}"
+    title = f"{title}. {html.weights_words(run)}"
     caption = (
-        f"{title}. One row is a block. Orange: larger under “{run.info.positive}”; blue: larger under "
-        f"“{run.info.negative}”. Point at a cell for its number; the tab Heads lists them."
+        f"{title} Whole heads are drawn, not slices; one row is a block. Orange: larger under "
+        f"“{run.info.positive}”; blue: larger under “{run.info.negative}”. Point at a cell for its number; "
+        "the tab Units lists them."
     )
     return html.figure_html(heat_map(run.analysis(drawn, scope), title), caption)
 
@@ -201,16 +211,17 @@ def _heads_tab(page: Page, choice: Choice) -> None:
         except PlantainError as error:
             return pd.DataFrame(), [], html.error_html(str(error))
         names = block_names(analysis)
-        frame = top_units_frame(analysis, LISTED, block if block in names else None)
+        inference = run.inference(units, scope)
+        frame = top_units_frame(analysis, LISTED, block if block in names else None, inference)
         words = f"{len(frame)} {UNIT_WORDS[units]} with the largest |t|; ranks are among all blocks' units."
-        return frame.round(4), names, html.message_html(f"{words} {html.weights_words(run)}")
+        return frame.map(_short), names, html.message_html(f"{words} {html.weights_words(run)}")
 
     def show(name: str | None, units: str, scope: str, block: str) -> tuple[pd.DataFrame, gr.Dropdown, str]:
         frame, names, words = content(name, units, scope, block)
         return frame, gr.Dropdown([ALL_BLOCKS, *names], value=block if block in names else ALL_BLOCKS), words
 
     frame, names, words = content(choice.run.value, "card", "all", ALL_BLOCKS)
-    with gr.Tab("Heads"):
+    with gr.Tab("Units"):
         block = gr.Dropdown([ALL_BLOCKS, *names], value=ALL_BLOCKS, label="Block", filterable=False, elem_id="block")
         line = gr.HTML(words, elem_id="heads-line")
         table = gr.Dataframe(
@@ -220,31 +231,38 @@ def _heads_tab(page: Page, choice: Choice) -> None:
     block.input(show, [*choice.inputs, block], [table, block, line], **VIEW)
 
 
+def _short(value: Any) -> Any:
+    """Shorten numbers for reading; small p values keep their size."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 # --- a visitor's pair --------------------------------------------------------------------------------------
-
-
-def _failure(error: Exception) -> str:
-    return html.error_html(f"{html.failure_text(error)} The saved results stay.")
 
 
 def _pair_tab(page: Page, choice: Choice) -> None:
     def score(name: str | None, positive: str, negative: str) -> Iterator[tuple[str, Any]]:
-        yield html.message_html("Sending both prompts through the model …"), HIDDEN
+        yield html.message_html("Both prompts go through the model …"), HIDDEN
         try:
             run = page.run_or_none(name)
             if run is None:
                 raise PlantainError("Choose a run first: the pair is compared with its pairs.")
             result = page.engine.probe_pair(run, positive, negative)
             yield html.pair_html(result, run), gr.update(value=pair_frame(result).round(4), visible=True)
-        except (PlantainError, gr.Error) as error:
-            yield _failure(error), HIDDEN
+        except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
+            yield html.failure_html(error), HIDDEN
+
+    def mismatch(name: str | None) -> str:
+        run = page.store.find(name)
+        reason = page.engine.mismatch(run) if run else None
+        return html.error_html(f"No pair can be compared with the chosen run: {reason}") if reason else ""
 
     def label(name: str | None) -> str:
         run = page.store.find(name)
         return f"Score this pair{page.cost(1, run.info.size if run else None)}"
 
-    with gr.Tab("Your pair"):
+    with gr.Tab("Your pair") as tab:
         gr.Markdown(PAIR_HELP)
+        warning = gr.HTML(mismatch(choice.run.value), elem_id="pair-warning")
         turn = gr.State(0)  # inside the tab: among the tabs it would count as one, and a tab's name would stand twice
         with gr.Row():
             words = page.prompt_set
@@ -257,13 +275,22 @@ def _pair_tab(page: Page, choice: Choice) -> None:
             go = gr.Button(label(choice.run.value), variant="primary", elem_id="score-pair")
         answer = gr.HTML(elem_id="pair-answer")
         table = gr.Dataframe(
-            label="Top units and your pair", interactive=False, visible=False, buttons=["copy", "fullscreen"]
+            label="Top units (chosen on the run's pairs) and your pair",
+            interactive=False,
+            visible=False,
+            buttons=["copy", "fullscreen"],
         )
     swap.click(lambda a, b: (b, a), [positive, negative], [positive, negative], **VIEW)
     example.click(lambda i: (*EXAMPLES[(i + 1) % len(EXAMPLES)], i + 1), turn, [positive, negative, turn], **VIEW)
     choice.run.change(label, choice.run, go, **VIEW)
+    choice.run.change(mismatch, choice.run, warning, **VIEW)
+    tab.select(mismatch, choice.run, warning, **VIEW)
     inputs = [choice.run, positive, negative]
+    waiting = html.message_html("Waiting for your turn …")  # said before the queue, so that a click is seen at once
+    go.click(lambda: (waiting, HIDDEN), None, [answer, table], **VIEW)
     go.click(score, inputs, [answer, table], concurrency_id="pair", concurrency_limit=2, **WORK)
+    for event in (choice.run.change, positive.input, negative.input, swap.click, example.click):
+        event(lambda: ("", HIDDEN), None, [answer, table], **VIEW)  # an old answer must not stand under new texts
 
 
 # --- the probe ---------------------------------------------------------------------------------------------
@@ -274,20 +301,24 @@ def _probe_tab(page: Page, choice: Choice) -> None:
 
     def probe(size: str, seed: float | None, mine: list[tuple[str, str]]) -> Iterator[tuple[str, Any, Any]]:
         yield html.message_html("Waiting for the model …"), gr.skip(), gr.skip()
+        done = 0
         try:
             for step in page.engine.iter_probe(page.prompt_set, SIZES[size], int(seed or 0)):
+                done = step.done
                 if step.run is None:
                     yield html.progress_html(step.done, step.total, step.seconds_left), gr.skip(), gr.skip()
                 else:
                     yield finished(step.run, mine)
-        except (PlantainError, gr.Error) as error:
-            yield _failure(error), gr.skip(), gr.skip()
+        except Exception as error:
+            kept = f"{done} of {n} pairs are kept: the same settings go on from there. " if done else ""
+            yield html.failure_html(error, kept), gr.skip(), gr.skip()
 
     def finished(run: Run, mine: list[tuple[str, str]]) -> tuple[str, gr.Dropdown, list[tuple[str, str]]]:
-        name = page.store.add(run)
-        mine = [*mine, (f"{run_label(name, run.info)} (yours)", name)]
-        words = f"Done in {run.info.seconds:.0f} s. “{name}” is chosen above now, and all tabs show it. "
-        kept = "It stays in memory until newer ones replace it; the command line keeps runs for good."
+        name, i = page.store.add(run), run.info
+        label = run_label(f"yours: {i.date[11:16]} UTC, {i.size} px, seed {i.seed}", i)
+        mine = [*mine, (label, name)]
+        words = f"Done in {i.seconds:.0f} s. “{label}” is chosen above now, and all tabs show it. "
+        kept = "It is in the list until you reload this page; the command line keeps runs for good."
         return html.message_html(words + kept), gr.Dropdown(page.saved_choices() + mine, value=name), mine
 
     def label(size: str) -> str:
@@ -302,9 +333,15 @@ def _probe_tab(page: Page, choice: Choice) -> None:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=240)
         with gr.Row():
             go = gr.Button(label(next(iter(SIZES))), variant="primary", elem_id="run-probe")
-            stop = gr.Button("Stop", variant="stop")
+            stop = gr.Button("Stop", variant="stop", interactive=False)
         progress = gr.HTML(elem_id="probe-progress")
     size.change(label, size, go, **VIEW)
+    # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
+    waiting = html.message_html("Waiting for your turn: one probe runs at a time …")
+    go.click(lambda: (waiting, gr.update(interactive=True)), None, [progress, stop], **VIEW)
     outputs = [progress, choice.run, choice.mine]
     event = go.click(probe, [size, seed, choice.mine], outputs, concurrency_id="probe", concurrency_limit=1, **WORK)
-    stop.click(lambda: html.message_html("Stopped."), None, progress, cancels=[event], **VIEW)
+    stopped = "Stopped. Pairs that are done are kept: the same settings go on from there."
+    idle = gr.update(interactive=False)
+    event.then(lambda: idle, None, stop, **VIEW)
+    stop.click(lambda: (html.message_html(stopped), idle), None, [progress, stop], cancels=[event], **VIEW)

@@ -36,6 +36,7 @@ CSS = """
 .pl-table caption {text-align: left; font-weight: 600; padding: .3rem 0;}
 .pl-table th, .pl-table td {text-align: left; padding: .3rem .5rem;
   border-width: 0 0 1px 0 !important;}
+.pl-careful summary {cursor: pointer; font-weight: 600; padding: .3rem 0;}
 .pl-progress progress {width: 100%; height: 1.1rem; accent-color: var(--primary-700);}
 """
 

@@ -1,0 +1,179 @@
+"""What a careful paper would say of one analysis: p values, intervals, reliability, one gain or many axes.
+
+Knows nothing about files, models or pages. Slower than `analysis` (seconds at full size), so that runs keep it.
+
+`Inference`   per unit: exact p, family-wise p, q values, corrected effect size with its interval; and facts
+`infer`       `Analysis` -> `Inference`
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from plantain import stats
+from plantain.analysis import THRESHOLDS, Analysis, threshold_name
+
+VERSION = 1
+"""Of the statistics: raise it when a number changes, so that kept results are computed anew."""
+
+N_FLIPS = 10_000  # for the family-wise p
+N_BOOTSTRAP = 2000
+N_NULL_R = 100  # flips for the reliability's reference
+NULL_SPLITS = 20
+MAX_EXACT = 30  # pairs
+COLUMNS = ("p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high", "percent")
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """Statistics of every unit, and facts about all of them.
+
+    Attributes
+    ----------
+    columns : dict of str to float64 array (n_units,)
+        ``p_exact`` (two-sided sign-flip p), ``p_fwer`` (max-|t|), ``q_bh``, ``q_by``, ``g`` (Hedges), ``d_low`` and
+        ``d_high`` (95% interval of d_z), ``percent`` (mean difference in percent of the unit's magnitude). NaN where
+        a value does not exist.
+    facts : dict
+        Plain JSON values: thresholds, family-wise and false-discovery counts, reliability, gain.
+    """
+
+    columns: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+def parameters() -> dict[str, int]:
+    """Return what the numbers depend on beside the run, for the key of kept results."""
+    return {
+        "version": VERSION,
+        "n_flips": N_FLIPS,
+        "n_bootstrap": N_BOOTSTRAP,
+        "n_null_r": N_NULL_R,
+        "null_splits": NULL_SPLITS,
+    }
+
+
+def infer(analysis: Analysis, halves: np.ndarray, seed: int) -> Inference:
+    """Compute the slower statistics of an analysis.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    halves : bool array (n_splits, n_pairs)
+        The run's; the first `NULL_SPLITS` serve the reliability's reference.
+    seed : int
+        The run's; every draw has a stream of its own.
+
+    Returns
+    -------
+    Inference
+    """
+    columns = _columns(analysis, seed)
+    facts = {
+        "n_flips": N_FLIPS,
+        "thresholds": {threshold_name(t): _threshold_facts(analysis, i, seed) for i, t in enumerate(THRESHOLDS)},
+        "n_fwer_05": _count_below(columns["p_fwer"], 0.05),
+        "n_bh_05": _count_below(columns["q_bh"], 0.05),
+        "n_by_05": _count_below(columns["q_by"], 0.05),
+        "reliability": _reliability(analysis, halves),
+        "gain": _gain(analysis),
+    }
+    return Inference(columns, facts)
+
+
+def _columns(a: Analysis, seed: int) -> dict[str, np.ndarray]:
+    n, diffs = len(a.differences), a.differences
+    p = stats.exact_sign_flip_p(diffs) if n <= MAX_EXACT else np.full(diffs.shape[1], np.nan)
+    p = np.where(a.tested, p, np.nan)
+    q = stats.fdr(p)
+    low, high = stats.dz_interval(a.dz, n)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a unit that is always zero has no percentage
+        percent = 100 * diffs.mean(axis=0) / a.magnitudes.mean(axis=(0, 1))
+    family_wise = stats.max_t_p(diffs, N_FLIPS, rng=_rng(seed, 2))
+    return dict(zip(COLUMNS, (p, family_wise, q.bh, q.by, stats.hedges_g(a.dz, n), low, high, percent), strict=True))
+
+
+def _rng(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng((seed, stream))  # 0 and 1 are the run's signs and halves
+
+
+def _count_below(p: np.ndarray, level: float) -> int:
+    return int(np.count_nonzero(p <= level))
+
+
+def _threshold_facts(a: Analysis, row: int, seed: int) -> dict[str, Any]:
+    """Complete the null of one threshold: p of the count, intervals of p99 and of the count itself."""
+    threshold, counts = THRESHOLDS[row], a.null.counts[row]
+    diffs = a.differences[:, a.tested]
+    observed = int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
+    return {
+        "p": stats.count_p(observed, counts),
+        "null_p99_interval": _ends(stats.quantile_interval(counts, 0.99)),
+        "count_interval": _ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
+        "count_jackknife": _ends(stats.count_jackknife(diffs, threshold)),
+    }
+
+
+def _reliability(a: Analysis, halves: np.ndarray) -> dict[str, Any]:
+    """Spearman-Brown of the median r, and the median r of sign-flipped data: the reference for 'above the null'."""
+    null = stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+    null = null[np.isfinite(null)]
+    known = a.split_r[np.isfinite(a.split_r)]
+    median = float(np.median(known)) if len(known) else math.nan
+    return {
+        "spearman_brown": _number(stats.spearman_brown(median)),
+        "null_median": _number(np.median(null)) if len(null) else None,
+        "null_p95": stats.quantile_above(null, 0.95) if len(null) else None,
+        "n_flips": len(null),
+    }
+
+
+def _gain(a: Analysis) -> dict[str, Any] | None:
+    """Ask whether all units rise together: log magnitudes, with and without their block's mean.
+
+    None where a magnitude is zero and has no logarithm, or all differences are zero.
+    """
+    if not (a.magnitudes > 0).all():
+        return None
+    logs = np.log(a.magnitudes[0]) - np.log(a.magnitudes[1])  # (n_pairs, n_units)
+    t = stats.paired_t(without_block_means(logs, a.table.block))
+    dimension = stats.dimension(logs)
+    return {
+        "gain_share": _number(dimension.gain_share),
+        "first_share": _number(dimension.uncentred.first_share),
+        "participation": _number(dimension.uncentred.participation),
+        "counts_without_block_mean": {
+            threshold_name(threshold): int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS
+        },
+    }
+
+
+def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Subtract, pair by pair, the mean over each block's units.
+
+    Parameters
+    ----------
+    values : float array (n_pairs, n_units)
+    block : str array (n_units,)
+
+    Returns
+    -------
+    float64 array (n_pairs, n_units)
+    """
+    names, index = np.unique(block, return_inverse=True)
+    sums = np.zeros((len(values), len(names)))
+    np.add.at(sums.T, index, values.T)
+    return values - (sums / np.bincount(index))[:, index]
+
+
+def _ends(interval: tuple[float, float]) -> list[float | None]:
+    """Write an interval for JSON; None is an end that does not exist, as of few flips' 99th percentile."""
+    return [_number(end) for end in interval]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

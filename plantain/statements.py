@@ -1,0 +1,118 @@
+"""What the slower statistics of a run say, in sentences. Knows nothing about where they are shown.
+
+`careful_statements`   nulls, intervals, corrected p values, reliability, one gain or many, where the change sits
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from plantain.results import Run
+from plantain.units import TOKEN_SCOPES, scope_changes
+
+_KINDS = {"attention": "attention", "mlp": "MLP"}
+ENOUGH = 5  # units; where fewer are expected, neither interval of the count means anything
+NOISY_P99 = 20  # below it the order statistics of the null jump by more than a tenth
+
+
+def careful_statements(run: Run, units: str, scope: str) -> list[str]:
+    """Write what a careful reader has to know beside the card's figures, one statement a line.
+
+    Parameters
+    ----------
+    run : Run
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    list of str
+    """
+    summary = run.summary(units, scope)
+    facts, n = summary["inference"], summary["n_pairs"]
+    lines = [_count_line(name, summary) for name in summary["thresholds"]]
+    lines.append(
+        f"Corrected for {summary['n_units']:,} units: {facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, "
+        f"{facts['n_flips']:,} sign flips), {facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p, "
+        f"{facts['n_by_05']:,} by Benjamini-Yekutieli. (BH is not guaranteed under two-sided dependence; sign flips "
+        "assume differences symmetric around zero: with skewed ones these p are too small.)"
+    )
+    lines.append(f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are one statement.")
+    lines.append(_reliability_line(facts["reliability"]))
+    lines += _gain_lines(facts["gain"], summary)
+    lines += _kind_lines(run, units, scope)
+    lines.append(_where_line(run, units))
+    return lines
+
+
+def _count_line(name: str, summary: dict[str, Any]) -> str:
+    mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
+    low, high = facts["null_p99_interval"]
+    line = (
+        f"|t| > {name}: {mine['count']:,} units, p = {facts['p']:.3g} against the counts under sign flips; their 99th "
+        f"percentile is {mine['null_p99']:,} [{_end(low)}, {_end(high)}]."
+    )
+    if mine["count"] >= ENOUGH:
+        line += (
+            f" Expected in a new sample of {summary['n_pairs']} pairs: {_range(facts['count_jackknife'])} by the "
+            f"jackknife (covered 89 to 100% in simulations), {_range(facts['count_interval'])} by the wild bootstrap "
+            "(95% where effects are spread over all units; far less for a few large or many equal ones)."
+        )
+    if mine["count"] and mine["ratio"] is not None and mine["null_p99"] < NOISY_P99:
+        ends = " to ".join(f"{mine['count'] / end:.1f}×" if end else "no limit" for end in (high, low))
+        line += f" The ratio to a percentile this small is noise: over its own interval it goes from {ends}."
+    return line
+
+
+def _range(ends: list[float | None]) -> str:
+    return f"{_end(ends[0])} to {_end(ends[1])}"
+
+
+def _end(value: float | None) -> str:
+    return "no limit" if value is None else f"{value:,.0f}"
+
+
+def _reliability_line(facts: dict[str, Any]) -> str:
+    if facts["spearman_brown"] is None or facts["null_median"] is None:
+        return "Split-half reliability does not exist here."
+    return (
+        f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): "
+        f"{facts['spearman_brown']:.3f}. Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95 of 100 "
+        f"flips at most {facts['null_p95']:.3f}. The IQR is over splits of the same pairs: no confidence interval. "
+        "Reliable is not valid: a constant difference in wording is reliable too."
+    )
+
+
+def _gain_lines(facts: dict[str, Any] | None, summary: dict[str, Any]) -> list[str]:
+    if facts is None or facts["first_share"] is None:
+        return ["One gain or many axes: no logarithm exists for a magnitude of zero."]
+    left = ", ".join(f"{count:,} over {name}" for name, count in facts["counts_without_block_mean"].items())
+    return [
+        f"One gain or many axes? Of the log-magnitude differences' sum of squares {100 * facts['gain_share']:.0f}% is "
+        f"one change common to all units, {100 * facts['first_share']:.0f}% the first principal component; the "
+        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']} directions. "
+        f"Without each block's mean: {left}."
+    ]
+
+
+def _kind_lines(run: Run, units: str, scope: str) -> list[str]:
+    """Say how many of the card's units over 3 are attention at all."""
+    if units != "card":
+        return []
+    a = run.analysis(units, scope)
+    over = np.nan_to_num(np.abs(a.t)) > 3
+    counts = [(kind, int(np.count_nonzero(over & (a.table.kind == kind)))) for kind in ("attention", "mlp")]
+    totals = [int(np.count_nonzero(a.table.kind == kind)) for kind in ("attention", "mlp")]
+    parts = (f"{c:,} of {t:,} {_KINDS[kind]} slices" for (kind, c), t in zip(counts, totals, strict=True))
+    return [f"Over |t| > 3 are {' and '.join(parts)}."]
+
+
+def _where_line(run: Run, units: str) -> str:
+    """Say where the change sits: sums of squares add up over scopes, RMS values do not."""
+    changes = scope_changes(run.sums, run.info.layout, units)
+    parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in TOKEN_SCOPES)
+    return (
+        f"Mean change of the sum of squares, in percent of the whole: {parts}; together {sum(changes.values()):+.3g}%."
+    )

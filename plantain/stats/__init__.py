@@ -1,0 +1,66 @@
+"""Statistics of paired differences: arrays in, arrays out, explicit randomness.
+
+Knows nothing about the project. ``diffs`` is always float (n_pairs, n_units): positive minus negative.
+
+`paired`       `paired_differences`, `paired_t`, `cohens_dz`, `is_degenerate`
+`sign_flips`   `draw_signs`, `sign_flip_null` (counts and max |t|), `max_t_p` (family-wise p)
+`exact`        `exact_sign_flip_p`: each unit's p over all 2^n sign patterns
+`discovery`    `fdr`: Benjamini-Hochberg and Benjamini-Yekutieli q
+`effects`      `hedges_g`, `dz_interval`
+`counts`       `count_p`, `quantile_interval`, `count_interval`, `count_jackknife`, `leave_one_out_counts`
+`reliability`  `draw_halves`, `split_half`, `spearman_brown`, `split_half_null`
+`directions`   `dimension`: first share, participation ratio, common gain
+`conformal`    `conformal_scores`: each pair scored on the top units of the others
+
+Units whose differences are all zero have t = d = 0. A unit with zero variance and a mean that is not zero
+is *degenerate*: its t does not exist. It is NaN here, and callers leave it out and count it.
+"""
+
+from plantain.stats.conformal import conformal_scores
+from plantain.stats.counts import (
+    count_interval,
+    count_jackknife,
+    count_p,
+    leave_one_out_counts,
+    quantile_above,
+    quantile_interval,
+    shrinkage,
+)
+from plantain.stats.directions import Dimension, Spectrum, dimension
+from plantain.stats.discovery import QValues, fdr
+from plantain.stats.effects import dz_interval, hedges_g
+from plantain.stats.exact import exact_sign_flip_p
+from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
+from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null
+from plantain.stats.sign_flips import SignFlipNull, draw_signs, max_t_p, sign_flip_null
+
+__all__ = [
+    "Dimension",
+    "QValues",
+    "SignFlipNull",
+    "Spectrum",
+    "cohens_dz",
+    "conformal_scores",
+    "count_interval",
+    "count_jackknife",
+    "count_p",
+    "dimension",
+    "draw_halves",
+    "draw_signs",
+    "dz_interval",
+    "exact_sign_flip_p",
+    "fdr",
+    "hedges_g",
+    "is_degenerate",
+    "leave_one_out_counts",
+    "max_t_p",
+    "paired_differences",
+    "paired_t",
+    "quantile_above",
+    "quantile_interval",
+    "shrinkage",
+    "sign_flip_null",
+    "spearman_brown",
+    "split_half",
+    "split_half_null",
+]

@@ -1,0 +1,117 @@
+"""The slower statistics of a run: what they hold, that they are kept, and what they say."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from plantain import kept
+from plantain.inference import COLUMNS, parameters, without_block_means
+from plantain.results import load_run, save_run
+from plantain.statements import careful_statements
+from plantain.units import SCOPES, TOKEN_SCOPES, UNITS, scope_changes
+
+
+def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):
+    a, columns = moral_run.analysis("heads"), moral_run.inference("heads").columns
+    assert set(columns) == set(COLUMNS) and all(c.shape == (100,) for c in columns.values())
+    p = columns["p_exact"]
+    assert ((p > 0) & (p <= 1)).all() and np.allclose(p * 2**24, np.rint(p * 2**24))  # the lattice of 25 pairs
+    assert np.corrcoef(np.log(p), np.log(2 * reference.t.sf(np.abs(a.t), 24)))[0, 1] > 0.98
+    np.testing.assert_allclose(columns["q_bh"], reference.false_discovery_control(p), rtol=1e-12)
+    assert ((columns["d_low"] < a.dz) & (a.dz < columns["d_high"])).all()
+    assert (np.abs(columns["g"]) < np.abs(a.dz)).all()
+    order = np.argsort(-np.abs(a.t))
+    assert (np.diff(columns["p_fwer"][order]) >= 0).all()  # a larger |t| never has a larger family-wise p
+    percent = 100 * a.differences.mean(axis=0) / a.magnitudes.mean(axis=(0, 1))
+    np.testing.assert_allclose(columns["percent"], percent)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("units", UNITS)
+def test_every_choice_has_facts_that_are_json(moral_run, units, scope):
+    if scope == "image" and units in ("text-heads", "embedding"):
+        return
+    facts = moral_run.inference(units, scope).facts
+    json.dumps(facts, allow_nan=False)
+    for threshold in facts["thresholds"].values():
+        assert 1 / 1001 <= threshold["p"] <= 1
+    assert all(isinstance(line, str) for line in careful_statements(moral_run, units, scope))
+
+
+def test_few_pairs_and_flips_leave_ends_open_but_stay_json(made_run):
+    facts = made_run().summary("card")["inference"]
+    json.dumps(facts, allow_nan=False)
+    assert facts["thresholds"]["3"]["null_p99_interval"][1] is None  # 20 flips say nothing above their 99th percentile
+    assert careful_statements(made_run(), "card", "all")
+
+
+def test_the_changes_of_the_scopes_add_up_to_the_whole(moral_run):
+    squares = np.zeros(2)
+    for stream in ("joint_image", "single"):
+        squares += moral_run.sums.streams[stream].astype(float).sum(axis=(2, 3)).mean(axis=1)
+    changes = scope_changes(moral_run.sums, moral_run.info.layout, "card")
+    assert list(changes) == list(TOKEN_SCOPES)
+    assert sum(changes.values()) == pytest.approx(100 * (squares[0] - squares[1]) / squares.mean(), rel=1e-9)
+
+
+def test_a_blocks_mean_is_taken_out_pair_by_pair():
+    values = np.arange(12.0).reshape(2, 6) ** 2
+    block = np.array(["a", "a", "b", "b", "b", "a"])
+    centred = without_block_means(values, block)
+    for name in "ab":
+        np.testing.assert_allclose(centred[:, block == name].mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(np.diff(centred[:, [0, 1, 5]]), np.diff(values[:, [0, 1, 5]]))
+
+
+# --- kept in the run's folder ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(made_run, tmp_path, monkeypatch):
+    """A saved run, and a list that grows whenever statistics are computed."""
+    import plantain.results as results
+
+    folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], results.infer
+    monkeypatch.setattr(results, "infer", lambda *args: computed.append(1) or infer(*args))
+    return folder, computed
+
+
+def test_statistics_are_computed_once_and_come_back_to_the_bit(saved):
+    folder, computed = saved
+    first, second = load_run(folder).inference("mlp", "image"), load_run(folder).inference("mlp", "image")
+    assert len(computed) == 1 and first.facts == second.facts
+    for name in COLUMNS:
+        np.testing.assert_array_equal(first.columns[name], second.columns[name])
+    load_run(folder).inference("card")
+    assert len(computed) == 1  # saving a run computes what its files need
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 500, None])
+def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
+    folder, computed = saved
+    path = folder / kept.FOLDER / "card-all.safetensors"
+    path.write_bytes((folder / kept.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
+    load_run(folder).inference("card")
+    assert len(computed) == 1
+
+
+def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
+    folder, computed = saved
+    monkeypatch.setattr("plantain.results.parameters", lambda: {**parameters(), "version": -1})
+    load_run(folder).inference("card")
+    assert len(computed) == 1
+    save_run(made_run(seed=5), folder, overwrite=True)
+    assert load_run(folder).inference("card").facts != made_run().inference("card").facts
+
+
+def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkeypatch):
+    folder, computed = saved
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
+    assert load_run(folder).inference("mlp", "words").facts
+    assert len(computed) == 1 and not (folder / kept.FOLDER / "mlp-words.safetensors").exists()
