@@ -51,7 +51,7 @@ def _count_line(name: str, summary: dict[str, Any]) -> str:
     mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
     low, high = facts["null_p99_interval"]
     line = (
-        f"|t| > {name}: {mine['count']:,} units, p = {facts['p']:.3g} against the counts under sign flips; their 99th "
+        f"|t| > {name}: {mine['count']:,} of {summary['n_units']:,} units, p = {facts['p']:.3g} against the counts under sign flips; their 99th "
         f"percentile is {mine['null_p99']:,} [{_end(low)}, {_end(high)}]."
     )
     if mine["count"] >= ENOUGH:

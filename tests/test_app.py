@@ -9,7 +9,7 @@ import sys
 import pytest
 from browser import OUTPUT, ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Units", "Your pair", "Run the probe", "Method and limits")
+TABS = ("Findings", "Heads", "Your pair", "Run the probe", "Method and limits")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_units_and_scope_change_what_is_shown(page):
 
 
 def test_heads_can_be_filtered_by_block(page):
-    show_tab(page, "Units")
+    show_tab(page, "Heads")
     pick(page, "Block", "single[7]")
     page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 slices')")
     table = page.inner_text("#top-units")

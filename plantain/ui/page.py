@@ -193,7 +193,7 @@ def _map_html(run: Run | None, units: str, scope: str) -> str:
     caption = (
         f"{title} Whole heads are drawn, not slices; one row is a block. Orange: larger under "
         f"“{run.info.positive}”; blue: larger under “{run.info.negative}”. Point at a cell for its number; "
-        "the tab Units lists them."
+        "the tab Heads lists them."
     )
     return html.figure_html(heat_map(run.analysis(drawn, scope), title), caption)
 
@@ -221,7 +221,7 @@ def _heads_tab(page: Page, choice: Choice) -> None:
         return frame, gr.Dropdown([ALL_BLOCKS, *names], value=block if block in names else ALL_BLOCKS), words
 
     frame, names, words = content(choice.run.value, "card", "all", ALL_BLOCKS)
-    with gr.Tab("Units"):
+    with gr.Tab("Heads"):
         block = gr.Dropdown([ALL_BLOCKS, *names], value=ALL_BLOCKS, label="Block", filterable=False, elem_id="block")
         line = gr.HTML(words, elem_id="heads-line")
         table = gr.Dataframe(
