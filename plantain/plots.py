@@ -18,7 +18,7 @@ from plantain.pairs import PairResult
 
 POSITIVE, NEGATIVE = "#d9690f", "#2f78c4"
 _CELL_H, _LEFT, _TOP = 18, 78, 26
-_PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 60
+_PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 48
 
 
 def heat_map(analysis: Analysis, title: str) -> str:
@@ -40,7 +40,7 @@ def heat_map(analysis: Analysis, title: str) -> str:
     columns = max(int(np.count_nonzero(table.block == b)) for b in blocks)
     limit = max(5.0, float(np.nanmax(np.abs(analysis.t), initial=0.0)))
     cell = min(max(_PLOT_W / columns, _MIN_CELL_W), _MAX_CELL_W)
-    width, height = max(_LEFT + columns * cell, 336) + 10, _TOP + len(blocks) * _CELL_H + 46
+    width, height = max(_LEFT + columns * cell, 250) + 10, _TOP + len(blocks) * _CELL_H + 46
     parts = [_text(_LEFT + (i + 0.5) * cell, _TOP - 8, str(i), "middle") for i in _labelled(columns, cell)]
     names = table.names
     for row, block in enumerate(blocks):
@@ -68,13 +68,14 @@ def _cell(x: float, y: float, width: float, t: float, limit: float, name: str) -
 
 
 def _legend(x: float, y: float, limit: float) -> str:
-    steps = np.linspace(-1, 1, 21)
+    start, width = x + 62, 7
     boxes = [
-        f'<rect x="{x + 70 + i * 10}" y="{y}" width="10" height="12" fill="{POSITIVE if s > 0 else NEGATIVE}" '
+        f'<rect x="{start + i * width}" y="{y}" width="{width}" height="12" fill="{POSITIVE if s > 0 else NEGATIVE}" '
         f'fill-opacity="{abs(s):.2f}"/>'
-        for i, s in enumerate(steps)
+        for i, s in enumerate(np.linspace(-1, 1, 21))
     ]
-    labels = _text(x + 62, y + 11, f"t: −{limit:.1f}", "end") + _text(x + 288, y + 11, f"+{limit:.1f}", "start")
+    end = start + 21 * width
+    labels = _text(start - 6, y + 11, f"t: −{limit:.1f}", "end") + _text(end + 6, y + 11, f"+{limit:.1f}", "start")
     return "".join(boxes) + labels
 
 
