@@ -51,8 +51,8 @@ def _count_line(name: str, summary: dict[str, Any]) -> str:
     mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
     low, high = facts["null_p99_interval"]
     line = (
-        f"|t| > {name}: {mine['count']:,} of {summary['n_units']:,} units, p = {facts['p']:.3g} against the counts under "
-        f"sign flips; their 99th percentile is {mine['null_p99']:,} [{_end(low)}, {_end(high)}]."
+        f"|t| > {name}: {mine['count']:,} of {summary['n_units']:,} units, p = {facts['p']:.3g} against the counts "
+        f"under sign flips; their 99th percentile is {mine['null_p99']:,} [{_end(low)}, {_end(high)}]."
     )
     if mine["count"] >= ENOUGH:
         line += (
