@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from plantain.results import Run
+from plantain.stats import leave_one_out_counts
 from plantain.units import TOKEN_SCOPES, scope_changes
 
 _KINDS = {"attention": "attention", "mlp": "MLP"}
@@ -44,6 +45,7 @@ def careful_statements(run: Run, units: str, scope: str) -> list[str]:
     lines += _gain_lines(facts["gain"], summary)
     lines += _kind_lines(run, units, scope)
     lines.append(_where_line(run, units))
+    lines.append(_influence_line(run, units, scope))
     return lines
 
 
@@ -107,6 +109,17 @@ def _kind_lines(run: Run, units: str, scope: str) -> list[str]:
     totals = [int(np.count_nonzero(a.table.kind == kind)) for kind in ("attention", "mlp")]
     parts = (f"{c:,} of {t:,} {_KINDS[kind]} slices" for (kind, c), t in zip(counts, totals, strict=True))
     return [f"Over |t| > 3 are {' and '.join(parts)}."]
+
+
+def _influence_line(run: Run, units: str, scope: str) -> str:
+    """Say how much hangs on single pairs."""
+    a = run.analysis(units, scope)
+    counts = leave_one_out_counts(a.differences[:, a.tested], 3.0)
+    low, high = (run.pairs[i].pair.id for i in (counts.argmin(), counts.argmax()))
+    return (
+        f"With one pair left out, the units over |t| > 3 are {counts.min():,} (without {low}) to {counts.max():,} "
+        f"(without {high}); compare these with one another: fewer pairs make every |t| smaller."
+    )
 
 
 def _where_line(run: Run, units: str) -> str:

@@ -115,3 +115,15 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
     monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
     assert load_run(folder).inference("mlp", "words").facts
     assert len(computed) == 1 and not (folder / kept.FOLDER / "mlp-words.safetensors").exists()
+
+
+def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
+    (line,) = (x for x in careful_statements(moral_run, "card", "all") if x.startswith("With one pair left out"))
+    differences = moral_run.analysis().differences
+    counts = []
+    for i in range(25):
+        others = np.delete(differences, i, axis=0)
+        counts.append(int((np.abs(reference.ttest_1samp(others, 0).statistic) > 3).sum()))
+    ids = [record.pair.id for record in moral_run.pairs]
+    assert f"are {min(counts)} (without {ids[int(np.argmin(counts))]})" in line
+    assert f"to {max(counts)} (without {ids[int(np.argmax(counts))]})" in line
