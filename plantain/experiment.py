@@ -89,7 +89,7 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
         return {
-            "versions": {"plantain": __version__, **self.versions},
+            "versions": self.versions,
             "fingerprint": self.model.fingerprint,
             "dtype": self.model.dtype,
             "device": self.model.device,
@@ -110,7 +110,8 @@ def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None =
     config = config or ExperimentConfig()
     for pair in prompt_set.pairs:
         check_prompts(pipe, pair)
-    return Plan(prompt_set, describe(pipe), layout_of(pipe), software_versions(), config.size_for(pipe), config)
+    versions = {"plantain": __version__, **software_versions()}
+    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, config.size_for(pipe), config)
 
 
 def check_prompts(pipe: Any, pair: PromptPair) -> None:
@@ -174,7 +175,7 @@ def assemble(plan: Plan, done: list[tuple[PairCapture, float]]) -> Run:
         negative=prompt_set.negative,
         prompts_sha256=prompt_set.sha256,
         layout=plan.layout,
-        versions={"plantain": __version__, **plan.versions},
+        versions=plan.versions,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(sum(seconds), 3),
     )

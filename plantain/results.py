@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -96,8 +96,7 @@ class Run:
         """Slower statistics for one choice, computed once and kept in the run's folder."""
         choice = (units, scope)
         if choice not in self._inferences:
-            analysis = self.analysis(units, scope)
-            key = {"capture": self.capture_sha256, "units": units, "scope": scope, **parameters()}
+            analysis, key = self.analysis(units, scope), self.statistics_key(units, scope)
             found = recall(self.folder, key, analysis.table.n_units) if self.folder else None
             if found is None:
                 found = infer(analysis, self.halves, self.info.seed)
@@ -105,6 +104,10 @@ class Run:
                     keep(self.folder, key, found)
             self._inferences[choice] = found
         return self._inferences[choice]
+
+    def statistics_key(self, units: str, scope: str) -> dict[str, Any]:
+        """Return what kept statistics must have been computed from to be this run's."""
+        return {"capture": self.capture_sha256, "units": units, "scope": scope, **parameters()}
 
     def summary(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
         """Headline figures and facts for one choice, as plain JSON values."""
@@ -166,7 +169,6 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
 
 
 def _write_files(run: Run, folder: Path) -> None:
-    run = replace(run, folder=folder)  # so that the statistics are kept beside the capture
     (folder / CAPTURE).write_bytes(_capture_bytes(run))
     (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
     content = {
@@ -179,6 +181,8 @@ def _write_files(run: Run, folder: Path) -> None:
         "summaries": [run.summary(units) for units in UNITS],
     }
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
+    for units in UNITS:
+        keep(folder, run.statistics_key(units, "all"), run.inference(units))
 
 
 def _swap(new: Path, folder: Path) -> None:
@@ -257,7 +261,7 @@ def load_run(folder: str | Path) -> Run:
     try:
         if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
             raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
-        return replace(_build_run(content, safetensors.numpy.load(capture)), folder=folder)
+        return _build_run(content, safetensors.numpy.load(capture), folder)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
 
@@ -272,13 +276,13 @@ def _read_files(folder: Path) -> tuple[bytes, bytes]:
             return text, capture
 
 
-def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Run:
+def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> Run:
     info = dict(content["info"])
     info["layout"] = Layout(**info["layout"])
     pairs = tuple(_pair_record(row) for row in content["pairs"])
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     sums = SumsOfSquares(streams, arrays["tokens"])
-    return Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"])
+    return Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"], folder)
 
 
 def _pair_record(row: dict[str, Any]) -> PairRecord:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ class UnitTable:
     def n_units(self) -> int:
         return len(self.block)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """A readable name for every unit, e.g. ``single[3] head 7``."""
         return [self._name(i) for i in range(self.n_units)]
@@ -327,8 +328,7 @@ def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np
     n_blocks = layout.n_blocks(part.stream)
     names = [layout.block_name(part.stream, i) for i in range(n_blocks)]
     kinds = np.where(channels < layout.attention_dim, "attention", "mlp")
-    if part.stream == "embedding":
-        kinds[:] = "embedding"
+    kinds = np.full(len(channels), "embedding") if part.stream == "embedding" else kinds
     return np.repeat(names, len(channels)), np.tile(kinds, n_blocks), np.tile(channels, n_blocks)
 
 

@@ -88,6 +88,13 @@ def test_statistics_are_computed_once_and_come_back_to_the_bit(saved):
     assert len(computed) == 1  # saving a run computes what its files need
 
 
+def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run, tmp_path):
+    run = made_run()
+    run.inference("card")
+    folder = save_run(run, tmp_path / "run")
+    assert {path.name for path in (folder / kept.FOLDER).iterdir()} == {f"{units}-all.safetensors" for units in UNITS}
+
+
 @pytest.mark.parametrize("damage", [b"", b"x" * 500, None])
 def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     folder, computed = saved

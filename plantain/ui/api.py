@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import gradio as gr
@@ -94,12 +96,10 @@ def _describe(name: str, run: Run) -> dict:
     }  # fmt: skip
 
 
-class _errors:
+@contextmanager
+def _errors() -> Iterator[None]:
     """Give a caller the message instead of a bare 'error'; ZeroGPU's refusals keep their reason, the title."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            raise gr.Error(failure_text(error)) from error
+    try:
+        yield
+    except Exception as error:
+        raise gr.Error(failure_text(error)) from error
