@@ -15,12 +15,13 @@ from dataclasses import asdict
 from typing import NoReturn
 
 from plantain import PlantainError, __version__
+from plantain.answers import difference_strip, pair_frame, pair_text
 from plantain.models import STAND_IN
 from plantain.pairs import PairResult
 from plantain.prompts import load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
-from plantain.tables import difference_strip, pair_frame, pair_text, provenance, report_text, weights_label
+from plantain.tables import provenance, report_text, weights_label
 from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
 

@@ -126,7 +126,7 @@ def summarize(analysis: Analysis) -> dict[str, Any]:
             for threshold, counts in zip(a.null.thresholds, a.null.counts, strict=True)
         },
         "large_effect": {"threshold": LARGE_EFFECT, "count": large, "percent": _percent(large, n_units)},
-        "split_half": _split_half(a.split_r),
+        "split_half": split_half_facts(a.split_r),
         "max_abs_t": float(abs_t.max(initial=0.0)),
         "top_blocks": blocks(a)[:TOP_BLOCKS],
         "degenerate_units": [names[i] for i in np.flatnonzero(~tested)],
@@ -167,7 +167,8 @@ def _threshold(count: int, null_counts: np.ndarray, n_units: int) -> dict[str, A
     }
 
 
-def _split_half(r: np.ndarray) -> dict[str, Any]:
+def split_half_facts(r: np.ndarray) -> dict[str, Any]:
+    """Summarize split-half correlations for JSON: median and quartiles over the splits whose r exists."""
     known = r[np.isfinite(r)]
     q25, median, q75 = np.quantile(known, (0.25, 0.5, 0.75)) if len(known) else (math.nan,) * 3
     return {"median": _number(median), "q25": _number(q25), "q75": _number(q75), "n_splits": len(known)}

@@ -9,15 +9,16 @@ Knows nothing about files, models or pages. Slower than `analysis` (seconds at f
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from plantain import stats
-from plantain.analysis import THRESHOLDS, Analysis, threshold_name
+from plantain.analysis import THRESHOLDS, Analysis, split_half_facts, threshold_name
 
-VERSION = 1
+VERSION = 2
 """Of the statistics: raise it when a number changes, so that kept results are computed anew."""
 
 N_FLIPS = 10_000  # for the family-wise p
@@ -57,7 +58,7 @@ def parameters() -> dict[str, int]:
     }
 
 
-def infer(analysis: Analysis, halves: np.ndarray, seed: int) -> Inference:
+def infer(analysis: Analysis, halves: np.ndarray, seed: int, categories: Sequence[str]) -> Inference:
     """Compute the slower statistics of an analysis.
 
     Parameters
@@ -67,6 +68,8 @@ def infer(analysis: Analysis, halves: np.ndarray, seed: int) -> Inference:
         The run's; the first `NULL_SPLITS` serve the reliability's reference.
     seed : int
         The run's; every draw has a stream of its own.
+    categories : sequence of str (n_pairs,)
+        The pairs', for halves that hold as many pairs of each.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def infer(analysis: Analysis, halves: np.ndarray, seed: int) -> Inference:
         "n_fwer_05": _count_below(columns["p_fwer"], 0.05),
         "n_bh_05": _count_below(columns["q_bh"], 0.05),
         "n_by_05": _count_below(columns["q_by"], 0.05),
-        "reliability": _reliability(analysis, halves),
+        "reliability": _reliability(analysis, halves, seed, categories),
         "gain": _gain(analysis),
     }
     return Inference(columns, facts)
@@ -112,14 +115,17 @@ def _threshold_facts(a: Analysis, row: int, seed: int) -> dict[str, Any]:
     observed = int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
     return {
         "p": stats.count_p(observed, counts),
+        "null_median": float(np.median(counts)),
+        "null_max": int(counts.max()),
         "null_p99_interval": _ends(stats.quantile_interval(counts, 0.99)),
         "count_interval": _ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
         "count_jackknife": _ends(stats.count_jackknife(diffs, threshold)),
     }
 
 
-def _reliability(a: Analysis, halves: np.ndarray) -> dict[str, Any]:
-    """Spearman-Brown of the median r, and the median r of sign-flipped data: the reference for 'above the null'."""
+def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequence[str]) -> dict[str, Any]:
+    """Spearman-Brown of the median r, the median r of sign-flipped data ('above the null'), and stratified halves."""
+    stratified = stats.draw_halves(len(halves), len(a.differences), _rng(seed, 4), categories)
     null = stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
     null = null[np.isfinite(null)]
     known = a.split_r[np.isfinite(a.split_r)]
@@ -129,6 +135,7 @@ def _reliability(a: Analysis, halves: np.ndarray) -> dict[str, Any]:
         "null_median": _number(np.median(null)) if len(null) else None,
         "null_p95": stats.quantile_above(null, 0.95) if len(null) else None,
         "n_flips": len(null),
+        "stratified": split_half_facts(stats.split_half(a.differences[:, a.tested], halves=stratified)),
     }
 
 

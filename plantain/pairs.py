@@ -27,12 +27,26 @@ class WrongModelError(PlantainError, RuntimeError):
 
 @dataclass(frozen=True)
 class UnitScore:
-    """Where the new pair falls on one unit that the run's pairs chose."""
+    """Where the new pair falls on one unit that the run's pairs chose.
+
+    Attributes
+    ----------
+    unit : str
+    t : float
+    differences : tuple of float
+        The run's pairs, positive minus negative.
+    new : float
+        The new pair's.
+    interval : tuple of float or None
+        Where one more pair of the run's kind would fall in 95% of cases (`stats.prediction_intervals`); None where
+        the run has too few pairs to say.
+    """
 
     unit: str
     t: float
     differences: tuple[float, ...]
     new: float
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,12 @@ class PairResult:
     tokens: tuple[int, int]
     comparable: bool
     top: tuple[UnitScore, ...]
+
+    @property
+    def outside(self) -> int | None:
+        """On how many of the top units the new pair falls outside the interval; None where there are none."""
+        ends = [(unit.interval, unit.new) for unit in self.top if unit.interval]
+        return sum(not low <= new <= high for (low, high), new in ends) if ends else None
 
 
 def visitor_pair(positive: str, negative: str) -> PromptPair:
@@ -110,11 +130,18 @@ def score_pair(
     low = int(np.count_nonzero(scores <= scores[-1] + 1e-9))
     words = capture.sums.tokens[:, 0, TOKEN_SCOPES.index("words")].tolist()
     names = a.table.names
+    expected = stats.prediction_intervals(a.differences, N_TOP)
+    intervals = {int(u): ends for u, *ends in zip(*(part.tolist() for part in expected), strict=True)}
     top = tuple(
-        UnitScore(names[u], float(a.t[u]), tuple(a.differences[:, u].tolist()), float(new[u]))
-        for u in a.ranking[:N_TOP]
+        UnitScore(names[u], float(a.t[u]), tuple(a.differences[:, u].tolist()), float(new[u]), _known(intervals.get(u)))
+        for u in a.ranking[:N_TOP].tolist()
     )
     return PairResult(
         units, scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
         (words[0], words[1]), words[0] == words[1], top,
     )  # fmt: skip
+
+
+def _known(ends: list[float] | None) -> tuple[float, float] | None:
+    """Leave out an interval without limits: JSON has no infinity."""
+    return (ends[0], ends[1]) if ends and np.isfinite(ends).all() else None

@@ -1,7 +1,9 @@
 """Figures as inline SVG that follow the page's light or dark theme. Knows nothing about where they are shown.
 
-`heat_map`    signed t of every head (or MLP group), block by block
-`pair_dots`   a visitor's pair among the run's differences, on the top units
+`heat_map`        signed t of every head (or MLP group), block by block
+`null_histogram`  counts over a threshold under sign flips, with the observed one
+`score_dots`      every pair's score against the others, by category
+`pair_dots`       a visitor's pair among the run's differences, on the top units
 
 Colours: orange where the positive side is stronger, blue where the negative side is; the pair stays apart for
 all common kinds of colour blindness. Strength is opacity, so zero is the page's own background.
@@ -13,12 +15,15 @@ from html import escape
 
 import numpy as np
 
-from plantain.analysis import Analysis
-from plantain.pairs import PairResult
+from plantain.analysis import THRESHOLDS, Analysis
+from plantain.breakdown import PairPart
+from plantain.pairs import PairResult, UnitScore
+from plantain.stats import quantile_above
 
 POSITIVE, NEGATIVE = "#d9690f", "#2f78c4"
 _CELL_H, _LEFT, _TOP = 18, 78, 26
 _PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 48
+_BARS = 40
 
 
 def heat_map(analysis: Analysis, title: str) -> str:
@@ -79,14 +84,88 @@ def _legend(x: float, y: float, limit: float) -> str:
     return "".join(boxes) + labels
 
 
+def null_histogram(analysis: Analysis, row: int, title: str) -> str:
+    """Draw how many units are over a threshold under the sign flips, and how many are in the run.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    row : int
+        Of `analysis.THRESHOLDS`.
+    title : str
+        What the figure shows, for screen readers.
+
+    Returns
+    -------
+    str
+        SVG; every bar has its counts as a tooltip.
+    """
+    counts = analysis.null.counts[row]
+    observed = int(np.count_nonzero(np.abs(analysis.t[analysis.tested]) > THRESHOLDS[row]))
+    p99 = int(quantile_above(counts, 0.99))
+    step = max(1, -(-(max(observed, int(counts.max())) + 1) // _BARS))  # units a bar
+    heights = np.bincount(counts // step, minlength=_BARS)
+    left, top, width, plot = 12, 34, 420, 110
+    bar, bottom = (width - 2 * left) / _BARS, top + plot
+    parts = [
+        f'<g><title>{n} of {len(counts)} flips: {_span(i, step)} units</title><rect x="{left + i * bar:.1f}" '
+        f'y="{bottom - max(1.0, plot * n / heights.max()):.1f}" width="{bar - 0.6:.1f}" '
+        f'height="{max(1.0, plot * n / heights.max()):.1f}" class="pl-bar"/></g>'
+        for i, n in enumerate(heights.tolist())
+        if n
+    ]
+    parts.append(f'<line x1="{left}" y1="{bottom}" x2="{width - left}" y2="{bottom}" class="pl-axis"/>')
+    for value, name, y, mark in ((p99, "99% of flips", top - 6, "pl-limit"), (observed, "this run", 12, "pl-observed")):
+        x = left + (value / step + 0.5) * bar if step == 1 else left + value / step * bar
+        anchor = "start" if x < width / 3 else "end" if x > width * 2 / 3 else "middle"
+        parts.append(f'<line x1="{x:.1f}" y1="{y + 4}" x2="{x:.1f}" y2="{bottom}" class="{mark}"/>')
+        parts.append(_text(x, y, f"{name}: {value:,}", anchor))
+    parts.append(_text(left, bottom + 16, "0", "start"))
+    parts.append(_text(width - left, bottom + 16, f"{_BARS * step:,} units over |t| > {THRESHOLDS[row]:g}", "end"))
+    return _svg(width, bottom + 24, title, parts)
+
+
+def _span(i: int, step: int) -> str:
+    return f"{i * step:,}" if step == 1 else f"{i * step:,} to {(i + 1) * step - 1:,}"
+
+
+def score_dots(parts: list[PairPart], title: str) -> str:
+    """Draw how far every pair goes the way of the others, a row a category; the bar is the category's mean."""
+    categories = list(dict.fromkeys(part.category for part in parts))
+    reach = max([1.0, *(abs(part.score) for part in parts)]) * 1.05
+    left, plot, step = 190, 400, 30
+    bottom = 24 + step * len(categories)
+
+    def x_of(value: float) -> float:
+        return left + plot * (value + reach) / (2 * reach)
+
+    drawn = [f'<line x1="{x_of(0):.1f}" y1="14" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    for row, category in enumerate(categories):
+        y, mine = 32 + row * step, [part for part in parts if part.category == category]
+        x = x_of(float(np.mean([part.score for part in mine])))
+        drawn.append(_text(left - 10, y + 4, category if len(category) < 30 else category[:28] + " …", "end"))
+        drawn.append(f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{y + 9}" class="pl-observed"/>')
+        drawn += [_pair_dot(x_of(part.score), y, part) for part in mine]
+    drawn.append(_text(x_of(0), bottom + 16, "0", "middle"))
+    drawn.append(_text(left, bottom + 32, "← against the other pairs", "start"))
+    drawn.append(_text(left + plot, bottom + 32, "with the other pairs, in SDs →", "end"))
+    return _svg(left + plot + 14, bottom + 40, title, drawn)
+
+
+def _pair_dot(x: float, y: float, part: PairPart) -> str:
+    words = f"{part.id}: score {part.score:+.2f}, size {part.size:.2f}"
+    return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y}" r="5" class="pl-dot"/></g>'
+
+
 def pair_dots(result: PairResult, title: str) -> str:
     """Draw the new pair among the run's pairs on the top units, in SDs of the run's differences.
 
-    The sign of each unit's t is taken out, so that right is always where the run's pairs point.
+    The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
+    more pair of the run's kind would fall in 95% of cases.
     """
     units = [u for u in result.top if np.std(u.differences) > 0]
-    rows = [(u.unit, *_standardised(u.differences, u.new, u.t)) for u in units]
-    reach = max([3.0, *(float(np.abs(np.append(d, n)).max()) for _, d, n in rows)])
+    rows = [(u.unit, *_standardised(u)) for u in units]
+    reach = max([3.0, *(float(np.abs(np.concatenate([d, [n], band])).max()) for _, d, n, band in rows)])
     left, plot, step = 150, 430, 26
     width, height = left + plot + 20, 34 + step * len(rows) + 44
 
@@ -95,22 +174,26 @@ def pair_dots(result: PairResult, title: str) -> str:
 
     bottom = 30 + step * len(rows)
     parts = [f'<line x1="{x_of(0):.1f}" y1="24" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
-    for i, (unit, differences, new) in enumerate(rows):
+    for i, (unit, differences, new, band) in enumerate(rows):
         y = 40 + i * step
+        if len(band):
+            low, high = sorted(x_of(end) for end in band)
+            parts.append(f'<rect x="{low:.1f}" y="{y - 7}" width="{high - low:.1f}" height="14" class="pl-band"/>')
         parts.append(_text(left - 10, y + 4, unit, "end"))
         parts += [f'<circle cx="{x_of(d):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
         parts.append(_diamond(x_of(new), y, f"{unit}: your pair {new:+.2f} SD"))
     parts.append(_text(x_of(0), bottom + 16, "0", "middle"))
     parts.append(_text(left, bottom + 34, "← against the run's pairs", "start"))
     parts.append(_text(left + plot, bottom + 34, "with the run's pairs, in SDs →", "end"))
-    parts.append(_text(left, 14, "◆ your pair   ● the run's pairs (they chose these units)", "start"))
+    legend = "◆ your pair   ● the run's pairs (they chose these units)   ▬ 95% of such pairs"
+    parts.append(_text(left, 14, legend, "start"))
     return _svg(width, height, title, parts)
 
 
-def _standardised(differences: tuple[float, ...], new: float, t: float) -> tuple[np.ndarray, float]:
-    values = np.array(differences) * np.sign(t)
-    sd = values.std(ddof=1)
-    return values / sd, new * np.sign(t) / sd
+def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return differences, the new one and the interval's ends (none, or two) in SDs, right where t points."""
+    scale = np.sign(unit.t) / np.std(unit.differences, ddof=1)
+    return np.array(unit.differences) * scale, unit.new * scale, np.array(unit.interval or ()) * scale
 
 
 def _diamond(x: float, y: float, tooltip: str) -> str:

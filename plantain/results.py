@@ -99,7 +99,7 @@ class Run:
             analysis, key = self.analysis(units, scope), self.statistics_key(units, scope)
             found = recall(self.folder, key, analysis.table.n_units) if self.folder else None
             if found is None:
-                found = infer(analysis, self.halves, self.info.seed)
+                found = infer(analysis, self.halves, self.info.seed, self.categories)
                 if self.folder:
                     keep(self.folder, key, found)
             self._inferences[choice] = found
@@ -107,12 +107,33 @@ class Run:
 
     def statistics_key(self, units: str, scope: str) -> dict[str, Any]:
         """Return what kept statistics must have been computed from to be this run's."""
-        return {"capture": self.capture_sha256, "units": units, "scope": scope, **parameters()}
+        made_of = {"capture": self.capture_sha256, "categories": self.categories, "units": units, "scope": scope}
+        return {**made_of, **parameters()}
 
     def summary(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
         """Headline figures and facts for one choice, as plain JSON values."""
-        facts = {"model": self.info.model, "weights": self.info.weights}
-        return {**summarize(self.analysis(units, scope)), "inference": self.inference(units, scope).facts, **facts}
+        return {
+            **summarize(self.analysis(units, scope)),
+            "inference": self.inference(units, scope).facts,
+            "text_baseline": self.text_baseline(units, scope),
+            "model": self.info.model,
+            "weights": self.info.weights,
+        }
+
+    def text_baseline(self, units: str = "card", scope: str = "all") -> dict[str, Any] | None:
+        """Headline figures of the prompt embedding, the transformer's text input, to stand beside a choice.
+
+        The embedding has no image tokens: where the scope has no others, that of all text tokens is taken. None
+        where the choice is the embedding itself.
+        """
+        if units == "embedding":
+            return None
+        return summarize(self.analysis("embedding", "all" if scope == "image" else scope))
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """The category of every pair."""
+        return [record.pair.category for record in self.pairs]
 
     @cached_property
     def capture_sha256(self) -> str:

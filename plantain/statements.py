@@ -1,6 +1,7 @@
 """What the slower statistics of a run say, in sentences. Knows nothing about where they are shown.
 
 `careful_statements`   nulls, intervals, corrected p values, reliability, one gain or many, where the change sits
+`pair_statements`      what hangs on single pairs, and on how much their prompts differ
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from plantain.breakdown import PairPart, TokenRelation, against_tokens
 from plantain.results import Run
-from plantain.stats import leave_one_out_counts
 from plantain.units import TOKEN_SCOPES, scope_changes
 
 _KINDS = {"attention": "attention", "mlp": "MLP"}
@@ -45,8 +46,28 @@ def careful_statements(run: Run, units: str, scope: str) -> list[str]:
     lines += _gain_lines(facts["gain"], summary)
     lines += _kind_lines(run, units, scope)
     lines.append(_where_line(run, units))
-    lines.append(_influence_line(run, units, scope))
+    if summary["text_baseline"]:
+        lines.append(_baseline_line(summary))
     return lines
+
+
+def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> list[str]:
+    """Say what hangs on single pairs, and on where and how much their prompts differ, one statement a line.
+
+    Parameters
+    ----------
+    run : Run
+    parts : list of PairPart
+        From `breakdown.by_pair`, for the same choice.
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    list of str
+    """
+    relations = against_tokens(run, parts, units, scope)
+    return [_influence_line(parts), *(_relation_line(relation) for relation in relations)]
 
 
 def _count_line(name: str, summary: dict[str, Any]) -> str:
@@ -54,7 +75,8 @@ def _count_line(name: str, summary: dict[str, Any]) -> str:
     low, high = facts["null_p99_interval"]
     line = (
         f"|t| > {name}: {mine['count']:,} of {summary['n_units']:,} units, p = {facts['p']:.3g} against the counts "
-        f"under sign flips; their 99th percentile is {mine['null_p99']:,} [{_end(low)}, {_end(high)}]."
+        f"under sign flips: {facts['null_median']:,.0f} in the median, {mine['null_p99']:,} "
+        f"[{_end(low)}, {_end(high)}] at the 99th percentile, {facts['null_max']:,} at most."
     )
     if mine["count"] >= ENOUGH:
         line += (
@@ -82,9 +104,15 @@ def _reliability_line(facts: dict[str, Any]) -> str:
     return (
         f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): "
         f"{facts['spearman_brown']:.3f}. Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95 of 100 "
-        f"flips at most {facts['null_p95']:.3f}. The IQR is over splits of the same pairs: no confidence interval. "
-        "Reliable is not valid: a constant difference in wording is reliable too."
+        f"flips at most {facts['null_p95']:.3f}.{_stratified(facts['stratified'])} The IQR is over splits of the same "
+        "pairs: no confidence interval. Reliable is not valid: a constant difference in wording is reliable too."
     )
+
+
+def _stratified(half: dict[str, Any]) -> str:
+    if half["median"] is None:
+        return ""
+    return f" With as many pairs of each category in both halves: median r {half['median']:.3f}."
 
 
 def _gain_lines(facts: dict[str, Any] | None, summary: dict[str, Any]) -> list[str]:
@@ -111,14 +139,37 @@ def _kind_lines(run: Run, units: str, scope: str) -> list[str]:
     return [f"Over |t| > 3 are {' and '.join(parts)}."]
 
 
-def _influence_line(run: Run, units: str, scope: str) -> str:
+def _influence_line(parts: list[PairPart]) -> str:
     """Say how much hangs on single pairs."""
-    a = run.analysis(units, scope)
-    counts = leave_one_out_counts(a.differences[:, a.tested], 3.0)
-    low, high = (run.pairs[i].pair.id for i in (counts.argmin(), counts.argmax()))
+    low, high = (pick(parts, key=lambda part: part.without[0]) for pick in (min, max))
     return (
-        f"With one pair left out, the units over |t| > 3 are {counts.min():,} (without {low}) to {counts.max():,} "
-        f"(without {high}); compare these with one another: fewer pairs make every |t| smaller."
+        f"With one pair left out, the units over |t| > 3 are {low.without[0]:,} (without {low.id}) to "
+        f"{high.without[0]:,} (without {high.id}); compare these with one another: fewer pairs make every |t| smaller."
+    )
+
+
+def _relation_line(relation: TokenRelation) -> str:
+    """Say whether pairs and units go with where, or at how many tokens, the prompts differ."""
+    (n_low, low), (n_high, high) = relation.low, relation.high
+    return (
+        f"Against the {relation.what}: a pair's size has a rank correlation of {_rho(relation.rho_size)} with it, "
+        f"its score of {_rho(relation.rho_score)}; the units' median |t| is {low:.2f} from the {n_low} lowest pairs "
+        f"alone and {high:.2f} from the {n_high} highest. (Description, no test.)"
+    )
+
+
+def _rho(value: float) -> str:
+    return "none (all are equal)" if np.isnan(value) else f"{value:+.2f}"
+
+
+def _baseline_line(summary: dict[str, Any]) -> str:
+    """Set the prompt embedding beside the transformer's units."""
+    text = summary["text_baseline"]
+    theirs, mine = (part["thresholds"]["3"]["percent"] for part in (text, summary))
+    return (
+        f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text['n_units']:,} "
+        f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. The difference is in the "
+        "text before the transformer sees it; side by side is no reading of cause."
     )
 
 

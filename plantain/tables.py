@@ -4,22 +4,22 @@
 `metrics`           the headline figures beside the published ones
 `report_text`       the card's results section for a run
 `top_units_frame`   the units with the largest |t|
-`pair_text`         a visitor's result in words
+`categories_frame`, `pairs_frame`   the pairs behind a result
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from plantain.analysis import Analysis
+from plantain.analysis import THRESHOLDS, Analysis
+from plantain.breakdown import PairPart, by_category, by_pair
 from plantain.inference import Inference
-from plantain.pairs import PairResult, UnitScore
 from plantain.results import Run, RunInfo
-from plantain.statements import careful_statements
+from plantain.statements import careful_statements, pair_statements
 
 WEIGHTS_WORDS = {
     "pretrained": "pretrained weights from the Hub",
@@ -43,11 +43,12 @@ FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline figure; `published` is the card's, or None where it does not exist."""
+    """One headline figure in words; `baseline` is the prompt embedding's, `published` the card's."""
 
     name: str
     value: str
     significance: str
+    baseline: str
     published: str
     published_significance: str
 
@@ -80,24 +81,29 @@ def metrics(summary: dict[str, Any] | None, published: dict[str, Any]) -> list[M
     they stand beside for orientation only.
     """
     mine = summary or {}
-    thresholds = mine.get("thresholds", {})
-    large, half, largest = mine.get("large_effect"), mine.get("split_half"), mine.get("max_abs_t")
+    text = mine.get("text_baseline") or {}
+    thresholds, text_thresholds = mine.get("thresholds", {}), text.get("thresholds", {})
+    large, half, largest = (mine.get(key) for key in ("large_effect", "split_half", "max_abs_t"))
     theirs, theirs_large, theirs_half = published["thresholds"], published["large_effect"], published["split_half"]
     rows = [
         Metric(
             f"|t| > {t}",
             _count(thresholds.get(t)),
             _ratio(thresholds.get(t)),
+            _count_and_ratio(text_thresholds.get(t)),
             _count(theirs[t]),
             f"{theirs[t]['ratio']:g}× null p99",
         )
         for t in ("3", "5")
     ]
-    rows.append(Metric(f"|d| > {theirs_large['threshold']} (large)", _count(large), "–", _count(theirs_large), "–"))
+    large_name, text_large = f"|d| > {theirs_large['threshold']} (large)", _count(text.get("large_effect"))
+    rows.append(Metric(large_name, _count(large), "–", text_large, _count(theirs_large), "–"))
     splits = {part["n_splits"] for part in (half, theirs_half) if part}
     splits_text = f", {splits.pop()} splits" if len(splits) == 1 else ""
-    rows.append(Metric(f"Split-half r (median{splits_text})", _r(half), _iqr(half), _r(theirs_half), _iqr(theirs_half)))
-    rows.append(Metric("Max |t|", _two(largest), "–", _two(published["max_abs_t"]), "–"))
+    half_name, text_half = f"Split-half r (median{splits_text})", _r(text.get("split_half"))
+    rows.append(Metric(half_name, _r(half), _iqr(half), text_half, _r(theirs_half), _iqr(theirs_half)))
+    text_largest = _two(text.get("max_abs_t"))
+    rows.append(Metric("Max |t|", _two(largest), "–", text_largest, _two(published["max_abs_t"]), "–"))
     return rows
 
 
@@ -111,6 +117,10 @@ def _ratio(part: dict[str, Any] | None) -> str:
     if part["ratio"] is None:
         return "null p99 is 0: no ratio"
     return f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
+
+
+def _count_and_ratio(part: dict[str, Any] | None) -> str:
+    return "–" if part is None else _count(part) + (f", {part['ratio']:.1f}×" if part["ratio"] is not None else "")
 
 
 def _two(value: float | None) -> str:
@@ -175,10 +185,9 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
 def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = run.summary(units, scope)
-    heads = ["Metric", "This run", "Against its null", "Published card", "Against its null"]
-    table = [
-        [m.name, m.value, m.significance, m.published, m.published_significance] for m in metrics(summary, published)
-    ]
+    heads = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
+    table = [list(astuple(m)) for m in metrics(summary, published)]
+    pairs = by_pair(run, units, scope)
     lines = [
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
         "",
@@ -190,6 +199,15 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         "",
         "Read with care:",
         *(f"- {line}" for line in careful_statements(run, units, scope)),
+        *(f"- {line}" for line in pair_statements(run, pairs, units, scope)),
+        "",
+        "By category (description, no tests):",
+        "",
+        *_frame_table(categories_frame(run, units, scope)),
+        "",
+        "By pair (without: units left over the threshold without it):",
+        "",
+        *_frame_table(pairs_frame(pairs)),
         "",
         "Top blocks by max |t|, this run:",
         *(f"- {block_line(row)}" for row in summary["top_blocks"]),
@@ -208,6 +226,18 @@ def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+
+
+def _frame_table(frame: pd.DataFrame) -> list[str]:
+    """Write a frame in markdown; NaN is a dash."""
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return _markdown_table(list(frame.columns), rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if np.isnan(value) else f"{value:+.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def top_units_frame(
@@ -246,63 +276,39 @@ def top_units_frame(
     return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 
-def block_names(analysis: Analysis) -> list[str]:
-    """Return the blocks' names in the model's order."""
-    return list(dict.fromkeys(analysis.table.block.tolist()))
-
-
-# --- a visitor's pair --------------------------------------------------------------------------------------
-
-
-def pair_text(result: PairResult, run: Run) -> str:
-    """Say where a visitor's pair falls, in plain words, one line a statement."""
-    n, low = len(result.scores) + 1, result.n_at_or_below
-    way = "the way" if result.score > 0 else "against the way"
-    lines = [
-        f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair goes {way} that the run's "
-        f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
-        f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
-        f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
-        "says that your pair is unlike the run's; no p says that a pair is ethical. One pair is one pair.",
-    ]
-    if not result.comparable:
-        a, b = result.tokens
-        lines.append(
-            f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs as well as the act. "
-            "Rewrite one until both counts are equal."
-        )
-    lines.append(f"Weights: {weights_label(run.info)}.")
-    if run.info.weights in ("stand-in", "untrained"):
-        lines.append("These weights are random: the score says nothing about FLUX.2 Klein.")
-    return "\n".join(lines)
-
-
-def pair_frame(result: PairResult) -> pd.DataFrame:
-    """List the run's top units and where the new pair falls among their differences.
+def categories_frame(run: Run, units: str = "card", scope: str = "all", n_top: int = 5) -> pd.DataFrame:
+    """Describe every category of pairs, and what it says of the run's top units.
 
     Returns
     -------
     DataFrame
-        Columns ``unit``, ``t``, ``new`` (positive minus negative), ``mean`` and ``sd`` of the run's pairs, and
-        ``with_run`` = sign(t) * new / sd, as the picture and the score have it.
+        Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
+        (of its t with that of all other pairs) and, for each of the run's `n_top` units by |t|, the category's t.
     """
-    rows = []
-    for unit in result.top:
-        diffs = np.array(unit.differences)
-        mean, sd = diffs.mean(), diffs.std(ddof=1)
-        with_run = np.sign(unit.t) * unit.new / sd if sd else float("nan")
-        rows.append({"unit": unit.unit, "t": unit.t, "new": unit.new, "mean": mean, "sd": sd, "with_run": with_run})
-    return pd.DataFrame(rows, columns=["unit", "t", "new", "mean", "sd", "with_run"])
+    a = run.analysis(units, scope)
+    top = a.ranking[:n_top].tolist()
+    rows = [
+        [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
+        for part in by_category(run, units, scope)
+    ]
+    columns = ["category", "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def difference_strip(unit: UnitScore, width: int = 41) -> str:
-    """Draw a unit's differences as a line of text: `.` one pair, `:` several, `X` the new pair, `|` zero."""
-    values = np.array([*unit.differences, unit.new])
-    reach = float(np.abs(values).max()) or 1.0
-    places = np.rint((values / reach + 1) / 2 * (width - 1)).astype(int)
-    cells = [" "] * width
-    cells[width // 2] = "|"
-    for place in places[:-1]:
-        cells[place] = ":" if cells[place] in ".:" else "."
-    cells[places[-1]] = "X"
-    return "".join(cells)
+def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
+    """List the pairs of a run as `breakdown.by_pair` describes them.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``pair``, ``category``, ``first differing token``, ``differing tokens``, ``score``, ``size`` and, per
+        threshold, the units over it without the pair.
+    """
+    columns = ["pair", "category", "first differing token", "differing tokens", "score", "size"]
+    rows = [[p.id, p.category, p.first_difference, p.n_differing, p.score, p.size, *p.without] for p in parts]
+    return pd.DataFrame(rows, columns=[*columns, *(f"without: |t| > {t:g}" for t in THRESHOLDS)])
+
+
+def block_names(analysis: Analysis) -> list[str]:
+    """Return the blocks' names in the model's order."""
+    return list(dict.fromkeys(analysis.table.block.tolist()))

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "plantain"
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
     "prompts", "units", "stats", "stand_in", "models", "analysis", "inference", "kept", "capture", "published",
-    "provenance", "results", "statements", "unfinished", "pairs", "experiment", "tables", "plots",
+    "provenance", "results", "breakdown", "statements", "unfinished", "pairs", "experiment", "tables", "answers", "plots",
     "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 

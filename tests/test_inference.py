@@ -1,15 +1,18 @@
 """The slower statistics of a run: what they hold, that they are kept, and what they say."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats as reference
 
 from plantain import kept
+from plantain.breakdown import by_pair
 from plantain.inference import COLUMNS, parameters, without_block_means
 from plantain.results import load_run, save_run
-from plantain.statements import careful_statements
+from plantain.statements import careful_statements, pair_statements
+from plantain.stats import draw_halves, split_half
 from plantain.units import SCOPES, TOKEN_SCOPES, UNITS, scope_changes
 
 
@@ -125,7 +128,8 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
 
 
 def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
-    (line,) = (x for x in careful_statements(moral_run, "card", "all") if x.startswith("With one pair left out"))
+    lines = pair_statements(moral_run, by_pair(moral_run), "card", "all")
+    (line,) = (x for x in lines if x.startswith("With one pair left out"))
     differences = moral_run.analysis().differences
     counts = []
     for i in range(25):
@@ -134,3 +138,30 @@ def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
     ids = [record.pair.id for record in moral_run.pairs]
     assert f"are {min(counts)} (without {ids[int(np.argmin(counts))]})" in line
     assert f"to {max(counts)} (without {ids[int(np.argmax(counts))]})" in line
+
+
+def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral_run):
+    facts = moral_run.inference("heads").facts["reliability"]["stratified"]
+    labels = [record.pair.category for record in moral_run.pairs]
+    halves = draw_halves(100, 25, np.random.default_rng((moral_run.info.seed, 4)), labels)
+    assert all(2 <= half[np.array(labels) == label].sum() <= 3 for half in halves for label in set(labels))
+    r = split_half(moral_run.analysis("heads").differences, halves=halves)
+    assert (facts["median"], facts["n_splits"]) == (pytest.approx(np.median(r)), 100)
+    (line,) = (x for x in careful_statements(moral_run, "heads", "all") if x.startswith("Split-half"))
+    assert f"With as many pairs of each category in both halves: median r {np.median(r):.3f}." in line
+
+
+def test_the_nulls_distribution_and_the_text_baseline_are_said(moral_run):
+    lines = careful_statements(moral_run, "card", "all")
+    counts = moral_run.analysis().null.counts[0]
+    assert f"{np.median(counts):,.0f} in the median" in lines[0] and f"{counts.max():,} at most" in lines[0]
+    (line,) = (x for x in lines if x.startswith("Text baseline"))
+    t = np.abs(moral_run.analysis("embedding").t)
+    assert f"{100 * (t > 3).mean():.1f}% of {len(t)} slices" in line and "no reading of cause" in line
+    assert not any(x.startswith("Text baseline") for x in careful_statements(moral_run, "embedding", "all"))
+
+
+def test_statistics_of_other_categories_are_computed_again(moral_run):
+    pairs = tuple(replace(r, pair=replace(r.pair, category="one")) for r in moral_run.pairs)
+    other = replace(moral_run, pairs=pairs)
+    assert other.statistics_key("card", "all") != moral_run.statistics_key("card", "all")

@@ -8,14 +8,13 @@ from test_analysis import N_SLICES, made_differences, made_info, made_run, round
 from test_pairs import PAIR, made_capture
 
 from plantain.analysis import summarize
+from plantain.answers import pair_text
 from plantain.pairs import score_pair
 from plantain.published import load_published
 from plantain.tables import (
     block_line,
     block_names,
     metrics,
-    pair_frame,
-    pair_text,
     provenance,
     report_text,
     run_label,
@@ -31,9 +30,15 @@ def run():
     return made_run(made_differences(25, seed=1, effect=1.5))
 
 
-def table_rows(text):
-    """Return the cells of the markdown table's lines, without the rule below the head."""
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
+def tables(text):
+    """Return the lines of each markdown table."""
+    blocks = re.split(r"\n(?!\|)", text)
+    return [[line for line in block.splitlines() if line.startswith("|")] for block in blocks if "\n|" in block]
+
+
+def table_rows(text, number=0):
+    """Return the cells of a markdown table's lines, without the rule below the head."""
+    lines = [line for line in tables(text)[number] if line.startswith("| ")]
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
@@ -59,8 +64,9 @@ CARDS_BLOCKS = [
 def test_every_published_figure_stands_in_every_report(run, units, scope):
     text = report_text(run, PUBLISHED, units, scope)
     head, *rows = table_rows(text)
-    assert head == ["Metric", "This run", "Against its null", "Published card", "Against its null"]
-    assert [(row[0], row[3], row[4]) for row in rows] == CARDS_TABLE
+    names = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
+    assert head == names
+    assert [(row[0], row[4], row[5]) for row in rows] == CARDS_TABLE
     published_part = text.split("Top blocks by max |t|, published:")[1]
     assert [line[2:] for line in published_part.splitlines() if line.startswith("- ")] == CARDS_BLOCKS
     assert "https://huggingface.co/phanerozoic/moral-plantain (16,320 units)" in text
@@ -83,6 +89,31 @@ def test_the_runs_own_figures_stand_in_the_same_rows(run):
     assert rows[3][2] == f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
 
 
+def test_the_prompt_embedding_stands_beside_the_runs_figures(run):
+    text = summarize(run.analysis("embedding"))
+    _, *rows = table_rows(report_text(run, PUBLISHED))
+    three = text["thresholds"]["3"]
+    assert rows[0][3] == f"{three['count']} ({three['percent']:.1f}%), {three['ratio']:.1f}×"
+    assert rows[3][3] == f"{text['split_half']['median']:.3f}" and rows[4][3] == f"{text['max_abs_t']:.2f}"
+    _, *rows = table_rows(report_text(run, PUBLISHED, "embedding"))
+    assert [row[3] for row in rows] == ["–"] * 5  # beside itself it says nothing
+    _, *rows = table_rows(report_text(run, PUBLISHED, "heads", "image"))
+    assert rows[4][3] == f"{text['max_abs_t']:.2f}"  # the embedding has no image tokens: all of its tokens then
+
+
+def test_pairs_and_categories_stand_in_the_report(run):
+    text = report_text(run, PUBLISHED)
+    head, *rows = table_rows(text, 1)
+    a = run.analysis("card")
+    assert head[:4] == ["category", "pairs", "median |t|", "r with others"]
+    assert [name.removeprefix("t of ") for name in head[4:]] == [a.table.names[u] for u in a.ranking[:5]]
+    ((name, n, median, r, *t),) = rows  # one category holds all pairs: there are no others
+    assert (name, n, r) == ("c", "25", "–") and t == [f"{a.t[u]:+.2f}" for u in a.ranking[:5]]
+    assert median == f"{np.median(np.abs(a.t)):+.2f}"
+    _, *rows = table_rows(text, 2)
+    assert [row[0] for row in rows] == [f"pair-{i}" for i in range(25)]
+
+
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
     own = report_text(run, PUBLISHED).split("this run:")[1].split("Top blocks by max |t|, published:")[0]
     expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card"))["top_blocks"]]
@@ -95,7 +126,8 @@ def test_thousands_are_marked_and_all_columns_line_up(run):
     summary["thresholds"]["3"].update(count=16320, percent=100.0, null_p99=1234, ratio=13.225)
     first = metrics(summary, PUBLISHED)[0]
     assert (first.value, first.significance) == ("16,320 (100.0%)", "13.2× null p99 (1,234)")
-    assert len({len(line) for line in report_text(run, PUBLISHED).splitlines() if line.startswith("|")}) == 1
+    found = tables(report_text(run, PUBLISHED))
+    assert len(found) == 3 and all(len({len(line) for line in lines}) == 1 for lines in found)
 
 
 def test_the_report_says_units_scope_pairs_and_provenance(run):
@@ -219,46 +251,3 @@ def test_a_unit_that_is_always_zero_has_no_percentage():
 def test_blocks_are_named_in_the_models_order(run):
     expected = ["joint[0]", "joint[1]", "single[0]", "single[1]", "single[2]", "single[3]", "single[4]"]
     assert block_names(run.analysis("card")) == expected
-
-
-# --- a visitor's pair --------------------------------------------------------------------------------------
-
-
-def test_the_pairs_text_says_score_direction_rank_and_p(run):
-    mean = run.analysis("card").differences.mean(axis=0)
-    high = score_pair(run, PAIR, made_capture(rounded(3 * mean)), "card")
-    low = score_pair(run, PAIR, made_capture(rounded(-3 * mean)), "card")
-    assert f"Score {high.score:+.2f}" in pair_text(high, run) and "goes the way" in pair_text(high, run)
-    assert "26 of the 26 pairs, yours included" in pair_text(high, run) and "p = 26/26 = 1.000 (conformal" in pair_text(
-        high, run
-    )
-    assert f"Score {low.score:+.2f}" in pair_text(low, run) and "goes against the way" in pair_text(low, run)
-    assert "1 of the 26 pairs, yours included" in pair_text(low, run) and "p = 1/26 = 0.038 (conformal" in pair_text(
-        low, run
-    )
-    assert "NOT COMPARABLE" not in pair_text(high, run)
-
-
-def test_a_pair_of_unequal_length_is_called_not_comparable(run):
-    result = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), words=(7, 5)), "card")
-    assert "NOT COMPARABLE: the prompts have 7 and 5 tokens" in pair_text(result, run)
-
-
-def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
-    new = made_differences(1, seed=5)[0]
-    frame = pair_frame(score_pair(run, PAIR, made_capture(new), "card"))
-    a = run.analysis("card")
-    assert list(frame.columns) == ["unit", "t", "new", "mean", "sd", "with_run"]
-    assert len(frame) == 20
-    for row in frame.itertuples():
-        i = a.table.names.index(row.unit)
-        mine = a.differences[:, i]
-        assert (row.t, row.new) == (a.t[i], new[i])
-        assert row.with_run == pytest.approx(np.sign(a.t[i]) * new[i] / mine.std(ddof=1), rel=1e-12)
-    assert frame["with_run"].min() < 0 < frame["with_run"].max()
-
-
-def test_the_frame_of_a_run_without_differences_has_no_place():
-    nothing = made_run(np.zeros((25, N_SLICES)))
-    frame = pair_frame(score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card"))
-    assert frame["with_run"].isna().all()

@@ -1,14 +1,16 @@
 """The page's pure parts: HTML, runs in memory, the figures, the public endpoints."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from plantain.analysis import summarize
+from plantain.breakdown import by_pair
 from plantain.engine import Engine
 from plantain.pairs import PairResult, UnitScore
-from plantain.plots import heat_map, pair_dots
+from plantain.plots import heat_map, null_histogram, pair_dots, score_dots
 from plantain.prompts import PromptPair
 from plantain.published import load_published
 from plantain.results import save_run
@@ -39,7 +41,7 @@ def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
 
     demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
     (tabs,) = [b for b in demo.blocks.values() if isinstance(b, gr.Tabs)]
-    assert [type(child) for child in tabs.children] == [gr.Tab] * 5
+    assert [type(child) for child in tabs.children] == [gr.Tab] * 6
 
 
 def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, moral_set, made_run):
@@ -63,8 +65,6 @@ def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
 
 
 def test_text_from_a_run_is_escaped(made_run, monkeypatch):
-    from dataclasses import replace
-
     run = made_run()
     run = replace(run, info=replace(run.info, model="<script>alert(1)</script>", title="<b>x</b>"))
     page = html.findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
@@ -91,8 +91,6 @@ def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
 
 
 def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(made_run):
-    from dataclasses import replace
-
     analysis = made_run().analysis("heads")
     t = analysis.t.copy()
     t[0], t[1], t[2] = np.nan, 4.0, -4.0
@@ -103,15 +101,50 @@ def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(mad
 
 
 def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_run():
-    up = UnitScore("joint[0] head 0", 3.0, (1.0, 2.0, 3.0, 2.5), 2.0)
-    down = UnitScore("joint[0] head 1", -3.0, (-1.0, -2.0, -3.0, -2.5), -2.0)
-    flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0)
+    up = UnitScore("joint[0] head 0", 3.0, (1.0, 2.0, 3.0, 2.5), 2.0, (0.0, 4.0))
+    down = UnitScore("joint[0] head 1", -3.0, (-1.0, -2.0, -3.0, -2.5), -2.0, (-4.0, 0.0))
+    flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, None)
     pair = PromptPair("v", "v", "a", "b")
     result = PairResult("heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, (up, down, flat))
     svg = pair_dots(result, "x")
     assert svg.count("<circle") == 8  # a unit without spread has no SD to draw in
     first, second = re.findall(r'<polygon points="([\d.]+),', svg)
     assert first == second
+    bands = re.findall(r'<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="14" class="pl-band"/>', svg)
+    assert len(bands) == 2 and bands[0] == bands[1]
+
+
+def bars(svg):
+    """Return each bar's number of flips, in the order of the axis."""
+    return [int(n) for n in re.findall(r"<title>(\d+) of \d+ flips: ", svg)]
+
+
+def test_the_null_histogram_holds_every_flip_the_limit_and_the_run(moral_run):
+    a, counts = moral_run.analysis(), moral_run.analysis().null.counts[0]
+    svg = null_histogram(a, 0, "x")
+    assert sum(bars(svg)) == 1000
+    observed = int((np.abs(a.t) > 3).sum())
+    assert (
+        f"this run: {observed}<" in svg and f"99% of flips: {int(np.quantile(counts, 0.99, method='higher'))}<" in svg
+    )
+    assert bars(svg)[0] == int((counts == 0).sum())  # few units: a bar is one number
+
+
+def test_a_histogram_of_many_units_joins_them_in_bars(moral_run):
+    a = moral_run.analysis()
+    counts = np.arange(1000)[None].repeat(2, axis=0)
+    svg = null_histogram(replace(a, null=replace(a.null, counts=counts)), 0, "x")
+    assert bars(svg) == [25] * 40 and "0 to 24 units" in svg and "975 to 999 units" in svg
+
+
+def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
+    parts = by_pair(moral_run)
+    svg = score_dots(parts, "x")
+    dots = re.findall(r'<title>([\w-]+): score ([+-][\d.]+), size [\d.]+</title><circle cx="([\d.]+)" cy="(\d+)"', svg)
+    assert [name for name, *_ in dots] == [record.pair.id for record in moral_run.pairs]
+    assert len({y for *_, y in dots}) == 5
+    places = [float(dots[i][2]) for i in np.argsort([part.score for part in parts])]
+    assert places == sorted(places) and len(set(places)) > 20
 
 
 def test_examples_are_pairs_of_equal_length():

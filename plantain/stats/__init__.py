@@ -9,14 +9,16 @@ Knows nothing about the project. ``diffs`` is always float (n_pairs, n_units): p
 `effects`      `hedges_g`, `dz_interval`
 `counts`       `count_p`, `quantile_interval`, `count_interval`, `count_jackknife`, `leave_one_out_counts`
 `reliability`  `draw_halves`, `split_half`, `spearman_brown`, `split_half_null`
+`correlation`  `pearson`, `spearman`
 `directions`   `dimension`: first share, participation ratio, common gain
-`conformal`    `conformal_scores`: each pair scored on the top units of the others
+`conformal`    `conformal_scores`, `prediction_intervals`: each pair, and one more, against the others
 
 Units whose differences are all zero have t = d = 0. A unit with zero variance and a mean that is not zero
 is *degenerate*: its t does not exist. It is NaN here, and callers leave it out and count it.
 """
 
-from plantain.stats.conformal import conformal_scores
+from plantain.stats.conformal import PredictionIntervals, conformal_scores, prediction_intervals
+from plantain.stats.correlation import pearson, spearman
 from plantain.stats.counts import (
     count_interval,
     count_jackknife,
@@ -36,6 +38,7 @@ from plantain.stats.sign_flips import SignFlipNull, draw_signs, max_t_p, sign_fl
 
 __all__ = [
     "Dimension",
+    "PredictionIntervals",
     "QValues",
     "SignFlipNull",
     "Spectrum",
@@ -56,10 +59,13 @@ __all__ = [
     "max_t_p",
     "paired_differences",
     "paired_t",
+    "pearson",
+    "prediction_intervals",
     "quantile_above",
     "quantile_interval",
     "shrinkage",
     "sign_flip_null",
+    "spearman",
     "spearman_brown",
     "split_half",
     "split_half_null",

@@ -1,11 +1,23 @@
-"""Each pair scored on the top units of the others."""
+"""Each pair against the others: scores on their top units, and where one more pair may fall on them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 
-from plantain.stats._checks import checked_diffs
+from plantain.stats._checks import checked_diffs, checked_level
 from plantain.stats.paired import paired_t
+
+
+class PredictionIntervals(NamedTuple):
+    """Where one more pair may fall: `units` int (n_top,), by falling |t|; `low` and `high` float64 (n_top,)."""
+
+    units: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def conformal_scores(diffs: np.ndarray, n_top: int = 20) -> np.ndarray:
@@ -32,15 +44,79 @@ def conformal_scores(diffs: np.ndarray, n_top: int = 20) -> np.ndarray:
     ----------
     Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World, chapter 2.
     """
+    return np.array([_score(left, others, n_top) for left, others in _each_against_others(diffs)])
+
+
+def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95) -> PredictionIntervals:
+    """Say where one more pair of the same kind may fall on each of the top units (leave-one-out jackknife).
+
+    The top units were chosen for their size, so the mean of a chosen unit is too large and its SD too small. Leaving
+    each pair out repeats the choice: for rank k the unit that is k-th by |t| over the *other* pairs is taken, and the
+    residual is (left-out difference - their mean) / their SD. With q the ceil(level (n + 1))-th smallest absolute
+    residual of that rank, the interval of the k-th unit over all pairs is mean +- q SD.
+
+    Parameters
+    ----------
+    diffs : float array (n_pairs, n_units)
+        At least three pairs.
+    n_top : int
+        Units; fewer where fewer have a t that exists and is not zero, over all pairs or without one of them.
+    level : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    PredictionIntervals
+        In the units of the differences; infinite where there are too few pairs for the level (fewer than 19 at 95%).
+
+    Raises
+    ------
+    ValueError
+        Bad differences, fewer than three pairs, or a level that is not between 0 and 1.
+
+    Notes
+    -----
+    One unit at a time: that all of them hold at once is not said. The plain jackknife has no guarantee for every
+    distribution (Barber et al. 2021). Coverage of the 95% interval, measured in the 15 worlds that `count_interval`
+    describes (25 pairs x 600 units, 300 data sets each): .957 to .972 over the 20 ranks, .933 to .987 for single ones.
+
+    References
+    ----------
+    Barber, Candes, Ramdas & Tibshirani (2021), Predictive inference with the jackknife+. Ann. Stat. 49, 486-507.
+    """
+    diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
+    folds = [_residuals(left, others, n_top) for left, others in _each_against_others(diffs)]
+    top = _top(diffs, n_top)
+    top = top[: min(map(len, folds))]
+    ordered = np.sort([fold[: len(top)] for fold in folds], axis=0)  # (n_pairs, n_top)
+    rank = math.ceil(level * (len(diffs) + 1) - 1e-9)  # rounding must not ask for one more
+    reach = ordered[rank - 1] if rank <= len(diffs) else np.full(len(top), np.inf)
+    mean, half = diffs[:, top].mean(axis=0), reach * diffs[:, top].std(axis=0, ddof=1)
+    return PredictionIntervals(top, mean - half, mean + half)
+
+
+def _each_against_others(diffs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each pair's differences (n_units,) and all others' (n_pairs - 1, n_units)."""
     diffs = checked_diffs(diffs, min_pairs=3)
-    n = diffs.shape[0]
-    return np.array([_score_against(diffs[i], np.delete(diffs, i, axis=0), n_top) for i in range(n)])
+    for i in range(len(diffs)):
+        yield diffs[i], np.delete(diffs, i, axis=0)
 
 
-def _score_against(new: np.ndarray, others: np.ndarray, n_top: int) -> float:
-    t = np.nan_to_num(paired_t(others), nan=0.0)
+def _top(diffs: np.ndarray, n_top: int) -> np.ndarray:
+    """Indices of the units with the largest |t| that exists and is not zero."""
+    t = np.nan_to_num(paired_t(diffs), nan=0.0)
     top = np.argsort(-np.abs(t), kind="stable")[:n_top]
-    top = top[t[top] != 0]
+    return top[t[top] != 0]
+
+
+def _score(left: np.ndarray, others: np.ndarray, n_top: int) -> float:
+    top = _top(others, n_top)
     if not len(top):
         return 0.0
-    return float(np.mean(np.sign(t[top]) * new[top] / others[:, top].std(axis=0, ddof=1)))
+    chosen = others[:, top]
+    return float(np.mean(np.sign(chosen.mean(axis=0)) * left[top] / chosen.std(axis=0, ddof=1)))
+
+
+def _residuals(left: np.ndarray, others: np.ndarray, n_top: int) -> np.ndarray:
+    chosen = others[:, (top := _top(others, n_top))]
+    return np.abs(left[top] - chosen.mean(axis=0)) / chosen.std(axis=0, ddof=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -91,20 +92,20 @@ def count_p(observed: float, null_counts: np.ndarray) -> float:
     return (int(np.count_nonzero(null_counts >= observed)) + 1) / (len(null_counts) + 1)
 
 
-def leave_one_out_counts(diffs: np.ndarray, threshold: float) -> np.ndarray:
-    """Count units with |t| above a threshold with each pair left out in turn: the influence of every pair.
+def leave_one_out_counts(diffs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """Count units with |t| above thresholds with each pair left out in turn: the influence of every pair.
 
     Parameters
     ----------
     diffs : float array (n_pairs, n_units)
         At least three pairs.
-    threshold : float
+    thresholds : sequence of float
         A unit counts when |t| is strictly above. |t| of n - 1 pairs is lower by about sqrt((n - 1) / n), so compare
         the counts with one another, not with the count of all pairs.
 
     Returns
     -------
-    int array (n_pairs,)
+    int array (n_thresholds, n_pairs)
         A unit that is degenerate without a pair does not count there.
 
     Raises
@@ -113,8 +114,8 @@ def leave_one_out_counts(diffs: np.ndarray, threshold: float) -> np.ndarray:
         Bad differences or fewer than three pairs.
     """
     diffs = checked_diffs(diffs, min_pairs=3)
-    rows = (np.delete(diffs, i, axis=0) for i in range(len(diffs)))
-    return np.array([np.count_nonzero(np.abs(paired_t(row)) > threshold) for row in rows])
+    left = (np.abs(paired_t(np.delete(diffs, i, axis=0))) for i in range(len(diffs)))
+    return np.array([[np.count_nonzero(t > threshold) for threshold in thresholds] for t in left]).T
 
 
 def count_jackknife(diffs: np.ndarray, threshold: float, level: float = 0.95) -> tuple[float, float]:
@@ -165,7 +166,7 @@ def count_jackknife(diffs: np.ndarray, threshold: float, level: float = 0.95) ->
     diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
     n = len(diffs)
     count = np.count_nonzero(np.abs(paired_t(diffs)) > threshold)
-    logs = np.log(leave_one_out_counts(diffs, threshold) + 0.5)
+    logs = np.log(leave_one_out_counts(diffs, [threshold])[0] + 0.5)
     half = stdtrit(n - 1, (1 + level) / 2) * math.sqrt((n - 1) / n * np.sum((logs - logs.mean()) ** 2))
     low, high = ((count + 0.5) * math.exp(sign * min(half, 700.0)) - 0.5 for sign in (-1, 1))
     return float(np.clip(low, 0, diffs.shape[1])), float(np.clip(high, 0, diffs.shape[1]))

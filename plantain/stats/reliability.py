@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plantain.stats._checks import checked_diffs
+from plantain.stats.correlation import pearson
 from plantain.stats.paired import paired_t
 from plantain.stats.sign_flips import checked_signs
 
@@ -130,7 +131,7 @@ def split_half(
             raise ValueError("give rng, a numpy Generator, or the halves to replay.")
         halves = draw_halves(n_splits, diffs.shape[0], rng)
     halves = _checked_halves(np.asarray(halves), diffs.shape[0])
-    return np.array([_pearson(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
+    return np.array([pearson(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
 
 
 def _checked_halves(halves: np.ndarray, n_pairs: int) -> np.ndarray:
@@ -140,15 +141,6 @@ def _checked_halves(halves: np.ndarray, n_pairs: int) -> np.ndarray:
     if (np.minimum(sizes, n_pairs - sizes) < 2).any():
         raise ValueError("each half needs at least two pairs.")
     return halves
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    usable = np.isfinite(a) & np.isfinite(b)
-    if not usable.any():
-        return float("nan")
-    a, b = a[usable] - a[usable].mean(), b[usable] - b[usable].mean()
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm > 0 else float("nan")
 
 
 def split_half_null(diffs: np.ndarray, signs: np.ndarray, halves: np.ndarray) -> np.ndarray:
@@ -196,5 +188,5 @@ def _median_r(sums: np.ndarray, squares: np.ndarray, sizes: np.ndarray) -> float
     variance[constant] = 1.0
     t = sums / np.sqrt(variance * (sizes / (sizes - 1)))  # (2, n_splits, n_units)
     t[constant & (squares > 0)] = np.nan
-    r = np.array([_pearson(a, b) for a, b in zip(*t, strict=True)])
+    r = np.array([pearson(a, b) for a, b in zip(*t, strict=True)])
     return float(np.median(r[np.isfinite(r)])) if np.isfinite(r).any() else float("nan")

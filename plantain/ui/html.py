@@ -2,6 +2,8 @@
 
 `findings_html`  a run's headline figures beside the published ones
 `blocks_html`    top blocks, this run's and the published
+`null_html`      the counts under sign flips, with the run's
+`pairs_html`     the pairs behind a result
 `status_html`, `progress_html`, `error_html`, `pair_html`   small messages
 """
 
@@ -12,11 +14,14 @@ from html import escape
 from typing import Any
 
 from plantain import PlantainError
+from plantain.analysis import THRESHOLDS
+from plantain.answers import pair_text
+from plantain.breakdown import PairPart
 from plantain.pairs import PairResult
-from plantain.plots import pair_dots
+from plantain.plots import null_histogram, pair_dots, score_dots
 from plantain.results import Run
-from plantain.statements import careful_statements
-from plantain.tables import UNIT_WORDS, Metric, metrics, notes, pair_text, provenance, weights_label
+from plantain.statements import careful_statements, pair_statements
+from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label
 
 _log = logging.getLogger(__name__)
 
@@ -60,9 +65,33 @@ def _card(metric: Metric) -> str:
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
         f"<dd>{escape(metric.significance)}</dd>"
+        f'<dd class="pl-published">Prompt embedding (text baseline): {escape(metric.baseline)}</dd>'
         f'<dd class="pl-published">Published card: {escape(metric.published)}<br>'
         f"{escape(metric.published_significance)}</dd></dl>"
     )
+
+
+def null_html(run: Run | None, units: str, scope: str) -> str:
+    """Show the distribution of the counts under sign flips with the run's own in it."""
+    if run is None:
+        return ""
+    a, facts = run.analysis(units, scope), run.inference(units, scope).facts["thresholds"]
+    figures = []
+    for row, threshold in enumerate(THRESHOLDS):
+        flips, p = len(a.null.signs), facts[f"{threshold:g}"]["p"]
+        title = f"Units over |t| > {threshold:g} under {flips:,} sign flips, and in the run. {weights_words(run)}"
+        figures.append(figure_html(null_histogram(a, row, title), f"{title} p of the run's count: {p:.3g}."))
+    return f'<div class="pl-nulls">{"".join(figures)}</div>'
+
+
+def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str, what: str) -> str:
+    """Show how the pairs go with one another, by category, and what hangs on single ones."""
+    caption = (
+        f"How far each pair goes the way of the others on the 20 {what} that the others choose, in SDs; a dot is a "
+        f"pair, the bar its category's mean. Scope {scope}. {weights_words(run)}"
+    )
+    lines = "".join(f"<li>{escape(line)}</li>" for line in pair_statements(run, parts, units, scope))
+    return figure_html(score_dots(parts, caption), caption) + f"<ul>{lines}</ul>"
 
 
 def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:

@@ -24,6 +24,7 @@ CSS = """
 .pl-card .pl-value {font-size: 1.45rem; font-weight: 650; line-height: 1.3;}
 .pl-card .pl-published {border-top: 1px solid var(--border-color-primary); margin-top: .45rem; padding-top: .4rem;
   font-size: .9rem;}
+.pl-nulls {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .7rem;}
 .pl-scroll {overflow-x: auto;}
 .pl-svg {max-width: none; height: auto;}
 .pl-text {font-size: 12px; fill: var(--body-text-color); font-family: inherit;}
@@ -31,6 +32,10 @@ CSS = """
 .pl-none {fill: none; stroke: var(--body-text-color); stroke-dasharray: 3 2;}
 .pl-axis {stroke: var(--body-text-color); stroke-opacity: .5;}
 .pl-dot {fill: var(--body-text-color); fill-opacity: .38;}
+.pl-bar {fill: var(--body-text-color); fill-opacity: .45;}
+.pl-band {fill: var(--body-text-color); fill-opacity: .1;}
+.pl-limit {stroke: var(--body-text-color); stroke-dasharray: 4 3;}
+.pl-observed {stroke: #d9690f; stroke-width: 2.5;}
 .pl-new {stroke: var(--body-text-color); stroke-width: 1.5;}
 .pl-table {border-collapse: collapse; width: 100%; font-size: .95rem; margin-bottom: 1.2rem;}
 .pl-table caption {text-align: left; font-weight: 600; padding: .3rem 0;}

@@ -1,0 +1,71 @@
+"""Correlations that say NaN where they do not exist."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r over the places where both vectors have a finite number.
+
+    Parameters
+    ----------
+    a, b : float array (n,)
+
+    Returns
+    -------
+    float
+        NaN where fewer than two places are left or one of the vectors is constant there.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+
+    References
+    ----------
+    Pearson (1895), Proc. R. Soc. London 58, 240-242.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"two vectors of one length are needed, not {a.shape} and {b.shape}.")
+    usable = np.isfinite(a) & np.isfinite(b)
+    if not usable.any():
+        return float("nan")
+    a, b = a[usable] - a[usable].mean(), b[usable] - b[usable].mean()
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if norm > 0 else float("nan")
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rho: `pearson` of the ranks, ties at their mean rank.
+
+    Parameters
+    ----------
+    a, b : float array (n,)
+        Without NaN.
+
+    Returns
+    -------
+    float
+        NaN where one of the vectors is constant.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or a value is NaN.
+
+    References
+    ----------
+    Spearman (1904), American Journal of Psychology 15, 72-101.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if np.isnan(a).any() or np.isnan(b).any():
+        raise ValueError("NaN has no rank.")
+    return pearson(_ranks(a), _ranks(b))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """As scipy's `rankdata`; importing scipy.stats for it would take longer than a whole report."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

@@ -1,0 +1,44 @@
+"""The tab with the pairs behind a result: by category, one by one, and by where their prompts differ.
+
+`pairs_tab`   builds it and keeps it up to date
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+import pandas as pd
+
+from plantain import PlantainError
+from plantain.breakdown import by_pair
+from plantain.results import Run
+from plantain.tables import UNIT_WORDS, categories_frame, pairs_frame
+from plantain.ui import html
+from plantain.ui.shared import VIEW, Choice, Page, short
+
+
+def pairs_tab(page: Page, choice: Choice) -> None:
+    """Build the tab; it is filled when it is opened, since it takes a second at full size."""
+
+    def show(name: str | None, units: str, scope: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+        try:
+            run = page.run_or_none(name)
+            if run is None:
+                raise PlantainError("There is no run whose pairs could be shown.")
+            return _content(run, units, scope)
+        except PlantainError as error:
+            return html.error_html(str(error)), pd.DataFrame(), pd.DataFrame()
+
+    with gr.Tab("Pairs") as tab:
+        outputs = [
+            gr.HTML(elem_id="pairs"),
+            gr.Dataframe(label="By category (description, no tests)", interactive=False, elem_id="by-category"),
+            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
+        ]
+    tab.select(show, choice.inputs, outputs, **VIEW)
+    choice.on_change(show, [], outputs)
+
+
+def _content(run: Run, units: str, scope: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    parts = by_pair(run, units, scope)
+    words = html.pairs_html(run, parts, units, scope, UNIT_WORDS[units])
+    return words, categories_frame(run, units, scope).map(short), pairs_frame(parts).map(short)

@@ -1,0 +1,73 @@
+"""What the tabs share.
+
+`Page`     runs, model, published figures and prompts behind all tabs
+`Choice`   the run, units and scope that the page shows
+`VIEW`, `WORK`   how listeners are registered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from plantain.engine import Engine
+from plantain.prompts import PromptSet
+from plantain.results import Run
+from plantain.tables import run_label
+from plantain.ui import html
+from plantain.ui.store import RunStore
+
+# Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
+VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
+HIDDEN = gr.update(visible=False)
+
+Cost = Callable[[int, int | None], str]
+"""(pairs, size) -> what it costs, in words for a button."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the tabs share."""
+
+    store: RunStore
+    engine: Engine
+    published: dict[str, Any]
+    prompt_set: PromptSet
+    cost: Cost
+
+    def run_or_none(self, name: str | None) -> Run | None:
+        return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
+
+    def status_html(self) -> str:
+        status = self.engine.status()
+        return html.status_html(status.state, status.text)
+
+    def saved_choices(self) -> list[tuple[str, str]]:
+        return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The run, units and scope that the page shows, and the names of the visitor's own runs."""
+
+    run: gr.Dropdown
+    units: gr.Dropdown
+    scope: gr.Dropdown
+    mine: gr.State
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return [self.run, self.units, self.scope]
+
+    def on_change(self, fn: Callable, inputs: list, outputs: list) -> None:
+        for component in self.inputs:
+            component.change(fn, [*self.inputs, *inputs], outputs, **VIEW)
+
+
+def short(value: Any) -> Any:
+    """Shorten a table's numbers for reading; small p values keep their size."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
