@@ -23,7 +23,7 @@ from plantain.stats import quantile_above
 POSITIVE, NEGATIVE = "#d9690f", "#2f78c4"
 _CELL_H, _LEFT, _TOP = 18, 78, 26
 _PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 48
-_BARS = 40
+_LEAST_BARS, _MOST_BARS = 10, 40
 
 
 def heat_map(analysis: Analysis, title: str) -> str:
@@ -103,10 +103,12 @@ def null_histogram(analysis: Analysis, row: int, title: str) -> str:
     counts = analysis.null.counts[row]
     observed = int(np.count_nonzero(np.abs(analysis.t[analysis.tested]) > THRESHOLDS[row]))
     p99 = int(quantile_above(counts, 0.99))
-    step = max(1, -(-(max(observed, int(counts.max())) + 1) // _BARS))  # units a bar
-    heights = np.bincount(counts // step, minlength=_BARS)
-    left, top, width, plot = 12, 34, 420, 110
-    bar, bottom = (width - 2 * left) / _BARS, top + plot
+    reach = max(observed, int(counts.max())) + 1
+    step = -(-reach // _MOST_BARS)  # units a bar
+    bars = max(_LEAST_BARS, -(-reach // step))
+    heights = np.bincount(counts // step, minlength=bars)
+    left, top, width, plot = 4, 34, 296, 110
+    bar, bottom = (width - 2 * left) / bars, top + plot
     parts = [
         f'<g><title>{n} of {len(counts)} flips: {_span(i, step)} units</title><rect x="{left + i * bar:.1f}" '
         f'y="{bottom - max(1.0, plot * n / heights.max()):.1f}" width="{bar - 0.6:.1f}" '
@@ -116,12 +118,12 @@ def null_histogram(analysis: Analysis, row: int, title: str) -> str:
     ]
     parts.append(f'<line x1="{left}" y1="{bottom}" x2="{width - left}" y2="{bottom}" class="pl-axis"/>')
     for value, name, y, mark in ((p99, "99% of flips", top - 6, "pl-limit"), (observed, "this run", 12, "pl-observed")):
-        x = left + (value / step + 0.5) * bar if step == 1 else left + value / step * bar
+        x = left + (value / step + (0.5 if step == 1 else 0)) * bar  # a bar of one number has it in its middle
         anchor = "start" if x < width / 3 else "end" if x > width * 2 / 3 else "middle"
         parts.append(f'<line x1="{x:.1f}" y1="{y + 4}" x2="{x:.1f}" y2="{bottom}" class="{mark}"/>')
-        parts.append(_text(x, y, f"{name}: {value:,}", anchor))
+        parts.append(_text(x + {"start": 4, "end": -4, "middle": 0}[anchor], y, f"{name}: {value:,}", anchor))
     parts.append(_text(left, bottom + 16, "0", "start"))
-    parts.append(_text(width - left, bottom + 16, f"{_BARS * step:,} units over |t| > {THRESHOLDS[row]:g}", "end"))
+    parts.append(_text(width - left, bottom + 16, f"{bars * step - 1:,} units over |t| > {THRESHOLDS[row]:g}", "end"))
     return _svg(width, bottom + 24, title, parts)
 
 
@@ -133,23 +135,23 @@ def score_dots(parts: list[PairPart], title: str) -> str:
     """Draw how far every pair goes the way of the others, a row a category; the bar is the category's mean."""
     categories = list(dict.fromkeys(part.category for part in parts))
     reach = max([1.0, *(abs(part.score) for part in parts)]) * 1.05
-    left, plot, step = 190, 400, 30
-    bottom = 24 + step * len(categories)
+    left, plot, step = 6, 284, 42  # as wide as a phone shows: the name stands above its row
+    bottom = 14 + step * len(categories)
 
     def x_of(value: float) -> float:
         return left + plot * (value + reach) / (2 * reach)
 
     drawn = [f'<line x1="{x_of(0):.1f}" y1="14" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
     for row, category in enumerate(categories):
-        y, mine = 32 + row * step, [part for part in parts if part.category == category]
+        y, mine = 40 + row * step, [part for part in parts if part.category == category]
         x = x_of(float(np.mean([part.score for part in mine])))
-        drawn.append(_text(left - 10, y + 4, category if len(category) < 30 else category[:28] + " …", "end"))
+        drawn.append(_text(left, y - 14, category if len(category) < 45 else category[:43] + " …", "start"))
         drawn.append(f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{y + 9}" class="pl-observed"/>')
         drawn += [_pair_dot(x_of(part.score), y, part) for part in mine]
     drawn.append(_text(x_of(0), bottom + 16, "0", "middle"))
-    drawn.append(_text(left, bottom + 32, "← against the other pairs", "start"))
-    drawn.append(_text(left + plot, bottom + 32, "with the other pairs, in SDs →", "end"))
-    return _svg(left + plot + 14, bottom + 40, title, drawn)
+    drawn.append(_text(left, bottom + 32, "← against the others", "start"))
+    drawn.append(_text(left + plot, bottom + 32, "with the others, in SDs →", "end"))
+    return _svg(left + plot + 6, bottom + 40, title, drawn)
 
 
 def _pair_dot(x: float, y: float, part: PairPart) -> str:

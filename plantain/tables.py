@@ -236,7 +236,7 @@ def _frame_table(frame: pd.DataFrame) -> list[str]:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "–" if np.isnan(value) else f"{value:+.2f}"
+        return "–" if np.isnan(value) else f"{value:.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

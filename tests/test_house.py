@@ -13,8 +13,8 @@ PACKAGE = ROOT / "plantain"
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
     "prompts", "units", "stats", "stand_in", "models", "analysis", "inference", "kept", "capture", "published",
-    "provenance", "results", "breakdown", "statements", "unfinished", "pairs", "experiment", "tables", "answers", "plots",
-    "engine", "ui", "hub", "__main__", "app",
+    "provenance", "results", "breakdown", "statements", "unfinished", "pairs", "experiment", "tables",
+    "answers", "plots", "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

@@ -108,8 +108,8 @@ def test_pairs_and_categories_stand_in_the_report(run):
     assert head[:4] == ["category", "pairs", "median |t|", "r with others"]
     assert [name.removeprefix("t of ") for name in head[4:]] == [a.table.names[u] for u in a.ranking[:5]]
     ((name, n, median, r, *t),) = rows  # one category holds all pairs: there are no others
-    assert (name, n, r) == ("c", "25", "–") and t == [f"{a.t[u]:+.2f}" for u in a.ranking[:5]]
-    assert median == f"{np.median(np.abs(a.t)):+.2f}"
+    assert (name, n, r) == ("c", "25", "–") and t == [f"{a.t[u]:.2f}" for u in a.ranking[:5]]
+    assert median == f"{np.median(np.abs(a.t)):.2f}"
     _, *rows = table_rows(text, 2)
     assert [row[0] for row in rows] == [f"pair-{i}" for i in range(25)]
 

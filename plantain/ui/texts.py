@@ -41,6 +41,10 @@ METHOD = """## What is measured
    units, the ratio is mostly noise.
 6. **Split-half r:** the pairs are halved at random 100 times; r says how alike the two halves' t are over all units.
    Its spread is over splits of the same pairs and is no confidence interval.
+7. **The text baseline:** the same test on the prompt embedding, the transformer's text input. The difference is in the
+   text before the transformer sees it; the two figures stand side by side, without a reading of cause.
+8. **The pairs:** the tab shows how far each pair goes with the others, t by category, what hangs on single pairs, and
+   whether large differences go with where, or at how many tokens, the prompts differ. This is description, no test.
 
 ## What a unit is
 
@@ -56,7 +60,8 @@ template alone, or the padding up to 512 tokens, which the transformer sees as w
 The score is the mean over the 20 heads with the largest |t| of sign(t) × difference / SD. For its rank, your pair is
 put in as the 26th, and each of the 26 is scored from the other 25 (full conformal prediction), so all are treated
 alike. The p moves in steps of 1/26. The heads in the picture were chosen on the run's own pairs: a new pair will
-look weaker on them (regression to the mean).
+look weaker on them (regression to the mean). The band behind each head is where one more pair of the run's kind would
+fall in 95% of cases (leave-one-out: each pair in turn is left out, the heads are chosen again, and it is predicted).
 
 ## Limits
 

@@ -24,7 +24,7 @@ CSS = """
 .pl-card .pl-value {font-size: 1.45rem; font-weight: 650; line-height: 1.3;}
 .pl-card .pl-published {border-top: 1px solid var(--border-color-primary); margin-top: .45rem; padding-top: .4rem;
   font-size: .9rem;}
-.pl-nulls {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: .7rem;}
+.pl-nulls {display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: .7rem;}
 .pl-scroll {overflow-x: auto;}
 .pl-svg {max-width: none; height: auto;}
 .pl-text {font-size: 12px; fill: var(--body-text-color); font-family: inherit;}
