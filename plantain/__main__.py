@@ -22,8 +22,8 @@ from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
 from plantain.tables import difference_strip, pair_frame, pair_text, provenance, report_text, weights_label
 from plantain.unfinished import UnfinishedRun
-from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
 from plantain.units import SCOPES, UNITS
+from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
 
 
 def main(args: list[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return _fail("stopped. Pairs of a run that are done are kept, files of a model too: the same command goes on.", 130)
+        return _fail("stopped. Pairs of a run that are done are kept, a model's files too: repeat the command.", 130)
     return 0
 
 

@@ -36,10 +36,6 @@ KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
 STAND_IN = "tiny-random"
 PIPELINE_CLASS = "Flux2KleinPipeline"
 
-# The hidden states of Qwen3 that make up the prompt embedding (the pipeline's default); later layers
-# and the LM head take no part in the probe, nor in the fingerprint.
-TEXT_ENCODER_LAYERS = 27
-
 
 class ModelError(PlantainError, RuntimeError):
     """A model that cannot be loaded; the message says why and what to do."""
@@ -158,8 +154,11 @@ def _pixels_per_latent(folder: Path, default: int) -> int:
     """Return what the pipeline would take from its VAE, had it been loaded; its default where there is none."""
     if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("vae") == [None, None]:
         return default
-    config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-    return 2 ** (len(config["block_out_channels"]) - 1)
+    try:
+        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        return 2 ** (len(config["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError("vae/config.json does not say how deep the VAE is") from error
 
 
 def _load_first_layers(folder: Path, n_layers: int, dtype: torch.dtype) -> Qwen3Model:

@@ -211,7 +211,7 @@ def _settings(architecture: Architecture, seed: int, tokenizer: str, shard_bytes
 def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
     """Make the unfinished folder, or go on with it if it has the same settings."""
     found = _read_json(new / SETTINGS)
-    has_shards = any(new.glob("*/*.safetensors"))
+    has_shards = _has_shards(new)
     if found != settings:
         if has_shards and not overwrite:
             raise UntrainedError(
@@ -223,7 +223,13 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
         shutil.rmtree(new, ignore_errors=True)
     for part in _PARTS:
         (new / part).mkdir(parents=True, exist_ok=True)
+    for half in new.glob("*/.*"):  # of a killed call: its own, and those of safetensors with random names
+        half.unlink()
     _write_whole(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _has_shards(new: Path) -> bool:
+    return any(not path.name.startswith(".") for path in new.glob("*/*.safetensors"))
 
 
 def _read_json(path: Path) -> Any:
@@ -240,7 +246,7 @@ def _missing(new: Path, shards: dict[str, tuple[Shard, ...]]) -> list[Shard]:
 def _require_space(new: Path, missing: list[Shard]) -> None:
     needed, free = sum(shard.n_bytes for shard in missing), shutil.disk_usage(new).free
     if missing and needed + 2**26 > free:  # 64 MB for tokenizer, configurations and file headers
-        if not any(new.glob("*/*.safetensors")):
+        if not _has_shards(new):
             shutil.rmtree(new, ignore_errors=True)
         raise UntrainedError(
             f"{new.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
@@ -269,6 +275,7 @@ def _write_weights(
             partial = path.with_name(f".{path.name}")
             tensors = draw_shard(getattr(pipe, part), shard, seed, part, _dtype())
             safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
+            shutil.copymode(new / SETTINGS, partial)  # safetensors lets only the owner read
             os.replace(partial, path)
         done += shard.n_bytes
         progress(done, total)
