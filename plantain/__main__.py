@@ -1,4 +1,4 @@
-"""The command line: ``python -m plantain run|report|pair``. Knows nothing about Gradio.
+"""The command line: ``python -m plantain run|report|pair|make-model``. Knows nothing about Gradio.
 
 Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
 commands that need a model.
@@ -24,6 +24,7 @@ from plantain.results import Run, check_target, load_run, save_run
 from plantain.tables import provenance, report_text, weights_label
 from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
+from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
 
 
 def main(args: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return _fail("stopped. Pairs of a run that are done are kept: the same command goes on from there.", 130)
+        return _fail("stopped. Pairs of a run that are done are kept, a model's files too: repeat the command.", 130)
     return 0
 
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="probe a model with a prompt set and save the run"))
     _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
     _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
+    _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
     return parser
 
 
@@ -130,6 +132,20 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     _add_model_options(parser)
     _add_unit_options(parser, "heads")
     parser.set_defaults(command=_pair)
+
+
+def _add_make_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=tuple(ARCHITECTURES), help="which model")
+    parser.add_argument("folder", type=_not_empty, metavar="DIR", help="folder of the model, 16 GB")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
+    parser.add_argument(
+        "--tokenizer",
+        type=_not_empty,
+        metavar="WHERE",
+        help="folder or Hub id with Klein's tokenizer, to cut prompts as Klein does (default: one token a byte)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing untrained model")
+    parser.set_defaults(command=_make_model)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -198,6 +214,23 @@ def _print_pair(result: PairResult, run: Run) -> None:
     print(f"\nThe {len(result.scores)} differences (. one, : several), zero (|), new pair (X), own scale each:")
     for unit in result.top:
         print(f"{unit.unit:>24}  {difference_strip(unit)}")
+
+
+def _make_model(options: argparse.Namespace) -> None:
+    check_folder(options.folder, options.overwrite)
+    from tqdm import tqdm
+
+    with tqdm(unit="B", unit_scale=True, desc="writing", delay=0.1, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        write_untrained(
+            ARCHITECTURES[options.kind], options.folder, options.seed, options.tokenizer, options.overwrite, show
+        )
+    print(f"{options.folder}: FLUX.2 Klein 4B's architecture with random weights, seed {options.seed}.")
+    print(f"Probe it: python -m plantain run --model {options.folder} --prompts prompts/moral_valence.toml --out DIR")
 
 
 if __name__ == "__main__":

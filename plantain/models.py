@@ -1,5 +1,4 @@
-"""Load a FLUX.2 Klein pipeline, or build the stand-in. With `stand_in`, the only importer of
-diffusers and transformers.
+"""Load a FLUX.2 Klein pipeline, or build the stand-in, and of it only what the probe runs.
 
 Knows nothing about prompts or statistics. torch, diffusers and transformers are imported on first use, so
 that importing this module costs nothing.
@@ -7,80 +6,39 @@ that importing this module costs nothing.
 `load_pipeline`   a hub repository, a local folder, or ``tiny-random``
 `describe`        which weights a pipeline holds: name, revision, kind, fingerprint, dtype, device
 `default_model`   Klein where there is a CUDA device, the stand-in otherwise
+`hub_errors`      what the Hub may raise, as one error that says what to do
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from plantain import PlantainError
+from plantain.identity import WEIGHTS, ModelInfo, describe, identify, layers_needed, software_versions
 from plantain.stand_in import WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
     import torch
     from diffusers import Flux2KleinPipeline
+    from transformers import Qwen3Model
+
+__all__ = [
+    "KLEIN", "STAND_IN", "WEIGHTS", "ModelError", "ModelInfo", "default_model", "describe", "hub_errors",
+    "load_pipeline", "software_versions",
+]  # fmt: skip
 
 KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
 STAND_IN = "tiny-random"
 PIPELINE_CLASS = "Flux2KleinPipeline"
 
-# Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
-# untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
-WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
-
-# The hidden states of Qwen3 that make up the prompt embedding (the pipeline's default); later layers
-# and the LM head take no part in the probe, nor in the fingerprint.
-TEXT_ENCODER_LAYERS = 27
-
-# What shapes the computation beside the weights. Named one by one: a library that adds a key with a
-# default must not change the fingerprint of an old run.
-_TRANSFORMER_KEYS = (
-    "patch_size", "in_channels", "num_layers", "num_single_layers", "attention_head_dim",
-    "num_attention_heads", "joint_attention_dim", "timestep_guidance_channels", "mlp_ratio",
-    "axes_dims_rope", "rope_theta", "eps", "guidance_embeds",
-)  # fmt: skip
-_TEXT_ENCODER_KEYS = (
-    "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
-    "hidden_act", "rms_norm_eps", "use_sliding_window", "sliding_window",
-)  # fmt: skip
-
 
 class ModelError(PlantainError, RuntimeError):
     """A model that cannot be loaded; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a result must say about the model that made it.
-
-    Attributes
-    ----------
-    model : str
-        Hub id, folder name or ``tiny-random``.
-    revision : str or None
-        Commit of the hub repository.
-    weights : str
-        A key of `WEIGHTS`.
-    fingerprint : str
-        SHA-256 (hex) over configuration, tokenizer and all weights that the probe uses, as they were loaded.
-    dtype, device : str
-        E.g. ``bfloat16`` and ``NVIDIA H200``.
-    """
-
-    model: str
-    revision: str | None
-    weights: str
-    fingerprint: str
-    dtype: str
-    device: str
 
 
 def default_model() -> str:
@@ -96,7 +54,10 @@ def load_pipeline(
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
 ) -> Flux2KleinPipeline:
-    """Load a FLUX.2 Klein pipeline, ready to probe.
+    """Load a FLUX.2 Klein pipeline, ready to probe: without what a probe never runs.
+
+    That is the text encoder's layers after the last one that the prompt embedding takes, its language-model
+    head, and the VAE. So the pipeline encodes prompts and runs the transformer, and cannot make images.
 
     Parameters
     ----------
@@ -112,6 +73,7 @@ def load_pipeline(
     Returns
     -------
     Flux2KleinPipeline
+        Its `text_encoder` is a `Qwen3Model` of as many layers as `encode_prompt` reads (27), its `vae` None.
 
     Raises
     ------
@@ -123,6 +85,7 @@ def load_pipeline(
     wanted = _resolve_dtype(dtype)
     if model == STAND_IN:
         pipe, revision = build_stand_in(), None
+        pipe.register_modules(text_encoder=_first_layers(pipe.text_encoder.model, layers_needed(pipe)), vae=None)
         if wanted is not None:
             pipe.to(dtype=wanted)
     else:
@@ -130,35 +93,8 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     # The fingerprint is taken before the move: on ZeroGPU the parent cannot read the weights afterwards.
     # A folder goes by its last name: its path is nobody's business once a run is published.
-    identity = _identity(pipe, Path(model).resolve().name if Path(model).is_dir() else model, revision)
-    pipe.plantain_identity = identity
+    identify(pipe, Path(model).resolve().name if Path(model).is_dir() else model, revision)
     return pipe.to(target)
-
-
-def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
-    """Say which model a pipeline holds, and where and in which precision it runs now.
-
-    A pipeline that did not come from `load_pipeline` is fingerprinted here, which reads all its weights. The
-    fingerprint is taken once: after changing weights (a LoRA, say), delete ``pipe.plantain_identity``.
-    """
-    identity = getattr(pipe, "plantain_identity", None)
-    if identity is None:
-        identity = _identity(pipe, Path(str(pipe.config.get("_name_or_path") or "in memory")).name, None)
-        pipe.plantain_identity = identity
-    weight = next(pipe.transformer.parameters())
-    return ModelInfo(**identity, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of the libraries that a result depends on."""
-    import diffusers
-    import tokenizers
-    import torch
-    import transformers
-
-    modules = (torch, diffusers, transformers, tokenizers, np)
-    versions = {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
-    return {**versions, "cuda": torch.version.cuda} if torch.version.cuda else versions
 
 
 def _resolve_device(device: str | None) -> torch.device:
@@ -187,24 +123,6 @@ def _resolve_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return names[dtype]
 
 
-def _device_name(device: torch.device) -> str:
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} ({_processor()})"
-
-
-def _processor() -> str:
-    """Name the processor; only Linux tells it without another program."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
 # --- saved pipelines ---------------------------------------------------------------------------------------
 
 
@@ -220,10 +138,83 @@ def _load_saved(model: str, dtype: torch.dtype | None, revision: str | None) -> 
     if dtype is None:
         dtype = torch.float32 if _saved_mark(folder) == "stand-in" else torch.bfloat16
     try:
-        pipe = Flux2KleinPipeline.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        pipe = Flux2KleinPipeline.from_pretrained(
+            folder, text_encoder=None, vae=None, dtype=dtype, local_files_only=True
+        )
+        encoder = _load_first_layers(folder / "text_encoder", layers_needed(pipe), dtype)
+        pixels = _pixels_per_latent(folder, pipe.vae_scale_factor)
     except Exception as error:  # the libraries raise many kinds for a damaged folder
         raise ModelError(f"{model}: the pipeline's files cannot be loaded ({_first_line(error)}).") from error
+    pipe.register_modules(text_encoder=encoder)
+    pipe.vae_scale_factor = pixels
     return pipe, revision
+
+
+def _pixels_per_latent(folder: Path, default: int) -> int:
+    """Return what the pipeline would take from its VAE, had it been loaded; its default where there is none."""
+    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("vae") == [None, None]:
+        return default
+    try:
+        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        return 2 ** (len(config["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError("vae/config.json does not say how deep the VAE is") from error
+
+
+def _load_first_layers(folder: Path, n_layers: int, dtype: torch.dtype) -> Qwen3Model:
+    """Read the text encoder's first layers; the files' other tensors stay on the disk."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    config = Qwen3Config.from_pretrained(folder, local_files_only=True)
+    whole = config.num_hidden_layers
+    _cut_config(config, n_layers)
+    with _quiet_transformers():  # it would list the layers that are left out
+        encoder, found = Qwen3Model.from_pretrained(
+            folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+    # transformers fills what a file lacks with random numbers. A saved half encoder has no final norm.
+    missing = set(found["missing_keys"]) - {"norm.weight"}
+    if missing:
+        raise ValueError(f"text_encoder: {sorted(missing)[0]} is missing")
+    return encoder if whole == n_layers and not found["missing_keys"] else _without_norm(encoder)
+
+
+def _first_layers(encoder: Qwen3Model, n_layers: int) -> Qwen3Model:
+    """Cut a text encoder in memory."""
+    _cut_config(encoder.config, n_layers)
+    encoder.layers = encoder.layers[:n_layers]
+    return _without_norm(encoder)
+
+
+def _cut_config(config: Any, n_layers: int) -> None:
+    if config.num_hidden_layers < n_layers:
+        raise ValueError(f"text_encoder: has {config.num_hidden_layers} layers, the prompt embedding takes {n_layers}")
+    config.num_hidden_layers = n_layers
+    config.layer_types = config.layer_types[:n_layers]
+
+
+def _without_norm(encoder: Qwen3Model) -> Qwen3Model:
+    """Take the final norm off a cut encoder.
+
+    transformers gives the last hidden state after the norm. In the whole encoder the last one that the prompt
+    embedding takes is not the last, and so comes as its layer leaves it.
+    """
+    import torch
+
+    encoder.norm = torch.nn.Identity()
+    return encoder
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _saved_mark(folder: Path) -> str | None:
@@ -247,13 +238,34 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
 def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    try:
+    with hub_errors(repo_id, f"use --model {STAND_IN} (random weights)"):
         # The index first: a wrong repository is refused before gigabytes are fetched.
         index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
         _require_klein(index, repo_id)
         folder = Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
+    return folder, folder.name
+
+
+@contextmanager
+def hub_errors(repo_id: str, instead: str) -> Iterator[None]:
+    """Turn whatever the Hub raises while something is downloaded into one error that says what to do.
+
+    Parameters
+    ----------
+    repo_id : str
+    instead : str
+        What can be done without the Hub.
+
+    Raises
+    ------
+    ModelError
+        Access is gated, there is no such repository, the network is down, or the download failed.
+    """
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        yield
     except ModelError:
         raise
     except GatedRepoError as error:
@@ -263,11 +275,10 @@ def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
     except LocalEntryNotFoundError as error:
         raise ModelError(
             f"{repo_id}: the Hub cannot be reached and the model is not in the local cache. "
-            f"Check the network, or use --model {STAND_IN} (random weights)."
+            f"Check the network, or {instead}."
         ) from error
     except Exception as error:  # httpx2, OSError and ValueError, depending on where the hub failed
         raise ModelError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error
-    return folder, folder.name
 
 
 def _require_klein(index: Path, model: str) -> None:
@@ -281,70 +292,3 @@ def _require_klein(index: Path, model: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-# --- identity ----------------------------------------------------------------------------------------------
-
-
-def _identity(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict[str, Any]:
-    return {
-        "model": name,
-        "revision": revision,
-        "weights": _weights_kind(pipe, revision),
-        "fingerprint": _fingerprint(pipe),
-    }
-
-
-def _weights_kind(pipe: Flux2KleinPipeline, revision: str | None) -> str:
-    """Read the kind from the configuration first: a copy of random weights stays known as such."""
-    mark = getattr(pipe.text_encoder.config, WEIGHTS_MARK, None)
-    if mark in WEIGHTS:
-        return mark
-    return "local" if revision is None else "pretrained"
-
-
-def _fingerprint(pipe: Flux2KleinPipeline) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps(_computation(pipe), sort_keys=True).encode())
-    for prefix, module in (("transformer", pipe.transformer), ("text_encoder", pipe.text_encoder)):
-        for name, tensor in sorted(module.named_parameters()):
-            if prefix == "text_encoder" and not _encoder_uses(name):
-                continue
-            digest.update(f"{prefix}.{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(_raw_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _computation(pipe: Flux2KleinPipeline) -> dict[str, Any]:
-    encoder = pipe.text_encoder.config.to_dict()
-    return {
-        "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
-        "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
-        "rope": encoder.get("rope_parameters"),
-        "pixels_per_latent": pipe.vae_scale_factor,
-        "tokenizer": _tokenizer_rules(pipe.tokenizer),
-        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
-        "chat_template": pipe.tokenizer.chat_template,
-    }
-
-
-def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
-    """Return what beside the vocabulary decides how a text is cut; libraries write merges in two ways."""
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
-    merges = [m if isinstance(m, str) else " ".join(m) for m in rules["model"].get("merges") or []]
-    return {
-        "merges": hashlib.sha256("\n".join(merges).encode()).hexdigest(),
-        "padding": [tokenizer.padding_side, tokenizer.pad_token_id],
-        **{step: rules.get(step) for step in ("normalizer", "pre_tokenizer")},
-    }
-
-
-def _encoder_uses(name: str) -> bool:
-    layer = re.search(r"layers\.(\d+)\.", name)
-    return int(layer[1]) < TEXT_ENCODER_LAYERS if layer else "embed_tokens" in name
-
-
-def _raw_bytes(tensor: torch.Tensor) -> memoryview:
-    import torch
-
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

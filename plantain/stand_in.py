@@ -3,6 +3,7 @@
 Knows nothing about how a model is found or described. torch, diffusers and transformers are imported on use.
 
 `build_stand_in`   5 joint and 20 single blocks, 4 heads of 32 channels, a byte-level tokenizer
+`byte_tokenizer`   that tokenizer alone
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def build_stand_in(seed: int = 0) -> Flux2KleinPipeline:
     from diffusers import Flux2Transformer2DModel as Transformer
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     encoder_config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=28,
         num_attention_heads=2, num_key_value_heads=1, head_dim=16, tie_word_embeddings=True,
@@ -71,7 +72,7 @@ def _fill(module: torch.nn.Module, rng: np.random.Generator) -> None:
             weight.copy_(torch.from_numpy(values))
 
 
-def _byte_tokenizer() -> Any:
+def byte_tokenizer() -> Any:
     """Build a byte-level tokenizer of Qwen's class: one token a byte, plus the chat tokens."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import Qwen2TokenizerFast

@@ -14,8 +14,10 @@ from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.models import load_pipeline
 from plantain.prompts import PromptPair, PromptSet, load_prompt_set
 from plantain.results import PairRecord, Run, RunInfo
+from plantain.stand_in import build_stand_in
 from plantain.stats import draw_halves, draw_signs
 from plantain.units import STREAM_SCOPES, Layout, SumsOfSquares
+from plantain.untrained import KLEIN_4B, Architecture
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64  # the smallest image: 16 image tokens
@@ -23,8 +25,36 @@ SIZE = 64  # the smallest image: 16 image tokens
 
 @pytest.fixture(scope="session")
 def pipe():
-    """The stand-in. Tests that change it put it back."""
+    """The stand-in as a probe loads it: 27 layers of its text encoder, no VAE. Tests that change it put it back."""
     return load_pipeline("tiny-random")
+
+
+@pytest.fixture(scope="session")
+def whole():
+    """The stand-in with everything: 28 layers, language-model head and VAE. Tests that change it put it back."""
+    pipe = build_stand_in()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Architecture:
+    """Klein's architecture in small: as many blocks and layers, little width."""
+    return Architecture(
+        transformer=KLEIN_4B.transformer | {
+            "attention_head_dim": 32, "num_attention_heads": 4, "in_channels": 16, "joint_attention_dim": 96,
+            "timestep_guidance_channels": 32, "axes_dims_rope": (8, 8, 8, 8),
+        },
+        text_encoder=KLEIN_4B.text_encoder | {
+            "vocab_size": 261, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "head_dim": 16,
+        },
+        vae={
+            "latent_channels": 4, "block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 4,
+            "sample_size": 64,
+        },
+        scheduler=KLEIN_4B.scheduler,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

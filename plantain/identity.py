@@ -1,0 +1,212 @@
+"""Who a model is: its name, kind, fingerprint, precision and device. Knows nothing about how it was loaded.
+
+torch, diffusers and transformers are imported on use.
+
+`describe`          which weights a pipeline holds
+`identify`          the part of it that does not change while the pipeline lives
+`layers_needed`     how many layers of the text encoder take part in the prompt embedding
+`software_versions` the libraries that a result depends on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plantain.stand_in import WEIGHTS_MARK
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import Flux2KleinPipeline
+
+# Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
+# untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
+WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
+
+# What shapes the computation beside the weights. Named one by one: a library that adds a key with a
+# default must not change the fingerprint of an old run.
+_TRANSFORMER_KEYS = (
+    "patch_size", "in_channels", "num_layers", "num_single_layers", "attention_head_dim",
+    "num_attention_heads", "joint_attention_dim", "timestep_guidance_channels", "mlp_ratio",
+    "axes_dims_rope", "rope_theta", "eps", "guidance_embeds",
+)  # fmt: skip
+_TEXT_ENCODER_KEYS = (
+    "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "hidden_act", "rms_norm_eps", "use_sliding_window", "sliding_window",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a result must say about the model that made it.
+
+    Attributes
+    ----------
+    model : str
+        Hub id, folder name or ``tiny-random``.
+    revision : str or None
+        Commit of the hub repository.
+    weights : str
+        A key of `WEIGHTS`.
+    fingerprint : str
+        SHA-256 (hex) over configuration, tokenizer and all weights that the probe uses, as they were loaded.
+    dtype, device : str
+        E.g. ``bfloat16`` and ``NVIDIA H200``.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    fingerprint: str
+    dtype: str
+    device: str
+
+
+def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
+    """Say which model a pipeline holds, and where and in which precision it runs now.
+
+    A pipeline that did not come from `load_pipeline` is fingerprinted here, which reads all its weights. The
+    fingerprint is taken once: after changing weights (a LoRA, say), delete ``pipe.plantain_identity``.
+    """
+    identity = getattr(pipe, "plantain_identity", None)
+    if identity is None:
+        identity = identify(pipe, Path(str(pipe.config.get("_name_or_path") or "in memory")).name, None)
+    weight = next(pipe.transformer.parameters())
+    return ModelInfo(**identity, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    import diffusers
+    import tokenizers
+    import torch
+    import transformers
+
+    modules = (torch, diffusers, transformers, tokenizers, np)
+    versions = {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+    return {**versions, "cuda": torch.version.cuda} if torch.version.cuda else versions
+
+
+def _device_name(device: torch.device) -> str:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({_processor()})"
+
+
+def _processor() -> str:
+    """Name the processor; only Linux tells it without another program."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def identify(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict[str, Any]:
+    """Fingerprint a pipeline and leave with it what `describe` says.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    name : str
+        Hub id, folder name or ``tiny-random``.
+    revision : str or None
+        Commit of the hub repository.
+
+    Returns
+    -------
+    dict
+        Name, revision, kind of weights and fingerprint.
+    """
+    pipe.plantain_identity = {
+        "model": name,
+        "revision": revision,
+        "weights": _weights_kind(pipe, revision),
+        "fingerprint": _fingerprint(pipe),
+    }
+    return pipe.plantain_identity
+
+
+def layers_needed(pipe: Flux2KleinPipeline) -> int:
+    """Return how many layers of the text encoder the prompt embedding takes, as the pipeline says (27 of 36).
+
+    Later layers, the final norm and the language-model head take no part in the probe.
+    """
+    return max(inspect.signature(pipe.encode_prompt).parameters["text_encoder_out_layers"].default)
+
+
+def _weights_kind(pipe: Flux2KleinPipeline, revision: str | None) -> str:
+    """Read the kind from the configuration first: a copy of random weights stays known as such."""
+    mark = getattr(pipe.text_encoder.config, WEIGHTS_MARK, None)
+    if mark in WEIGHTS:
+        return mark
+    return "local" if revision is None else "pretrained"
+
+
+def _fingerprint(pipe: Flux2KleinPipeline) -> str:
+    digest = hashlib.sha256()
+    digest.update(json.dumps(_computation(pipe), sort_keys=True).encode())
+    for name, tensor in (*_transformer_weights(pipe), *_encoder_weights(pipe)):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(_raw_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _transformer_weights(pipe: Flux2KleinPipeline) -> list[tuple[str, torch.Tensor]]:
+    return [(f"transformer.{name}", tensor) for name, tensor in sorted(pipe.transformer.named_parameters())]
+
+
+def _encoder_weights(pipe: Flux2KleinPipeline) -> list[tuple[str, torch.Tensor]]:
+    """List the weights that take part, named alike in the whole language model and in its cut base model."""
+    base, n_layers = pipe.text_encoder.base_model, layers_needed(pipe)
+    return [
+        (f"text_encoder.model.{name}", tensor)
+        for name, tensor in sorted(base.named_parameters())
+        if _encoder_uses(name, n_layers)
+    ]
+
+
+def _computation(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    encoder = pipe.text_encoder.config.to_dict()
+    return {
+        "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
+        "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
+        "rope": encoder.get("rope_parameters"),
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
+        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
+        "chat_template": pipe.tokenizer.chat_template,
+    }
+
+
+def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
+    """Return what beside the vocabulary decides how a text is cut; libraries write merges in two ways."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    merges = [m if isinstance(m, str) else " ".join(m) for m in rules["model"].get("merges") or []]
+    return {
+        "merges": hashlib.sha256("\n".join(merges).encode()).hexdigest(),
+        "padding": [tokenizer.padding_side, tokenizer.pad_token_id],
+        **{step: rules.get(step) for step in ("normalizer", "pre_tokenizer")},
+    }
+
+
+def _encoder_uses(name: str, n_layers: int) -> bool:
+    layer = re.search(r"layers\.(\d+)\.", name)
+    return int(layer[1]) < n_layers if layer else "embed_tokens" in name
+
+
+def _raw_bytes(tensor: torch.Tensor) -> memoryview:
+    import torch
+
+    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
