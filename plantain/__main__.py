@@ -11,17 +11,20 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from plantain import PlantainError, __version__
 from plantain.answers import difference_strip, pair_frame, pair_text
 from plantain.models import STAND_IN
 from plantain.pairs import PairResult
-from plantain.prompts import load_prompt_set
+from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
 from plantain.tables import provenance, report_text, weights_label
+from plantain.team import Team, find_team
 from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
 from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
@@ -86,6 +89,12 @@ def _not_empty(text: str) -> str:
     return text
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("give a whole number from 1")
+    return int(text)
+
+
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
     parser.add_argument(
@@ -114,6 +123,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of noise, flips and halves (default: 0)")
     _add_model_options(parser)
+    parser.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="encode all prompts first, then run all passes: half the memory (by itself where memory is short)",
+    )
+    parser.add_argument(
+        "--batch", type=_at_least_one, metavar="N", help="prompts in one pass (default: 1 on a processor, more on CUDA)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
     parser.set_defaults(command=_run)
 
@@ -152,27 +169,52 @@ def _run(options: argparse.Namespace) -> None:
     # Everything that can be refused is refused before the model loads.
     prompt_set = load_prompt_set(options.prompts)
     check_target(options.out, options.overwrite)
-    from tqdm import tqdm
-
-    from plantain.experiment import ExperimentConfig, Plan, run_experiment
-    from plantain.models import load_pipeline
+    from plantain.experiment import ExperimentConfig, Plan
 
     config = ExperimentConfig(size=options.size, seed=options.seed)
-    pipe = load_pipeline(options.model, options.device, options.dtype)
-
+    team = find_team(options.device)
     kept: list[UnfinishedRun] = []
 
     def keep(plan: Plan) -> UnfinishedRun:
-        kept.append(UnfinishedRun(options.out, plan.settings(), options.overwrite))
+        with team.leader_first():  # the others find the folder as the first one left it
+            kept.append(UnfinishedRun(options.out, plan.settings(), options.overwrite and team.leads))
         return kept[0]
 
-    # Shown once the first pair is under way, gone at the end: an error stays the only line.
-    with tqdm(total=len(prompt_set.pairs), unit="pair", desc="probing", delay=0.1, leave=False) as bar:
-        run = run_experiment(pipe, prompt_set, config, lambda done, _: bar.update(done - bar.n), keep)
-    save_run(run, options.out, options.overwrite)
-    kept[0].discard()
-    print(f"{options.out}: {provenance(run)}")
-    print(f"Look at it: python -m plantain report {options.out}")
+    run = _probe(options, prompt_set, config, keep, team)
+    if team.leads:
+        save_run(run, options.out, options.overwrite)
+        kept[0].discard()
+        print(f"{options.out}: {provenance(run)}")
+        print(f"Look at it: python -m plantain report {options.out}")
+
+
+def _probe(options: argparse.Namespace, prompt_set: PromptSet, config: Any, keep: Callable, team: Team) -> Run:
+    """Run all pairs, with the whole model in memory or one half at a time."""
+    from plantain.experiment import run_experiment, run_in_phases
+    from plantain.models import ModelHalves, own_device
+
+    device = own_device(options.device, team.local_rank) if team.size > 1 else options.device
+    halves = ModelHalves(options.model, device, options.dtype)
+    common = {"keep": keep, "batch": options.batch, "team": team}
+    with _bar("probing", team) as probing:
+        if not options.low_memory and halves.fit_together():
+            return run_experiment(halves.both(), prompt_set, config, probing, **common)
+        with _bar("encoding", team) as encoding:
+            return run_in_phases(halves, prompt_set, config, probing, encoded=encoding, **common)
+
+
+@contextmanager
+def _bar(name: str, team: Team) -> Iterator[Callable[[int, int], None]]:
+    """Show progress once something is under way; gone at the end, so that an error stays the only line."""
+    from tqdm import tqdm
+
+    with tqdm(unit="pair", desc=name, delay=0.1, leave=False, disable=not team.leads) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def _report(options: argparse.Namespace) -> None:

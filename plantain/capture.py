@@ -1,14 +1,9 @@
-"""Hooks on the text input and every attention output projection, and the passes that feed them. torch only.
+"""A prompt's tokens by scope, and hooks on the text input and every attention output projection. torch only.
 
-Knows nothing about diffusers' classes or files: it uses a pipeline's `encode_prompt`, `prepare_latents`,
-`tokenizer` and `transformer`, and block attributes by name.
+Knows nothing about diffusers' classes or files: it uses a tokenizer, and a transformer's blocks by name.
 
-`tokenize`       a prompt's token ids and which of them are template, words and padding
-`recording`      context manager: hooks on all output projections, always removed
-`capture_pair`   both passes of a pair -> `PairCapture`
-
-A pass follows the card: one denoising step at guidance 1.0 from a fixed seed, so the image tokens are
-the same pure noise for every prompt, at sigma 1. Nothing but the text differs between two passes.
+`tokenize`    a prompt's token ids and which of them are template, words and padding
+`recording`   context manager: hooks on all output projections, always removed
 """
 
 from __future__ import annotations
@@ -22,10 +17,11 @@ import numpy as np
 import torch
 
 from plantain import PlantainError
-from plantain.prompts import PromptError, PromptPair
-from plantain.units import SIDES, SLICE, STREAM_SCOPES, TOKEN_SCOPES, Layout, PairCapture, SumsOfSquares
+from plantain.prompts import PromptError
+from plantain.units import SLICE, STREAM_SCOPES, Layout
 
 _PLACEHOLDER = "x"
+_CHUNK = 128  # tokens that a processor squares at a time: they stay in its cache
 
 
 class CaptureError(PlantainError, RuntimeError):
@@ -134,16 +130,16 @@ class Recorder:
     def __init__(self) -> None:
         self._sums: dict[str, dict[int, torch.Tensor]] = {stream: {} for stream in STREAM_SCOPES}
 
-    def hook(self, stream: str, block: int, segments: list[Segment]):
+    def hook(self, stream: str, block: int, segments: list[list[Segment]]):
         """Make the pre-hook of one projection; it launches kernels and never waits for them."""
 
         def record(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            self._sums[stream][block] = _sum_squares(args[0], segments, STREAM_SCOPES[stream])
+            self._sums[stream][block] = sum_squares(args[0], segments, STREAM_SCOPES[stream])
 
         return record
 
-    def collect(self, layout: Layout, prompt: str) -> dict[str, np.ndarray]:
-        """Copy everything to the CPU at once: stream -> float32 (n_scopes, n_slices).
+    def collect(self, layout: Layout, prompts: list[str]) -> list[dict[str, np.ndarray]]:
+        """Copy everything to the CPU at once: per prompt, stream -> float32 (n_scopes, n_slices).
 
         Raises
         ------
@@ -156,32 +152,81 @@ class Recorder:
         for stream, block, value in flat:
             if value is None:
                 raise CaptureError(f"{layout.block_name(stream, block)}: its input was never seen.")
-        values = torch.cat([value.reshape(-1) for _, _, value in flat]).cpu().numpy()
-        sums: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
-        offset = 0
-        for stream, block, value in flat:
-            part = values[offset : offset + value.numel()].reshape(tuple(value.shape))
-            offset += value.numel()
-            if not np.isfinite(part).all():
-                name = layout.block_name(stream, block)
-                raise CaptureError(
-                    f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
-                )
-            sums[stream].append(part)
-        return {stream: np.concatenate(parts, axis=1) for stream, parts in sums.items()}
+        values = torch.cat([value.reshape(len(prompts), -1) for _, _, value in flat], dim=1).cpu().numpy()
+        return [_unpack(row, flat, layout, prompt) for row, prompt in zip(values, prompts, strict=True)]
 
 
-def _sum_squares(x: torch.Tensor, segments: list[Segment], scopes: tuple[str, ...]) -> torch.Tensor:
-    """Reduce (1, tokens, channels) to float32 (n_scopes, n_slices)."""
-    if x.shape[:2] != (1, segments[-1].stop):
-        got, wanted = tuple(x.shape[:2]), (1, segments[-1].stop)
+def _unpack(row: np.ndarray, flat: list, layout: Layout, prompt: str) -> dict[str, np.ndarray]:
+    """Cut one prompt's numbers (n,) up into streams, refusing what is no number."""
+    sums: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
+    offset = 0
+    for stream, block, value in flat:
+        shape = tuple(value.shape[1:])
+        part = row[offset : offset + shape[0] * shape[1]].reshape(shape)
+        offset += part.size
+        if not np.isfinite(part).all():
+            name = layout.block_name(stream, block)
+            raise CaptureError(
+                f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
+            )
+        sums[stream].append(part)
+    return {stream: np.concatenate(parts, axis=1) for stream, parts in sums.items()}
+
+
+def sum_squares(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Sum the squares of a projection's input per prompt, scope of tokens and slice of channels, in float32.
+
+    Parameters
+    ----------
+    x : tensor (n_prompts, n_tokens, n_channels)
+    segments : list of list of Segment
+        Of each prompt; they cover its tokens in order.
+    scopes : tuple of str
+        The rows of the result; every segment's scope is among them.
+
+    Returns
+    -------
+    float32 tensor (n_prompts, n_scopes, n_channels / 16)
+        On the device of `x`.
+
+    Raises
+    ------
+    CaptureError
+        `x` has another number of prompts or tokens than the segments.
+    """
+    wanted = (len(segments), segments[0][-1].stop)
+    if tuple(x.shape[:2]) != wanted:
+        got = tuple(x.shape[:2])
         raise CaptureError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
-    out = x.new_zeros((len(scopes), x.shape[-1] // SLICE), dtype=torch.float32)
-    for segment in segments:
-        # Not in place: in float32 the slice is the model's own memory, and the pass goes on with it.
-        squares = x[:, segment.start : segment.stop].float().square()
-        out[scopes.index(segment.scope)] += squares.sum(dim=(0, 1)).unflatten(0, (-1, SLICE)).sum(dim=1)
-    return out
+    reduce = _on_processor if x.device.type == "cpu" else _on_accelerator
+    return reduce(x, segments, scopes)
+
+
+def _on_processor(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Square a few tokens at a time: twice as fast as a segment at once, which does not fit the cache."""
+    out = x.new_zeros((len(segments), len(scopes), x.shape[-1]), dtype=torch.float32)
+    for row, own, tokens in zip(out, segments, x, strict=True):
+        for segment in own:
+            sums = row[scopes.index(segment.scope)]
+            for part in tokens[segment.start : segment.stop].split(_CHUNK):
+                # Not in place: in float32 the part is the model's own memory, and the pass goes on with it.
+                sums += part.float().square().sum(dim=0)
+    return out.unflatten(2, (-1, SLICE)).sum(dim=3)
+
+
+def _on_accelerator(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Three kernels whatever the number of prompts and segments, reading the input once."""
+    norms = torch.linalg.vector_norm(x.unflatten(2, (-1, SLICE)), dim=3, dtype=torch.float32)
+    return torch.bmm(_masks(segments, scopes, x.device), norms.square())
+
+
+def _masks(segments: list[list[Segment]], scopes: tuple[str, ...], device: torch.device) -> torch.Tensor:
+    """Return 1 where a token belongs to a scope, float32 (n_prompts, n_scopes, n_tokens)."""
+    masks = torch.zeros((len(segments), len(scopes), segments[0][-1].stop))
+    for mask, own in zip(masks, segments, strict=True):
+        for segment in own:
+            mask[scopes.index(segment.scope), segment.start : segment.stop] = 1
+    return masks.to(device, non_blocking=True)
 
 
 def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Module]]:
@@ -195,15 +240,15 @@ def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, 
 
 
 @contextmanager
-def recording(transformer: torch.nn.Module, text: tuple[Segment, ...], n_image: int) -> Iterator[Recorder]:
+def recording(transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_image: int) -> Iterator[Recorder]:
     """Record the prompt embedding and every output projection's input while the block of code runs.
 
     Parameters
     ----------
     transformer : torch.nn.Module
         A Flux2 transformer.
-    text : tuple of Segment
-        Scopes of the text tokens, which come first in the single blocks' sequence.
+    texts : list of tuple of Segment
+        Scopes of each prompt's text tokens, which come first in the single blocks' sequence.
     n_image : int
         Image tokens.
 
@@ -216,13 +261,13 @@ def recording(transformer: torch.nn.Module, text: tuple[Segment, ...], n_image: 
     CaptureError
         A block has no output projection where it should be; hooks already placed are removed.
     """
-    n_text = text[-1].stop
+    n_text = texts[0][-1].stop
     recorder = Recorder()
     segments = {
-        "embedding": list(text),
-        "joint_image": [Segment("image", 0, n_image)],
-        "joint_text": list(text),
-        "single": [*text, Segment("image", n_text, n_text + n_image)],
+        "embedding": [list(text) for text in texts],
+        "joint_image": [[Segment("image", 0, n_image)] for _ in texts],
+        "joint_text": [list(text) for text in texts],
+        "single": [[*text, Segment("image", n_text, n_text + n_image)] for text in texts],
     }
     with ExitStack() as stack:
         try:
@@ -232,99 +277,3 @@ def recording(transformer: torch.nn.Module, text: tuple[Segment, ...], n_image: 
         except AttributeError as error:
             raise CaptureError(f"this is not a Flux2 transformer: {error}.") from error
         yield recorder
-
-
-# --- passes ------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def forward(pipe: Any, prompt: str, size: int, seed: int) -> None:
-    """Run what the probe needs of ``pipe(prompt, num_inference_steps=1, guidance_scale=1.0)``.
-
-    Parameters
-    ----------
-    pipe
-        A Klein pipeline.
-    prompt : str
-    size : int
-        Height and width of the image in pixels, a multiple of 16.
-    seed : int
-        Seed of the noise, drawn on the CPU so that it is the same on every device.
-    """
-    embeds, text_ids = pipe.encode_prompt(prompt=prompt)
-    latents, latent_ids = _noise(pipe, embeds, size, seed)
-    pipe.transformer(
-        hidden_states=latents.to(pipe.transformer.dtype),
-        timestep=torch.ones(1, device=latents.device, dtype=latents.dtype),  # sigma 1: the first of one step
-        guidance=None,
-        encoder_hidden_states=embeds,
-        txt_ids=text_ids,
-        img_ids=latent_ids,
-        return_dict=False,
-    )
-
-
-def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return pipe.prepare_latents(
-        batch_size=1,
-        num_latents_channels=pipe.transformer.config.in_channels // 4,
-        height=size,
-        width=size,
-        dtype=embeds.dtype,
-        device=embeds.device,
-        generator=torch.Generator("cpu").manual_seed(seed),
-    )
-
-
-def image_tokens(pipe: Any, size: int) -> int:
-    """Return how many image tokens a square image of `size` pixels has."""
-    return (size // (pipe.vae_scale_factor * 2)) ** 2
-
-
-def layout_of(pipe: Any) -> Layout:
-    """Return the layout of the pipeline's transformer."""
-    return Layout.from_config(pipe.transformer.config)
-
-
-def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCapture:
-    """Run both prompts of a pair and keep the sums of squares.
-
-    Parameters
-    ----------
-    pipe
-        A Klein pipeline.
-    pair : PromptPair
-    size, seed : int
-        As for `forward`.
-
-    Returns
-    -------
-    PairCapture
-        On the CPU, as numpy arrays.
-
-    Raises
-    ------
-    PromptError
-        A prompt cannot be taken as it is.
-    CaptureError
-        An activation is NaN or infinite, or the model is no Flux2 transformer.
-    """
-    layout, n_image = layout_of(pipe), image_tokens(pipe, size)
-    tokens = [tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length) for side in SIDES]
-    passes = []
-    for side, side_tokens in zip(SIDES, tokens, strict=True):
-        prompt = getattr(pair, side)
-        with recording(pipe.transformer, side_tokens.segments, n_image) as recorder:
-            try:
-                forward(pipe, prompt, size, seed)
-            except torch.OutOfMemoryError as error:
-                raise CaptureError(f"the device has too little memory at {size} px; choose a smaller image.") from error
-        passes.append(recorder.collect(layout, prompt))
-    streams = {stream: np.stack([p[stream] for p in passes])[:, None] for stream in STREAM_SCOPES}
-    first, differing = compare_tokens(*tokens)
-    return PairCapture(SumsOfSquares(streams, _token_counts(tokens, n_image)), first, differing)
-
-
-def _token_counts(tokens: list[Tokens], n_image: int) -> np.ndarray:
-    counts = [[n_image if scope == "image" else t.count(scope) for scope in TOKEN_SCOPES] for t in tokens]
-    return np.array(counts, dtype=np.int64)[:, None]  # (2, 1, n_scopes)

@@ -23,12 +23,11 @@ from plantain.pairs import PairResult, WrongModelError, check_same_model, score_
 from plantain.prompts import PromptPair, PromptSet
 from plantain.results import Run
 from plantain.tables import WEIGHTS_WORDS
-from plantain.units import PairCapture
+from plantain.unfinished import Done
 
 if TYPE_CHECKING:
     from plantain.experiment import ExperimentConfig, Plan
 
-Done = tuple[PairCapture, float]
 _PATIENCE = 600  # seconds to wait for a model that is still loading
 _UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
 
@@ -124,12 +123,14 @@ class Engine:
         """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
         from plantain.experiment import iter_pairs
         from plantain.models import describe
+        from plantain.passes import Passes
 
         yield describe(self._pipe)
+        passes = Passes(self._pipe, size, seed)
         for pair in pairs:
             try:
                 with self._one_pair:
-                    item = next(iter_pairs(self._pipe, (pair,), size, seed))
+                    item = next(iter_pairs(passes, (pair,)))
             except PlantainError as error:
                 yield Failure(str(error))
                 return

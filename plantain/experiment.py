@@ -4,193 +4,75 @@ Knows nothing about Gradio or the Hub. The pair is the unit of work: progress, c
 hang on `iter_pairs`.
 
 `run_experiment`  all pairs, resumable -> `Run`
-`plan_run`        what a run will be, settled before its first pass
+`run_in_phases`   the same with half of the model in memory at a time
 `iter_pairs`      pair by pair, for callers that show or keep each one
-`assemble`        pairs -> `Run`
 `probe_pair`      one more pair through the model, scored against a run
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
+from plantain.models import ModelHalves, describe
+from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
+from plantain.passes import Passes, capture_pair, pack_embeddings, unpack_embeddings
+from plantain.plan import ConfigError, ExperimentConfig, Plan, assemble, check_prompts, plan_run
+from plantain.prompts import PromptPair, PromptSet
+from plantain.results import Run, RunError
+from plantain.team import ALONE, Team
+from plantain.unfinished import Done, UnfinishedRun
 
-from plantain import PlantainError, __version__, stats
-from plantain.capture import capture_pair, layout_of, tokenize
-from plantain.models import ModelInfo, describe, software_versions
-from plantain.pairs import VISITOR, PairResult, check_same_model, score_pair, visitor_pair
-from plantain.prompts import PromptError, PromptPair, PromptSet
-from plantain.results import PairRecord, Run, RunInfo
-from plantain.unfinished import UnfinishedRun
-from plantain.units import SIDES, Layout, PairCapture, SumsOfSquares
-
-SIZES = range(64, 2048 + 1, 16)
+__all__ = [
+    "ConfigError", "ExperimentConfig", "Plan", "Progress", "assemble", "check_prompts", "iter_pairs", "plan_run",
+    "prepare_pair", "probe_pair", "run_experiment", "run_in_phases",
+]  # fmt: skip
 
 Progress = Callable[[int, int], None]
 """Called with the pairs done and the pairs in all."""
 
 
-class ConfigError(PlantainError, ValueError):
-    """A setting out of range; the message says what is allowed."""
-
-
-@dataclass(frozen=True)
-class ExperimentConfig:
-    """Settings of a run.
-
-    Attributes
-    ----------
-    size : int or None
-        Height and width of the image in pixels, a multiple of 16 from 64 to 2048. None: 1024 on CUDA
-        (the pipeline's default), 256 elsewhere.
-    seed : int
-        Seed of the noise, and of the sign flips and halves.
-    n_permutations, n_splits : int
-        Sign flips for the null, and random halves; 1,000 and 100 on the card.
-    """
-
-    size: int | None = None
-    seed: int = 0
-    n_permutations: int = 1000
-    n_splits: int = 100
-
-    def __post_init__(self) -> None:
-        for name in ("size", "seed", "n_permutations", "n_splits"):
-            value = getattr(self, name)
-            if not (type(value) is int or (name == "size" and value is None)):
-                raise ConfigError(f"{name} {value!r}: give a whole number.")
-        if self.size is not None and self.size not in SIZES:
-            raise ConfigError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed {self.seed}: choose a whole number from 0 to 2^63 - 1.")
-        if self.n_permutations < 1 or self.n_splits < 1:
-            raise ConfigError("at least one sign flip and one split are needed.")
-
-    def size_for(self, pipe: Any) -> int:
-        return self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will be: everything but the numbers. Plain data, so it crosses process boundaries."""
-
-    prompt_set: PromptSet
-    model: ModelInfo
-    layout: Layout
-    versions: dict[str, str]
-    size: int
-    config: ExperimentConfig
-
-    def settings(self) -> dict[str, Any]:
-        """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
-        return {
-            "versions": self.versions,
-            "fingerprint": self.model.fingerprint,
-            "dtype": self.model.dtype,
-            "device": self.model.device,
-            "prompts_sha256": self.prompt_set.sha256,
-            "size": self.size,
-            "seed": self.config.seed,
-        }
-
-
-def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None = None) -> Plan:
-    """Settle model, size and versions of a run, and refuse prompts that the model cannot take.
-
-    Raises
-    ------
-    PromptError
-        A prompt is too long or holds a control token; named by pair and side.
-    """
-    config = config or ExperimentConfig()
-    for pair in prompt_set.pairs:
-        check_prompts(pipe, pair)
-    versions = {"plantain": __version__, **software_versions()}
-    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, config.size_for(pipe), config)
-
-
-def check_prompts(pipe: Any, pair: PromptPair) -> None:
-    """Refuse prompts that the model cannot take, before any pass is run.
-
-    Raises
-    ------
-    PromptError
-        The model cannot take a prompt as it is.
-    """
-    for side in SIDES:
-        try:
-            tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
-        except PromptError as error:
-            where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
-            raise PromptError(f"{where}: {error}") from error
-
-
 def iter_pairs(
-    pipe: Any, pairs: tuple[PromptPair, ...], size: int, seed: int, unfinished: UnfinishedRun | None = None
-) -> Iterator[tuple[PairCapture, float]]:
+    passes: Passes,
+    pairs: Sequence[PromptPair],
+    unfinished: UnfinishedRun | None = None,
+    mine: Sequence[int] | None = None,
+) -> Iterator[Done]:
     """Yield each pair's capture and the seconds that it took, in order.
 
     Parameters
     ----------
-    pipe
-        A Klein pipeline.
-    pairs : tuple of PromptPair
-    size, seed : int
+    passes : Passes
+    pairs : sequence of PromptPair
     unfinished : UnfinishedRun, optional
         Pairs found there are not computed again; new ones are kept there.
+    mine : sequence of int
+        Indices of the pairs to run, where other processes run the rest; all unless given.
     """
-    for index, pair in enumerate(pairs):
-        kept = unfinished.load(index) if unfinished else None
+    indices = range(len(pairs)) if mine is None else mine
+    fresh: dict[int, Done] = {}
+    for place, index in enumerate(indices):
+        kept = fresh.pop(index, None) or (unfinished.load(index) if unfinished else None)
         if kept is None:
-            start = time.perf_counter()
-            kept = capture_pair(pipe, pair, size, seed), time.perf_counter() - start
-            if unfinished:
-                unfinished.save(index, *kept)
+            fresh = _run_batch(passes, pairs, indices[place : place + passes.pairs_at_once], unfinished)
+            kept = fresh.pop(index)
         yield kept
 
 
-def assemble(plan: Plan, done: list[tuple[PairCapture, float]]) -> Run:
-    """Put all pairs of a plan together, draw signs and halves, and stamp the provenance.
-
-    Parameters
-    ----------
-    plan : Plan
-    done : list of (PairCapture, float)
-        What `iter_pairs` yielded.
-    """
-    captures, seconds = zip(*done, strict=True)
-    prompt_set, config, n = plan.prompt_set, plan.config, len(done)
-    info = RunInfo(
-        **asdict(plan.model),
-        size=plan.size,
-        seed=config.seed,
-        prompt_set=prompt_set.name,
-        title=prompt_set.title,
-        positive=prompt_set.positive,
-        negative=prompt_set.negative,
-        prompts_sha256=prompt_set.sha256,
-        layout=plan.layout,
-        versions=plan.versions,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(sum(seconds), 3),
-    )
-    # Two streams of one seed: asking for more flips does not move the halves.
-    rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))
-    return Run(
-        info,
-        tuple(
-            PairRecord(pair, c.first_difference, c.n_differing)
-            for pair, c in zip(prompt_set.pairs, captures, strict=True)
-        ),
-        SumsOfSquares.concatenate([c.sums for c in captures]),
-        stats.draw_signs(config.n_permutations, n, rng_signs),
-        stats.draw_halves(config.n_splits, n, rng_halves),
-    )
+def _run_batch(
+    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: UnfinishedRun | None
+) -> dict[int, Done]:
+    """Run what is missing of some pairs at once; each is said to have taken its share of the time."""
+    missing = [i for i in indices if unfinished is None or unfinished.load(i) is None]
+    start = time.perf_counter()
+    captures = passes.capture([pairs[i] for i in missing])
+    share = (time.perf_counter() - start) / len(missing)
+    done = {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
+    for i, item in done.items():
+        if unfinished:
+            unfinished.save(i, *item)
+    return done
 
 
 def run_experiment(
@@ -199,6 +81,8 @@ def run_experiment(
     config: ExperimentConfig | None = None,
     progress: Progress | None = None,
     keep: Callable[[Plan], UnfinishedRun] | None = None,
+    batch: int | None = None,
+    team: Team = ALONE,
 ) -> Run:
     """Probe a pipeline with all pairs of a set.
 
@@ -208,9 +92,13 @@ def run_experiment(
     prompt_set : PromptSet
     config : ExperimentConfig, optional
     progress : callable, optional
-        Called with (pairs done, pairs in all), also before the first.
+        Called with (pairs done, pairs in all) of this process, also before the first.
     keep : callable, optional
         Makes the `UnfinishedRun` for the plan; pairs found in it are not computed again.
+    batch : int, optional
+        Prompts in one pass; `passes.usual_batch` unless given.
+    team : Team, optional
+        The processes that share the pairs; all of them get the whole run.
 
     Returns
     -------
@@ -227,13 +115,100 @@ def run_experiment(
     """
     plan = plan_run(pipe, prompt_set, config)
     unfinished = keep(plan) if keep else None
-    total, done = len(prompt_set.pairs), []
+    return _run_pairs(plan, Passes(pipe, plan.size, plan.config.seed, batch), unfinished, progress, team)
+
+
+def run_in_phases(
+    halves: ModelHalves,
+    prompt_set: PromptSet,
+    config: ExperimentConfig | None,
+    progress: Progress | None,
+    keep: Callable[[Plan], UnfinishedRun],
+    batch: int | None = None,
+    team: Team = ALONE,
+    encoded: Progress | None = None,
+) -> Run:
+    """Do what `run_experiment` does with half the memory: encode all prompts, then run all passes.
+
+    Parameters
+    ----------
+    halves : ModelHalves
+    prompt_set, config, progress, keep, batch, team
+        As for `run_experiment`. The prompt embeddings are kept as well (16 MB a pair for Klein).
+    encoded : callable, optional
+        Called with (pairs encoded, pairs in all) of this process.
+
+    Returns
+    -------
+    Run
+        The same as `run_experiment`'s, to the bit where no batches are made.
+
+    Raises
+    ------
+    PromptError, CaptureError, RunError
+        As `run_experiment`.
+    ModelError
+        The model's files are damaged.
+    """
+    for pair in prompt_set.pairs:
+        check_prompts(halves.pipe, pair)
+    plan = plan_run(halves.identified(), prompt_set, config)
+    unfinished = keep(plan)
+    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), team.share(len(prompt_set.pairs))
+    _encode(halves, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
+    passes = Passes(halves.with_transformer(), plan.size, plan.config.seed, batch, embeddings.of)
+    return _run_pairs(plan, passes, unfinished, progress, team, embeddings)
+
+
+class _Embeddings:
+    """The prompt embeddings of an unfinished run."""
+
+    def __init__(self, unfinished: UnfinishedRun, pairs: Sequence[PromptPair]) -> None:
+        self._unfinished, self._pairs = unfinished, pairs
+        self._place = {pair.id: i for i, pair in enumerate(pairs)}
+
+    def find(self, index: int) -> tuple[Any, float] | None:
+        """Return a pair's embeddings and the seconds that they took, or None."""
+        return unpack_embeddings(self._unfinished.load_embeddings(index))
+
+    def make(self, pipe: Any, index: int) -> None:
+        self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
+
+    def of(self, pair: PromptPair) -> Any:
+        found = self.find(self._place[pair.id])
+        if found is None:
+            raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
+        return found[0]
+
+
+def _encode(halves: ModelHalves, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
+    """Encode the pairs whose embeddings are missing."""
+    missing = [i for i in indices if embeddings.find(i) is None]
     report = progress or (lambda _done, _total: None)
-    report(0, total)
-    for item in iter_pairs(pipe, prompt_set.pairs, plan.size, plan.config.seed, unfinished):
-        done.append(item)
-        report(len(done), total)
-    return assemble(plan, done)
+    report(len(indices) - len(missing), len(indices))
+    pipe = halves.with_encoder() if missing else None
+    for done, index in enumerate(missing, start=1):
+        embeddings.make(pipe, index)
+        report(len(indices) - len(missing) + done, len(indices))
+
+
+def _run_pairs(
+    plan: Plan,
+    passes: Passes,
+    unfinished: UnfinishedRun | None,
+    progress: Progress | None,
+    team: Team,
+    embeddings: _Embeddings | None = None,
+) -> Run:
+    """Run this process's share of the pairs, and put all shares together."""
+    pairs, mine, done = plan.prompt_set.pairs, team.share(len(plan.prompt_set.pairs)), []
+    report = progress or (lambda _done, _total: None)
+    report(0, len(mine))
+    for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
+        encoded = embeddings.find(index) if embeddings else None
+        done.append((index, (capture, seconds + (encoded[1] if encoded else 0.0))))
+        report(len(done), len(mine))
+    return assemble(plan, [item for _, item in sorted(team.gather(done), key=lambda numbered: numbered[0])])
 
 
 def prepare_pair(pipe: Any, run: Run, positive: str, negative: str) -> PromptPair:

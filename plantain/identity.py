@@ -4,6 +4,7 @@ torch, diffusers and transformers are imported on use.
 
 `describe`          which weights a pipeline holds
 `identify`          the part of it that does not change while the pipeline lives
+`transformer_facts`, `encoder_facts`   what the fingerprint holds of each half
 `layers_needed`     how many layers of the text encoder take part in the prompt embedding
 `software_versions` the libraries that a result depends on
 """
@@ -15,6 +16,7 @@ import inspect
 import json
 import platform
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +81,7 @@ def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
     identity = getattr(pipe, "plantain_identity", None)
     if identity is None:
         identity = identify(pipe, Path(str(pipe.config.get("_name_or_path") or "in memory")).name, None)
-    weight = next(pipe.transformer.parameters())
+    weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
     return ModelInfo(**identity, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
 
 
@@ -113,7 +115,9 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def identify(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict[str, Any]:
+def identify(
+    pipe: Flux2KleinPipeline, name: str, revision: str | None, facts: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Fingerprint a pipeline and leave with it what `describe` says.
 
     Parameters
@@ -123,19 +127,63 @@ def identify(pipe: Flux2KleinPipeline, name: str, revision: str | None) -> dict[
         Hub id, folder name or ``tiny-random``.
     revision : str or None
         Commit of the hub repository.
+    facts : dict, optional
+        `transformer_facts` and `encoder_facts` together, where the pipeline never held both halves at once.
 
     Returns
     -------
     dict
         Name, revision, kind of weights and fingerprint.
     """
+    facts = facts or {**transformer_facts(pipe), **encoder_facts(pipe)}
+    mark, computation = facts["mark"], {**facts, **_shared_facts(pipe)}
+    computation.pop("mark")
     pipe.plantain_identity = {
         "model": name,
         "revision": revision,
-        "weights": _weights_kind(pipe, revision),
-        "fingerprint": _fingerprint(pipe),
+        # The configuration first: a copy of random weights stays known as such.
+        "weights": mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
+        "fingerprint": hashlib.sha256(json.dumps(computation, sort_keys=True).encode()).hexdigest(),
     }
     return pipe.plantain_identity
+
+
+def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    """Return what a fingerprint holds of the transformer; reads all its weights."""
+    return {
+        "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
+        "transformer_weights": _digest(pipe.transformer.named_parameters()),
+    }
+
+
+def encoder_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    """Return what a fingerprint holds of the text encoder, with its mark; reads all the weights that take part."""
+    encoder, n_layers = pipe.text_encoder.config.to_dict(), layers_needed(pipe)
+    # Named alike in the whole language model and in its cut base model.
+    weights = pipe.text_encoder.base_model.named_parameters()
+    return {
+        "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
+        "rope": encoder.get("rope_parameters"),
+        "text_encoder_weights": _digest((name, w) for name, w in weights if _encoder_uses(name, n_layers)),
+        "mark": encoder.get(WEIGHTS_MARK),
+    }
+
+
+def _shared_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    return {
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
+        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
+        "chat_template": pipe.tokenizer.chat_template,
+    }
+
+
+def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights, key=lambda item: item[0]):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(_raw_bytes(tensor))
+    return digest.hexdigest()
 
 
 def layers_needed(pipe: Flux2KleinPipeline) -> int:
@@ -144,50 +192,6 @@ def layers_needed(pipe: Flux2KleinPipeline) -> int:
     Later layers, the final norm and the language-model head take no part in the probe.
     """
     return max(inspect.signature(pipe.encode_prompt).parameters["text_encoder_out_layers"].default)
-
-
-def _weights_kind(pipe: Flux2KleinPipeline, revision: str | None) -> str:
-    """Read the kind from the configuration first: a copy of random weights stays known as such."""
-    mark = getattr(pipe.text_encoder.config, WEIGHTS_MARK, None)
-    if mark in WEIGHTS:
-        return mark
-    return "local" if revision is None else "pretrained"
-
-
-def _fingerprint(pipe: Flux2KleinPipeline) -> str:
-    digest = hashlib.sha256()
-    digest.update(json.dumps(_computation(pipe), sort_keys=True).encode())
-    for name, tensor in (*_transformer_weights(pipe), *_encoder_weights(pipe)):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(_raw_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _transformer_weights(pipe: Flux2KleinPipeline) -> list[tuple[str, torch.Tensor]]:
-    return [(f"transformer.{name}", tensor) for name, tensor in sorted(pipe.transformer.named_parameters())]
-
-
-def _encoder_weights(pipe: Flux2KleinPipeline) -> list[tuple[str, torch.Tensor]]:
-    """List the weights that take part, named alike in the whole language model and in its cut base model."""
-    base, n_layers = pipe.text_encoder.base_model, layers_needed(pipe)
-    return [
-        (f"text_encoder.model.{name}", tensor)
-        for name, tensor in sorted(base.named_parameters())
-        if _encoder_uses(name, n_layers)
-    ]
-
-
-def _computation(pipe: Flux2KleinPipeline) -> dict[str, Any]:
-    encoder = pipe.text_encoder.config.to_dict()
-    return {
-        "transformer": {key: pipe.transformer.config.get(key) for key in _TRANSFORMER_KEYS},
-        "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
-        "rope": encoder.get("rope_parameters"),
-        "pixels_per_latent": pipe.vae_scale_factor,
-        "tokenizer": _tokenizer_rules(pipe.tokenizer),
-        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
-        "chat_template": pipe.tokenizer.chat_template,
-    }
 
 
 def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from plantain import PlantainError
-from plantain.models import hub_errors
+from plantain.sources import hub_errors
 from plantain.stand_in import byte_tokenizer
 
 # By name: whatever else lies in the folder stays there.

@@ -1,6 +1,8 @@
 """The pairs that are done while a run goes on. Knows nothing about how pairs are made, nor about torch.
 
-`UnfinishedRun`   one file a pair, in ``DIR.unfinished`` beside the run's folder
+`Done`            a pair that is done
+`UnfinishedRun`   one file a pair, in ``DIR.unfinished`` beside the run's folder; prompt embeddings as well, where
+                  they are computed before the pairs
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from safetensors import SafetensorError
 
 from plantain.results import RunError
 from plantain.units import STREAM_SCOPES, PairCapture, SumsOfSquares
+
+Done = tuple[PairCapture, float]
+"""A pair's capture, and the seconds that it took."""
 
 
 class UnfinishedRun:
@@ -73,7 +78,7 @@ class UnfinishedRun:
         except OSError as error:
             raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
 
-    def load(self, index: int) -> tuple[PairCapture, float] | None:
+    def load(self, index: int) -> Done | None:
         """Return a kept pair and its seconds, or None if it has to be computed."""
         try:
             arrays = safetensors.numpy.load(self._path(index).read_bytes())
@@ -82,6 +87,23 @@ class UnfinishedRun:
             return PairCapture(sums, first, differing), float(arrays["seconds"][0])
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
+
+    def save_embeddings(self, index: int, content: bytes) -> None:
+        """Keep a pair's prompt embeddings, until the run stands."""
+        try:
+            _write_whole(self._embeddings(index), content)
+        except OSError as error:
+            raise RunError(f"{self.folder}: prompt embeddings cannot be kept ({error.strerror}).") from error
+
+    def load_embeddings(self, index: int) -> bytes | None:
+        """Return what `save_embeddings` kept, or None."""
+        try:
+            return self._embeddings(index).read_bytes()
+        except OSError:
+            return None
+
+    def _embeddings(self, index: int) -> Path:
+        return self.folder / f"embeddings-{index:04d}.safetensors"
 
     def discard(self) -> None:
         """Remove what was kept; called when the run stands."""

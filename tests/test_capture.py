@@ -10,18 +10,9 @@ import pytest
 import torch
 from diffusers import Flux2Transformer2DModel
 
-from plantain.capture import (
-    CaptureError,
-    Segment,
-    capture_pair,
-    compare_tokens,
-    forward,
-    image_tokens,
-    layout_of,
-    recording,
-    tokenize,
-)
+from plantain.capture import CaptureError, Segment, compare_tokens, recording, tokenize
 from plantain.models import load_pipeline
+from plantain.passes import capture_pair, encode, forward, image_tokens, layout_of
 from plantain.prompts import PromptError, PromptPair
 from plantain.stand_in import build_stand_in
 from plantain.units import SCOPES, UNITS, Layout, UnitsError, magnitudes, unit_table
@@ -66,8 +57,8 @@ def full_call(pipe, prompt: str) -> dict[str, torch.Tensor]:
 def probe_call(pipe, prompt: str) -> dict[str, torch.Tensor]:
     """Run the probe's pass, recording, and return the raw inputs."""
     segments = tokenize(pipe.tokenizer, prompt).segments
-    with tapped(pipe.transformer) as raw, recording(pipe.transformer, segments, image_tokens(pipe, SIZE)):
-        forward(pipe, prompt, SIZE, SEED)
+    with tapped(pipe.transformer) as raw, recording(pipe.transformer, [segments], image_tokens(pipe, SIZE)):
+        forward(pipe, encode(pipe, [prompt]), SIZE, SEED)
     return raw
 
 
@@ -118,7 +109,7 @@ def test_another_prompt_or_seed_changes_what_the_hooks_see(pipe, whole, pair):
     one, other = full_call(whole, pair.positive), full_call(whole, pair.negative)
     assert not torch.equal(one["joint image 0"], other["joint image 0"])
     with tapped(pipe.transformer) as forward_raw:
-        forward(pipe, pair.positive, SIZE, SEED + 1)
+        forward(pipe, encode(pipe, [pair.positive]), SIZE, SEED + 1)
     assert not torch.equal(one["single 19"], forward_raw["single 19"])
 
 
@@ -223,23 +214,23 @@ def test_the_hooks_fit_kleins_shapes_and_never_read_a_number(klein_on_meta):
         Segment("template", 30, 40),
         Segment("padding", 40, 512),
     )
-    with torch.device("meta"), recording(klein_on_meta, text, 1024) as recorder, torch.no_grad():
+    with torch.device("meta"), recording(klein_on_meta, [text], 1024) as recorder, torch.no_grad():
         klein_on_meta(
             hidden_states=torch.empty(1, 1024, 128), timestep=torch.ones(1), guidance=None,
             encoder_hidden_states=torch.empty(1, 512, 7680), txt_ids=torch.zeros(1, 512, 4),
             img_ids=torch.zeros(1, 1024, 4), return_dict=False,
         )  # fmt: skip
     with pytest.raises(NotImplementedError, match="meta"):  # now, and only now, the numbers are fetched
-        recorder.collect(Layout.from_config(klein_on_meta.config), "a prompt")
+        recorder.collect(Layout.from_config(klein_on_meta.config), ["a prompt"])
 
 
 def test_all_sums_are_fetched_at_once(pipe, pair, monkeypatch):
     fetched, fetch = [], torch.Tensor.cpu
     segments = tokenize(pipe.tokenizer, pair.positive).segments
-    with recording(pipe.transformer, segments, 16) as recorder:
-        forward(pipe, pair.positive, SIZE, SEED)
+    with recording(pipe.transformer, [segments], 16) as recorder:
+        forward(pipe, encode(pipe, [pair.positive]), SIZE, SEED)
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: fetched.append(self.shape) or fetch(self))
-    recorder.collect(layout_of(pipe), pair.positive)
+    recorder.collect(layout_of(pipe), [pair.positive])
     assert len(fetched) == 1
 
 
@@ -256,7 +247,7 @@ def test_hooks_are_gone_after_an_exception(pipe):
         assert pre_hooks(pipe.transformer) == 31
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError), recording(pipe.transformer, (Segment("words", 0, 512),), 16):
+    with pytest.raises(ZeroDivisionError), recording(pipe.transformer, [(Segment("words", 0, 512),)], 16):
         fail()
     assert pre_hooks(pipe.transformer) == 0
 
@@ -267,7 +258,7 @@ def test_hooks_are_gone_when_a_block_in_the_middle_cannot_take_one(pipe, broken)
     del getattr(transformer, broken)[3].attn.to_out
     with (
         pytest.raises(CaptureError, match="not a Flux2 transformer.*to_out"),
-        recording(transformer, (Segment("words", 0, 512),), 16),
+        recording(transformer, [(Segment("words", 0, 512),)], 16),
     ):
         pytest.fail("the block must not run")
     assert pre_hooks(transformer) == 0
@@ -312,15 +303,18 @@ def test_a_bad_activation_is_refused_with_block_and_prompt(pipe, pair, place, bl
 
 def test_a_pass_with_other_tokens_than_announced_is_refused(pipe, pair):
     segments = tokenize(pipe.tokenizer, pair.positive).segments
-    with pytest.raises(CaptureError, match=r"\(1, 16\) .* where \(1, 25\)"), recording(pipe.transformer, segments, 25):
-        forward(pipe, pair.positive, SIZE, SEED)
+    with (
+        pytest.raises(CaptureError, match=r"\(1, 16\) .* where \(1, 25\)"),
+        recording(pipe.transformer, [segments], 25),
+    ):
+        forward(pipe, encode(pipe, [pair.positive]), SIZE, SEED)
 
 
 def test_a_block_that_never_ran_is_named(pipe, pair):
-    with recording(pipe.transformer, tokenize(pipe.tokenizer, pair.positive).segments, 16) as recorder:
+    with recording(pipe.transformer, [tokenize(pipe.tokenizer, pair.positive).segments], 16) as recorder:
         pass
     with pytest.raises(CaptureError, match=r"embedding: its input was never seen"):
-        recorder.collect(layout_of(pipe), pair.positive)
+        recorder.collect(layout_of(pipe), [pair.positive])
 
 
 def test_too_little_memory_is_said_in_one_sentence(pipe, pair):

@@ -9,6 +9,7 @@ from plantain import experiment
 from plantain.experiment import ConfigError, ExperimentConfig, iter_pairs, plan_run, probe_pair, run_experiment
 from plantain.models import describe, load_pipeline
 from plantain.pairs import WrongModelError
+from plantain.passes import Passes
 from plantain.prompts import PromptError
 from plantain.results import _capture_bytes
 from plantain.unfinished import UnfinishedRun
@@ -20,13 +21,13 @@ CONFIG = ExperimentConfig(size=64)
 @pytest.fixture
 def captured(monkeypatch) -> list[str]:
     """The ids of the pairs that went through the model."""
-    ids, capture_pair = [], experiment.capture_pair
+    ids, capture = [], Passes.capture
 
-    def count(pipe, pair, size, seed):
-        ids.append(pair.id)
-        return capture_pair(pipe, pair, size, seed)
+    def count(passes, pairs):
+        ids.extend(pair.id for pair in pairs)
+        return capture(passes, pairs)
 
-    monkeypatch.setattr(experiment, "capture_pair", count)
+    monkeypatch.setattr(Passes, "capture", count)
     return ids
 
 
@@ -77,7 +78,7 @@ def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
 
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     plan = plan_run(pipe, small_set, CONFIG)
-    done = list(iter_pairs(pipe, small_set.pairs, 64, 0))
+    done = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs))
     few = experiment.assemble(plan, done)
     many = experiment.assemble(replace(plan, config=replace(CONFIG, n_permutations=2000)), done)
     assert many.signs.shape[0] == 2000 and np.array_equal(few.halves, many.halves)
@@ -164,10 +165,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
 
 def test_a_pair_in_the_middle_that_got_lost_is_the_only_one_computed(pipe, small_set, captured, tmp_path):
     unfinished = UnfinishedRun(tmp_path / "run", plan_run(pipe, small_set, CONFIG).settings())
-    whole = list(iter_pairs(pipe, small_set.pairs, 64, 0, unfinished))
+    whole = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs, unfinished))
     captured.clear()
     (unfinished.folder / "pair-0002.safetensors").unlink()
-    again = list(iter_pairs(pipe, small_set.pairs, 64, 0, unfinished))
+    again = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs, unfinished))
     assert captured == [small_set.pairs[2].id]
     for (one, _), (other, _) in zip(whole, again, strict=True):
         assert np.array_equal(one.sums.streams["single"], other.sums.streams["single"])

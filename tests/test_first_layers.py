@@ -13,9 +13,9 @@ from diffusers import Flux2KleinPipeline
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
 from plantain.__main__ import main
-from plantain.capture import capture_pair, image_tokens
 from plantain.identity import layers_needed
 from plantain.models import ModelError, describe, load_pipeline
+from plantain.passes import capture_pair, image_tokens
 from plantain.results import load_run
 from plantain.stand_in import build_stand_in
 from plantain.untrained import write_untrained

@@ -12,17 +12,19 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "prompts", "units", "stats", "stand_in", "identity", "models", "fresh_weights", "own_tokenizer", "untrained",
-    "analysis", "inference", "kept", "capture", "published", "provenance", "results", "breakdown", "statements",
-    "unfinished", "pairs", "experiment", "tables", "answers", "plots", "engine", "ui", "hub", "__main__", "app",
+    "prompts", "units", "stats", "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer",
+    "untrained", "analysis", "inference", "kept", "capture", "passes", "published", "provenance", "results",
+    "breakdown", "statements", "unfinished", "pairs", "team", "plan", "experiment", "tables", "answers", "plots",
+    "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.
 IMPORTERS = {
-    "diffusers": {"models", "stand_in", "identity", "untrained"},
-    "transformers": {"models", "stand_in", "identity", "untrained", "own_tokenizer"},
+    "diffusers": {"models", "sources", "stand_in", "identity", "untrained"},
+    "transformers": {"models", "sources", "stand_in", "identity", "untrained", "own_tokenizer"},
     "tokenizers": {"stand_in", "identity"},
-    "torch": {"models", "stand_in", "identity", "capture", "fresh_weights", "untrained"},
+    "torch": {"models", "sources", "stand_in", "identity", "capture", "passes", "fresh_weights", "untrained"},
+    "accelerate": {"team"},
     "gradio": {"ui"},
     "spaces": {"app"},
 }

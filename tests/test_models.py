@@ -16,8 +16,8 @@ from diffusers import Flux2KleinPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from plantain import models
-from plantain.capture import forward
 from plantain.models import ModelError, describe, load_pipeline
+from plantain.passes import encode, forward
 from plantain.stand_in import build_stand_in
 
 REPO = "somebody/some-klein"
@@ -34,7 +34,7 @@ def sample(pipe) -> torch.Tensor:
     """Return the transformer's output, which depends on tokenizer, text encoder and transformer."""
     seen = []
     handle = pipe.transformer.register_forward_hook(lambda _module, _args, output: seen.append(output[0]))
-    forward(pipe, "Noor shares her bread.", 64, 5)
+    forward(pipe, encode(pipe, ["Noor shares her bread."]), 64, 5)
     handle.remove()
     return seen[0]
 

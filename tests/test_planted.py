@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plantain import stats
-from plantain.capture import capture_pair, layout_of
+from plantain.passes import capture_pair, layout_of
 from plantain.units import STREAM_SCOPES, SumsOfSquares, magnitudes, unit_table
 
 SIZE, HEAD = 64, 2

@@ -22,9 +22,9 @@ from transformers import Qwen3ForCausalLM
 
 from plantain import __main__ as command_line
 from plantain import untrained
-from plantain.capture import capture_pair
 from plantain.models import ModelError, describe, load_pipeline
 from plantain.own_tokenizer import TokenizerError
+from plantain.passes import capture_pair
 from plantain.stand_in import byte_tokenizer
 from plantain.units import Layout, unit_table
 from plantain.untrained import ARCHITECTURES, KLEIN_4B, SETTINGS, UntrainedError, write_untrained

@@ -1,0 +1,163 @@
+"""What a run will be, settled before its first pass, and its pairs put together at the end.
+
+Knows nothing about how pairs are run.
+
+`ExperimentConfig`  settings
+`plan_run`          a pipeline, a prompt set and settings -> `Plan`
+`check_prompts`     refuse what the model cannot take
+`assemble`          pairs -> `Run`
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from plantain import PlantainError, __version__, stats
+from plantain.capture import tokenize
+from plantain.models import ModelInfo, describe, software_versions
+from plantain.pairs import VISITOR
+from plantain.passes import layout_of
+from plantain.prompts import PromptError, PromptPair, PromptSet
+from plantain.results import PairRecord, Run, RunInfo
+from plantain.unfinished import Done
+from plantain.units import SIDES, Layout, SumsOfSquares
+
+SIZES = range(64, 2048 + 1, 16)
+
+
+class ConfigError(PlantainError, ValueError):
+    """A setting out of range; the message says what is allowed."""
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Settings of a run.
+
+    Attributes
+    ----------
+    size : int or None
+        Height and width of the image in pixels, a multiple of 16 from 64 to 2048. None: 1024 on CUDA
+        (the pipeline's default), 256 elsewhere.
+    seed : int
+        Seed of the noise, and of the sign flips and halves.
+    n_permutations, n_splits : int
+        Sign flips for the null, and random halves; 1,000 and 100 on the card.
+    """
+
+    size: int | None = None
+    seed: int = 0
+    n_permutations: int = 1000
+    n_splits: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("size", "seed", "n_permutations", "n_splits"):
+            value = getattr(self, name)
+            if not (type(value) is int or (name == "size" and value is None)):
+                raise ConfigError(f"{name} {value!r}: give a whole number.")
+        if self.size is not None and self.size not in SIZES:
+            raise ConfigError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed {self.seed}: choose a whole number from 0 to 2^63 - 1.")
+        if self.n_permutations < 1 or self.n_splits < 1:
+            raise ConfigError("at least one sign flip and one split are needed.")
+
+    def size_for(self, pipe: Any) -> int:
+        return self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be: everything but the numbers. Plain data, so it crosses process boundaries."""
+
+    prompt_set: PromptSet
+    model: ModelInfo
+    layout: Layout
+    versions: dict[str, str]
+    size: int
+    config: ExperimentConfig
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
+        return {
+            "versions": self.versions,
+            "fingerprint": self.model.fingerprint,
+            "dtype": self.model.dtype,
+            "device": self.model.device,
+            "prompts_sha256": self.prompt_set.sha256,
+            "size": self.size,
+            "seed": self.config.seed,
+        }
+
+
+def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None = None) -> Plan:
+    """Settle model, size and versions of a run, and refuse prompts that the model cannot take.
+
+    Raises
+    ------
+    PromptError
+        A prompt is too long or holds a control token; named by pair and side.
+    """
+    config = config or ExperimentConfig()
+    for pair in prompt_set.pairs:
+        check_prompts(pipe, pair)
+    versions = {"plantain": __version__, **software_versions()}
+    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, config.size_for(pipe), config)
+
+
+def check_prompts(pipe: Any, pair: PromptPair) -> None:
+    """Refuse prompts that the model cannot take, before any pass is run.
+
+    Raises
+    ------
+    PromptError
+        The model cannot take a prompt as it is.
+    """
+    for side in SIDES:
+        try:
+            tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
+        except PromptError as error:
+            where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
+            raise PromptError(f"{where}: {error}") from error
+
+
+def assemble(plan: Plan, done: list[Done]) -> Run:
+    """Put all pairs of a plan together, draw signs and halves, and stamp the provenance.
+
+    Parameters
+    ----------
+    plan : Plan
+    done : list of (PairCapture, float)
+        What `iter_pairs` yielded.
+    """
+    captures, seconds = zip(*done, strict=True)
+    prompt_set, config, n = plan.prompt_set, plan.config, len(done)
+    info = RunInfo(
+        **asdict(plan.model),
+        size=plan.size,
+        seed=config.seed,
+        prompt_set=prompt_set.name,
+        title=prompt_set.title,
+        positive=prompt_set.positive,
+        negative=prompt_set.negative,
+        prompts_sha256=prompt_set.sha256,
+        layout=plan.layout,
+        versions=plan.versions,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(sum(seconds), 3),
+    )
+    # Two streams of one seed: asking for more flips does not move the halves.
+    rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))
+    return Run(
+        info,
+        tuple(
+            PairRecord(pair, c.first_difference, c.n_differing)
+            for pair, c in zip(prompt_set.pairs, captures, strict=True)
+        ),
+        SumsOfSquares.concatenate([c.sums for c in captures]),
+        stats.draw_signs(config.n_permutations, n, rng_signs),
+        stats.draw_halves(config.n_splits, n, rng_halves),
+    )

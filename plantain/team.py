@@ -1,0 +1,99 @@
+"""The processes that share a run's pairs, started by ``accelerate launch``. The only importer of accelerate.
+
+Knows nothing about pairs or models.
+
+`Team`        a process's place, its share, and how all shares come together
+`ALONE`       a team of one
+`find_team`   the team that this process was started in
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from plantain import PlantainError
+
+
+class TeamError(PlantainError, RuntimeError):
+    """Processes that were started together and do not find one another."""
+
+
+@dataclass(frozen=True)
+class Team:
+    """Processes that do one thing together.
+
+    Attributes
+    ----------
+    rank, size : int
+        This process's number and how many there are.
+    local_rank : int
+        Its number on its own machine, which is that of its CUDA device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    def share(self, n: int) -> range:
+        """Return which of n things are this process's: every size-th, so that all end at about the same time."""
+        return range(self.rank, n, self.size)
+
+    def gather(self, mine: list[Any]) -> list[Any]:
+        """Return what all processes have, in every one of them."""
+        if self.size == 1:
+            return mine
+        from accelerate.utils import gather_object
+
+        return gather_object(mine)
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let the others in when the first process is through."""
+        if self.size == 1:
+            yield
+            return
+        from accelerate import PartialState
+
+        with PartialState().main_process_first():
+            yield
+
+
+ALONE = Team()
+
+
+def find_team(device: str | None) -> Team:
+    """Join the team that ``accelerate launch`` started, or be alone.
+
+    Parameters
+    ----------
+    device : str or None
+        ``cpu`` keeps the processes off CUDA devices.
+
+    Returns
+    -------
+    Team
+
+    Raises
+    ------
+    TeamError
+        The processes did not find one another.
+    """
+    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected == 1:
+        return ALONE
+    from accelerate import PartialState
+    from accelerate.utils import is_cuda_available
+
+    state = PartialState(cpu=device == "cpu" or not is_cuda_available())
+    if state.num_processes != expected:  # each would believe to be alone, and all would write one folder
+        raise TeamError(f"{expected} processes were started, but {state.num_processes} came together.")
+    return Team(state.process_index, state.num_processes, state.local_process_index)
