@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from plantain import experiment
+from plantain.analysis import analyze
 from plantain.experiment import ConfigError, ExperimentConfig, iter_pairs, plan_run, probe_pair, run_experiment
 from plantain.models import describe, load_pipeline
 from plantain.pairs import WrongModelError
 from plantain.passes import Passes
 from plantain.prompts import PromptError
 from plantain.results import _capture_bytes
+from plantain.stats import max_t_p
 from plantain.unfinished import UnfinishedRun
-from plantain.units import UNITS
+from plantain.units import UNITS, SumsOfSquares
 
 CONFIG = ExperimentConfig(size=64)
 
@@ -67,6 +69,28 @@ def test_progress_is_told_before_the_first_pair_and_after_each(finished):
 
 def test_the_seconds_add_up(moral_run):
     assert 0 < moral_run.info.seconds < 600
+
+
+def by_id(run, signs, halves):
+    """Analyse a run with its pairs in the order of their ids."""
+    order = np.argsort([record.pair.id for record in run.pairs])
+    streams = {name: values[:, order] for name, values in run.sums.streams.items()}
+    return analyze(SumsOfSquares(streams, run.sums.tokens[:, order]), run.info.layout, signs, halves)
+
+
+def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe, small_set):
+    """Random flips and halves belong to places, so the places have to be the same; the captures are, to the bit."""
+    turned = replace(small_set, pairs=small_set.pairs[::-1])
+    run, other = (run_experiment(pipe, prompt_set, CONFIG) for prompt_set in (small_set, turned))
+    signs, halves = run.signs, np.array([[True, False, True, False], [True, True, False, False]])
+    a, b = (by_id(r, signs, halves) for r in (run, other))
+    for name in ("differences", "t", "dz", "split_r"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    np.testing.assert_array_equal(a.null.counts, b.null.counts)
+    np.testing.assert_array_equal(a.null.max_abs_t, b.null.max_abs_t)
+    np.testing.assert_array_equal(*(max_t_p(analysis.differences, signs=signs) for analysis in (a, b)))
+    unordered = [analyze(r.sums, r.info.layout, signs, halves).null.max_abs_t for r in (run, other)]
+    assert not np.allclose(*unordered)  # so there was something to put in order
 
 
 def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):

@@ -22,17 +22,17 @@ def projection(pipe, block):
 
 
 @contextmanager
-def planted(pipe, block, gain):
-    """Multiply one head's channels by 1 + gain on the positive side, which every pair runs first."""
+def planted(pipe, block, gain, head=HEAD, every=2):
+    """Multiply one head's channels by 1 + gain in every second pass: on the positive side, which a pair runs first."""
     passes = []
     width = layout_of(pipe).head_dim
 
     def plant(_module, args):
         passes.append(1)
-        if len(passes) % 2 == 0:
+        if (len(passes) - 1) % every:
             return None
         x = args[0].clone()
-        x[..., HEAD * width : (HEAD + 1) * width] *= 1 + gain
+        x[..., head * width : (head + 1) * width] *= 1 + gain
         return (x,)
 
     handle = projection(pipe, block).register_forward_pre_hook(plant)

@@ -128,18 +128,25 @@ differences = arrays(
     np.float64, st.tuples(st.integers(2, 8), st.integers(1, 4)), elements=st.integers(-50, 50).map(float)
 )
 quick = settings(deadline=None, max_examples=60, derandomize=True)
+scales = arrays(np.float64, 4, elements=st.floats(1e-6, 1e6))  # one for every unit
 
 
 @quick
 @given(differences)
-def test_swapping_the_sides_negates_t(diffs):
-    np.testing.assert_array_equal(paired_t(-diffs), -paired_t(diffs))
+def test_swapping_the_sides_negates_t_and_d_and_keeps_the_pairs_scores(diffs):
+    swapped = paired_differences(np.zeros_like(diffs), diffs)
+    np.testing.assert_array_equal(paired_t(swapped), -paired_t(diffs))
+    np.testing.assert_array_equal(cohens_dz(swapped), -cohens_dz(diffs))
+    if len(diffs) > 2:
+        np.testing.assert_array_equal(conformal_scores(swapped, 2), conformal_scores(diffs, 2))
 
 
 @quick
-@given(differences, st.floats(1e-6, 1e6))
-def test_the_unit_of_measurement_does_not_matter(diffs, c):
-    np.testing.assert_allclose(paired_t(c * diffs), paired_t(diffs), rtol=1e-9, atol=1e-9)
+@given(differences, scales)
+def test_the_unit_of_measurement_does_not_matter_even_if_every_unit_has_its_own(diffs, c):
+    scaled = c[: diffs.shape[1]] * diffs
+    np.testing.assert_allclose(paired_t(scaled), paired_t(diffs), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(cohens_dz(scaled), cohens_dz(diffs), rtol=1e-9, atol=1e-9)
 
 
 @quick
@@ -147,6 +154,7 @@ def test_the_unit_of_measurement_does_not_matter(diffs, c):
 def test_the_order_of_the_pairs_does_not_matter(diffs, random):
     order = random.sample(range(len(diffs)), len(diffs))
     np.testing.assert_allclose(paired_t(diffs[order]), paired_t(diffs), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(cohens_dz(diffs[order]), cohens_dz(diffs), rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(is_degenerate(diffs[order]), is_degenerate(diffs))
 
 

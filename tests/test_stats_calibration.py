@@ -3,11 +3,14 @@
 The worlds are small so that the tests take seconds; `benchmarks/bench_stats.py --coverage` runs them at length.
 """
 
+from functools import cache
+
 import numpy as np
+import pool
 import pytest
 from scipy import stats as reference
 
-from plantain.stats import count_interval, count_jackknife, exact_sign_flip_p, max_t_p
+from plantain.stats import cohens_dz, count_interval, count_jackknife, dz_interval, exact_sign_flip_p, max_t_p
 
 N_PAIRS, N_UNITS = 25, 600
 
@@ -20,20 +23,33 @@ EFFECTS = {  # true d_z per unit: what each kind of unit does
     "sparse": lambda rng: np.where(np.arange(N_UNITS) < N_UNITS // 10, 1.0, 0.0),
     "equal": lambda rng: np.full(N_UNITS, 0.4),
 }
-FACTORS = {"independent": (0.0, 1), "five factors": (0.5, 5), "one factor": (0.5, 1)}  # shared variance, factors
+FACTORS = {  # shared variance, factors
+    "independent": (0.0, 1),
+    "five factors": (0.5, 5),
+    "one factor": (0.5, 1),
+    "real run": (1.0, len(pool.PROMPTS)),
+}
 
 
 def loadings(factors, rng):
-    """Draw how units share what pairs have in common, (n_factors, n_units): a column's squares sum to the share."""
+    """Give how units share what pairs have in common, (n_factors, n_units): a column's squares sum to the share."""
     share, k = FACTORS[factors]
-    load = rng.normal(size=(k, N_UNITS))
+    load = pool_logs() if factors == "real run" else rng.normal(size=(k, N_UNITS))
     return load * np.sqrt(share) / np.linalg.norm(load, axis=0)
+
+
+@cache
+def pool_logs():
+    """Centred log magnitudes of 600 of the stand-in's slices, (n_prompts, n_units): as loadings, their correlation."""
+    logs = np.log(pool.prompt_magnitudes("card"))
+    logs = logs[:, np.linspace(0, logs.shape[1] - 1, N_UNITS).astype(int)]  # from all blocks
+    return logs - logs.mean(axis=0)
 
 
 def sample(effects, load, rng, skewed=False):
     """Draw the differences of new pairs: every unit with SD 1 around its effect, normal or from exponentials."""
     noise = (lambda size: rng.exponential(size=size) - 1) if skewed else (lambda size: rng.normal(size=size))
-    alone = np.sqrt(1 - (load**2).sum(axis=0))
+    alone = np.sqrt(np.maximum(1 - (load**2).sum(axis=0), 0.0))  # rounding may leave less than nothing
     return effects + noise((N_PAIRS, len(load))) @ load + alone * noise((N_PAIRS, N_UNITS))
 
 
@@ -56,11 +72,28 @@ def coverage(effects, factors, threshold, n_sets, seed=0, n_bootstrap=1000):
     return truth, *(covered / n_sets)
 
 
+def one_unit_each(n_sets, seed=20):
+    """Draw data sets without effect in the real run's world and keep one unit of each, (N_PAIRS, n_sets)."""
+    rng = np.random.default_rng(seed)
+    load = loadings("real run", rng)
+    return np.column_stack([sample(0.0, load, rng)[:, rng.integers(N_UNITS)] for _ in range(n_sets)])
+
+
 def false_claims(factors, n_sets, seed=10, skewed=False):
     """Count the data sets without any effect in which some unit has a max-|t| p of at most .05 (999 flips)."""
     rng = np.random.default_rng(seed)
     load = loadings(factors, rng)
     return sum(max_t_p(sample(0.0, load, rng, skewed), 999, rng=rng).min() <= 0.05 for _ in range(n_sets))
+
+
+def test_the_real_runs_world_has_the_real_runs_correlation():
+    rng = np.random.default_rng(13)
+    load, n_sets = loadings("real run", rng), 400
+    drawn = np.concatenate([sample(0.0, load, rng) for _ in range(n_sets)])
+    error = np.corrcoef(drawn.T) - np.corrcoef(pool_logs().T)
+    assert np.abs(error).max() < 6 / np.sqrt(n_sets * N_PAIRS)  # six standard errors: there are 179,700 of them
+    np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.05)
+    assert np.abs(error).max() < np.abs(np.corrcoef(pool_logs().T) - np.eye(N_UNITS)).max() / 2  # and there is some
 
 
 # --- family-wise error -------------------------------------------------------------------------------------
@@ -99,6 +132,42 @@ def test_units_without_an_effect_are_safe_among_units_with_one():
         found += (p[effects > 0] <= 0.05).mean()
     assert false <= reference.binom.ppf(0.999, n_sets, 0.05)
     assert found / n_sets > 0.3  # and the test has power: d_z = 1 is t = 5 on average
+
+
+# --- one unit per data set ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def units():
+    return one_unit_each(4000)
+
+
+@pytest.mark.parametrize("n_pairs", [8, N_PAIRS])
+def test_exact_p_is_small_as_often_as_it_says_on_its_lattice(units, n_pairs):
+    p = exact_sign_flip_p(units[:n_pairs])
+    step = 2.0 ** (1 - n_pairs)
+    np.testing.assert_array_equal(p / step, np.rint(p / step))
+    points = np.arange(1, 2**7 + 1) / 2**7  # of the 128 that 8 pairs have all, of the 2^24 that 25 have every 2^17th
+    for a in points:
+        assert within((p <= a).sum(), len(p), a), a
+    assert ((p <= step).sum() > 0) == (n_pairs == 8)  # 4,000 sets reach the end of a coarse lattice only
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.5, 1.0])
+def test_the_interval_of_d_covers(units, truth):
+    low, high = dz_interval(cohens_dz(units + truth), N_PAIRS)
+    assert 0.93 <= ((low <= truth) & (truth <= high)).mean() <= 0.97
+
+
+def test_the_interval_of_the_largest_unit_does_not_cover():
+    """Known limit, and proof that coverage can fail: a unit that was chosen for its size is not one unit a data set."""
+    rng = np.random.default_rng(21)
+    load, covered = loadings("real run", rng), 0
+    for _ in range(200):
+        dz = cohens_dz(sample(0.0, load, rng))
+        low, high = dz_interval(dz[np.abs(dz).argmax()], N_PAIRS)
+        covered += low <= 0 <= high
+    assert covered < 100
 
 
 # --- intervals of counts -----------------------------------------------------------------------------------
