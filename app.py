@@ -7,6 +7,7 @@ Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUN
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def main() -> None:
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options())
+    threading.Thread(target=store.warm, name="statistics", daemon=True).start()
     if not ON_ZERO_GPU:
         engine.start_loading()
     demo.block_thread()

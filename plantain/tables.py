@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,10 @@ FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline figure in words; `baseline` is the prompt embedding's, `published` the card's."""
+    """One headline figure in words; `baseline` is the prompt embedding's, `published` the card's.
+
+    `control` is the untrained control's, or None where there is none to show.
+    """
 
     name: str
     value: str
@@ -51,6 +54,7 @@ class Metric:
     baseline: str
     published: str
     published_significance: str
+    control: str | None = None
 
 
 def weights_label(info: RunInfo) -> str:
@@ -74,7 +78,9 @@ def provenance(run: Run) -> str:
     )
 
 
-def metrics(summary: dict[str, Any] | None, published: dict[str, Any]) -> list[Metric]:
+def metrics(
+    summary: dict[str, Any] | None, published: dict[str, Any], control: dict[str, Any] | None = None
+) -> list[Metric]:
     """Put the card's results table for a run beside the published one; without a run, only the latter.
 
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
@@ -98,13 +104,26 @@ def metrics(summary: dict[str, Any] | None, published: dict[str, Any]) -> list[M
     ]
     large_name, text_large = f"|d| > {theirs_large['threshold']} (large)", _count(text.get("large_effect"))
     rows.append(Metric(large_name, _count(large), "–", text_large, _count(theirs_large), "–"))
+    beside = _control_figures(control)
     splits = {part["n_splits"] for part in (half, theirs_half) if part}
     splits_text = f", {splits.pop()} splits" if len(splits) == 1 else ""
     half_name, text_half = f"Split-half r (median{splits_text})", _r(text.get("split_half"))
     rows.append(Metric(half_name, _r(half), _iqr(half), text_half, _r(theirs_half), _iqr(theirs_half)))
     text_largest = _two(text.get("max_abs_t"))
     rows.append(Metric("Max |t|", _two(largest), "–", text_largest, _two(published["max_abs_t"]), "–"))
-    return rows
+    return [replace(row, control=figure) for row, figure in zip(rows, beside, strict=True)]
+
+
+def _control_figures(control: dict[str, Any] | None) -> list[str | None]:
+    """Write the control's figures in the order of the rows."""
+    if control is None:
+        return [None] * 5
+    return [
+        *(_count_and_ratio(control["thresholds"][t]) for t in ("3", "5")),
+        _count(control["large_effect"]),
+        _r(control["split_half"]),
+        _two(control["max_abs_t"]),
+    ]
 
 
 def _count(part: dict[str, Any] | None) -> str:
@@ -186,7 +205,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = run.summary(units, scope)
     heads = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
-    table = [list(astuple(m)) for m in metrics(summary, published)]
+    table = [list(astuple(m))[: len(heads)] for m in metrics(summary, published)]
     pairs = by_pair(run, units, scope)
     lines = [
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",

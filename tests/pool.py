@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from plantain.capture import capture_pair, layout_of
 from plantain.models import load_pipeline
+from plantain.passes import capture_pair, layout_of
 from plantain.prompts import PromptPair
 from plantain.units import Layout, SumsOfSquares, magnitudes
 

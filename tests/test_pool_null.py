@@ -11,7 +11,7 @@ import pytest
 from scipy import stats as reference
 
 from plantain import stats
-from plantain.capture import capture_pair, layout_of
+from plantain.passes import capture_pair, layout_of
 from plantain.prompts import PromptPair
 from plantain.units import magnitudes
 

@@ -131,9 +131,10 @@ def max_t_p(
     a flip that is the identity counts, whatever the rounding.
 
     Family-wise error at .05, measured (1,000 data sets without effect, 25 pairs x 600 units, 999 flips; units
-    independent / half of their variance in five shared factors / in one): normal differences .059 / .047 / .058, inside
-    the 99.9% binomial interval of .029 to .074. Differences from an exponential distribution less its mean have a
-    mean of zero, but are not symmetric: .919 / .152 / .135. So a small p says "not symmetric around zero".
+    independent / half of their variance in five shared factors / in one / the correlation of the stand-in's own units):
+    normal differences .059 / .047 / .058 / .039, inside the 99.9% binomial interval of .029 to .074. Differences from
+    an exponential distribution less its mean have a mean of zero, but are not symmetric: .919 / .152 / .135 / .054. So
+    a small p says "not symmetric around zero".
 
     References
     ----------

@@ -21,7 +21,7 @@ def findings_tab(page: Page, choice: Choice) -> None:
     def show(name: str | None, units: str, scope: str) -> tuple[str, str, str, str]:
         try:
             run = page.run_or_none(name)
-            figures = html.findings_html(run, page.published, units, scope)
+            figures = html.findings_html(run, page.published, units, scope, page.control_for(run))
             blocks = html.blocks_html(run, page.published, units, scope)
             return figures, html.null_html(run, units, scope), _map_html(run, units, scope), blocks
         except PlantainError as error:

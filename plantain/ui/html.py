@@ -14,7 +14,7 @@ from html import escape
 from typing import Any
 
 from plantain import PlantainError
-from plantain.analysis import THRESHOLDS
+from plantain.analysis import THRESHOLDS, summarize
 from plantain.answers import pair_text
 from plantain.breakdown import PairPart
 from plantain.pairs import PairResult
@@ -26,21 +26,35 @@ from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weig
 _log = logging.getLogger(__name__)
 
 
-def findings_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
-    """Show the headline figures; without a run, say so and show the published ones alone."""
+CONTROL = (
+    "The untrained control has Klein's architecture and random weights: what it shows, no training put there, but the "
+    "text and the architecture alone; what a trained network shows of any other contrast in wording, it does not say."
+)
+
+
+def findings_html(
+    run: Run | None, published: dict[str, Any], units: str, scope: str, control: Run | None = None
+) -> str:
+    """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
         cards = "".join(_card(m) for m in metrics(None, published))
         return error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
     summary = run.summary(units, scope)
-    cards = "".join(_card(m) for m in metrics(summary, published))
+    beside = summarize(control.analysis(units, scope)) if control else None
+    cards = "".join(_card(m) for m in metrics(summary, published, beside))
     basis = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {summary['n_pairs']} pairs."
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, summary))
     careful = "".join(f"<li>{escape(line)}</li>" for line in careful_statements(run, units, scope))
+    said = f"<p>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}{f'<ul>{lines}</ul>' if lines else ''}"
+        f"{chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}{said}{f'<ul>{lines}</ul>' if lines else ''}"
         f"<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
         f"<ul>{careful}</ul></details>"
     )
+
+
+def _control_line(control: Run) -> str:
+    return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px.)"
 
 
 def chip_html(run: Run) -> str:
@@ -62,12 +76,13 @@ def _grid(cards: str) -> str:
 
 
 def _card(metric: Metric) -> str:
+    beside = "" if metric.control is None else f"<br>Untrained control: {escape(metric.control)}"
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
         f"<dd>{escape(metric.significance)}</dd>"
         f'<dd class="pl-published">Prompt embedding (text baseline): {escape(metric.baseline)}</dd>'
         f'<dd class="pl-published">Published card: {escape(metric.published)}<br>'
-        f"{escape(metric.published_significance)}</dd></dl>"
+        f"{escape(metric.published_significance)}{beside}</dd></dl>"
     )
 
 

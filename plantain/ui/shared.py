@@ -42,6 +42,13 @@ class Page:
     def run_or_none(self, name: str | None) -> Run | None:
         return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
 
+    def control_for(self, run: Run | None) -> Run | None:
+        """Return the saved run of an untrained model on the same prompts; None beside an untrained run itself."""
+        if run is None or run.info.weights == "untrained":
+            return None
+        found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
+        return next((saved for saved in found if saved.info.prompts_sha256 == run.info.prompts_sha256), None)
+
     def status_html(self) -> str:
         status = self.engine.status()
         return html.status_html(status.state, status.text)

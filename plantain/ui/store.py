@@ -36,6 +36,11 @@ class RunStore:
         self.saved, self.problems = list_runs(folder)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
 
+    def warm(self) -> None:
+        """Compute what the page shows first of every saved run, so that no visitor waits for it."""
+        for run in self.saved.values():
+            run.summary()
+
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""
         name = f"probe-{run.info.date[:16].replace(':', '')}-{secrets.token_hex(4)}"
