@@ -127,34 +127,39 @@ class ModelHalves:
         identify(self.pipe, self.name, self.revision)
         return self.pipe.to(self.device)
 
-    def _read_encoder(self) -> Qwen3Model:
-        return self._source.encoder(layers_needed(self.pipe))
-
     def identified(self) -> Flux2KleinPipeline:
         """Fingerprint both halves, one after the other; the transformer stays."""
+        self._empty()
         self._hold(text_encoder=self._read_encoder())
         facts = encoder_facts(self.pipe)
-        self._hold()  # the one goes before the other comes
+        self._empty()
         self._hold(transformer=self._source.transformer())
         identify(self.pipe, self.name, self.revision, {**facts, **transformer_facts(self.pipe)})
         return self.pipe.to(self.device)
 
     def with_encoder(self) -> Flux2KleinPipeline:
         """Put the text encoder in the transformer's place, on the device."""
-        self._hold()
+        self._empty()
         self._hold(text_encoder=self._read_encoder())
         return self.pipe.to(self.device)
 
     def with_transformer(self) -> Flux2KleinPipeline:
         """Put the transformer in the text encoder's place, on the device."""
-        self._hold()
+        self._empty()
         self._hold(transformer=self._source.transformer())
         return self.pipe.to(self.device)
 
+    def _read_encoder(self) -> Qwen3Model:
+        return self._source.encoder(layers_needed(self.pipe))
+
     def _hold(self, **half: Any) -> None:
+        self.pipe.register_modules(**{"text_encoder": None, "transformer": None, **half})
+
+    def _empty(self) -> None:
+        """Let the one half go before the other comes."""
         import torch
 
-        self.pipe.register_modules(**{"text_encoder": None, "transformer": None, **half})
+        self._hold()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

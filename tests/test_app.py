@@ -67,6 +67,15 @@ def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them
     assert "Published card: 3,221 (19.7%)" in shown and "STAND-IN" in shown
     assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
     assert page.locator("#heat-map svg g title").count() == 100
+    assert "Untrained control: 65 (0.4%)" in shown and "random weights: what it shows, no training put there" in shown
+
+
+def test_the_untrained_control_can_be_looked_at_itself(page):
+    pick(page, "Run", "untrained-klein-4b (untrained control)")
+    page.wait_for_selector("#findings >> text=16,320 slices of 16 channels")
+    shown = page.inner_text("#findings")
+    assert "UNTRAINED" in shown and "65 (0.4%)" in shown and "Untrained control:" not in shown  # not beside itself
+    assert page.locator("#heat-map svg g title").count() == 600
 
 
 def test_units_and_scope_change_what_is_shown(page):
@@ -153,7 +162,7 @@ def test_the_five_endpoints_answer_a_program(url):
     from gradio_client.exceptions import AppError
 
     client = Client(url, verbose=False)
-    assert [r["run"] for r in client.predict(api_name="/list_runs")] == ["tiny-random"]
+    assert [r["run"] for r in client.predict(api_name="/list_runs")] == ["tiny-random", "untrained-klein-4b"]
     summary = client.predict("tiny-random", "heads", api_name="/summary")
     assert {k: v for k, v in summary.items() if k in reported()} == reported("heads")
     assert len(client.predict("tiny-random", "heads", "all", 7, api_name="/top_units")) == 7

@@ -1,0 +1,98 @@
+"""The shipped untrained control: a full-size run, known as random, in the shape of the card."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from plantain.published import load_published
+from plantain.results import load_run
+from plantain.tables import report_text
+from plantain.ui import RunStore, html
+from plantain.ui.shared import Page
+
+FOLDER = Path(__file__).parents[1] / "precomputed" / "untrained-klein-4b"
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory):
+    """The shipped run, from a copy: its statistics are computed anew and kept there."""
+    import shutil
+
+    copy = tmp_path_factory.mktemp("runs") / FOLDER.name
+    shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("statistics"))
+    return load_run(copy)
+
+
+@pytest.fixture(scope="module")
+def report(control):
+    return report_text(control, load_published())
+
+
+def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(control, moral_set):
+    info = control.info
+    assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", 256)
+    assert info.prompts_sha256 == moral_set.sha256 and len(control.pairs) == 25
+    counts = [control.analysis(u).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
+    assert counts == [16_320, 600, 120, 1_440, 480]
+    assert control.unequal_pairs() == []  # its tokenizer cuts prompts as Klein's does
+
+
+def test_it_takes_at_most_16_mb():
+    shipped = ("run.json", "capture.safetensors", "units.csv")
+    assert sum((FOLDER / name).stat().st_size for name in shipped) <= 16 * 2**20
+
+
+def test_its_figures_follow_from_its_raw_material(control):
+    a = control.analysis()
+    t = reference.ttest_1samp(a.differences, 0).statistic
+    np.testing.assert_allclose(a.t, t, rtol=1e-6)
+    kept = json.loads((FOLDER / "run.json").read_text(encoding="utf-8"))["summaries"][0]
+    assert kept["thresholds"]["3"]["count"] == (np.abs(t) > 3).sum() and kept["n_units"] == 16_320
+    assert kept == json.loads(json.dumps(control.summary()))
+
+
+def test_its_report_has_the_shape_of_the_card_number_for_number(report):
+    ours, theirs = report.split("Top blocks by max |t|, published:")
+    blocks = re.findall(
+        r"^- (\S+): max\|t\|=([\d.]+), (\d+)/(\d+) units at \|t\|>3, median \|d\|=([\d.]+)$", ours, re.M
+    )
+    assert len(blocks) == len(re.findall(r"^- .*units at \|t\|>3, median \|d\|=[\d.]+$", theirs, re.M)) == 5
+    assert {(block.split("[")[0], total) for block, _, _, total, _ in blocks} <= {("single", "768"), ("joint", "192")}
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in ours.splitlines() if line.startswith("| \\|t\\|")]
+    for row in rows:  # |t| > 3 and |t| > 5: count (percent), ratio to the null's p99, for the run and the card
+        assert re.fullmatch(r"[\d,]+ \([\d.]+%\)", row[1]) and re.fullmatch(r"[\d.]+× null p99 \([\d,]+\)", row[2])
+        assert re.fullmatch(r"[\d,]+ \([\d.]+%\)", row[4])
+    assert len(rows) == 2 and "UNTRAINED" in ours and "say nothing about FLUX.2 Klein" in ours
+
+
+# --- beside other runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(control, tmp_path, moral_set):
+    store = RunStore(tmp_path)
+    store.saved["control"] = control
+    return Page(store, None, load_published(), moral_set, lambda _pairs, _size: "")
+
+
+def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_run, made_run):
+    assert page.control_for(moral_run) is control
+    assert page.control_for(control) is None and page.control_for(None) is None
+    assert page.control_for(made_run()) is None  # other prompts
+
+
+def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):
+    shown = html.findings_html(moral_run, load_published(), "card", "all", control)
+    summary = control.summary()
+    three = summary["thresholds"]["3"]
+    figures = [
+        f"{three['count']:,} ({three['percent']:.1f}%)", f"{summary['large_effect']['count']:,}",
+        f"{summary['split_half']['median']:.3f}", f"{summary['max_abs_t']:.2f}",
+    ]  # fmt: skip
+    assert all(f"Untrained control: {figure}" in shown for figure in figures)
+    assert html.escape(html.CONTROL) in shown and "UNTRAINED" in shown
+    assert "Untrained control" not in html.findings_html(moral_run, load_published(), "card", "all")
