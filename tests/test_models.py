@@ -15,10 +15,9 @@ import torch
 from diffusers import Flux2KleinPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from plantain import models
 from plantain.models import ModelError, describe, load_pipeline
 from plantain.passes import encode, forward
-from plantain.stand_in import build_stand_in
+from plantain.stand_in import WEIGHTS_MARK, build_stand_in
 
 REPO = "somebody/some-klein"
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -57,7 +56,7 @@ def edit_json(path: Path, **changes) -> None:
 def unmark(folder: Path) -> None:
     path = folder / "text_encoder" / "config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert content.pop(models.WEIGHTS_MARK) == "stand-in"
+    assert content.pop(WEIGHTS_MARK) == "stand-in"
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
