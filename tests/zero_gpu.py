@@ -29,10 +29,10 @@ import os
 import signal
 
 import app
-import plantain.experiment as experiment
 from plantain.capture import CaptureError
+from plantain.passes import Passes
 
-capture_pair, calls = experiment.capture_pair, []
+capture, calls = Passes.capture, []
 
 
 def _misbehave(*args: object) -> object:
@@ -44,8 +44,8 @@ def _misbehave(*args: object) -> object:
     if str(len(calls) - 1) == os.environ.get("PLANTAIN_TEST_DIES_AFTER") and not os.path.exists(marker):
         open(marker, "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
-    return capture_pair(*args)
+    return capture(*args)
 
 
-experiment.capture_pair = _misbehave
+Passes.capture = _misbehave
 app.main()
