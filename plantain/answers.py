@@ -29,7 +29,8 @@ def pair_text(result: PairResult, run: Run) -> str:
     if result.outside is not None:
         lines.append(
             f"On {result.outside} of the {len(result.top)} units it falls outside the 95% prediction interval of one "
-            "more pair of the run's kind (leave-one-out, the choice of units repeated). Units depend on one another."
+            f"more pair of the run's kind (about {len(result.top) / 20:.0f} would by chance; they depend on one "
+            "another)."
         )
     if not result.comparable:
         a, b = result.tokens

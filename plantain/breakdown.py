@@ -53,7 +53,8 @@ class PairPart:
     score : float
         As in `stats.conformal_scores`: how far the pair goes the way of the others on their top units, in SDs.
     size : float
-        Root mean square over units of difference / root mean square of the unit's differences: 1 on average.
+        Root mean square over units of difference / root mean square of the unit's differences over pairs; the mean of
+        the squares over pairs is 1.
     without : tuple of int
         Units over each of `analysis.THRESHOLDS` with this pair left out.
     """
@@ -77,15 +78,15 @@ class TokenRelation:
         ``position of the first differing token`` or ``number of differing tokens``.
     rho_size, rho_score : float
         Spearman's rank correlation over pairs with `PairPart.size` and `PairPart.score`; NaN where all are equal.
-    low, high : tuple of (int, float)
-        Pairs, and the median |t| over units, of the lower and the upper half of the pairs by this number.
+    halves : tuple of (int, float), twice, or None
+        Pairs, and the median |t| over units, of the lower and the upper half of the pairs by this number. Pairs of one
+        value are in one half, so that the halves may be uneven; None where all pairs have the same.
     """
 
     what: str
     rho_size: float
     rho_score: float
-    low: tuple[int, float]
-    high: tuple[int, float]
+    halves: tuple[tuple[int, float], tuple[int, float]] | None
 
 
 def by_category(run: Run, units: str = "card", scope: str = "all") -> list[CategoryPart]:
@@ -184,8 +185,15 @@ def against_tokens(run: Run, parts: list[PairPart], units: str = "card", scope: 
 
 
 def _relation(what: str, values: np.ndarray, parts: list[PairPart], a: Analysis) -> TokenRelation:
-    order = np.argsort(values, kind="stable")
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
-    low, high = ((len(half), _median_abs(_t_or_nan(a.differences[half]))) for half in halves)
     sizes, scores = (np.array([getattr(p, key) for p in parts]) for key in ("size", "score"))
-    return TokenRelation(what, stats.spearman(values, sizes), stats.spearman(values, scores), low, high)
+    return TokenRelation(what, stats.spearman(values, sizes), stats.spearman(values, scores), _halves(values, a))
+
+
+def _halves(values: np.ndarray, a: Analysis) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    """Cut between two values, as near to the middle as can be."""
+    cuts = np.unique(values)[1:]
+    if not len(cuts):
+        return None
+    cut = min(cuts, key=lambda c: abs(np.count_nonzero(values < c) - len(values) / 2))
+    low, high = (a.differences[half] for half in (values < cut, values >= cut))
+    return (len(low), _median_abs(_t_or_nan(low))), (len(high), _median_abs(_t_or_nan(high)))

@@ -18,7 +18,7 @@ import numpy as np
 from plantain import stats
 from plantain.analysis import THRESHOLDS, Analysis, split_half_facts, threshold_name
 
-VERSION = 2
+VERSION = 3
 """Of the statistics: raise it when a number changes, so that kept results are computed anew."""
 
 N_FLIPS = 10_000  # for the family-wise p
@@ -104,8 +104,9 @@ def _rng(seed: int, stream: int) -> np.random.Generator:
     return np.random.default_rng((seed, stream))  # 0 and 1 are the run's signs and halves
 
 
-def _count_below(p: np.ndarray, level: float) -> int:
-    return int(np.count_nonzero(p <= level))
+def _count_below(p: np.ndarray, level: float) -> int | None:
+    """Count p values at or below a level; None where there is none at all."""
+    return None if np.isnan(p).all() else int(np.count_nonzero(p <= level))
 
 
 def _threshold_facts(a: Analysis, row: int, seed: int) -> dict[str, Any]:
@@ -151,6 +152,7 @@ def _gain(a: Analysis) -> dict[str, Any] | None:
     dimension = stats.dimension(logs)
     return {
         "gain_share": _number(dimension.gain_share),
+        "mean_share": _number(dimension.mean_share),
         "first_share": _number(dimension.uncentred.first_share),
         "participation": _number(dimension.uncentred.participation),
         "counts_without_block_mean": {

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from plantain.breakdown import PairPart, TokenRelation, against_tokens
+from plantain.inference import MAX_EXACT
 from plantain.results import Run
 from plantain.units import TOKEN_SCOPES, scope_changes
 
@@ -37,9 +39,9 @@ def careful_statements(run: Run, units: str, scope: str) -> list[str]:
     lines = [_count_line(name, summary) for name in summary["thresholds"]]
     lines.append(
         f"Corrected for {summary['n_units']:,} units: {facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, "
-        f"{facts['n_flips']:,} sign flips), {facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p, "
-        f"{facts['n_by_05']:,} by Benjamini-Yekutieli. (BH is not guaranteed under two-sided dependence; sign flips "
-        "assume differences symmetric around zero: with skewed ones these p are too small.)"
+        f"{facts['n_flips']:,} sign flips), {_discoveries(facts)} (Sign flips assume differences symmetric around "
+        "zero: "
+        "with skewed ones these p are too small.)"
     )
     lines.append(f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are one statement.")
     lines.append(_reliability_line(facts["reliability"]))
@@ -70,6 +72,16 @@ def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> 
     return [_influence_line(parts), *(_relation_line(relation) for relation in relations)]
 
 
+def _discoveries(facts: dict[str, Any]) -> str:
+    if facts["n_bh_05"] is None:
+        return f"and q values do not exist: exact p are computed up to {MAX_EXACT} pairs."
+    return (
+        f"{facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p, {facts['n_by_05']:,} by "
+        "Benjamini-Yekutieli. "
+        "BH is not guaranteed under two-sided dependence."
+    )
+
+
 def _count_line(name: str, summary: dict[str, Any]) -> str:
     mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
     low, high = facts["null_p99_interval"]
@@ -82,12 +94,19 @@ def _count_line(name: str, summary: dict[str, Any]) -> str:
         line += (
             f" Expected in a new sample of {summary['n_pairs']} pairs: {_range(facts['count_jackknife'])} by the "
             f"jackknife (covered 89 to 100% in simulations), {_range(facts['count_interval'])} by the wild bootstrap "
-            "(95% where effects are spread over all units; far less for a few large or many equal ones)."
+            "(87 to 99% in simulations of 25 pairs with effects spread over all units; far less for a few large or "
+            "many "
+            "equal ones)."
         )
     if mine["count"] and mine["ratio"] is not None and mine["null_p99"] < NOISY_P99:
-        ends = " to ".join(f"{mine['count'] / end:.1f}×" if end else "no limit" for end in (high, low))
-        line += f" The ratio to a percentile this small is noise: over its own interval it goes from {ends}."
+        least, most = (_over(mine["count"], end) for end in (high, low))
+        line += f" The ratio to a percentile this small is noise: over its own interval it goes from {least} to {most}."
     return line
+
+
+def _over(count: int, end: float | None) -> str:
+    """Write the ratio to an end of the percentile's interval; None is an end that is open above."""
+    return "0×" if end is None else f"{count / end:.2g}×" if end else "no limit"
 
 
 def _range(ends: list[float | None]) -> str:
@@ -99,30 +118,42 @@ def _end(value: float | None) -> str:
 
 
 def _reliability_line(facts: dict[str, Any]) -> str:
-    if facts["spearman_brown"] is None or facts["null_median"] is None:
+    whole = facts["spearman_brown"]
+    if whole is None or facts["null_median"] is None:
         return "Split-half reliability does not exist here."
+    stepped = (
+        f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): {whole:.3f}."
+        if whole > 0
+        else "The halves do not agree: there is no split-half reliability to step up to all pairs."
+    )
     return (
-        f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): "
-        f"{facts['spearman_brown']:.3f}. Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95 of 100 "
-        f"flips at most {facts['null_p95']:.3f}.{_stratified(facts['stratified'])} The IQR is over splits of the same "
-        "pairs: no confidence interval. Reliable is not valid: a constant difference in wording is reliable too."
+        f"{stepped} Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95% of {facts['n_flips']} "
+        "flips "
+        f"at most {facts['null_p95']:.3f}.{_stratified(facts['stratified'])} The IQR is over splits of the same pairs: "
+        "no confidence interval. Reliable is not valid: a constant difference in wording is reliable too."
     )
 
 
 def _stratified(half: dict[str, Any]) -> str:
     if half["median"] is None:
         return ""
-    return f" With as many pairs of each category in both halves: median r {half['median']:.3f}."
+    return f" With each category split as evenly as possible: median r {half['median']:.3f}."
 
 
 def _gain_lines(facts: dict[str, Any] | None, summary: dict[str, Any]) -> list[str]:
-    if facts is None or facts["first_share"] is None:
+    if facts is None:
         return ["One gain or many axes: no logarithm exists for a magnitude of zero."]
+    if facts["first_share"] is None:
+        return ["One gain or many axes: all differences are zero."]
     left = ", ".join(f"{count:,} over {name}" for name, count in facts["counts_without_block_mean"].items())
     return [
         f"One gain or many axes? Of the log-magnitude differences' sum of squares {100 * facts['gain_share']:.0f}% is "
         f"one change common to all units, {100 * facts['first_share']:.0f}% the first principal component; the "
-        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']} directions. "
+        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']} directions. These "
+        "three do "
+        "not change when the sides of a pair are swapped: they do not say that pairs agree. What the pairs have in "
+        "common, "
+        f"their mean, holds {100 * facts['mean_share']:.0f}% (about {100 / summary['n_pairs']:.0f}% in noise). "
         f"Without each block's mean: {left}."
     ]
 
@@ -141,25 +172,39 @@ def _kind_lines(run: Run, units: str, scope: str) -> list[str]:
 
 def _influence_line(parts: list[PairPart]) -> str:
     """Say how much hangs on single pairs."""
-    low, high = (pick(parts, key=lambda part: part.without[0]) for pick in (min, max))
+    low, high = (_extreme(parts, pick) for pick in (min, max))
     return (
-        f"With one pair left out, the units over |t| > 3 are {low.without[0]:,} (without {low.id}) to "
-        f"{high.without[0]:,} (without {high.id}); compare these with one another: fewer pairs make every |t| smaller."
+        f"With one pair left out, the units over |t| > 3 are {low} to {high}. Fewer pairs make |t| smaller on the "
+        "whole, "
+        "but larger where the pair that is left out was unlike the rest."
     )
+
+
+def _extreme(parts: list[PairPart], pick: Callable) -> str:
+    """Write the smallest or largest count, and the pair without which it comes about where it is one pair."""
+    count = pick(part.without[0] for part in parts)
+    names = [part.id for part in parts if part.without[0] == count]
+    return f"{count:,} (without {names[0]})" if len(names) == 1 else f"{count:,}"
 
 
 def _relation_line(relation: TokenRelation) -> str:
     """Say whether pairs and units go with where, or at how many tokens, the prompts differ."""
-    (n_low, low), (n_high, high) = relation.low, relation.high
+    if relation.halves is None:
+        return f"Against the {relation.what}: it is the same in all pairs."
+    (n_low, low), (n_high, high) = relation.halves
     return (
         f"Against the {relation.what}: a pair's size has a rank correlation of {_rho(relation.rho_size)} with it, "
-        f"its score of {_rho(relation.rho_score)}; the units' median |t| is {low:.2f} from the {n_low} lowest pairs "
-        f"alone and {high:.2f} from the {n_high} highest. (Description, no test.)"
+        f"its score of {_rho(relation.rho_score)}; the units' median |t| is {_t(low)} from the {n_low} lowest pairs "
+        f"alone and {_t(high)} from the {n_high} highest. (Description, no test.)"
     )
 
 
+def _t(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"{value:.2f}"
+
+
 def _rho(value: float) -> str:
-    return "none (all are equal)" if np.isnan(value) else f"{value:+.2f}"
+    return "none" if np.isnan(value) else f"{value:+.2f}"
 
 
 def _baseline_line(summary: dict[str, Any]) -> str:
@@ -168,8 +213,10 @@ def _baseline_line(summary: dict[str, Any]) -> str:
     theirs, mine = (part["thresholds"]["3"]["percent"] for part in (text, summary))
     return (
         f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text['n_units']:,} "
-        f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. The difference is in the "
-        "text before the transformer sees it; side by side is no reading of cause."
+        f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. What is over it there "
+        "differs "
+        "before the transformer has seen anything; shares of units of other widths do not compare, and side by side is "
+        "no reading of cause."
     )
 
 

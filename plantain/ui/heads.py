@@ -9,7 +9,7 @@ import gradio as gr
 import pandas as pd
 
 from plantain import PlantainError
-from plantain.tables import UNIT_WORDS, block_names, top_units_frame
+from plantain.tables import CHOSEN_NOTE, UNIT_WORDS, block_names, top_units_frame
 from plantain.ui import html
 from plantain.ui.shared import VIEW, Choice, Page, short
 
@@ -31,7 +31,9 @@ def heads_tab(page: Page, choice: Choice) -> None:
         names = block_names(analysis)
         inference = run.inference(units, scope)
         frame = top_units_frame(analysis, LISTED, block if block in names else None, inference)
-        words = f"{len(frame)} {UNIT_WORDS[units]} with the largest |t|; ranks are among all blocks' units."
+        words = (
+            f"{len(frame)} {UNIT_WORDS[units]} with the largest |t|; ranks are among all blocks' units. {CHOSEN_NOTE}"
+        )
         return frame.map(short), names, html.message_html(f"{words} {html.weights_words(run)}")
 
     def show(name: str | None, units: str, scope: str, block: str) -> tuple[pd.DataFrame, gr.Dropdown, str]:

@@ -27,8 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 CONTROL = (
-    "The untrained control has Klein's architecture and random weights: what it shows, no training put there, but the "
-    "text and the architecture alone; what a trained network shows of any other contrast in wording, it does not say."
+    "The untrained control is one draw of random weights in Klein's architecture, in the text encoder and the "
+    "transformer "
+    "alike: it says what such a probe shows of a network that has learned nothing, not which of the two a trained "
+    "model's "
+    "difference comes from, nor what any other contrast in wording would show."
 )
 
 
@@ -54,7 +57,9 @@ def findings_html(
 
 
 def _control_line(control: Run) -> str:
-    return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px.)"
+    unequal = len(control.unequal_pairs())
+    tokens = f", {unequal} pairs of unequal token counts" if unequal else ""
+    return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px{tokens}.)"
 
 
 def chip_html(run: Run) -> str:
@@ -103,7 +108,9 @@ def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str, what: st
     """Show how the pairs go with one another, by category, and what hangs on single ones."""
     caption = (
         f"How far each pair goes the way of the others on the 20 {what} that the others choose, in SDs; a dot is a "
-        f"pair, the bar its category's mean. Scope {scope}. {weights_words(run)}"
+        f"pair, the bar its category's mean. A pair's size, in the table, is how large its differences are beside "
+        "those "
+        f"of all pairs, whatever their sign. Scope {scope}. {weights_words(run)}"
     )
     lines = "".join(f"<li>{escape(line)}</li>" for line in pair_statements(run, parts, units, scope))
     return figure_html(score_dots(parts, caption), caption) + f"<ul>{lines}</ul>"

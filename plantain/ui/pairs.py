@@ -11,7 +11,7 @@ import pandas as pd
 from plantain import PlantainError
 from plantain.breakdown import by_pair
 from plantain.results import Run
-from plantain.tables import UNIT_WORDS, categories_frame, pairs_frame
+from plantain.tables import CATEGORY_NOTE, UNIT_WORDS, categories_frame, pairs_frame
 from plantain.ui import html
 from plantain.ui.shared import VIEW, Choice, Page, short
 
@@ -31,7 +31,7 @@ def pairs_tab(page: Page, choice: Choice) -> None:
     with gr.Tab("Pairs") as tab:
         outputs = [
             gr.HTML(elem_id="pairs"),
-            gr.Dataframe(label="By category (description, no tests)", interactive=False, elem_id="by-category"),
+            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", interactive=False, elem_id="by-category"),
             gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
         ]
     tab.select(show, choice.inputs, outputs, **VIEW)

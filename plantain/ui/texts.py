@@ -41,10 +41,12 @@ METHOD = """## What is measured
    units, the ratio is mostly noise.
 6. **Split-half r:** the pairs are halved at random 100 times; r says how alike the two halves' t are over all units.
    Its spread is over splits of the same pairs and is no confidence interval.
-7. **The text baseline:** the same test on the prompt embedding, the transformer's text input. The difference is in the
-   text before the transformer sees it; the two figures stand side by side, without a reading of cause.
+7. **The text baseline:** the same test on the prompt embedding, the transformer's text input. What is over the
+   threshold there differs before the transformer has seen anything; the figures stand side by side, without a reading
+   of cause.
 8. **The pairs:** the tab shows how far each pair goes with the others, t by category, what hangs on single pairs, and
-   whether large differences go with where, or at how many tokens, the prompts differ. This is description, no test.
+   whether a pair's size (how large its differences are, whatever their sign) goes with where, or at how many tokens,
+   the prompts differ. This is description, no test.
 
 ## What a unit is
 
