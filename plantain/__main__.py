@@ -6,9 +6,14 @@ commands that need a model.
 
 from __future__ import annotations
 
+import os
+
+# Read when numpy loads. The products here are small: threads of OpenBLAS wait for one another longer than they work,
+# and on a busy machine make a report several times slower. torch has threads of its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import argparse
 import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator

@@ -74,8 +74,13 @@ def test_size_score_and_t_are_set_against_position_and_number_of_tokens(run):
     for relation, values in ((position, 40 - np.arange(25)), (number, 1 + np.arange(25) % 4)):
         assert relation.rho_size == pytest.approx(reference.spearmanr(values, sizes).statistic)
         assert relation.rho_score == pytest.approx(reference.spearmanr(values, scores).statistic)
-    assert position.low == (12, pytest.approx(np.median(np.abs(scipy_t(diffs[13:])))))  # the last pairs differ first
-    assert position.high == (13, pytest.approx(np.median(np.abs(scipy_t(diffs[:13])))))
+    low, high = position.halves
+    assert low == (12, pytest.approx(np.median(np.abs(scipy_t(diffs[13:])))))  # the last pairs differ first
+    assert high == (13, pytest.approx(np.median(np.abs(scipy_t(diffs[:13])))))
+    few = 1 + np.arange(25) % 4 <= 2  # pairs of one value stay together: 13 have one or two tokens, 12 more
+    low, high = number.halves
+    assert low == (13, pytest.approx(np.median(np.abs(scipy_t(diffs[few])))))
+    assert high == (12, pytest.approx(np.median(np.abs(scipy_t(diffs[~few])))))
 
 
 def test_pairs_that_all_differ_alike_have_no_rank_correlation():
@@ -83,7 +88,8 @@ def test_pairs_that_all_differ_alike_have_no_rank_correlation():
     position, number = against_tokens(run, by_pair(run))
     assert np.isnan([position.rho_size, position.rho_score, number.rho_size, number.rho_score]).all()
     lines = pair_statements(run, by_pair(run), "card", "all")
-    assert sum("none (all are equal)" in line for line in lines) == 2
+    assert position.halves is None and number.halves is None
+    assert sum("it is the same in all pairs" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("differences", [np.zeros((25, N_SLICES)), with_degenerate(made_differences())])

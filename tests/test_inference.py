@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as reference
 
 from plantain import kept
-from plantain.breakdown import by_pair
+from plantain.breakdown import PairPart, by_pair
 from plantain.inference import COLUMNS, parameters, without_block_means
 from plantain.results import load_run, save_run
 from plantain.statements import careful_statements, pair_statements
@@ -136,8 +136,19 @@ def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
         others = np.delete(differences, i, axis=0)
         counts.append(int((np.abs(reference.ttest_1samp(others, 0).statistic) > 3).sum()))
     ids = [record.pair.id for record in moral_run.pairs]
-    assert f"are {min(counts)} (without {ids[int(np.argmin(counts))]})" in line
-    assert f"to {max(counts)} (without {ids[int(np.argmax(counts))]})" in line
+    assert f"are {said(min(counts), counts, ids)} to {said(max(counts), counts, ids)}." in line
+
+
+def said(count, counts, ids):
+    """Write a count, with the pair without which it comes about where it is one pair alone."""
+    names = [name for name, own in zip(ids, counts, strict=True) if own == count]
+    return f"{count} (without {names[0]})" if len(names) == 1 else f"{count}"
+
+
+def test_a_pair_that_alone_carries_units_is_named_and_ties_are_not(made_run):
+    parts = [PairPart(name, "c", 0, 1, 0.0, 1.0, (count, 0)) for name, count in (("a", 3), ("b", 9), ("c", 9))]
+    (line, *_) = pair_statements(made_run(n_pairs=4), parts, "card", "all")
+    assert "are 3 (without a) to 9. Fewer" in line
 
 
 def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral_run):
@@ -147,8 +158,8 @@ def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral
     assert all(2 <= half[np.array(labels) == label].sum() <= 3 for half in halves for label in set(labels))
     r = split_half(moral_run.analysis("heads").differences, halves=halves)
     assert (facts["median"], facts["n_splits"]) == (pytest.approx(np.median(r)), 100)
-    (line,) = (x for x in careful_statements(moral_run, "heads", "all") if x.startswith("Split-half"))
-    assert f"With as many pairs of each category in both halves: median r {np.median(r):.3f}." in line
+    (line,) = (x for x in careful_statements(moral_run, "heads", "all") if "Sign-flipped data" in x)
+    assert f"With each category split as evenly as possible: median r {np.median(r):.3f}." in line
 
 
 def test_the_nulls_distribution_and_the_text_baseline_are_said(moral_run):

@@ -114,6 +114,15 @@ def test_pairs_and_categories_stand_in_the_report(run):
     assert [row[0] for row in rows] == [f"pair-{i}" for i in range(25)]
 
 
+def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
+    text, frame = report_text(run, PUBLISHED), top_units_frame(run.analysis(), 5, inference=run.inference())
+    head, *rows = table_rows(text, 3)
+    assert head == list(frame.columns) and {"p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high"} <= set(head)
+    assert [row[1] for row in rows] == frame["unit"].tolist()
+    assert [float(row[head.index("p_fwer")]) for row in rows] == pytest.approx(frame["p_fwer"].tolist(), rel=1e-2)
+    assert "Top units. They were chosen for their size: their d is too large" in text
+
+
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
     own = report_text(run, PUBLISHED).split("this run:")[1].split("Top blocks by max |t|, published:")[0]
     expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card"))["top_blocks"]]
@@ -127,7 +136,7 @@ def test_thousands_are_marked_and_all_columns_line_up(run):
     first = metrics(summary, PUBLISHED)[0]
     assert (first.value, first.significance) == ("16,320 (100.0%)", "13.2× null p99 (1,234)")
     found = tables(report_text(run, PUBLISHED))
-    assert len(found) == 3 and all(len({len(line) for line in lines}) == 1 for lines in found)
+    assert len(found) == 4 and all(len({len(line) for line in lines}) == 1 for lines in found)
 
 
 def test_the_report_says_units_scope_pairs_and_provenance(run):
