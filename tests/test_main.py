@@ -211,7 +211,11 @@ def test_a_damaged_model_is_refused_in_one_line(pipe, prompts, tmp_path):
 def start_and_wait_for_pairs(prompts: Path, out: Path, n: int) -> subprocess.Popen:
     """Start a run in another process, and return once `n` pairs are kept."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "plantain", *run_args(prompts, out)], cwd=ROOT, stderr=subprocess.PIPE
+        [sys.executable, "-m", "plantain", *run_args(prompts, out)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        # A shell lets what it starts in the background ignore Ctrl-C, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     limit = time.monotonic() + 100
     while len(kept_pairs(out)) < n:
