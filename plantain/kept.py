@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from plantain.inference import COLUMNS, Inference
+from plantain.whole import write_whole
 
 FOLDER = "statistics"
 
@@ -24,20 +24,14 @@ FOLDER = "statistics"
 def keep(folder: Path, key: dict[str, Any], inference: Inference) -> None:
     """Write statistics into a run's folder; where it cannot be written, they are simply not kept."""
     path = _path(folder, key)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     # One metadata key: several would be written in an order that changes from run to run.
     text = json.dumps({"key": key, "facts": inference.facts}, allow_nan=False)
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
     )
-    try:
+    with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError:
-        return
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(path, content)
 
 
 def recall(folder: Path, key: dict[str, Any], n_units: int) -> Inference | None:

@@ -32,6 +32,7 @@ from plantain.kept import keep, recall
 from plantain.prompts import PromptPair
 from plantain.provenance import PairRecord, RunInfo
 from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, SumsOfSquares
+from plantain.whole import swap_in
 
 SCHEMA = 1
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
@@ -169,7 +170,7 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     try:
         new.mkdir(parents=True)
         _write_files(run, new)
-        _swap(new, folder)
+        swap_in(new, folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
     finally:
@@ -204,20 +205,6 @@ def _write_files(run: Run, folder: Path) -> None:
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
     for units in UNITS:
         keep(folder, run.statistics_key(units, "all"), run.inference(units))
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; the old one goes only after the new one stands."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _json(content: Any) -> str:

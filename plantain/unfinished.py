@@ -8,9 +8,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from safetensors import SafetensorError
 
 from plantain.results import RunError
 from plantain.units import STREAM_SCOPES, PairCapture, SumsOfSquares
+from plantain.whole import write_whole
 
 Done = tuple[PairCapture, float]
 """A pair's capture, and the seconds that it took."""
@@ -51,7 +50,7 @@ class UnfinishedRun:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
+            write_whole(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
@@ -74,7 +73,7 @@ class UnfinishedRun:
         arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
         arrays["seconds"] = np.array([seconds])
         try:
-            _write_whole(self._path(index), safetensors.numpy.save(arrays))
+            write_whole(self._path(index), safetensors.numpy.save(arrays))
         except OSError as error:
             raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
 
@@ -91,7 +90,7 @@ class UnfinishedRun:
     def save_embeddings(self, index: int, content: bytes) -> None:
         """Keep a pair's prompt embeddings, until the run stands."""
         try:
-            _write_whole(self._embeddings(index), content)
+            write_whole(self._embeddings(index), content)
         except OSError as error:
             raise RunError(f"{self.folder}: prompt embeddings cannot be kept ({error.strerror}).") from error
 
@@ -108,12 +107,3 @@ class UnfinishedRun:
     def discard(self) -> None:
         """Remove what was kept; called when the run stands."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

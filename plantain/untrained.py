@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from plantain.fresh_weights import Shard, draw_shard, split_in_shards
 from plantain.identity import software_versions
 from plantain.own_tokenizer import copy_tokenizer, find_tokenizer
 from plantain.stand_in import WEIGHTS_MARK
+from plantain.whole import swap_in, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +134,7 @@ def write_untrained(
         copy_tokenizer(source, new / "tokenizer")
         _write_configurations(pipe, new)
         _write_weights(pipe, new, seed, shard_bytes, progress or (lambda _done, _total: None))
-        _swap(new, folder)
+        swap_in(new, folder)
     except OSError as error:
         raise UntrainedError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     return folder
@@ -225,7 +225,7 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
         (new / part).mkdir(parents=True, exist_ok=True)
     for half in new.glob("*/.*"):  # of a killed call: its own, and those of safetensors with random names
         half.unlink()
-    _write_whole(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    write_whole(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
 
 
 def _has_shards(new: Path) -> bool:
@@ -297,24 +297,4 @@ def _write_index(folder: Path, shards: tuple[Shard, ...]) -> None:
         "weight_map": {tensor: shard.file for shard in shards for tensor in shard.tensors},
     }
     name = _PATTERNS[folder.name].format(suffix="") + ".index.json"
-    _write_whole(folder / name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; the old one goes only after the new one stands."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    write_whole(folder / name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
