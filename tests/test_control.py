@@ -2,17 +2,22 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats as reference
+from test_analysis import made_differences
+from test_analysis import made_run as made_slices
 
+from plantain.analysis import summarize
 from plantain.published import load_published
 from plantain.results import load_run
-from plantain.tables import report_text
+from plantain.tables import metrics, report_text
 from plantain.ui import RunStore, html
 from plantain.ui.shared import Page
+from plantain.units import SumsOfSquares
 
 FOLDER = Path(__file__).parents[1] / "precomputed" / "untrained-klein-4b"
 
@@ -108,3 +113,38 @@ def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run)
     assert all(f"Untrained control: {figure}" in shown for figure in figures)
     assert html.escape(html.CONTROL) in shown and "UNTRAINED" in shown
     assert "Untrained control" not in html.findings_html(moral_run, load_published(), "card", "all")
+
+
+def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_run, control):
+    figures = {
+        "thresholds": {
+            "3": {"count": 1234, "percent": 12.3, "ratio": 1.5},
+            "5": {"count": 56, "percent": 4.5, "ratio": 2.5},
+        },
+        "large_effect": {"count": 789, "percent": 7.8},
+        "split_half": {"median": 0.321},
+        "max_abs_t": 6.54,
+    }
+    wanted = {
+        "|t| > 3": "1,234 (12.3%), 1.5×", "|t| > 5": "56 (4.5%), 2.5×", "|d| > 0.8 (large)": "789 (7.8%)",
+        "Split-half r": "0.321", "Max |t|": "6.54",
+    }  # fmt: skip
+    rows = metrics(moral_run.summary(), load_published(), figures)
+    assert {row.name.split(" (median")[0]: row.control for row in rows} == wanted
+    monkeypatch.setattr(html, "summarize", lambda _analysis: figures)
+    shown = html.findings_html(moral_run, load_published(), "card", "all", control)
+    assert re.findall(r"Untrained control: ([^<]*)<", shown) == list(wanted.values())
+
+
+def test_the_text_baseline_is_that_of_the_scope():
+    run = made_slices(made_differences())
+    embedding = run.sums.streams["embedding"].copy()
+    embedding[0] *= np.random.default_rng(3).uniform(0.8, 1.3, embedding.shape[1:])  # every scope has its own
+    run = replace(run, sums=SumsOfSquares({**run.sums.streams, "embedding": embedding}, run.sums.tokens))
+    words, whole = run.text_baseline("card", "words"), run.text_baseline("card", "all")
+    assert words == summarize(run.analysis("embedding", "words")) and whole == run.text_baseline("card", "image")
+    for found, rows in ((words, [1]), (whole, [0, 1, 2])):
+        rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
+        t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic
+        assert found["max_abs_t"] == pytest.approx(np.abs(t).max(), rel=1e-9)
+    assert words["max_abs_t"] != pytest.approx(whole["max_abs_t"], rel=1e-3)

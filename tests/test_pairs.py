@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats as reference
 from test_analysis import N_SLICES, made_differences, made_info, made_run, made_sums, rounded
 
 from plantain import PlantainError
@@ -174,3 +175,13 @@ def test_a_degenerate_unit_is_neither_shown_nor_scored():
 def test_a_result_is_json(run):
     result = dataclasses.asdict(score(run, made_differences(1, seed=5)[0]))
     assert json.loads(json.dumps(result, allow_nan=False))["p"] == result["p"]
+
+
+def test_the_p_of_a_pair_like_the_runs_is_uniform_on_its_26_steps():
+    rng, steps = np.random.default_rng(21), np.zeros(26)
+    for _ in range(300):
+        pairs = rounded(rng.exponential(size=(26, 1)) - 1 + rng.normal(size=(26, N_SLICES)))
+        p = score(made_run(pairs[:25], n_permutations=4), pairs[25]).p
+        assert 26 * p == pytest.approx(round(26 * p)) and p > 0  # the pair itself counts
+        steps[round(26 * p) - 1] += 1
+    assert steps.sum() == 300 and reference.chisquare(steps).pvalue > 1e-3

@@ -94,8 +94,8 @@ def test_a_head_planted_at_15_percent_ranks_first_and_survives_the_correction(pi
     assert p[unit] <= 0.05
 
 
-def test_what_responds_to_a_doubled_head_is_spread_downstream(pipe, moral_set, moral_run, table):
-    block = "joint[2]"
+@pytest.mark.parametrize("block", ["joint[2]", "single[10]"])
+def test_what_responds_to_a_doubled_head_is_spread_downstream(pipe, moral_set, moral_run, table, block):
     with planted(pipe, block, 1.0):
         values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), "heads")
     diffs, clean = stats.paired_differences(*values), moral_run.analysis("heads")
@@ -108,3 +108,7 @@ def test_what_responds_to_a_doubled_head_is_spread_downstream(pipe, moral_set, m
     untouched = np.isin(table.block, blocks[: blocks.index(block)])
     np.testing.assert_array_equal(diffs[:, untouched], clean.differences[:, untouched])
     assert all(blocks.index(name.split(" ")[0]) >= blocks.index(block) for name in spread)
+    # Against the clean run, in which nothing was planted: without an effect downstream these changes are all zero.
+    changed = stats.max_t_p(diffs - clean.differences, 999, rng=np.random.default_rng(0)) <= 0.05
+    later = np.isin(table.block, blocks[blocks.index(block) + 1 :])
+    assert (changed & later).any() and not (changed & untouched).any()

@@ -401,3 +401,11 @@ def in_sample_scores(diffs):
 def test_an_exchangeable_pair_has_a_uniform_rank_and_the_check_can_fail():
     assert reference.chisquare(last_ranks(lambda diffs: conformal_scores(diffs, 2))).pvalue > 1e-3
     assert reference.chisquare(last_ranks(in_sample_scores)).pvalue < 1e-12
+
+
+def test_a_26th_pair_has_a_uniform_rank_among_the_25_of_a_run_and_the_check_can_fail():
+    """On 26 steps, as the page shows it."""
+    counts = last_ranks(lambda diffs: conformal_scores(diffs, 2), n_sets=800, n_pairs=26)
+    assert len(counts) == 26 and counts.sum() == 800
+    assert reference.chisquare(counts).pvalue > 1e-3
+    assert reference.chisquare(last_ranks(in_sample_scores, n_sets=800, n_pairs=26)).pvalue < 1e-3
