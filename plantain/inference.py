@@ -143,7 +143,7 @@ def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequenc
 def _gain(a: Analysis) -> dict[str, Any] | None:
     """Ask whether all units rise together: log magnitudes, with and without their block's mean.
 
-    None where a magnitude is zero and has no logarithm, or all differences are zero.
+    None where a magnitude is zero and has no logarithm; the shares are None where all differences are zero.
     """
     if not (a.magnitudes > 0).all():
         return None

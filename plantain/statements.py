@@ -165,7 +165,7 @@ def _kind_lines(run: Run, units: str, scope: str) -> list[str]:
     a = run.analysis(units, scope)
     over = np.nan_to_num(np.abs(a.t)) > 3
     counts = [(kind, int(np.count_nonzero(over & (a.table.kind == kind)))) for kind in ("attention", "mlp")]
-    totals = [int(np.count_nonzero(a.table.kind == kind)) for kind in ("attention", "mlp")]
+    totals = [int(np.count_nonzero(a.tested & (a.table.kind == kind))) for kind in ("attention", "mlp")]
     parts = (f"{c:,} of {t:,} {_KINDS[kind]} slices" for (kind, c), t in zip(counts, totals, strict=True))
     return [f"Over |t| > 3 are {' and '.join(parts)}."]
 
