@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin starve the page; read when torch loads
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the same of numpy's: the products here are small
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read when diffusers is imported
 ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # as `spaces` reads it
 if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 from plantain import PlantainError, __version__
 from plantain.answers import difference_strip, pair_frame, pair_text
 from plantain.models import STAND_IN
-from plantain.pairs import PairResult
+from plantain.pairs import PairResult, visitor_pair
 from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
@@ -232,7 +232,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _pair(options: argparse.Namespace) -> None:
     run = load_run(options.run)
-    run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads
+    run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads,
+    visitor_pair(options.positive, options.negative)  # and texts that make no pair
     from plantain.experiment import probe_pair
     from plantain.models import load_pipeline
 

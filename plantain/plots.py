@@ -119,9 +119,11 @@ def null_histogram(analysis: Analysis, row: int, title: str) -> str:
     parts.append(f'<line x1="{left}" y1="{bottom}" x2="{width - left}" y2="{bottom}" class="pl-axis"/>')
     for value, name, y, mark in ((p99, "99% of flips", top - 6, "pl-limit"), (observed, "this run", 12, "pl-observed")):
         x = left + (value / step + (0.5 if step == 1 else 0)) * bar  # a bar of one number has it in its middle
-        anchor = "start" if x < width / 3 else "end" if x > width * 2 / 3 else "middle"
+        # On the side away from the other line, unless there is no room.
+        right = x < width / 3 or (value >= max(observed, p99) and x < width * 2 / 3)
+        anchor = "start" if right else "end"
         parts.append(f'<line x1="{x:.1f}" y1="{y + 4}" x2="{x:.1f}" y2="{bottom}" class="{mark}"/>')
-        parts.append(_text(x + {"start": 4, "end": -4, "middle": 0}[anchor], y, f"{name}: {value:,}", anchor))
+        parts.append(_text(x + (4 if right else -4), y, f"{name}: {value:,}", anchor))
     parts.append(_text(left, bottom + 16, "0", "start"))
     parts.append(_text(width - left, bottom + 16, f"{bars * step - 1:,} units over |t| > {THRESHOLDS[row]:g}", "end"))
     return _svg(width, bottom + 24, title, parts)

@@ -183,11 +183,11 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     folder = Path(folder)
     if not folder.exists():
         return
-    if not overwrite:
-        raise RunError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
     strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
     if strange:
         raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another folder.")
+    if not overwrite:
+        raise RunError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
 
 
 def _write_files(run: Run, folder: Path) -> None:

@@ -236,8 +236,8 @@ def hub_errors(repo_id: str, instead: str) -> Iterator[None]:
         raise ModelError(f"{repo_id}: no such model on the Hub (or it is private: `hf auth login`).") from error
     except LocalEntryNotFoundError as error:
         raise ModelError(
-            f"{repo_id}: the Hub cannot be reached and the model is not in the local cache. "
-            f"Check the network, or {instead}."
+            f"{repo_id}: no folder of that name is here, the Hub cannot be reached and the model is not in the local "
+            f"cache. Check the network, or {instead}."
         ) from error
     except Exception as error:  # httpx2, OSError and ValueError, depending on where the hub failed
         raise ModelError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error

@@ -145,8 +145,6 @@ def check_folder(folder: str | Path, overwrite: bool) -> None:
     folder = Path(folder)
     if not folder.exists():
         return
-    if not overwrite:
-        raise UntrainedError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
     strange = sorted(set(names) - {*_PARTS, "model_index.json", SETTINGS})
     if strange or (names and SETTINGS not in names):
@@ -154,6 +152,8 @@ def check_folder(folder: str | Path, overwrite: bool) -> None:
         raise UntrainedError(
             f"{folder}: holds something other than an untrained model ({what}). Choose another folder."
         )
+    if not overwrite:
+        raise UntrainedError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
 
 
 # --- the model without memory ------------------------------------------------------------------------------

@@ -50,6 +50,6 @@ def _map_html(run: Run | None, units: str, scope: str) -> str:
     caption = (
         f"{title} Whole heads are drawn, not slices; one row is a block. Orange: larger under "
         f"“{run.info.positive}”; blue: larger under “{run.info.negative}”. Point at a cell for its number; "
-        "the tab Heads lists them."
+        "on a narrow screen the map scrolls sideways. With “attention heads” as units the tab Heads lists them."
     )
     return html.figure_html(heat_map(run.analysis(drawn, scope), title), caption)

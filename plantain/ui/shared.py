@@ -71,8 +71,9 @@ class Choice:
         return [self.run, self.units, self.scope]
 
     def on_change(self, fn: Callable, inputs: list, outputs: list) -> None:
-        for component in self.inputs:
-            component.change(fn, [*self.inputs, *inputs], outputs, **VIEW)
+        # One listener for all three: of quick changes the last one wins. Old figures are covered until new ones come.
+        shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
+        gr.on([component.change for component in self.inputs], fn, [*self.inputs, *inputs], outputs, **shown)
 
 
 def short(value: Any) -> Any:

@@ -33,10 +33,11 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
             yield html.failure_html(error), HIDDEN
 
-    def mismatch(name: str | None) -> str:
+    def mismatch(name: str | None) -> tuple[str, Any]:
         run = page.store.find(name)
         reason = page.engine.mismatch(run) if run else None
-        return html.error_html(f"No pair can be compared with the chosen run: {reason}") if reason else ""
+        words = html.error_html(f"No pair can be compared with the chosen run: {reason}") if reason else ""
+        return words, gr.update(interactive=not reason)
 
     def label(name: str | None) -> str:
         run = page.store.find(name)
@@ -44,7 +45,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
 
     with gr.Tab("Your pair") as tab:
         gr.Markdown(PAIR_HELP)
-        warning = gr.HTML(mismatch(choice.run.value), elem_id="pair-warning")
+        warning = gr.HTML(mismatch(choice.run.value)[0], elem_id="pair-warning")
         turn = gr.State(0)  # inside the tab: among the tabs it would count as one, and a tab's name would stand twice
         with gr.Row():
             words = page.prompt_set
@@ -65,8 +66,8 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     swap.click(lambda a, b: (b, a), [positive, negative], [positive, negative], **VIEW)
     example.click(lambda i: (*EXAMPLES[(i + 1) % len(EXAMPLES)], i + 1), turn, [positive, negative, turn], **VIEW)
     choice.run.change(label, choice.run, go, **VIEW)
-    choice.run.change(mismatch, choice.run, warning, **VIEW)
-    tab.select(mismatch, choice.run, warning, **VIEW)
+    choice.run.change(mismatch, choice.run, [warning, go], **VIEW)
+    tab.select(mismatch, choice.run, [warning, go], **VIEW)
     inputs = [choice.run, positive, negative]
     waiting = html.message_html("Waiting for your turn …")  # said before the queue, so that a click is seen at once
     go.click(lambda: (waiting, HIDDEN), None, [answer, table], **VIEW)
