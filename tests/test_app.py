@@ -67,7 +67,7 @@ def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them
     assert "Published card: 3,221 (19.7%)" in shown and "STAND-IN" in shown
     assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
     assert page.locator("#heat-map svg g title").count() == 100
-    assert "Untrained control: 65 (0.4%)" in shown and "random weights: what it shows, no training put there" in shown
+    assert "Untrained control: 65 (0.4%)" in shown and "a network that has learned nothing" in shown
 
 
 def test_the_untrained_control_can_be_looked_at_itself(page):
