@@ -427,7 +427,7 @@ def test_the_command_overwrites_only_when_asked(small_command, tmp_path, capfd):
         ("make-model untrained-klein-4b {tmp}/new --tokenizer {tmp}/none", "no such folder"),
         ("make-model untrained-klein-4b {tmp}/new --tokenizer no-owner/no-model", "Hub cannot be reached"),
         ("make-model untrained-klein-4b {tmp} --overwrite", r"other than an untrained model \(mine.txt\)"),
-        ("make-model untrained-klein-4b {tmp}/mine.txt", "exists already"),
+        ("make-model untrained-klein-4b {tmp}/mine.txt", "holds something other than an untrained model"),
     ],
 )
 def test_bad_input_ends_with_2_and_one_line_and_leaves_nothing(line, match, tmp_path, capfd):
