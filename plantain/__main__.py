@@ -29,7 +29,7 @@ from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
 from plantain.tables import provenance, report_text, weights_label
-from plantain.team import Team, find_team
+from plantain.team import ALONE, Team, find_team
 from plantain.unfinished import UnfinishedRun
 from plantain.units import SCOPES, UNITS
 from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
@@ -209,11 +209,11 @@ def _probe(options: argparse.Namespace, prompt_set: PromptSet, config: Any, keep
 
 
 @contextmanager
-def _bar(name: str, team: Team) -> Iterator[Callable[[int, int], None]]:
+def _bar(name: str, team: Team = ALONE, unit: str = "pair") -> Iterator[Callable[[int, int], None]]:
     """Show progress once something is under way; gone at the end, so that an error stays the only line."""
     from tqdm import tqdm
 
-    with tqdm(unit="pair", desc=name, delay=0.1, leave=False, disable=not team.leads) as bar:
+    with tqdm(unit=unit, unit_scale=unit == "B", desc=name, delay=0.1, leave=False, disable=not team.leads) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total
@@ -266,14 +266,7 @@ def _print_pair(result: PairResult, run: Run) -> None:
 
 def _make_model(options: argparse.Namespace) -> None:
     check_folder(options.folder, options.overwrite)
-    from tqdm import tqdm
-
-    with tqdm(unit="B", unit_scale=True, desc="writing", delay=0.1, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _bar("writing", unit="B") as show:
         write_untrained(
             ARCHITECTURES[options.kind], options.folder, options.seed, options.tokenizer, options.overwrite, show
         )

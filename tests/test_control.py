@@ -10,6 +10,7 @@ import pytest
 from scipy import stats as reference
 from test_analysis import made_differences
 from test_analysis import made_run as made_slices
+from test_recompute import leaves
 
 from plantain.analysis import summarize
 from plantain.published import load_published
@@ -49,15 +50,6 @@ def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(control, mora
 def test_it_takes_at_most_16_mb():
     shipped = ("run.json", "capture.safetensors", "units.csv")
     assert sum((FOLDER / name).stat().st_size for name in shipped) <= 16 * 2**20
-
-
-def leaves(value, path=""):
-    """Yield every plain value of a nested summary with its place."""
-    if not isinstance(value, dict | list):
-        yield path, value
-        return
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from leaves(inner, f"{path}/{key}")
 
 
 def test_its_figures_follow_from_its_raw_material(control):

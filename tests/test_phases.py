@@ -2,13 +2,11 @@
 
 import json
 from collections import namedtuple
-from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
-from plantain import __main__
 from plantain.__main__ import main
 from plantain.experiment import ExperimentConfig, run_experiment, run_in_phases
 from plantain.models import ModelHalves, describe, load_pipeline
@@ -248,4 +246,3 @@ def test_the_model_in_phases_says_who_it_is():
     assert pipe.text_encoder is None
     assert describe(pipe) == describe(load_pipeline("tiny-random"))
     assert describe(halves.with_encoder()) == describe(halves.with_transformer())
-    assert isinstance(__main__._bar("x", SimpleNamespace(leads=False)), object)
