@@ -28,10 +28,10 @@ from plantain.pairs import PairResult, visitor_pair
 from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
+from plantain.scopes import SCOPES, UNITS
 from plantain.tables import provenance, report_text, weights_label
 from plantain.team import ALONE, Team, find_team
 from plantain.unfinished import UnfinishedRun
-from plantain.units import SCOPES, UNITS
 from plantain.untrained import ARCHITECTURES, check_folder, write_untrained
 
 

@@ -18,7 +18,8 @@ import torch
 
 from plantain import PlantainError
 from plantain.prompts import PromptError
-from plantain.units import SLICE, STREAM_SCOPES, Layout
+from plantain.scopes import STREAM_SCOPES
+from plantain.units import SLICE, Layout
 
 _PLACEHOLDER = "x"
 _CHUNK = 128  # tokens that a processor squares at a time: they stay in its cache

@@ -15,7 +15,8 @@ from plantain import PlantainError, stats
 from plantain.models import ModelInfo
 from plantain.prompts import PromptError, PromptPair
 from plantain.results import Run, RunInfo
-from plantain.units import SIDES, TOKEN_SCOPES, PairCapture, magnitudes
+from plantain.scopes import TOKEN_SCOPES
+from plantain.units import SIDES, PairCapture, magnitudes
 
 N_TOP = 20
 VISITOR = "visitor"  # id and category of a pair that is in no set

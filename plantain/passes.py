@@ -26,7 +26,8 @@ from safetensors import SafetensorError
 
 from plantain.capture import CaptureError, Tokens, compare_tokens, recording, tokenize
 from plantain.prompts import PromptPair
-from plantain.units import SIDES, STREAM_SCOPES, TOKEN_SCOPES, Layout, PairCapture, SumsOfSquares
+from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
+from plantain.units import SIDES, Layout, PairCapture, SumsOfSquares
 
 Embed = Callable[[PromptPair], torch.Tensor]
 """Where the embeddings of a pair's two prompts are kept, (2, 512, 7680) for Klein."""

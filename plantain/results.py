@@ -31,7 +31,8 @@ from plantain.kept import FOLDER as STATISTICS
 from plantain.kept import keep, recall
 from plantain.prompts import PromptPair
 from plantain.provenance import PairRecord, RunInfo
-from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, Layout, SumsOfSquares
+from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES, UNITS
+from plantain.units import Layout, SumsOfSquares
 from plantain.whole import swap_in
 
 SCHEMA = 1

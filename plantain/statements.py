@@ -14,7 +14,8 @@ import numpy as np
 from plantain.breakdown import PairPart, TokenRelation, against_tokens
 from plantain.inference import MAX_EXACT
 from plantain.results import Run
-from plantain.units import TOKEN_SCOPES, scope_changes
+from plantain.scopes import TOKEN_SCOPES
+from plantain.units import scope_changes
 
 _KINDS = {"attention": "attention", "mlp": "MLP"}
 ENOUGH = 5  # units; where fewer are expected, neither interval of the count means anything

@@ -17,7 +17,8 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from plantain.results import RunError
-from plantain.units import STREAM_SCOPES, PairCapture, SumsOfSquares
+from plantain.scopes import STREAM_SCOPES
+from plantain.units import PairCapture, SumsOfSquares
 from plantain.whole import write_whole
 
 Done = tuple[PairCapture, float]

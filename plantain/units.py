@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError
+from plantain.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
 
 
 class UnitsError(PlantainError, ValueError):
@@ -32,29 +33,6 @@ SLICE = 16
 channels: 3072/192 = 12288/768 = 16 (inferred from the counts on the card)."""
 
 SIDES = ("positive", "negative")
-
-TOKEN_SCOPES = ("template", "words", "padding", "image")
-"""The recorded scopes: every token of a pass belongs to exactly one of them."""
-
-SCOPES: dict[str, tuple[str, ...]] = {
-    "all": TOKEN_SCOPES,
-    "image": ("image",),
-    "prompt": ("template", "words"),
-    "words": ("words",),
-    "padding": ("padding",),
-    "template": ("template",),
-}
-"""What can be asked for, in terms of the recorded scopes."""
-
-STREAM_SCOPES: dict[str, tuple[str, ...]] = {
-    "embedding": ("template", "words", "padding"),
-    "joint_image": ("image",),
-    "joint_text": ("template", "words", "padding"),
-    "single": TOKEN_SCOPES,
-}
-"""The scopes that each stream's tokens can belong to."""
-
-UNITS = ("card", "heads", "text-heads", "mlp", "embedding")
 
 
 @dataclass(frozen=True)
@@ -313,14 +291,10 @@ def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
         "mlp": [("single", dim, dim + layout.mlp_dim)],
         "embedding": [("embedding", 0, layout.text_dim)],
     }[units]
-    parts = [_Part(*r, width) for r in ranges if _stream_scopes(r[0], scope)]
+    parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], scope)]
     if not parts:
         raise UnitsError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
     return parts
-
-
-def _stream_scopes(stream: str, scope: str) -> list[str]:
-    return [s for s in STREAM_SCOPES[stream] if s in SCOPES[scope]]
 
 
 def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -333,7 +307,7 @@ def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: str) -> np.ndarray:
-    wanted = _stream_scopes(part.stream, scope)
+    wanted = stream_scopes(part.stream, scope)
     rows = [STREAM_SCOPES[part.stream].index(s) for s in wanted]
     tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
     if not tokens.all():

@@ -14,9 +14,10 @@ from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.models import load_pipeline
 from plantain.prompts import PromptPair, PromptSet, load_prompt_set
 from plantain.results import PairRecord, Run, RunInfo
+from plantain.scopes import STREAM_SCOPES
 from plantain.stand_in import build_stand_in
 from plantain.stats import draw_halves, draw_signs
-from plantain.units import STREAM_SCOPES, Layout, SumsOfSquares
+from plantain.units import Layout, SumsOfSquares
 from plantain.untrained import KLEIN_4B, Architecture
 
 ROOT = Path(__file__).parents[1]

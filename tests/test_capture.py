@@ -14,8 +14,9 @@ from plantain.capture import CaptureError, Segment, compare_tokens, recording, t
 from plantain.models import load_pipeline
 from plantain.passes import capture_pair, encode, forward, image_tokens, layout_of
 from plantain.prompts import PromptError, PromptPair
+from plantain.scopes import SCOPES, UNITS
 from plantain.stand_in import build_stand_in
-from plantain.units import SCOPES, UNITS, Layout, UnitsError, magnitudes, unit_table
+from plantain.units import Layout, UnitsError, magnitudes, unit_table
 
 SIZE, SEED = 64, 3
 

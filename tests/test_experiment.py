@@ -13,9 +13,10 @@ from plantain.pairs import WrongModelError
 from plantain.passes import Passes
 from plantain.prompts import PromptError
 from plantain.results import _capture_bytes
+from plantain.scopes import UNITS
 from plantain.stats import max_t_p
 from plantain.unfinished import UnfinishedRun
-from plantain.units import UNITS, SumsOfSquares
+from plantain.units import SumsOfSquares
 
 CONFIG = ExperimentConfig(size=64)
 

@@ -14,10 +14,11 @@ from test_analysis import BLOCKS, LAYOUT, made_differences, made_run, rounded, s
 from test_control import leaves
 
 from plantain.published import load_published
+from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES, UNITS
 from plantain.statements import careful_statements
 from plantain.stats import draw_halves, draw_signs
 from plantain.tables import report_text
-from plantain.units import STREAM_SCOPES, TOKEN_SCOPES, UNITS, SumsOfSquares, scope_changes
+from plantain.units import SumsOfSquares, scope_changes
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20
 LABELS = [name for name in "abcde" for _ in range(5)]

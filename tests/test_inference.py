@@ -11,9 +11,10 @@ from plantain import kept
 from plantain.breakdown import PairPart, by_pair
 from plantain.inference import COLUMNS, parameters, without_block_means
 from plantain.results import load_run, save_run
+from plantain.scopes import SCOPES, TOKEN_SCOPES, UNITS
 from plantain.statements import careful_statements, pair_statements
 from plantain.stats import draw_halves, split_half
-from plantain.units import SCOPES, TOKEN_SCOPES, UNITS, scope_changes
+from plantain.units import scope_changes
 
 
 def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):

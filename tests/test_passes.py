@@ -9,7 +9,7 @@ import torch
 from plantain.capture import CaptureError, Segment, _on_accelerator, _on_processor, sum_squares, tokenize
 from plantain.models import load_pipeline
 from plantain.passes import Passes, capture_pair, encode, forward, pack_embeddings, unpack_embeddings, usual_batch
-from plantain.units import STREAM_SCOPES, TOKEN_SCOPES
+from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
 
 SIZE, SEED = 64, 3
 

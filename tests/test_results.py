@@ -22,7 +22,7 @@ from plantain.results import (
     load_run,
     save_run,
 )
-from plantain.units import UNITS
+from plantain.scopes import UNITS
 
 FILES = {"run.json", "capture.safetensors", "units.csv"}
 

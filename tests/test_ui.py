@@ -15,6 +15,8 @@ from plantain.prompts import PromptPair
 from plantain.published import load_published
 from plantain.results import save_run
 from plantain.ui import RunStore, build_demo, html
+from plantain.ui.findings import findings_html
+from plantain.ui.probe import progress_html
 from plantain.ui.store import NoRunError
 from plantain.ui.texts import EXAMPLES
 
@@ -55,7 +57,7 @@ def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, mor
 
 
 def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
-    page = html.findings_html(moral_run, load_published(), "card", "all")
+    page = findings_html(moral_run, load_published(), "card", "all")
     summary = summarize(moral_run.analysis())
     assert f"{summary['thresholds']['3']['count']:,} ({summary['thresholds']['3']['percent']:.1f}%)" in page
     assert f"{summary['max_abs_t']:.2f}" in page
@@ -67,7 +69,7 @@ def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
 def test_text_from_a_run_is_escaped(made_run, monkeypatch):
     run = made_run()
     run = replace(run, info=replace(run.info, model="<script>alert(1)</script>", title="<b>x</b>"))
-    page = html.findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
+    page = findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
     assert "<script" not in page and "<b>x" not in page and "<img" not in page
     assert "&lt;script&gt;" in page
 
@@ -153,6 +155,6 @@ def test_examples_are_pairs_of_equal_length():
 
 
 def test_progress_says_pairs_and_time_left():
-    bar = html.progress_html(7, 25, 11.6)
+    bar = progress_html(7, 25, 11.6)
     assert 'value="7" max="25"' in bar and "7 of 25 pairs, about 12 s left" in bar and "aria-label" in bar
-    assert "left" not in html.progress_html(0, 25, None)
+    assert "left" not in progress_html(0, 25, None)

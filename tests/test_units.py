@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 
 from plantain import PlantainError
-from plantain.units import (
-    SCOPES,
-    SLICE,
-    STREAM_SCOPES,
-    TOKEN_SCOPES,
-    UNITS,
-    Layout,
-    SumsOfSquares,
-    UnitsError,
-    magnitudes,
-    unit_table,
-)
+from plantain.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
+from plantain.units import SLICE, Layout, SumsOfSquares, UnitsError, magnitudes, unit_table
 
 KLEIN_4B = {
     "num_layers": 5,

@@ -11,6 +11,7 @@ import gradio as gr
 
 from plantain.engine import Engine
 from plantain.prompts import PromptSet
+from plantain.scopes import SCOPES, UNITS
 from plantain.ui import html
 from plantain.ui.api import add_endpoints
 from plantain.ui.findings import findings_tab
@@ -21,7 +22,6 @@ from plantain.ui.shared import VIEW, Choice, Cost, Page
 from plantain.ui.store import RunStore
 from plantain.ui.texts import INTRODUCTION, METHOD
 from plantain.ui.visitor import visitor_tab
-from plantain.units import SCOPES, UNITS
 
 UNIT_LABELS = {
     "card": "the card's slices",
@@ -105,4 +105,5 @@ def _choice_row(page: Page) -> Choice:
         scope = gr.Dropdown(
             [(SCOPE_LABELS[s], s) for s in SCOPES], value="all", label="Scope", filterable=False, min_width=240
         )
-    return Choice(run, units, scope, gr.State([]))
+    unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
+    return Choice(run, units, scope, unit, gr.State([]))

@@ -31,7 +31,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
             for step in page.engine.iter_probe(page.prompt_set, SIZES[size], int(seed or 0)):
                 done = step.done
                 if step.run is None:
-                    yield html.progress_html(step.done, step.total, step.seconds_left), gr.skip(), gr.skip()
+                    yield progress_html(step.done, step.total, step.seconds_left), gr.skip(), gr.skip()
                 else:
                     yield finished(step.run, mine)
         except Exception as error:
@@ -70,3 +70,11 @@ def probe_tab(page: Page, choice: Choice) -> None:
     idle = gr.update(interactive=False)
     event.then(lambda: idle, None, stop, **VIEW)
     stop.click(lambda: (html.message_html(stopped), idle), None, [progress, stop], cancels=[event], **VIEW)
+
+
+def progress_html(done: int, total: int, seconds_left: float | None) -> str:
+    """Show pairs done and time left."""
+    left = "" if seconds_left is None else f", about {max(1, round(seconds_left))} s left"
+    words = f"{done} of {total} pairs{left}"
+    bar = f'<progress aria-label="pairs probed" value="{done}" max="{total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">{words}</p></div>'

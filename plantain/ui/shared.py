@@ -59,11 +59,16 @@ class Page:
 
 @dataclass(frozen=True)
 class Choice:
-    """The run, units and scope that the page shows, and the names of the visitor's own runs."""
+    """The run, units and scope that the page shows, the one unit looked at, and the visitor's own runs.
+
+    `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
+    click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
+    """
 
     run: gr.Dropdown
     units: gr.Dropdown
     scope: gr.Dropdown
+    unit: gr.Textbox
     mine: gr.State
 
     @property

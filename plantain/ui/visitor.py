@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.answers import pair_frame
+from plantain.answers import pair_frame, pair_text
+from plantain.pairs import PairResult
+from plantain.plots import pair_dots
+from plantain.results import Run
 from plantain.ui import html
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
@@ -29,7 +33,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             if run is None:
                 raise PlantainError("Choose a run first: the pair is compared with its pairs.")
             result = page.engine.probe_pair(run, positive, negative)
-            yield html.pair_html(result, run), gr.update(value=pair_frame(result).map(short), visible=True)
+            yield pair_html(result, run), gr.update(value=pair_frame(result).map(short), visible=True)
         except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
             yield html.failure_html(error), HIDDEN
 
@@ -74,3 +78,16 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     go.click(score, inputs, [answer, table], concurrency_id="pair", concurrency_limit=2, **WORK)
     for event in (choice.run.change, positive.input, negative.input, swap.click, example.click):
         event(lambda: ("", HIDDEN), None, [answer, table], **VIEW)  # an old answer must not stand under new texts
+
+
+def pair_html(result: PairResult, run: Run) -> str:
+    """Show a visitor's result: sentences and the picture."""
+    asked = f"<p>“{escape(result.pair.positive)}” against “{escape(result.pair.negative)}”</p>"
+    lines = asked + "".join(f"<p>{escape(line)}</p>" for line in pair_text(result, run).splitlines())
+    caption = (
+        "Units chosen on the run's pairs: expect regression to the mean. One pair is one pair. "
+        + html.weights_words(run)
+    )
+    return lines + html.figure_html(
+        pair_dots(result, f"Your pair among {len(result.scores)} pairs. {html.weights_words(run)}"), caption
+    )

@@ -1,0 +1,87 @@
+"""Pairs as dots.
+
+`score_dots`   every pair's score against the others, by category
+`pair_dots`    a visitor's pair among the run's differences, on the top units
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from plantain.breakdown import PairPart
+from plantain.pairs import PairResult, UnitScore
+from plantain.plots.svg import POSITIVE, svg, text
+
+
+def score_dots(parts: list[PairPart], title: str) -> str:
+    """Draw how far every pair goes the way of the others, a row a category; the bar is the category's mean."""
+    categories = list(dict.fromkeys(part.category for part in parts))
+    reach = max([1.0, *(abs(part.score) for part in parts)]) * 1.05
+    left, plot, step = 6, 284, 42  # as wide as a phone shows: the name stands above its row
+    bottom = 14 + step * len(categories)
+
+    def x_of(value: float) -> float:
+        return left + plot * (value + reach) / (2 * reach)
+
+    drawn = [f'<line x1="{x_of(0):.1f}" y1="14" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    for row, category in enumerate(categories):
+        y, mine = 40 + row * step, [part for part in parts if part.category == category]
+        x = x_of(float(np.mean([part.score for part in mine])))
+        drawn.append(text(left, y - 14, category if len(category) < 45 else category[:43] + " …", "start"))
+        drawn.append(f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{y + 9}" class="pl-observed"/>')
+        drawn += [_pair_dot(x_of(part.score), y, part) for part in mine]
+    drawn.append(text(x_of(0), bottom + 16, "0", "middle"))
+    drawn.append(text(left, bottom + 32, "← against the others", "start"))
+    drawn.append(text(left + plot, bottom + 32, "with the others, in SDs →", "end"))
+    return svg(left + plot + 6, bottom + 40, title, drawn)
+
+
+def _pair_dot(x: float, y: float, part: PairPart) -> str:
+    words = f"{part.id}: score {part.score:+.2f}, size {part.size:.2f}"
+    return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y}" r="5" class="pl-dot"/></g>'
+
+
+def pair_dots(result: PairResult, title: str) -> str:
+    """Draw the new pair among the run's pairs on the top units, in SDs of the run's differences.
+
+    The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
+    more pair of the run's kind would fall in 95% of cases.
+    """
+    units = [u for u in result.top if np.std(u.differences) > 0]
+    rows = [(u.unit, *_standardised(u)) for u in units]
+    reach = max([3.0, *(float(np.abs(np.concatenate([d, [n], band])).max()) for _, d, n, band in rows)])
+    left, plot, step = 150, 430, 26
+    width, height = left + plot + 20, 34 + step * len(rows) + 44
+
+    def x_of(value: float) -> float:
+        return left + plot * (value + reach) / (2 * reach)
+
+    bottom = 30 + step * len(rows)
+    parts = [f'<line x1="{x_of(0):.1f}" y1="24" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    for i, (unit, differences, new, band) in enumerate(rows):
+        y = 40 + i * step
+        if len(band):
+            low, high = sorted(x_of(end) for end in band)
+            parts.append(f'<rect x="{low:.1f}" y="{y - 7}" width="{high - low:.1f}" height="14" class="pl-band"/>')
+        parts.append(text(left - 10, y + 4, unit, "end"))
+        parts += [f'<circle cx="{x_of(d):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
+        parts.append(_diamond(x_of(new), y, f"{unit}: your pair {new:+.2f} SD"))
+    parts.append(text(x_of(0), bottom + 16, "0", "middle"))
+    parts.append(text(left, bottom + 34, "← against the run's pairs", "start"))
+    parts.append(text(left + plot, bottom + 34, "with the run's pairs, in SDs →", "end"))
+    legend = "◆ your pair   ● the run's pairs (they chose these units)   ▬ 95% of such pairs"
+    parts.append(text(left, 14, legend, "start"))
+    return svg(width, height, title, parts)
+
+
+def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return differences, the new one and the interval's ends (none, or two) in SDs, right where t points."""
+    scale = np.sign(unit.t) / np.std(unit.differences, ddof=1)
+    return np.array(unit.differences) * scale, unit.new * scale, np.array(unit.interval or ()) * scale
+
+
+def _diamond(x: float, y: float, tooltip: str) -> str:
+    points = f"{x:.1f},{y - 8} {x + 8:.1f},{y} {x:.1f},{y + 8} {x - 8:.1f},{y}"
+    return f'<g><title>{escape(tooltip)}</title><polygon points="{points}" fill="{POSITIVE}" class="pl-new"/></g>'
