@@ -19,7 +19,7 @@ from plantain.ui.findings import findings_tab
 from plantain.ui.heads import heads_tab
 from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
-from plantain.ui.shared import VIEW, Choice, Cost, Page
+from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
 from plantain.ui.store import RunStore
 from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
 from plantain.ui.visitor import visitor_tab
@@ -95,6 +95,19 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     demo.load(page.status_html, None, status, **VIEW)
 
 
+class _ScopeDropdown(gr.Dropdown):
+    """A dropdown that lets any value through to the views, which check it.
+
+    Where other units were just chosen, the page still sends a scope that they do not have: Gradio's refusal would be an
+    error before the scope's own listener can mend it.
+    """
+
+    is_template = True  # drawn as the dropdown that it is
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
 def _scopes(units: str) -> list[tuple[str, str]]:
     """Offer the scopes that the units have tokens of."""
     return [(SCOPE_LABELS[s], s) for s in scopes_of(units)]
@@ -109,11 +122,9 @@ def _choice_row(page: Page) -> Choice:
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = gr.Dropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+        scope = _ScopeDropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
     with gr.Accordion("What are units and scopes?", open=False):
         gr.Markdown(UNITS_HELP)
-    units.change(
-        lambda u, s: gr.Dropdown(_scopes(u), value=s if s in scopes_of(u) else "all"), [units, scope], scope, **VIEW
-    )
+    units.change(lambda u, s: gr.Dropdown(_scopes(u), value=fitting(u, s)), [units, scope], scope, **VIEW)
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     return Choice(run, units, scope, unit, gr.State([]))

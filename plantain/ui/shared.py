@@ -19,6 +19,7 @@ from plantain.engine import Engine
 from plantain.inference import Inference
 from plantain.prompts import PromptSet
 from plantain.results import Run
+from plantain.scopes import scopes_of
 from plantain.tables import run_label
 from plantain.ui import html
 from plantain.ui.store import RunStore
@@ -99,7 +100,16 @@ class Choice:
         """Register a view; the event that is returned can have slower ones follow it."""
         # One listener for all three: of quick changes the last one wins. Old figures are covered until new ones come.
         shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
-        return gr.on([component.change for component in self.inputs], fn, [*self.inputs, *inputs], outputs, **shown)
+
+        def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
+            return fn(name, units, fitting(units, scope), *rest)
+
+        return gr.on([component.change for component in self.inputs], view, [*self.inputs, *inputs], outputs, **shown)
+
+
+def fitting(units: str, scope: str) -> str:
+    """Return the scope where the units have tokens of it, else all."""
+    return scope if scope in scopes_of(units) else "all"
 
 
 def short(value: Any) -> Any:

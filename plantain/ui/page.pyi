@@ -1,0 +1,136 @@
+"""The whole page: introduction, status, choice of a run, tabs.
+
+`build_demo`   builds it
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from plantain.engine import Engine
+from plantain.prompts import PromptSet
+from plantain.scopes import UNITS, scopes_of
+from plantain.ui import html
+from plantain.ui.api import add_endpoints
+from plantain.ui.chance import chance_tab
+from plantain.ui.findings import findings_tab
+from plantain.ui.heads import heads_tab
+from plantain.ui.pairs import pairs_tab
+from plantain.ui.probe import probe_tab
+from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
+from plantain.ui.store import RunStore
+from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
+from plantain.ui.visitor import visitor_tab
+
+UNIT_LABELS = {
+    "card": "card's slices",
+    "heads": "true heads",
+    "text-heads": "text heads",
+    "mlp": "MLP groups",
+    "embedding": "embedding",
+}
+SCOPE_LABELS = {
+    "all": "all tokens",
+    "image": "image tokens",
+    "prompt": "whole prompt",
+    "words": "words only",
+    "padding": "padding",
+    "template": "template",
+}
+
+
+def build_demo(
+    store: RunStore, engine: Engine, published: dict[str, Any], prompt_set: PromptSet, cost: Cost | None = None
+) -> gr.Blocks:
+    """Build the page.
+
+    Parameters
+    ----------
+    store : RunStore
+        Runs to show; the first saved one is on the page at once.
+    engine : Engine
+        The model behind "Your pair" and "Run the probe"; it may still be loading.
+    published : dict
+        The card's figures, from `published.load_published`.
+    prompt_set : PromptSet
+        What "Run the probe" runs.
+    cost : callable, optional
+        (pairs, size) -> what it costs, in words for a button; empty where nothing is counted.
+
+    Returns
+    -------
+    gr.Blocks
+        Launch it with `launch_options()`.
+    """
+    page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
+    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein") as demo:
+        gr.Markdown(INTRODUCTION)
+        for name, reason in store.problems.items():
+            gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
+        choice = _choice_row(page)
+        with gr.Tabs() as tabs:
+            findings_tab(page, choice, tabs, demo)
+            visitor_tab(page, choice)
+            heads_tab(page, choice, demo)
+            chance_tab(page, choice)
+            pairs_tab(page, choice)
+            probe_tab(page, choice)
+            with gr.Tab("Method", id="method"):
+                gr.Markdown(METHOD)
+        _status_line(page, demo)
+        add_endpoints(store, engine, prompt_set)
+    return demo
+
+
+def _status_line(page: Page, demo: gr.Blocks) -> None:
+    status = gr.HTML(page.status_html(), elem_id="model-status")
+    timer = gr.Timer(2)
+
+    def tick() -> tuple[str, gr.Timer]:
+        return page.status_html(), gr.Timer(active=page.engine.status().state == "loading")
+
+    timer.tick(tick, None, [status, timer], **VIEW)
+    demo.load(page.status_html, None, status, **VIEW)
+
+from gradio.events import Dependency
+
+class _ScopeDropdown(gr.Dropdown):
+    """A dropdown that lets any value through to the views, which check it.
+
+    Where other units were just chosen, the page still sends a scope that they do not have: Gradio's refusal would be an
+    error before the scope's own listener can mend it.
+    """
+
+    is_template = True  # drawn as the dropdown that it is
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def _scopes(units: str) -> list[tuple[str, str]]:
+    """Offer the scopes that the units have tokens of."""
+    return [(SCOPE_LABELS[s], s) for s in scopes_of(units)]
+
+
+def _choice_row(page: Page) -> Choice:
+    first = next(iter(page.store.saved), None)
+    with gr.Row():
+        run = gr.Dropdown(
+            page.saved_choices(), value=first, label="Run", elem_id="run", filterable=False, min_width=280, scale=2
+        )
+        units = gr.Dropdown(
+            [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
+        )
+        scope = _ScopeDropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+    with gr.Accordion("What are units and scopes?", open=False):
+        gr.Markdown(UNITS_HELP)
+    units.change(lambda u, s: gr.Dropdown(_scopes(u), value=fitting(u, s)), [units, scope], scope, **VIEW)
+    unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
+    return Choice(run, units, scope, unit, gr.State([]))
