@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 from browser import ROOT, app_command, chromium, serving
@@ -68,6 +69,25 @@ def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them
     assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
     assert page.locator("#heat-map [data-u]").count() == 100
     assert "Control: 65 (0.4%)" in shown and "a network that has learned nothing" in shown
+
+
+def test_the_figures_stand_in_the_page_as_it_is_served_and_once_only(page, url):
+    with urllib.request.urlopen(url) as answer:
+        served = answer.read().decode()
+        assert int(answer.headers["content-length"]) == len(served.encode())
+    first = served[served.index('<div class="pl-first">') : served.index("</div><script>")]
+    report = reported()
+    assert "STAND-IN" in first and first.count('class="pl-card"') == 4
+    assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in first
+    assert page.locator(".pl-first").count() == 0 and page.locator(".pl-card").count() == 4
+
+
+def test_without_scripts_the_figures_can_be_read(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    assert page.locator(".pl-first .pl-card").count() == 4 and page.is_visible(".pl-first .pl-card >> nth=3")
+    context.close()
 
 
 def test_the_untrained_control_can_be_looked_at_itself(page):

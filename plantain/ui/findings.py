@@ -158,7 +158,7 @@ def _line(metric: Metric) -> str:
 
 def _baseline(rows: list[Metric]) -> str:
     """Set the transformer's text input beside the figures."""
-    figures = "; ".join(f"{m.name} {m.baseline}" for m in rows)
+    figures = "; ".join(f"{m.name}: {m.baseline}" for m in rows)
     return f"Text baseline, the same test on the prompt embedding: {figures}."
 
 

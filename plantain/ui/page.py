@@ -62,11 +62,11 @@ def build_demo(
     Returns
     -------
     gr.Blocks
-        Launch it with `launch_options()`.
+        Launch it with `launch_options(demo)`.
     """
     page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein") as demo:
-        gr.Markdown(INTRODUCTION)
+        gr.HTML(INTRODUCTION, elem_id="introduction")
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
         choice = _choice_row(page)
@@ -95,19 +95,6 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     demo.load(page.status_html, None, status, **VIEW)
 
 
-class _ScopeDropdown(gr.Dropdown):
-    """A dropdown that lets any value through to the views, which check it.
-
-    Where other units were just chosen, the page still sends a scope that they do not have: Gradio's refusal would be an
-    error before the scope's own listener can mend it.
-    """
-
-    is_template = True  # drawn as the dropdown that it is
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload
-
-
 def _scopes(units: str) -> list[tuple[str, str]]:
     """Offer the scopes that the units have tokens of."""
     return [(SCOPE_LABELS[s], s) for s in scopes_of(units)]
@@ -122,7 +109,10 @@ def _choice_row(page: Page) -> Choice:
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = _ScopeDropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+        scope = gr.Dropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+        # The views check the scope. Where other units were just chosen, the page still sends one that they do not have:
+        # Gradio's refusal would be an error before the scope's own listener can mend it.
+        scope.preprocess = lambda payload: payload
     with gr.Accordion("What are units and scopes?", open=False):
         gr.Markdown(UNITS_HELP)
     units.change(lambda u, s: gr.Dropdown(_scopes(u), value=fitting(u, s)), [units, scope], scope, **VIEW)
