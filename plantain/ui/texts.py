@@ -12,18 +12,19 @@ layers, before it has drawn anything?</p>
 MEASURED = """25 pairs of prompts differ only in the act. The figures say how strongly each unit of the network responds
 to the difference, and how much of that chance would give."""
 
-UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600 attention
-heads in the places that the card looked at: 25 blocks of 24, each 128 channels wide. 16,320 is what comes out when the
-output projections' inputs are cut every 16 channels, an eighth of a head, and 70.6% of these **slices** are not
-attention but the MLP part of the single blocks. (Inferred from the card's counts.) The eight slices of one
-head are not independent, so counting them can say the same thing several times. With **attention heads** a count is out of 600, each
-head is one voice, and shares and p values are those of heads; max |t| and the order of blocks change little where an
-effect fills a head, and much where it sits in a few channels. The text stream's heads and the **MLP groups**, as wide
-as a head, can be counted on their own; the **prompt embedding** is the text before the transformer has seen it.
+UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600
+attention heads in the places that the card looked at: 25 blocks of 24, each 128 channels wide. 16,320 is what comes
+out when the output projections' inputs are cut every 16 channels, an eighth of a head, and 70.6% of these
+**slices** are not attention but the MLP part of the single blocks. (Inferred from the card's counts.) The eight
+slices of one head are not independent, so counting them can say the same thing several times. With **attention
+heads** a count is out of 600, each head is one voice, and shares and p values are those of heads; max |t| and the
+order of blocks change little where an effect fills a head, and much where it sits in a few channels. The text
+stream's heads and the **MLP groups**, as wide as a head, can be counted on their own; the **prompt embedding** is
+the text before the transformer has seen it.
 
 **Scopes** are the tokens over which a unit's magnitude is taken: all, the image's, the prompt's (chat template and
-words), the words or the template alone, or the padding up to 512 tokens, which the transformer sees as well. A scope
-is offered where the chosen units have such tokens. The published figures are of slices over all tokens."""
+words), the words or the template alone, or the padding up to 512 tokens, which the transformer sees as well. A
+scope is offered where the chosen units have such tokens. The published figures are of slices over all tokens."""
 
 CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them at random would change nothing. So they
 are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
