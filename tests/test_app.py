@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 from browser import ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Your pair", "One head", "Chance", "Pairs", "Run the probe", "Method")
+TABS = ("Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Method")
 
 
 @pytest.fixture(scope="module")

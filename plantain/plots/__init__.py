@@ -5,15 +5,26 @@
 `split_histogram` split-half correlations beside those of flipped data
 `unit_dots`       one unit's differences, by category
 `scope_bars`      its t in every scope, or of its slices
+`t_density`       t of one run against t of another
 `score_dots`      every pair's score against the others, by category
 `pair_dots`       a visitor's pair among the run's differences, on the top units
 """
 
 from __future__ import annotations
 
+from plantain.plots.density import t_density
 from plantain.plots.dots import pair_dots, score_dots
 from plantain.plots.heat import heat_map
 from plantain.plots.histograms import null_histogram, split_histogram
 from plantain.plots.unit import scope_bars, unit_dots
 
-__all__ = ["heat_map", "null_histogram", "pair_dots", "scope_bars", "score_dots", "split_histogram", "unit_dots"]
+__all__ = [
+    "heat_map",
+    "null_histogram",
+    "pair_dots",
+    "scope_bars",
+    "score_dots",
+    "split_histogram",
+    "t_density",
+    "unit_dots",
+]

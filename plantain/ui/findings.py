@@ -46,7 +46,7 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
 
     def more(name: str | None, units: str, scope: str, opened: bool) -> str:
         run = page.store.find(name) if opened else None
-        others = [panel for panel in PANELS if panel != _drawn(units)]
+        others = [panel for panel in PANELS if panel != drawn_units(units)]
         return "".join(panel_html(run, panel, scope) for panel in others) if run else ""
 
     figures, picture, blocks = show(choice.run.value, "card", "all")
@@ -74,13 +74,14 @@ def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
     return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
 
 
-def _drawn(units: str) -> str:
+def drawn_units(units: str) -> str:
+    """Return what a map shows of some units: whole heads for slices."""
     return units if units in PANELS else "heads"
 
 
 def main_map(run: Run | None, units: str, scope: str) -> str:
     """Draw the map that belongs to the units: whole heads for slices, none for the prompt embedding."""
-    return "" if run is None or units == "embedding" else panel_html(run, _drawn(units), scope)
+    return "" if run is None or units == "embedding" else panel_html(run, drawn_units(units), scope)
 
 
 def panel_html(run: Run, units: str, scope: str) -> str:

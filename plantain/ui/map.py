@@ -24,8 +24,8 @@ def unit_map(value: str, elem_id: str) -> gr.HTML:
     return gr.HTML(value, js_on_load=_SCRIPT, elem_id=elem_id)
 
 
-def map_html(analysis: Analysis, title: str, caption: str) -> str:
-    """Draw t of every unit, a row a block.
+def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> str:
+    """Draw a signed number of every unit, a row a block.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def map_html(analysis: Analysis, title: str, caption: str) -> str:
         What is drawn, for screen readers.
     caption : str
         How to read it.
+    what : str
+        What the number is.
 
     Returns
     -------
@@ -46,12 +48,12 @@ def map_html(analysis: Analysis, title: str, caption: str) -> str:
     columns = max(len(units) for units in rows.values())
     limit = max(5.0, float(np.nanmax(np.abs(t), initial=0.0)))
     firsts = {block.split("[")[0]: block for block in reversed(rows)}.values()  # a gap before each kind of block
-    drawn = "".join(_row(block, units, analysis, limit, block in firsts) for block, units in rows.items())
+    drawn = "".join(_row(block, units, analysis, (what, limit), block in firsts) for block, units in rows.items())
     return (
         f'<figure><div class="pl-map" role="grid" aria-label="{escape(title, quote=True)}" style="--cols:{columns}">'
         f"{_head(columns)}{drawn}</div>"
         f'<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
-        f"{_legend(limit)}"
+        f"{_legend(what, limit)}"
         f"<figcaption>{escape(caption)}</figcaption></figure>{_numbers(title, rows, t, columns)}"
     )
 
@@ -63,25 +65,25 @@ def _head(columns: int) -> str:
     return f'<div class="pl-map-row" role="row">{corner}{numbers}</div>'
 
 
-def _row(block: str, units: np.ndarray, a: Analysis, limit: float, first: bool) -> str:
+def _row(block: str, units: np.ndarray, a: Analysis, scale: tuple[str, float], first: bool) -> str:
     names, gap = a.table.names, " pl-map-first" if first else ""
-    cells = "".join(_cell(names[u], float(a.t[u]), limit) for u in units)
+    cells = "".join(_cell(names[u], float(a.t[u]), *scale) for u in units)
     return f'<div class="pl-map-row{gap}" role="row"><span role="rowheader">{escape(block)}</span>{cells}</div>'
 
 
-def _cell(name: str, t: float, limit: float) -> str:
+def _cell(name: str, t: float, what: str, limit: float) -> str:
     kind = "x" if np.isnan(t) else "n" if t < 0 else ""
     look = f' class="{kind}"' if kind else ""
     share = "" if np.isnan(t) else f' style="--t:{100 * min(abs(t) / limit, 1.0):.0f}%"'
-    said = f"{name}: degenerate, left out" if np.isnan(t) else f"{name}: t = {t:+.2f}"
+    said = f"{name}: degenerate, left out" if np.isnan(t) else f"{name}: {what} = {t:+.2f}"
     return (
         f'<i role="gridcell" tabindex="-1" data-u="{escape(name, quote=True)}" '
         f'aria-label="{escape(said, quote=True)}"{look}{share}></i>'
     )
 
 
-def _legend(limit: float) -> str:
-    return f'<p class="pl-map-legend">t: −{limit:.1f} <i></i> +{limit:.1f}</p>'
+def _legend(what: str, limit: float) -> str:
+    return f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
 
 
 def _numbers(title: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:

@@ -15,6 +15,7 @@ from plantain.scopes import UNITS, scopes_of
 from plantain.ui import html
 from plantain.ui.api import add_endpoints
 from plantain.ui.chance import chance_tab
+from plantain.ui.compare import compare_tab
 from plantain.ui.findings import findings_tab
 from plantain.ui.heads import heads_tab
 from plantain.ui.pairs import pairs_tab
@@ -76,6 +77,7 @@ def build_demo(
             heads_tab(page, choice, demo)
             chance_tab(page, choice)
             pairs_tab(page, choice)
+            compare_tab(page, choice)
             probe_tab(page, choice)
             with gr.Tab("Method", id="method"):
                 gr.Markdown(METHOD)

@@ -30,6 +30,9 @@ CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them 
 are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
 kept. The line is the run. (More than chance is weak evidence: any constant difference in wording beats it.)"""
 
+COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. Like all figures
+here it is description: two runs of one model on the same pairs are not two samples."""
+
 PAIR_HELP = """Write two prompts with the same scene and the same people; only the act differs. Both should have the
 same number of tokens, or length is measured as well as the act. They go through the same model and settings as the
 run that is chosen above, and the pair is ranked among the run's pairs, always on the true heads over all tokens,

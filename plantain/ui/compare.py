@@ -1,0 +1,158 @@
+"""The tab that sets two runs side by side.
+
+`compare_tab`   builds it and keeps it up to date
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import escape
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.comparison import Comparison, compare, differences
+from plantain.plots import t_density
+from plantain.results import Run
+from plantain.tables import UNIT_WORDS, metrics, weights_label
+from plantain.ui import html
+from plantain.ui.findings import PANEL_WORDS, drawn_units
+from plantain.ui.map import map_html, unit_map
+from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.texts import COMPARE_HELP
+
+Shown = tuple[str, str, str, str, str]
+
+
+def compare_tab(page: Page, choice: Choice) -> None:
+    """Build the tab; it is filled when it is opened."""
+
+    def show(name: str | None, units: str, scope: str, other: str | None, opened: bool) -> Shown:
+        if not opened:
+            return ("",) * 5
+        try:
+            a, b = page.run_or_none(name), page.run_or_none(other)
+            if a is None or b is None:
+                raise PlantainError("Choose two runs: one above, the other here.")
+            return _content(a, b, (name, other), units, scope, page)
+        except PlantainError as error:
+            return html.error_html(str(error)), "", "", "", ""
+
+    def others(name: str | None, mine: list[tuple[str, str]], other: str | None) -> gr.Dropdown:
+        """Offer all runs; of the untouched choice, the control or the first other one."""
+        choices = page.saved_choices() + mine
+        known = [value for _, value in choices]
+        return gr.Dropdown(choices, value=other if other in known else _default(page, name, known))
+
+    with gr.Tab("Compare", id="compare") as tab:
+        gr.Markdown(COMPARE_HELP)
+        known = list(page.store.saved)
+        other = gr.Dropdown(
+            page.saved_choices(),
+            value=_default(page, choice.run.value, known),
+            label="Compare with",
+            filterable=False,
+            elem_id="other-run",
+        )
+        outputs = [gr.HTML(elem_id="comparison")]
+        with gr.Row():
+            for number in ("first", "second", "difference"):
+                with gr.Column(min_width=300):
+                    outputs.append(unit_map("", f"compare-{number}"))
+        outputs.append(gr.HTML(elem_id="compare-density"))
+        opened = gr.State(False)
+    inputs = [*choice.inputs, other, opened]
+    tab.select(others, [choice.run, choice.mine, other], other, **VIEW).then(
+        lambda *now: (True, *show(*now, True)), [*choice.inputs, other], [opened, *outputs], **VIEW
+    )
+    other.input(show, inputs, outputs, **VIEW)
+    choice.on_change(show, [other, opened], outputs)
+
+
+def _default(page: Page, name: str | None, known: list[str]) -> str | None:
+    run = page.store.find(name)
+    control = page.control_for(run)
+    names = [n for n in known if n != name]
+    return next((n for n in names if page.store.find(n) is control), names[0] if names else None)
+
+
+def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> Shown:
+    words = _figures_html(a, b, names, units, scope, page)
+    try:
+        found = compare(a, b, units, scope)
+    except PlantainError as error:
+        words += f"<p>{escape(str(error))}</p>"
+        return words, _map(a, units, scope, names[0]), _map(b, units, scope, names[1]), "", ""
+    words += "".join(f"<p>{escape(line)}</p>" for line in _statements(found, a, b, units))
+    title = f"t of {UNIT_WORDS[units]} in {names[1]} against {names[0]}, scope {scope}"
+    caption = f"{title}: {found.n_units:,} units counted in squares, darker is more. {_weights(a, b)}"
+    density = html.figure_html(t_density(found.t, names, title), caption)
+    maps = [_map(a, units, scope, names[0]), _map(b, units, scope, names[1]), _difference_map(a, b, units, scope)]
+    return words, *maps, density
+
+
+def _weights(a: Run, b: Run) -> str:
+    return f"Weights: {weights_label(a.info)}; {weights_label(b.info)}."
+
+
+def _map(run: Run, units: str, scope: str, name: str) -> str:
+    if units == "embedding":
+        return ""
+    drawn = drawn_units(units)
+    title = f"{PANEL_WORDS[drawn]}, t in {name}, scope {scope}"
+    return map_html(run.analysis(drawn, scope), title, f"{title}. {html.weights_words(run)}")
+
+
+def _difference_map(a: Run, b: Run, units: str, scope: str) -> str:
+    if units == "embedding":
+        return ""
+    drawn = drawn_units(units)
+    first, second = a.analysis(drawn, scope), b.analysis(drawn, scope)
+    title = f"{PANEL_WORDS[drawn]}, difference of t: the first minus the second run, scope {scope}"
+    caption = f"{title}. A difference of two t is no t: it has no scale of chance of its own. {_weights(a, b)}"
+    return map_html(replace(first, t=first.t - second.t), title, caption, "difference of t")
+
+
+def _figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> str:
+    columns = [metrics(run.headline(units, scope), page.published) for run in (a, b)]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
+        f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td><td>{escape(x.published)}</td></tr>"
+        for x, y in zip(*columns, strict=True)
+    )
+    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in ("Figure", *names, "Published card"))
+    said = differences(a, b)
+    if a is b:
+        line = "This is one run beside itself."
+    else:
+        line = f"The runs differ in {'; '.join(said)}." if said else "The runs have the same settings."
+    return (
+        f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>"
+        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figures of two runs"><table class="pl-table">'
+        f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _sub(words: str) -> str:
+    return "" if words == "–" else words
+
+
+def _statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
+    lines = [
+        f"Correlation of t over {found.n_units:,} units: r = {found.pearson:.3f}, rank correlation {found.spearman:.3f}. "
+        "No p: units depend on one another; their number does not say how sure this is."
+    ]
+    shared = ", ".join(found.shared[:8]) + (" …" if len(found.shared) > 8 else "")
+    lines.append(
+        f"Of the {found.n_top} {UNIT_WORDS[units]} with the largest |t| in either run, {len(found.shared)} are in both"
+        f"{f' ({shared})' if shared else ''}, {found.same_sign} of them with the same sign. Two tops drawn at random "
+        f"would share {found.expected:.2g} on average, and at least as many in {100 * found.p:.2g}% of draws "
+        "(hypergeometric, as if units were independent: a reference, no test)."
+    )
+    if a is not b and a.info.fingerprint == b.info.fingerprint and a.info.prompts_sha256 == b.info.prompts_sha256:
+        lines.append(
+            "The two runs share model and prompts: what the 25 pairs happen to have in common is in both. Agreement "
+            "says that size, seed and precision matter little; it is no replication."
+        )
+    return lines
