@@ -17,14 +17,14 @@ from plantain.results import Run
 from plantain.tables import UNIT_WORDS, metrics, weights_label
 from plantain.ui import html
 from plantain.ui.findings import PANEL_WORDS, drawn_units
-from plantain.ui.map import map_html, unit_map
+from plantain.ui.map import map_html, opens_units, unit_map
 from plantain.ui.shared import VIEW, Choice, Page
 from plantain.ui.texts import COMPARE_HELP
 
 Shown = tuple[str, str, str, str, str]
 
 
-def compare_tab(page: Page, choice: Choice) -> None:
+def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     """Build the tab; it is filled when it is opened."""
 
     def show(name: str | None, units: str, scope: str, other: str | None, opened: bool) -> Shown:
@@ -61,6 +61,8 @@ def compare_tab(page: Page, choice: Choice) -> None:
                     outputs.append(unit_map("", f"compare-{number}"))
         outputs.append(gr.HTML(elem_id="compare-density"))
         opened = gr.State(False)
+    for drawn in outputs[1:4]:
+        opens_units(drawn, choice, tabs)
     inputs = [*choice.inputs, other, opened]
     tab.select(others, [choice.run, choice.mine, other], other, **VIEW).then(
         lambda *now: (True, *show(*now, True)), [*choice.inputs, other], [opened, *outputs], **VIEW
@@ -140,7 +142,7 @@ def _sub(words: str) -> str:
 
 def _statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
     lines = [
-        f"Correlation of t over {found.n_units:,} units: r = {found.pearson:.3f}, rank correlation {found.spearman:.3f}. "
+        f"Correlation of t over {found.n_units:,} units: r = {found.pearson:.3f}, of ranks {found.spearman:.3f}. "
         "No p: units depend on one another; their number does not say how sure this is."
     ]
     shared = ", ".join(found.shared[:8]) + (" …" if len(found.shared) > 8 else "")

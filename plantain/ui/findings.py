@@ -16,7 +16,7 @@ from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label
 from plantain.ui import html
-from plantain.ui.map import map_html, unit_map
+from plantain.ui.map import map_html, opens_units, unit_map
 from plantain.ui.shared import VIEW, Choice, Page
 from plantain.ui.texts import MEASURED
 
@@ -67,11 +67,7 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
     demo.load(care, choice.inputs, careful, **VIEW)
     panels.expand(lambda *now: (more(*now, True), True), choice.inputs, [further, opened], **VIEW)
     for drawn in (shown[1], further):
-        drawn.pick(_picked, None, [choice.unit, tabs], **VIEW)
-
-
-def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
-    return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
+        opens_units(drawn, choice, tabs)
 
 
 def drawn_units(units: str) -> str:

@@ -1,7 +1,7 @@
 """The map of units: blocks by heads, signed colour, a click opens the unit.
 
 `map_html`   a map with its legend and the same numbers as a table
-`unit_map`   the component; `pick` on it brings a unit's name
+`unit_map`   the component; `opens_units` lets a click on it open the unit
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from plantain.analysis import Analysis
 from plantain.tables import block_names
+from plantain.ui.shared import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "map.js").read_text(encoding="utf-8")
 _SPARSE = 30  # columns; of more, only every eighth has its number written
@@ -22,6 +23,15 @@ _SPARSE = 30  # columns; of more, only every eighth has its number written
 def unit_map(value: str, elem_id: str) -> gr.HTML:
     """Make the component; its listeners outlive every new drawing."""
     return gr.HTML(value, js_on_load=_SCRIPT, elem_id=elem_id)
+
+
+def opens_units(drawn: gr.HTML, choice: Choice, tabs: gr.Tabs) -> None:
+    """Let a click or Enter in a map open the unit."""
+    drawn.pick(_picked, None, [choice.unit, tabs], **VIEW)
+
+
+def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
+    return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
 
 
 def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> str:

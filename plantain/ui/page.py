@@ -77,7 +77,7 @@ def build_demo(
             heads_tab(page, choice, demo)
             chance_tab(page, choice)
             pairs_tab(page, choice)
-            compare_tab(page, choice)
+            compare_tab(page, choice, tabs)
             probe_tab(page, choice)
             with gr.Tab("Method", id="method"):
                 gr.Markdown(METHOD)
