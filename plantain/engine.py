@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from plantain.experiment import Plan
 
 _PATIENCE = 600  # seconds to wait for a model that is still loading
-_UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
+UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
 _TIMED = 25  # pairs of one size by which the next are estimated
 
 
@@ -302,7 +302,7 @@ class Engine:
     def _keep_unfinished(self, key: tuple, state: _Unfinished) -> None:
         if state.done:
             self._unfinished[key] = state
-        while len(self._unfinished) > _UNFINISHED:
+        while len(self._unfinished) > UNFINISHED:
             self._unfinished.popitem(last=False)
 
 

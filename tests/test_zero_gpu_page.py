@@ -57,15 +57,15 @@ BREAKS = {
 
 @pytest.fixture(scope="module")
 def pages(zero):
-    """Two open pages: of a visitor whom ZeroGPU knows by a token, and of a stranger."""
+    """Two open pages: of a visitor whom ZeroGPU knows by a token, and of a stranger with a dark phone."""
     with chromium() as browser:
-        yield {"visitor": opened(browser, zero, {"x-ip-token": "somebody's"}), "stranger": opened(browser, zero)}
+        known = opened(browser, zero, 1280, "light", {"x-ip-token": "somebody's"})
+        yield {"visitor": known, "stranger": opened(browser, zero, 390, "dark")}
 
 
-def opened(browser, zero, headers=None):
-    context = browser.new_context(viewport={"width": 1280, "height": 1000}, extra_http_headers=headers)
-    page = context.new_page()
-    page.goto(f"{zero.url}?__theme=light")
+def opened(browser, zero, width, mode, headers=None):
+    page = browser.new_context(viewport={"width": width, "height": 900}, extra_http_headers=headers).new_page()
+    page.goto(f"{zero.url}?__theme={mode}")
     page.wait_for_selector("#findings .pl-card")
     show_tab(page, "Run the probe")
     pick(page, "Image size", "256 px")
@@ -138,8 +138,8 @@ def test_a_refusal_says_what_happened_what_it_cost_and_what_to_do(zero, pages, n
         assert zero.scheduler.durations()[-1] == asked == 32  # what the button said is what was asked for
         assert_says(words, expected, asked)
         assert (COMMAND in words) == (name != "expired")  # a token that ran out is mended by a click
-        if name in ("quota", "expired"):
-            page.screenshot(path=OUTPUT / f"zero-gpu-{name}.png", full_page=True)
+        page.screenshot(path=OUTPUT / f"zero-gpu-{name.replace(' ', '-')}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         words, asked = of_pair(page)
         assert zero.scheduler.durations()[-1] == asked == 22
         assert_says(words, expected, asked)

@@ -89,8 +89,7 @@ def failure_html(error: Exception, kept: str = "", asked: int | None = None, com
     advice = f"{found.advice} Or run it on a machine of your own:" if elsewhere else found.advice
     parts = [f"<p><b>{escape(found.happened)}</b></p>"]
     parts += [f"<p>{escape(text)}</p>" for text in (found.cost, kept, advice) if text]
-    # Focusable, so that the keyboard can scroll it.
-    parts += [f'<pre class="pl-command" tabindex="0"><code>{escape(command)}</code></pre>'] if elsewhere else []
+    parts += [f'<pre class="pl-command"><code>{escape(command)}</code></pre>'] if elsewhere else []
     return f'<div class="pl-error pl-failure" role="alert">{"".join(parts)}</div>'
 
 

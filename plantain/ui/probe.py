@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.engine import Step
+from plantain.engine import UNFINISHED, Step
 from plantain.results import Run
 from plantain.tables import run_label
 from plantain.ui import html
@@ -149,7 +149,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
     go_now, cost_now = probes.settings(*first)
     with gr.Tab("Run the probe") as tab:
-        gr.Markdown(PROBE_HELP.format(n=n, passes=2 * n))
+        gr.Markdown(PROBE_HELP.format(n=n, passes=2 * n, unfinished=UNFINISHED))
         with gr.Row():
             options = {"filterable": False, "min_width": 220}
             size = gr.Dropdown(

@@ -17,8 +17,9 @@ run that is chosen above, and the pair is ranked among the run's pairs, always o
 whatever is chosen above. One pair is one pair: this is a look, not a test of the axis."""
 
 PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
-in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair; the pairs that are done are kept, and the
-same settings go on from there, also when something breaks or you close this page."""
+in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair. When you stop, close this page or something
+breaks, the pairs that are done are kept in memory (of the last {unfinished} such probes), and the same settings go on
+from there."""
 
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
 of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
