@@ -11,6 +11,8 @@ Errors whose message is meant for the user derive from `PlantainError`:
 - `pairs.WrongModelError`       a pair and a run of different models
 - `experiment.ConfigError`      a setting out of range
 - `engine.EngineError`          the page's model cannot be used now
+- `engine.PassError`            a pass failed on the page's device
+- `ui.probe.SeedError`          a seed that the page cannot take
 - `ui.store.NoRunError`         a run that the page does not have (any more)
 """
 

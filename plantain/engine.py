@@ -1,20 +1,22 @@
 """A model that is held while a page runs. Knows nothing about Gradio or how results are shown.
 
-`Engine`   loads in the background or at once, says how it stands, hands out pairs one at a time
-`Status`   loading, ready or failed, in words
-`Step`     how far a probe is, and its run at the end
+`Engine`     loads in the background or at once, says how it stands, hands out pairs one at a time
+`Status`     loading, ready or failed, in words
+`Step`       how far a probe is, and its run at the end
+`PassError`  a pass failed on the device
 
 torch is imported only when the model loads, so that a page can be served before.
 """
 
 from __future__ import annotations
 
-import json
+import statistics
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
@@ -26,14 +28,19 @@ from plantain.tables import WEIGHTS_WORDS
 from plantain.unfinished import Done
 
 if TYPE_CHECKING:
-    from plantain.experiment import ExperimentConfig, Plan
+    from plantain.experiment import Plan
 
 _PATIENCE = 600  # seconds to wait for a model that is still loading
-_UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
+UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
+_TIMED = 25  # pairs of one size by which the next are estimated
 
 
 class EngineError(PlantainError, RuntimeError):
     """The model cannot be used now; the message says why."""
+
+
+class PassError(EngineError):
+    """A pass failed on the device, so the device was used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,9 @@ class Failure:
 
 
 Item = ModelInfo | Done | Failure
-OnDevice = Callable[[tuple[PromptPair, ...], int, int], Iterator[Item]]
+OnDevice = Callable[[tuple[PromptPair, ...], int, int], Generator[Item, None, None]]
+Quota = Callable[[int, int | None], int]
+"""(pairs, size) -> seconds of a visitor's GPU quota that a call asks for."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,34 @@ class Status:
 
 @dataclass(frozen=True)
 class Step:
-    """Progress of a probe; `run` is set in the last step only."""
+    """Progress of a probe.
+
+    Attributes
+    ----------
+    done, total : int
+        Pairs, those of earlier calls included.
+    seconds_left : float or None
+        Until this call ends; None before its first pair.
+    pair, seconds : PromptPair and float, or None
+        The pair just done, and the seconds that it took.
+    run : Run or None
+        In the last step only, once all pairs are done.
+    """
 
     done: int
     total: int
     seconds_left: float | None
+    pair: PromptPair | None = None
+    seconds: float | None = None
     run: Run | None = None
+
+
+@dataclass
+class _Unfinished:
+    """The pairs of a probe that did not come to its end, and the model as the device saw it."""
+
+    model: ModelInfo | None = None
+    done: list[Done] = field(default_factory=list)
 
 
 class Engine:
@@ -79,10 +110,13 @@ class Engine:
         self._pipe: Any = None
         self._failure: str | None = None
         self._settled = threading.Event()
-        self._unfinished: OrderedDict[str, list[Done]] = OrderedDict()
+        self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
+        self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
         self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
         self.on_device: OnDevice = self.captures
         """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
+        self.quota: Quota | None = None
+        """What a call asks of a visitor's quota, where there is one: the app sets it beside `on_device`."""
 
     # --- loading ---
 
@@ -110,6 +144,11 @@ class Engine:
         identity = self._pipe.plantain_identity
         return Status("ready", f"Loaded: {identity['model']} ({WEIGHTS_WORDS[identity['weights']]}).")
 
+    @property
+    def model_name(self) -> str | None:
+        """The loaded model's name, or None."""
+        return self._pipe.plantain_identity["model"] if self._pipe is not None else None
+
     def _ready_pipe(self) -> Any:
         if not self._settled.wait(_PATIENCE):
             raise EngineError("The model is still loading. Try again in a minute.")
@@ -131,17 +170,22 @@ class Engine:
             try:
                 with self._one_pair:
                     item = next(iter_pairs(passes, (pair,)))
-            except PlantainError as error:
-                yield Failure(str(error))
+            except Exception as error:
+                if (reason := _reason(error, size)) is None:
+                    raise
+                yield Failure(reason)
                 return
             yield item
 
-    def _items(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[ModelInfo | Done]:
+    def _items(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Generator[ModelInfo | Done, None, None]:
         """Yield what the device yields; a failure there becomes an error here."""
-        for item in self.on_device(pairs, size, seed):
-            if isinstance(item, Failure):
-                raise EngineError(item.text)
-            yield item
+        with closing(self.on_device(pairs, size, seed)) as items:
+            for item in items:
+                if isinstance(item, Failure):
+                    raise PassError(item.text)
+                if not isinstance(item, ModelInfo):
+                    self._timed.setdefault(size, deque(maxlen=_TIMED)).append(item[1])
+                yield item
 
     def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
         """Score a visitor's pair against a run; everything that can be refused is refused before a pass.
@@ -169,8 +213,46 @@ class Engine:
             return str(error)
         return None
 
-    def iter_probe(self, prompt_set: PromptSet, size: int | None, seed: int) -> Iterator[Step]:
-        """Run all pairs of a set, reporting after each one.
+    # --- probes ---
+
+    def kept(self, prompt_set: PromptSet, size: int | None, seed: int) -> int:
+        """Return how many pairs of a probe with these settings are done already and need not be run."""
+        found = self._pipe and self._unfinished.get(self._key(prompt_set, size, seed))
+        return len(found.done) if found else 0
+
+    def seconds_per_pair(self, size: int | None) -> float | None:
+        """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
+        timed = self._pipe and self._timed.get(self._size(size))
+        return statistics.median(timed) if timed else None
+
+    def asks(self, pairs: int, size: int | None) -> int | None:
+        """Return the seconds of a visitor's quota that a call asks for, or None where there is no quota."""
+        return self.quota(pairs, size) if self.quota else None
+
+    def _size(self, size: int | None) -> int:
+        from plantain.experiment import ExperimentConfig
+
+        return ExperimentConfig(size=size).size_for(self._pipe)
+
+    def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
+        """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
+        return prompt_set.sha256, self._size(size), seed
+
+    def iter_probe(
+        self, prompt_set: PromptSet, size: int | None, seed: int, most: int | None = None
+    ) -> Generator[Step, None, None]:
+        """Run the pairs of a set that are not done yet, reporting after each one.
+
+        The pairs that are done stay when the generator is closed or breaks, or ends before the last pair: the next
+        call with these settings goes on from there.
+
+        Parameters
+        ----------
+        prompt_set : PromptSet
+        size, seed
+            As for `ExperimentConfig`.
+        most : int, optional
+            Pairs to run in this call; all that are missing unless given.
 
         Raises
         ------
@@ -181,30 +263,54 @@ class Engine:
 
         config = ExperimentConfig(size=size, seed=seed)
         plan = plan_run(self._ready_pipe(), prompt_set, config)
-        return self._probe_steps(plan, config)
+        return self._probe_steps(plan, most)
 
-    def _probe_steps(self, plan: Plan, config: ExperimentConfig) -> Iterator[Step]:
-        """Run the pairs that are missing; those that are done stay when a call is stopped or breaks."""
+    def _probe_steps(self, plan: Plan, most: int | None) -> Generator[Step, None, None]:
         from plantain.experiment import assemble
 
-        key = json.dumps(plan.settings(), sort_keys=True)
-        pairs, done = plan.prompt_set.pairs, self._unfinished.pop(key, [])
-        kept, start = len(done), time.monotonic()
+        pairs, seed = plan.prompt_set.pairs, plan.config.seed
+        key = self._key(plan.prompt_set, plan.size, seed)
+        state = self._unfinished.pop(key, _Unfinished())
+        todo = pairs[len(state.done) :][:most]
+        items = self._items(todo, plan.size, seed)
         try:
-            yield Step(kept, len(pairs), None)
-            items = self._items(pairs[kept:], plan.size, config.seed)
-            model = next(items)
-            for item in items:
-                done.append(item)
-                left = (time.monotonic() - start) / (len(done) - kept) * (len(pairs) - len(done))
-                yield Step(len(done), len(pairs), left)
+            yield Step(len(state.done), len(pairs), None)
+            if todo:  # else nothing is asked of the device: only the end was missing
+                yield from self._run_pairs(items, todo, state, len(pairs))
+            if len(state.done) < len(pairs):
+                self._keep_unfinished(key, state)
+                return
             # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
-            yield Step(len(pairs), len(pairs), 0.0, assemble(replace(plan, model=model), done))
+            run = assemble(replace(plan, model=state.model), state.done)
+            yield Step(len(pairs), len(pairs), 0.0, run=run)
         except BaseException:  # a closed generator too: that is how a page stops one
-            self._keep_unfinished(key, done)
+            self._keep_unfinished(key, state)
             raise
+        finally:
+            # Not here: a page closes generators on its event loop, and ZeroGPU's waits for the pair in hand.
+            threading.Thread(target=items.close, name="probe-end", daemon=True).start()
 
-    def _keep_unfinished(self, key: str, done: list[Done]) -> None:
-        self._unfinished[key] = done
-        while len(self._unfinished) > _UNFINISHED:
+    def _run_pairs(
+        self, items: Iterator[ModelInfo | Done], todo: tuple[PromptPair, ...], state: _Unfinished, total: int
+    ) -> Iterator[Step]:
+        state.model, start = next(items), time.monotonic()
+        for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
+            state.done.append(item)
+            left = (time.monotonic() - start) / i * (len(todo) - i)
+            yield Step(len(state.done), total, left, pair, item[1])
+
+    def _keep_unfinished(self, key: tuple, state: _Unfinished) -> None:
+        if state.done:
+            self._unfinished[key] = state
+        while len(self._unfinished) > UNFINISHED:
             self._unfinished.popitem(last=False)
+
+
+def _reason(error: Exception, size: int) -> str | None:
+    """Put an error of a pass in words for the visitor, or None where it is a fault of ours."""
+    if isinstance(error, PlantainError):
+        return str(error)
+    # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"the device has too little memory at {size} px; choose a smaller image."
+    return None

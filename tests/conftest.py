@@ -31,6 +31,16 @@ def pipe():
 
 
 @pytest.fixture(scope="session")
+def zero(tmp_path_factory):
+    """The app as on ZeroGPU, started once for all tests of it; what they switch on they switch off."""
+    pytest.importorskip("spaces")
+    from scheduler import emulated
+
+    with emulated(tmp_path_factory.mktemp("zero")) as zero:
+        yield zero
+
+
+@pytest.fixture(scope="session")
 def whole():
     """The stand-in with everything: 28 layers, language-model head and VAE. Tests that change it put it back."""
     pipe = build_stand_in()

@@ -160,33 +160,6 @@ def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")  # no old answer stays
 
 
-def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(page):
-    show_tab(page, "Run the probe")
-    pick(page, "Image size", "256 px")
-    page.click("#run-probe")
-    page.wait_for_selector("#probe-progress progress", timeout=60_000)
-    page.wait_for_selector("#probe-progress >> text=s left", timeout=60_000)
-    page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
-    assert page.input_value("#run input").startswith("yours: ")
-    show_tab(page, "Findings")
-    shown = page.inner_text("#findings")
-    assert "256 px" in shown and f"{reported()['max_abs_t']:.2f}" in shown  # the same model, size and seed
-
-
-def test_a_probe_can_be_stopped(page):
-    show_tab(page, "Run the probe")
-    page.click("#run-probe")
-    page.wait_for_selector("#probe-progress >> text=s left", timeout=60_000)
-    page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector("#probe-progress >> text=Stopped")
-    page.wait_for_timeout(2500)  # a probe that went on would have written its next pair over this
-    assert page.inner_text("#probe-progress [role=status]").startswith("Stopped. Pairs that are done are kept")
-    page.click("#run-probe")  # goes on: the first thing shown is not "0 of 25"
-    page.wait_for_selector("#probe-progress progress", timeout=60_000)
-    assert int(page.get_attribute("#probe-progress progress", "value")) >= 1
-    page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
-
-
 def test_the_five_endpoints_answer_a_program(url):
     from gradio_client import Client
     from gradio_client.exceptions import AppError

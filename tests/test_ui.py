@@ -16,7 +16,6 @@ from plantain.published import load_published
 from plantain.results import save_run
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.findings import findings_html
-from plantain.ui.probe import progress_html
 from plantain.ui.store import NoRunError
 from plantain.ui.texts import EXAMPLES
 
@@ -152,9 +151,3 @@ def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
 def test_examples_are_pairs_of_equal_length():
     for positive, negative in EXAMPLES:
         assert positive != negative and len(positive) == len(negative)
-
-
-def test_progress_says_pairs_and_time_left():
-    bar = progress_html(7, 25, 11.6)
-    assert 'value="7" max="25"' in bar and "7 of 25 pairs, about 12 s left" in bar and "aria-label" in bar
-    assert "left" not in progress_html(0, 25, None)

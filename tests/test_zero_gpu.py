@@ -1,143 +1,116 @@
-"""The app under the real `spaces` package, emulated on the CPU (see zero_gpu.py)."""
+"""The app under the real `spaces` package, emulated on the CPU (see zero_gpu.py), as a program meets it."""
 
-import http.server
+import ast
 import json
-import sys
-import threading
-from urllib.parse import parse_qs, urlsplit
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
-from browser import ROOT, serving
+from browser import ROOT
 
 pytest.importorskip("spaces")
+
+from scheduler import Refusal, emulated
+
+import app
+from plantain.ui.failures import ZERO_GPU
+
 TEXTS = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
+QUOTA = Refusal(429, {"left": 10, "wait": 3600}, "quota-exceeded")
 
 
-class Scheduler(http.server.ThreadingHTTPServer):
-    """The part of ZeroGPU that hands out cards, on loopback; notes what was asked for."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.asked: list[str] = []
-        self.refusal: tuple[int, dict, str] | None = None
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def durations(self) -> list[int]:
-        queries = [parse_qs(urlsplit(p).query) for p in self.asked if p.startswith("/schedule")]
-        return [int(q["durationSeconds"][0]) for q in queries]
-
-
-class _Answers(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        self.server.asked.append(self.path)
-        status, answer, result = 200, {}, ""
-        if self.path.startswith("/schedule"):
-            granted = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "x", "allowToken": "t"}
-            status, answer, result = self.server.refusal or (200, granted, "")
-        body = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        if result:
-            self.send_header("X-Approve-Result", result)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: object) -> None:
-        """Stay silent."""
-
-
-@pytest.fixture(scope="module")
-def scheduler():
-    server = Scheduler()
-    yield server
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def start(scheduler, tmp_path_factory):
-    def start(model, **environment):
-        folder = tmp_path_factory.mktemp("zero")
-        return serving(
-            [sys.executable, str(ROOT / "tests" / "zero_gpu.py")],
-            folder / "log",
-            HOME=str(folder),
-            SPACES_ZERO_GPU="true",
-            SPACES_ZERO_DEVICE_API_URL=f"http://127.0.0.1:{scheduler.server_port}",
-            SYSTEM="spaces",
-            SPACE_ID="owner/space",
-            PLANTAIN_MODEL=model,
-            **environment,
-        )
-
-    return start
-
-
-def client_of(url):
+@pytest.fixture
+def client(zero):
     from gradio_client import Client
 
-    return Client(url, verbose=False)
+    yield Client(zero.url, verbose=False, headers={"x-ip-token": "a visitor's"})
+    zero.orders.clear()
 
 
-def test_passes_run_in_a_worker_and_give_the_same_numbers(start, scheduler, moral_run, pipe):
+def error_of(client, *args, api_name):
     from gradio_client.exceptions import AppError
 
+    with pytest.raises(AppError) as caught:
+        client.predict(*args, api_name=api_name)
+    return str(caught.value)
+
+
+def test_the_seconds_on_the_buttons_are_those_that_zero_gpu_counts():
+    configs = json.loads(files("spaces.zero").joinpath("configs.json").read_text())
+    (factor,) = [c["duration_factor"] for c in configs if "RTX PRO 6000" in c["model"]]
+    assert factor == app.FACTOR
+    assert app.cost(25, None) == app.cost(25, 1024) == " (60 s of your GPU quota)"
+    assert app.quota_seconds(25, 1024) == round(1.5 * app.gpu_seconds(25, 1024)) == 60
+    pairs = app.load_prompt_set(ROOT / "prompts" / "moral_valence.toml").pairs
+    assert app.gpu_seconds(pairs, 512, 3) == app.gpu_seconds(25, 512)  # as `duration=` is called, and as buttons are
+
+
+def test_every_title_of_zero_gpus_errors_is_explained():
+    """Read in the installed package: a new title there has to find its words here."""
+    titles = set()
+    for path in Path(str(files("spaces.zero"))).glob("*.py"):
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        named = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "error"]
+        titles |= {c.args[0].value for c in named if isinstance(c.args[0], ast.Constant)}
+    assert titles == set(ZERO_GPU)
+
+
+def test_passes_run_in_a_worker_and_give_the_same_numbers(zero, client, moral_run, pipe):
     from plantain.experiment import probe_pair
     from plantain.results import load_run
 
     expected = probe_pair(pipe, load_run(ROOT / "precomputed" / "tiny-random"), *TEXTS)
-    with start("tiny-random") as url:
-        client = client_of(url)
-        result = client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
-        assert result["score"] == pytest.approx(expected.score, rel=1e-4)
-        probed = client.predict(64, 0, api_name="/run_probe")
-        assert probed["summary"]["max_abs_t"] == pytest.approx(abs(moral_run.analysis().t).max(), rel=1e-4)
-        assert probed["device"].startswith("cpu")  # read in the worker: the parent process believes in a card
-        assert scheduler.durations() == [15, 20]
-        scheduler.refusal = (429, {"left": 10, "wait": 3600}, "quota-exceeded")
-        with pytest.raises(AppError, match="quota"):
-            client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
-        scheduler.refusal = None
-        scheduler.refusal = (500, {}, "")
-        with pytest.raises(AppError, match="Something broke|ZeroGPU"):  # a plain RuntimeError, with words of ours
-            client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
-        scheduler.refusal = None
-        before = len(scheduler.durations())
-        with pytest.raises(AppError, match="empty"):
-            client.predict("tiny-random", " ", "b", api_name="/probe_pair")
-        assert len(scheduler.durations()) == before  # refused before any GPU second was asked for
+    result = client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
+    assert result["score"] == pytest.approx(expected.score, rel=1e-4)
+    probed = client.predict(64, 0, api_name="/run_probe")
+    assert probed["summary"]["max_abs_t"] == pytest.approx(abs(moral_run.analysis().t).max(), rel=1e-4)
+    assert probed["device"].startswith("cpu")  # read in the worker: the parent process believes in a card
+    assert zero.scheduler.durations()[-2:] == [22, 30]  # 15 and 20 s, times 1.5
 
 
-def test_the_page_starts_with_the_saved_runs_when_the_model_cannot_be_loaded(start):
-    from gradio_client.exceptions import AppError
+def test_a_program_is_told_what_happened_what_it_cost_and_what_to_do(zero, client):
+    with zero.refusing(QUOTA):
+        said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
+    assert "22 s are asked for, 10 s are left" in said and "no GPU second was spent" in said and "Wait 1:00 h" in said
+    with zero.refusing(Refusal(500, {})):
+        said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
+    assert "scheduler answered with an error (500 Internal Server Error)" in said
 
-    with start("no/such/folder") as url:
-        client = client_of(url)
-        assert client.predict(api_name="/list_runs")[0]["run"] == "tiny-random"
-        with pytest.raises(AppError, match="no such folder"):
-            client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
+
+def test_what_can_be_refused_is_refused_before_a_second_is_asked_for(zero, client):
+    before = len(zero.scheduler.asked)
+    assert "empty" in error_of(client, "tiny-random", " ", "b", api_name="/probe_pair")
+    assert "choose a multiple of 16" in error_of(client, 65, 0, api_name="/run_probe")
+    assert "seed -1: choose a whole number from 0" in error_of(client, 64, -1, api_name="/run_probe")
+    assert "from 0 to 2^63 - 1" in error_of(client, 64, 2**63, api_name="/run_probe")
+    assert len(zero.scheduler.asked) == before
 
 
-def test_a_worker_that_dies_loses_no_pair_that_is_done(start, scheduler):
+def test_a_worker_that_dies_loses_no_pair_that_is_done(zero, client):
     """The pairs are kept in the parent process; the next call asks for the missing ones only."""
-    from gradio_client.exceptions import AppError
-
-    with start("tiny-random", PLANTAIN_TEST_DIES_AFTER="5") as url:
-        client = client_of(url)
-        with pytest.raises(AppError, match="ZeroGPU worker error"):
-            client.predict(64, 0, api_name="/run_probe")
-        probed = client.predict(64, 0, api_name="/run_probe")
-        assert probed["n_pairs"] == 25 and scheduler.durations()[-2:] == [20, 19]
+    zero.orders.give("die", after=5)
+    said = error_of(client, 64, 1, api_name="/run_probe")
+    assert "The GPU was taken away" in said and "up to 30 s" in said and "5 of 25 pairs are done and kept" in said
+    probed = client.predict(64, 1, api_name="/run_probe")
+    assert probed["n_pairs"] == 25 and zero.scheduler.durations()[-2:] == [30, 28]
 
 
-def test_a_failed_pass_in_the_worker_says_its_reason(start):
-    from gradio_client.exceptions import AppError
+def test_a_failed_pass_in_the_worker_says_its_reason(zero, client):
+    zero.orders.give("fail")
+    said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
+    assert said.startswith("Single[3]: NaN or infinite activation.") and "up to 22 s of your GPU quota" in said
 
-    with (
-        start("tiny-random", PLANTAIN_TEST_FAILS="single[3]: NaN or infinite activation") as url,
-        pytest.raises(AppError, match="NaN or infinite activation"),
-    ):
-        client_of(url).predict("tiny-random", *TEXTS, api_name="/probe_pair")
+
+def test_too_little_memory_on_the_card_comes_back_in_words(zero, client):
+    zero.orders.give("memory")
+    said = error_of(client, 64, 2, api_name="/run_probe")
+    assert said.startswith("The device has too little memory at 64 px; choose a smaller image.")
+
+
+def test_the_page_starts_with_the_saved_runs_when_the_model_cannot_be_loaded(tmp_path):
+    from gradio_client import Client
+
+    with emulated(tmp_path, "no/such/folder") as zero:
+        client = Client(zero.url, verbose=False)
+        assert client.predict(api_name="/list_runs")[0]["run"] == "tiny-random"
+        assert "no such folder" in error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")

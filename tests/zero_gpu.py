@@ -1,7 +1,7 @@
 """Run app.py as on ZeroGPU, on the CPU: the real `spaces` package, forked workers and all.
 
-Only what needs a card is replaced: CUDA's start, packing the weights, and moving them to the card, which
-gives every fake CUDA tensor its original CPU data instead. Started by test_zero_gpu.py.
+Only what needs a card is replaced: CUDA's start, packing the weights, and moving them to the card, which gives every
+fake CUDA tensor its original CPU data instead; and the hardware is said to be ZeroGPU's. Started by scheduler.py.
 """
 
 import torch
@@ -10,9 +10,14 @@ torch.version.cuda = "12.8"
 torch._C._cuda_init = lambda: None
 torch.cuda._is_in_bad_fork = bool
 
-import spaces  # noqa: F401
+import json
+from importlib.resources import files
+
+import spaces.zero.config
 import spaces.zero.torch as zero
 from spaces.zero.torch import patching
+
+CONFIGS = json.loads(files("spaces.zero").joinpath("configs.json").read_text())
 
 
 def _move_to_cpu(*_args: object, **_kwargs: object) -> None:
@@ -24,28 +29,11 @@ def _move_to_cpu(*_args: object, **_kwargs: object) -> None:
 zero.init = lambda *_args, **_kwargs: None
 zero.pack = lambda *_args, **_kwargs: 0
 zero.move = _move_to_cpu
+spaces.zero.config.get_config = lambda: next(c for c in CONFIGS if "RTX PRO 6000" in c["model"])
 
-import os
-import signal
+import misbehave
 
 import app
-from plantain.capture import CaptureError
-from plantain.passes import Passes
 
-capture, calls = Passes.capture, []
-
-
-def _misbehave(*args: object) -> object:
-    """Die or fail where a test asks for it; the marker file lets a worker die once only."""
-    calls.append(1)
-    if failure := os.environ.get("PLANTAIN_TEST_FAILS"):
-        raise CaptureError(failure)
-    marker = os.path.expanduser("~/died")
-    if str(len(calls) - 1) == os.environ.get("PLANTAIN_TEST_DIES_AFTER") and not os.path.exists(marker):
-        open(marker, "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return capture(*args)
-
-
-Passes.capture = _misbehave
+misbehave.install()
 app.main()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import gradio as gr
 
@@ -14,7 +14,7 @@ from plantain.engine import Engine
 from plantain.prompts import PromptSet
 from plantain.results import Run
 from plantain.tables import block_names, top_units_frame, weights_label
-from plantain.ui.html import failure_text
+from plantain.ui.failures import failure_text, kept_words
 from plantain.ui.store import RunStore
 
 _MOST = 1000  # rows of /top_units
@@ -64,18 +64,23 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:
         """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU)."""
-        with _errors():
+        with _errors() as call:
             _require(str, run=run, positive=positive, negative=negative)
             found = store.get(run)
+            call.asked = engine.asks(1, found.info.size)
             return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
 
     def run_probe(size: int = 0, seed: int = 0) -> dict:
         """Run all pairs through the loaded model (uses the GPU). size 0: the device's default.
 
-        Returns the run's name, for the other endpoints, and its summary.
+        Returns the run's name, for the other endpoints, and its summary. When it breaks off, the pairs that are done
+        are kept: the same call goes on from there.
         """
-        with _errors():
+        with _errors() as call:
             _require(int, size=size, seed=seed)
+            total, chosen = len(prompt_set.pairs), size or None
+            call.asked = engine.asks(total - engine.kept(prompt_set, chosen, seed), chosen)
+            call.kept = lambda: kept_words(engine.kept(prompt_set, chosen, seed), total)
             *_, last = engine.iter_probe(prompt_set, size or None, seed)
             name = store.add(last.run)
             return {**_describe(name, last.run), "summary": last.run.summary()}
@@ -96,10 +101,19 @@ def _describe(name: str, run: Run) -> dict:
     }  # fmt: skip
 
 
+@dataclass
+class _Call:
+    """What is known of a call when it fails: seconds of quota asked for, and what is kept."""
+
+    asked: int | None = None
+    kept: Callable[[], str] = str
+
+
 @contextmanager
-def _errors() -> Iterator[None]:
-    """Give a caller the message instead of a bare 'error'; ZeroGPU's refusals keep their reason, the title."""
+def _errors() -> Iterator[_Call]:
+    """Give a caller the message instead of a bare 'error'."""
+    call = _Call()
     try:
-        yield
+        yield call
     except Exception as error:
-        raise gr.Error(failure_text(error)) from error
+        raise gr.Error(f"{failure_text(error, call.asked)} {call.kept()}".strip()) from error

@@ -2,19 +2,15 @@
 
 `chip_html`, `weights_words`   which weights made the numbers
 `figure_html`                  a figure with its caption
-`status_html`, `message_html`, `error_html`, `failure_html`   small messages
+`status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
 """
 
 from __future__ import annotations
 
-import logging
 from html import escape
 
-from plantain import PlantainError
 from plantain.results import Run
 from plantain.tables import weights_label
-
-_log = logging.getLogger(__name__)
 
 
 def chip_html(run: Run) -> str:
@@ -40,23 +36,6 @@ def status_html(state: str, text: str) -> str:
     """Show how the model stands."""
     loud = " pl-warn" if state == "failed" else ""
     return f'<p role="status"><span class="pl-chip{loud}">{escape(text)}</span></p>'
-
-
-def failure_text(error: Exception) -> str:
-    """Say what went wrong. ZeroGPU's refusals carry their reason in the title; of a fault of ours, only the kind."""
-    title, message = getattr(error, "title", None), getattr(error, "message", None)
-    if title and message:
-        return f"{title}: {message}"
-    if isinstance(error, PlantainError):
-        return str(error)
-    _log.error("a request failed", exc_info=error)
-    return f"Something broke ({type(error).__name__}). Try again; if it stays, tell the owner of this page."
-
-
-def failure_html(error: Exception, kept: str = "") -> str:
-    """Show what went wrong and what is kept."""
-    text = failure_text(error)
-    return error_html(text[:1].upper() + text[1:]) + (message_html(kept) if kept else "")
 
 
 def error_html(message: str) -> str:

@@ -13,7 +13,7 @@ from plantain import PlantainError
 from plantain.results import Run, list_runs
 from plantain.scopes import UNITS, scopes_of
 
-_KEPT = 8  # a full-size run holds 13 MB
+KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
 
 class NoRunError(PlantainError, KeyError):
@@ -50,7 +50,7 @@ class RunStore:
         """Keep a visitor's run in memory; return its name."""
         name = f"probe-{run.info.date[:16].replace(':', '')}-{secrets.token_hex(4)}"
         self._visitors[name] = run
-        while len(self._visitors) > _KEPT:
+        while len(self._visitors) > KEPT:
             self._visitors.popitem(last=False)
         return name
 

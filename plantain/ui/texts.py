@@ -39,7 +39,16 @@ run that is chosen above, and the pair is ranked among the run's pairs, always o
 whatever is chosen above. One pair is one pair: this is a look, not a test of the axis."""
 
 PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
-in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair."""
+in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair. When you stop, close this page or something
+breaks, the pairs that are done are kept in memory (of the last {unfinished} such probes), and the same settings go on
+from there."""
+
+PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
+of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
+
+PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the last {kept} probes of all visitors, and
+on no disk: your list is gone when you reload the page, the run when the page restarts or newer ones take its place. To
+keep it, download it in the tab “Take away”. The tab “Compare” sets it beside any other run."""
 
 # Equal in tokens under Klein's tokenizer and under the stand-in's bytes.
 EXAMPLES = (

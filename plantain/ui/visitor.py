@@ -17,6 +17,7 @@ from plantain.pairs import PairResult
 from plantain.plots import pair_dots
 from plantain.results import Run
 from plantain.ui import html
+from plantain.ui.failures import LOCAL_PAIR, failure_html
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
 
@@ -28,14 +29,16 @@ def visitor_tab(page: Page, choice: Choice) -> None:
 
     def score(name: str | None, positive: str, negative: str) -> Iterator[tuple[str, Any]]:
         yield html.message_html("Both prompts go through the model …"), HIDDEN
+        asked = None
         try:
             run = page.run_or_none(name)
             if run is None:
                 raise PlantainError("Choose a run first: the pair is compared with its pairs.")
+            asked = page.engine.asks(1, run.info.size)
             result = page.engine.probe_pair(run, positive, negative)
             yield pair_html(result, run), gr.update(value=pair_frame(result).map(short), visible=True)
         except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
-            yield html.failure_html(error), HIDDEN
+            yield failure_html(error, asked=asked, command=LOCAL_PAIR), HIDDEN
 
     def mismatch(name: str | None) -> tuple[str, Any]:
         run = page.store.find(name)

@@ -1,0 +1,147 @@
+"""What the probe's tab says, and what is said of failures: pure words."""
+
+import re
+
+import pytest
+
+from plantain.engine import EngineError, PassError, Step
+from plantain.prompts import PromptError, PromptPair
+from plantain.ui.failures import ZERO_GPU, explain, failure_html, failure_text, kept_words
+from plantain.ui.probe import LARGEST_SEED, SeedError, button_words, cost_words, progress_html, seed_of
+
+
+class Titled(Exception):
+    """As gr.Error: a title, and a message."""
+
+    def __init__(self, title, message=""):
+        super().__init__(message)
+        self.title, self.message = title, message
+
+
+def quota(message):
+    return explain(Titled("ZeroGPU quota exceeded", message), 60)
+
+
+# --- failures ---
+
+
+def test_a_quota_that_does_not_suffice_is_told_by_its_numbers_and_by_who_asks():
+    numbers = "quota (60s requested vs. 10s left). Try again in {}. "
+    anonymous = quota(f"You have exceeded your ZeroGPU {numbers.format('1:02:03')}")
+    assert anonymous.happened == "Your GPU quota does not suffice: 60 s are asked for, 10 s are left."
+    assert "no GPU second was spent" in anonymous.cost and anonymous.elsewhere
+    assert anonymous.advice.startswith("Wait 1:02 h, ") and "not signed in" in anonymous.advice
+    assert "PRO has a larger" in quota(f"You have exceeded your free ZeroGPU {numbers.format('0:05:00')}").advice
+    pro = quota(f"You have exceeded your Pro ZeroGPU {numbers.format('1 day, 2:00:00')}").advice
+    assert pro.startswith("Wait 1 day, 2:00 h, ") and "credits" in pro
+
+
+def test_what_shares_the_title_of_the_quota_is_told_apart():
+    assert "number of GPU calls" in quota("You have exceeded your ZeroGPU runs limit. ").happened
+    assert "does not know" in quota("Space app has reached its GPU limit. Try re-running outside of examples").happened
+    assert "within a minute" in quota("No GPU was available after 60s. Try re-running outside of examples").happened
+
+
+@pytest.mark.parametrize("title", ZERO_GPU)
+def test_every_refusal_says_all_three_things_whatever_its_message_is(title):
+    for message in ("", "something new (with numbers 1s)"):
+        found = explain(Titled(title, message), 60)
+        assert found.happened.endswith(".") and found.advice
+        spent = title == "ZeroGPU worker error"
+        assert found.cost == (
+            "It may have cost up to 60 s of your GPU quota."
+            if spent
+            else "Nothing was started: no GPU second was spent."
+        )
+
+
+def test_a_title_that_is_newer_than_the_table_is_shown_as_it_is():
+    assert failure_text(Titled("ZeroGPU moon phase", "It is waning"), 60).startswith(
+        "ZeroGPU moon phase: It is waning. "
+    )
+
+
+def test_an_aborted_task_may_have_cost_what_was_asked_for():
+    found = explain(Titled("ZeroGPU worker error", "GPU task aborted"), 98)
+    assert "taken away" in found.happened and "up to 98 s" in found.cost and "fewer pairs" in found.advice
+    assert "Something broke on the GPU (KeyError)." in failure_text(Titled("ZeroGPU worker error", "KeyError"), 98)
+
+
+def test_a_failed_pass_used_the_card_and_a_refused_setting_did_not():
+    assert "up to 60 s" in failure_text(PassError("too little memory; choose a smaller image."), 60)
+    assert failure_text(PromptError("the positive prompt is empty"), 60) == (
+        "The positive prompt is empty. Nothing was started: no GPU second was spent."
+    )
+
+
+def test_without_a_quota_no_seconds_are_spoken_of():
+    for error in (PassError("x"), EngineError("x"), ValueError("x"), Titled("ZeroGPU worker error", "x")):
+        assert "quota" not in failure_text(error) and "second" not in failure_text(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("ZeroGPU API /schedule error: 500 (Internal Server Error)"), "(500 Internal Server Error)"),
+        (RuntimeError("Unexpected end of stream"), "queue broke off"),
+        (RuntimeError("Error while re-trying after queue disconnect"), "queue broke off"),
+    ],
+)
+def test_what_zero_gpus_client_raises_without_a_title_cost_nothing(error, said):
+    words = failure_text(error, 60)
+    assert said in words and "no GPU second was spent" in words
+
+
+def test_of_a_fault_of_ours_only_the_kind_is_said():
+    words = failure_text(ValueError("/home/secret"), 60)
+    assert "(ValueError)" in words and "secret" not in words and "at most 60 s" in words
+
+
+def test_failures_are_escaped_and_the_command_stands_only_where_it_helps():
+    page = failure_html(PromptError("<img src=x>"), "kept & safe", None, "python -m <x>")
+    assert "<img" not in page and "&lt;img" in page and "kept &amp; safe" in page and "python" not in page
+    page = failure_html(Titled("ZeroGPU client error", "No GPU was available"), "", 60, "python -m <x>")
+    assert "<code>python -m &lt;x&gt;</code>" in page and 'role="alert"' in page and "machine of your own:" in page
+
+
+def test_what_is_kept_is_said_only_where_something_is():
+    assert kept_words(0, 25) == "" and kept_words(7, 25).startswith("7 of 25 pairs are done and kept")
+
+
+# --- the tab ---
+
+
+@pytest.mark.parametrize(("typed", "seed"), [(0, 0), (7.0, 7), (LARGEST_SEED, LARGEST_SEED)])
+def test_a_whole_number_is_a_seed(typed, seed):
+    assert seed_of(typed) == seed and type(seed_of(typed)) is int
+
+
+@pytest.mark.parametrize("typed", [None, -1, 1.5, LARGEST_SEED + 1, float("inf"), float("nan")])
+def test_anything_else_is_refused_with_what_is_allowed(typed):
+    with pytest.raises(SeedError, match=f"whole number from 0 to {LARGEST_SEED}"):
+        seed_of(typed)
+
+
+def test_the_button_says_what_is_left():
+    assert button_words(0, 25, 25) == "Run all 25 pairs"
+    assert button_words(0, 5, 25) == "Run 5 of 25 pairs"
+    assert button_words(7, 18, 25) == "Go on: 18 pairs left"
+    assert button_words(7, 5, 25) == "Go on with 5 of the 18 pairs left"
+    assert button_words(25, 0, 25) == "Finish: all 25 pairs are done"
+
+
+def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_before():
+    assert "asks ZeroGPU for 45 s of your daily GPU quota for 18 pairs" in re.sub(r"\s+", " ", cost_words(18, 45, 0.5))
+    assert cost_words(18, None, 0.5).startswith("About 9 s for 18 pairs")
+    assert cost_words(18, None, 50.0).startswith("About 15 min for 18 pairs")
+    assert cost_words(18, None, None).startswith("No pair of this size was timed here yet")
+    assert cost_words(0, 22, 0.5) == "Nothing is left to be run."
+
+
+def test_progress_says_pairs_time_left_and_the_pair_just_done():
+    pair = PromptPair("p", "care & cure", "She <helps>.", "She leaves.")
+    bar = progress_html(Step(7, 25, 11.6, pair, 0.64))
+    assert 'value="7" max="25"' in bar and "7 of 25 pairs, about 12 s left" in bar and "aria-label" in bar
+    assert "in 0.6 s (care &amp; cure)" in bar and "She &lt;helps&gt;." in bar and "She leaves." in bar
+    start = progress_html(Step(0, 25, None))
+    assert " left" not in start and "the first pair takes longest" in start
