@@ -6,6 +6,7 @@ Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUN
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from plantain.ui import RunStore, build_demo, launch_options
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
+FACTOR = 1.5  # ZeroGPU counts the requested seconds so many times on this hardware
 COLD_START = 15  # seconds: a cold worker moves 16 GB to the card inside the requested time
 
 
@@ -37,8 +39,8 @@ def gpu_seconds(pairs: tuple[PromptPair, ...] | int, size: int | None = None, se
 
 
 def cost(pairs: int, size: int | None) -> str:
-    """Say on a button what it costs: ZeroGPU counts 1.5 times the requested seconds on this hardware."""
-    return f" ({gpu_seconds(pairs, size) * 1.5:.0f} s of your GPU quota)"
+    """Say on a button what it costs, from the very function that says what is requested."""
+    return f" ({math.ceil(gpu_seconds(pairs, size) * FACTOR)} s of your GPU quota)"
 
 
 def _gpu(function: Callable) -> Callable:

@@ -3,13 +3,14 @@
 `heat_map`        signed t of every head (or MLP group), block by block
 `null_histogram`  counts over a threshold under sign flips, with the observed one
 `score_dots`      every pair's score against the others, by category
-`pair_dots`       a visitor's pair among the run's differences, on the top units
+`rank_dots`       a visitor's pair among the run's pairs, by score
+`pair_dots`       the same by difference, on the top units
 """
 
 from __future__ import annotations
 
-from plantain.plots.dots import pair_dots, score_dots
+from plantain.plots.dots import pair_dots, rank_dots, score_dots
 from plantain.plots.heat import heat_map
 from plantain.plots.histograms import null_histogram
 
-__all__ = ["heat_map", "null_histogram", "pair_dots", "score_dots"]
+__all__ = ["heat_map", "null_histogram", "pair_dots", "rank_dots", "score_dots"]
