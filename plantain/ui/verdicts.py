@@ -52,8 +52,8 @@ def _words(result: PairResult, run: Run) -> str:
     if not result.comparable:
         lines.insert(0, html.error_html(length_warning(result)))
     lines.append(
-        f"<p>Score {result.score:+.2f} SD, p = {low}/{n} = {result.p:.2g}. One pair is one pair: its place among the "
-        "run's pairs, no test of the axis, and no verdict on an act.</p>"
+        f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where a pair is unlike the "
+        "run's. One pair is one pair: this is its place among the run's pairs, no test of the axis.</p>"
     )
     random = run.info.weights in ("stand-in", "untrained")
     loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""

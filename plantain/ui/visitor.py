@@ -29,6 +29,7 @@ from plantain.ui.verdicts import actions_html, answer_html
 
 MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
 FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
+TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
 COPY = (Path(__file__).parent / "scripts" / "pair_link.js").read_text(encoding="utf-8")
 
 
@@ -82,7 +83,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         answer = gr.HTML(elem_id="pair-answer")
         actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
         table = gr.Dataframe(
-            label="The run's top units (chosen on its pairs) and your pair, in SDs with the run",
+            label=TABLE,
             interactive=False,
             visible=False,
             buttons=["copy", "fullscreen"],
@@ -92,7 +93,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
         # a State that a listener outside the queue sets tells nobody.
         busy = gr.Checkbox(False, label="A pair is under way", visible="hidden", elem_id="pair-busy")
-        kept, timer = gr.State(None), gr.Timer(2)
+        sent, kept, timer = gr.State(None), gr.State(None), gr.Timer(2)
 
     def look(
         name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: bool
@@ -114,9 +115,9 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             **_shown(page, name, positive, negative, shown, (answer, actions, table)),
         }
 
-    def score(name: str | None, positive: str, negative: str) -> Iterator[tuple[str, Any]]:
+    def score(sent: tuple[str | None, str, str]) -> Iterator[tuple[str, Any]]:
         yield html.message_html("Both prompts go through the model …"), gr.skip()
-        yield "", _scored(page, name, positive, negative)
+        yield "", _scored(page, *sent)
 
     seen = [choice.run, choice.mine, positive, negative, kept, busy]
     drawn = [
@@ -133,15 +134,15 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     fitting.click(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1], choice.mine, choice.run, **VIEW)
     back.click(lambda a: (a.run, a.positive, a.negative), kept, [choice.run, positive, negative], **VIEW)
 
-    # Said before the queue, so that a click is seen at once. While a pair is under way the button rests: a second
-    # click would cost GPU seconds again. It wakes whatever happens, also where the queue is full.
+    # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
+    # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
+    # the queue is full.
     waiting = html.message_html("Waiting for your turn …")
-    start = go.click(lambda: (waiting, None, True), None, [said, kept, busy], **VIEW)
-    run_it = start.then(
-        score, [choice.run, positive, negative], [said, kept], concurrency_id="pair", concurrency_limit=2, **WORK
-    )
-    run_it.then(lambda: False, None, busy, **VIEW)
-    run_it.failure(lambda: html.error_html(FAILED), None, said, **VIEW)
+    texts = [choice.run, positive, negative]
+    start = go.click(lambda *texts: (waiting, texts, None, True), texts, [said, sent, kept, busy], **VIEW)
+    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **WORK)
+    run_it.success(lambda: False, None, busy, **VIEW)
+    run_it.failure(lambda: (html.error_html(FAILED), False), None, [said, busy], **VIEW)  # `then` does not come here
 
 
 def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
@@ -221,7 +222,7 @@ def _shown(
         failure = kept.failure if kept else ""
         return {answer: failure, actions: actions_html(link, positive, negative, None), table: HIDDEN}
     record = _record(kept, kept.result, run)
-    frame = pair_frame(kept.result).map(short)
+    frame = pair_frame(kept.result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
     return {
         answer: answer_html(kept.result, run),
         actions: actions_html(link, positive, negative, record),
