@@ -81,7 +81,7 @@ def test_what_can_be_refused_is_refused_before_a_second_is_asked_for(zero, clien
     before = len(zero.scheduler.asked)
     assert "empty" in error_of(client, "tiny-random", " ", "b", api_name="/probe_pair")
     assert "choose a multiple of 16" in error_of(client, 65, 0, api_name="/run_probe")
-    assert "seed -1: choose a whole number from 0" in error_of(client, 64, -1, api_name="/run_probe")
+    assert "Seed -1: choose a whole number from 0" in error_of(client, 64, -1, api_name="/run_probe")
     assert "from 0 to 2^63 - 1" in error_of(client, 64, 2**63, api_name="/run_probe")
     assert len(zero.scheduler.asked) == before
 
