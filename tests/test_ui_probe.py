@@ -70,7 +70,7 @@ def test_an_aborted_task_may_have_cost_what_was_asked_for():
 def test_a_failed_pass_used_the_card_and_a_refused_setting_did_not():
     assert "up to 60 s" in failure_text(PassError("too little memory; choose a smaller image."), 60)
     assert failure_text(PromptError("the positive prompt is empty"), 60) == (
-        "The positive prompt is empty. Nothing was started: no GPU second was spent."
+        "the positive prompt is empty. Nothing was started: no GPU second was spent."
     )
 
 

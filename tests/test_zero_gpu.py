@@ -98,13 +98,13 @@ def test_a_worker_that_dies_loses_no_pair_that_is_done(zero, client):
 def test_a_failed_pass_in_the_worker_says_its_reason(zero, client):
     zero.orders.give("fail")
     said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
-    assert said.startswith("Single[3]: NaN or infinite activation.") and "up to 22 s of your GPU quota" in said
+    assert said.startswith("single[3]: NaN or infinite activation.") and "up to 22 s of your GPU quota" in said
 
 
 def test_too_little_memory_on_the_card_comes_back_in_words(zero, client):
     zero.orders.give("memory")
     said = error_of(client, 64, 2, api_name="/run_probe")
-    assert said.startswith("The device has too little memory at 64 px; choose a smaller image.")
+    assert said.startswith("the device has too little memory at 64 px; choose a smaller image.")
 
 
 def test_the_page_starts_with_the_saved_runs_when_the_model_cannot_be_loaded(tmp_path):

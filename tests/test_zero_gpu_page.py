@@ -91,10 +91,12 @@ def failure_of(page, tab, button, answer):
     show_tab(page, tab)
     page.wait_for_selector(f"{button}:not([disabled])")
     asked = int(re.search(r"\((\d+) s of your GPU quota\)", page.inner_text(button))[1])
+    shown = f"{answer} [role=alert]:not([data-old])"
+    page.evaluate("s => document.querySelectorAll(s).forEach(e => e.dataset.old = '')", shown)
     page.click(button)
-    page.wait_for_selector(f"{answer} [role=alert]", timeout=60_000)
+    page.wait_for_selector(shown, timeout=60_000)
     page.wait_for_selector(f"{button}:not([disabled])")
-    return page.inner_text(f"{answer} [role=alert]"), asked
+    return page.inner_text(shown), asked
 
 
 def of_probe(page):
@@ -102,9 +104,6 @@ def of_probe(page):
 
 
 def of_pair(page):
-    show_tab(page, "Your pair")
-    page.get_by_role("button", name="Swap sides").click()  # takes an old answer away
-    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")
     return failure_of(page, "Your pair", "#score-pair", "#pair-answer")
 
 

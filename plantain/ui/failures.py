@@ -73,7 +73,7 @@ def explain(error: Exception, asked: int | None = None) -> Explanation:
         found = _ours(error, asked)
     else:
         found = _scheduler(error) or _unknown(error, asked)
-    return replace(found, happened=_sentence(found.happened))
+    return replace(found, happened=_ended(found.happened))
 
 
 def failure_text(error: Exception, asked: int | None = None) -> str:
@@ -87,7 +87,7 @@ def failure_html(error: Exception, kept: str = "", asked: int | None = None, com
     found = explain(error, asked)
     elsewhere = found.elsewhere and command
     advice = f"{found.advice} Or run it on a machine of your own:" if elsewhere else found.advice
-    parts = [f"<p><b>{escape(found.happened)}</b></p>"]
+    parts = [f"<p><b>{escape(found.happened[:1].upper() + found.happened[1:])}</b></p>"]
     parts += [f"<p>{escape(text)}</p>" for text in (found.cost, kept, advice) if text]
     parts += [f'<pre class="pl-command"><code>{escape(command)}</code></pre>'] if elsewhere else []
     return f'<div class="pl-error pl-failure" role="alert">{"".join(parts)}</div>'
@@ -98,9 +98,8 @@ def kept_words(kept: int, total: int) -> str:
     return f"{kept} of {total} pairs are done and kept: the same settings go on from there." if kept else ""
 
 
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _spent(asked: int | None) -> str:
