@@ -15,7 +15,7 @@ ORDER = [
     "whole", "prompts", "scopes", "units", "stats", "stand_in", "identity", "sources", "models", "fresh_weights",
     "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes", "published", "provenance",
     "results", "breakdown", "statements", "unfinished", "pairs", "team", "plan", "experiment", "tables", "answers",
-    "plots", "engine", "ui", "hub", "__main__", "app",
+    "plots", "export", "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

@@ -33,7 +33,7 @@ def findings_tab(page: Page, choice: Choice) -> None:
             return html.error_html(str(error)), "", "", blocks_html(None, page.published, units, scope)
 
     figures, nulls, picture, blocks = show(choice.run.value, "card", "all")
-    with gr.Tab("Findings"):
+    with gr.Tab("Findings", id="findings"):
         outputs = [gr.HTML(figures, elem_id="findings"), gr.HTML(nulls, elem_id="nulls")]
         with gr.Row():
             with gr.Column(min_width=340, scale=6):

@@ -41,7 +41,7 @@ def heads_tab(page: Page, choice: Choice) -> None:
         return frame, gr.Dropdown([ALL_BLOCKS, *names], value=block if block in names else ALL_BLOCKS), words
 
     frame, names, words = content(choice.run.value, "card", "all", ALL_BLOCKS)
-    with gr.Tab("Heads"):
+    with gr.Tab("Heads", id="head"):
         block = gr.Dropdown([ALL_BLOCKS, *names], value=ALL_BLOCKS, label="Block", filterable=False, elem_id="block")
         line = gr.HTML(words, elem_id="heads-line")
         table = gr.Dataframe(

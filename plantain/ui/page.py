@@ -13,6 +13,7 @@ from plantain.engine import Engine
 from plantain.prompts import PromptSet
 from plantain.scopes import SCOPES, UNITS
 from plantain.ui import html
+from plantain.ui.address import keep_address, link_row
 from plantain.ui.api import add_endpoints
 from plantain.ui.findings import findings_tab
 from plantain.ui.heads import heads_tab
@@ -20,6 +21,7 @@ from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
 from plantain.ui.shared import VIEW, Choice, Cost, Page
 from plantain.ui.store import RunStore
+from plantain.ui.takeaway import take_tab
 from plantain.ui.texts import INTRODUCTION, METHOD
 from plantain.ui.visitor import visitor_tab
 
@@ -64,20 +66,23 @@ def build_demo(
         Launch it with `launch_options()`.
     """
     page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
-    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein") as demo:
+    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
         gr.Markdown(INTRODUCTION)
         _status_line(page, demo)
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
         choice = _choice_row(page)
-        with gr.Tabs():
+        link = link_row()
+        with gr.Tabs() as tabs:
             findings_tab(page, choice)
             heads_tab(page, choice)
             pairs_tab(page, choice)
             visitor_tab(page, choice)
             probe_tab(page, choice)
-            with gr.Tab("Method and limits"):
+            take_tab(page, choice)
+            with gr.Tab("Method and limits", id="method"):
                 gr.Markdown(METHOD)
+        keep_address(page, choice, tabs, link, demo)
         add_endpoints(store, engine, prompt_set)
     return demo
 

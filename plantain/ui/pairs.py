@@ -32,7 +32,7 @@ def pairs_tab(page: Page, choice: Choice) -> None:
         except PlantainError as error:
             return html.error_html(str(error)), pd.DataFrame(), pd.DataFrame()
 
-    with gr.Tab("Pairs") as tab:
+    with gr.Tab("Pairs", id="pairs") as tab:
         outputs = [
             gr.HTML(elem_id="pairs"),
             gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", interactive=False, elem_id="by-category"),

@@ -49,7 +49,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     def label(size: str) -> str:
         return f"Run all {n} pairs{page.cost(n, SIZES[size])}"
 
-    with gr.Tab("Run the probe"):
+    with gr.Tab("Run the probe", id="probe"):
         gr.Markdown(PROBE_HELP.format(n=n, passes=2 * n))
         with gr.Row():
             size = gr.Dropdown(

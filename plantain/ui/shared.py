@@ -78,7 +78,10 @@ class Choice:
     def on_change(self, fn: Callable, inputs: list, outputs: list) -> None:
         # One listener for all three: of quick changes the last one wins. Old figures are covered until new ones come.
         shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
-        gr.on([component.change for component in self.inputs], fn, [*self.inputs, *inputs], outputs, **shown)
+        # Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
+        # stop. After a relay, which only the browser runs, every view is an event of its own.
+        relay = gr.on([component.change for component in self.inputs], None, js="() => []", **VIEW)
+        relay.then(fn, [*self.inputs, *inputs], outputs, **shown)
 
 
 def short(value: Any) -> Any:

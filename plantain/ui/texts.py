@@ -19,6 +19,10 @@ whatever is chosen above. One pair is one pair: this is a look, not a test of th
 PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
 in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair."""
 
+TAKE_HELP = """Everything is of the run, units and scope that are chosen above, and says which weights made it. The
+CSV has a row a unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the
+run's provenance. The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit."""
+
 # Equal in tokens under Klein's tokenizer and under the stand-in's bytes.
 EXAMPLES = (
     ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs."),

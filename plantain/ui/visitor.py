@@ -47,7 +47,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         run = page.store.find(name)
         return f"Score this pair{page.cost(1, run.info.size if run else None)}"
 
-    with gr.Tab("Your pair") as tab:
+    with gr.Tab("Your pair", id="pair") as tab:
         gr.Markdown(PAIR_HELP)
         warning = gr.HTML(mismatch(choice.run.value)[0], elem_id="pair-warning")
         turn = gr.State(0)  # inside the tab: among the tabs it would count as one, and a tab's name would stand twice
