@@ -9,7 +9,7 @@ import sys
 import pytest
 from browser import OUTPUT, ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Heads", "Pairs", "Your pair", "Run the probe", "Method and limits")
+TABS = ("Findings", "Heads", "Pairs", "Your pair", "Run the probe", "Take away", "Method and limits")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, quote, urlsplit
 from xml.etree import ElementTree
 
@@ -201,11 +202,9 @@ def test_a_unit_in_the_address_is_kept_while_the_run_has_it(visit):
 def test_two_values_that_are_set_at_once_do_not_keep_the_page_asking(visit):
     page = visit("?units=heads&scope=words")
     page.wait_for_selector("#findings >> text=80 attention heads, scope: words")
-    page.wait_for_load_state("networkidle")  # never comes while views repeat one another
-    asked = []
-    page.on("request", lambda r: asked.append(r.post_data or "") if "/run/predict" in r.url else None)
-    page.wait_for_timeout(1500)
-    assert not [data for data in asked if "words" in data]
+    page.wait_for_timeout(3000)  # views that repeat one another ask a hundred times meanwhile
+    asked = "performance.getEntriesByType('resource').filter((e) => e.name.includes('/run/predict')).length"
+    assert 5 < page.evaluate(asked) < 30
 
 
 def test_what_an_address_asks_for_in_vain_is_said_and_the_page_works(visit):
@@ -274,11 +273,11 @@ def test_the_script_in_the_readme_runs_against_the_page(url):
 
 def test_agents_find_the_endpoints_as_tools_and_nothing_else(url):
     mcp = pytest.importorskip("mcp")
-    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.streamable_http import streamable_http_client
 
     async def talk():
         async with (
-            streamablehttp_client(f"{url}/gradio_api/mcp/") as (incoming, outgoing, _),
+            streamable_http_client(f"{url}/gradio_api/mcp/") as (incoming, outgoing, _),
             mcp.ClientSession(incoming, outgoing) as session,
         ):
             await session.initialize()
@@ -287,7 +286,8 @@ def test_agents_find_the_endpoints_as_tools_and_nothing_else(url):
             good = await session.call_tool("summary", {"run": "tiny-random", "units": "heads"})
             return tools, more, good, await session.call_tool("summary", {"run": "nope"})
 
-    tools, more, good, bad = asyncio.run(talk())
+    with ThreadPoolExecutor() as other_thread:  # Playwright has a loop running in this one
+        tools, more, good, bad = other_thread.submit(lambda: asyncio.run(talk())).result(timeout=120)
     assert {tool.name for tool in tools} == ENDPOINTS and more == ([], [])
     described = {tool.name: tool.inputSchema["properties"] for tool in tools}
     assert "single[19]" in described["top_units"]["block"]["description"]

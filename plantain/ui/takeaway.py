@@ -109,7 +109,7 @@ def take_tab(page: Page, choice: Choice) -> None:
         with gr.Row():
             data = {make: gr.Button(words, min_width=160) for words, make in FILES.items()}
         data_shelf = _shelf("take-data")
-        gr.Markdown("### Figures")
+        gr.Markdown("## Figures")
         figure = gr.Dropdown(list(FIGURES), value=next(iter(FIGURES)), label="Figure", filterable=False)
         with gr.Row():
             svg = gr.Button("Figure as SVG", min_width=180, elem_id="take-svg")
@@ -118,7 +118,7 @@ def take_tab(page: Page, choice: Choice) -> None:
         preview = gr.HTML(elem_id="take-preview")
         drawn = gr.Textbox(visible="hidden", label="Figure as text")
         drawn_name = gr.Textbox(visible="hidden", label="Name of the picture")
-        gr.Markdown("### Cite this")
+        gr.Markdown("## Cite this")
         references = [_reference(label) for _, label in _REFERENCES]
     inputs, outputs = [*choice.inputs, figure], [about, preview, *(text for text, _, _ in references)]
     tab.select(lambda *now: (True, *show(*now, True)), inputs, [opened, *outputs], **VIEW)
