@@ -65,7 +65,7 @@ def main() -> None:
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
-    demo.launch(prevent_thread_lock=True, **launch_options())
+    demo.launch(prevent_thread_lock=True, **launch_options(demo))
     threading.Thread(target=store.warm, name="statistics", daemon=True).start()
     if not ON_ZERO_GPU:
         engine.start_loading()

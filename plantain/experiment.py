@@ -166,10 +166,21 @@ class _Embeddings:
     def __init__(self, unfinished: UnfinishedRun, pairs: Sequence[PromptPair]) -> None:
         self._unfinished, self._pairs = unfinished, pairs
         self._place = {pair.id: i for i, pair in enumerate(pairs)}
+        self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
 
-    def find(self, index: int) -> tuple[Any, float] | None:
-        """Return a pair's embeddings and the seconds that they took, or None."""
-        return unpack_embeddings(self._unfinished.load_embeddings(index))
+    def find(self, index: int) -> Any | None:
+        """Return a pair's embeddings, or None."""
+        found = unpack_embeddings(self._unfinished.load_embeddings(index))
+        if found is None:
+            return None
+        self._seconds[index] = found[1]
+        return found[0]
+
+    def seconds(self, index: int) -> float:
+        """Return the seconds that a pair's embeddings took, 0 where they are gone."""
+        if index not in self._seconds:  # a pair that was done before this start
+            self.find(index)
+        return self._seconds.get(index, 0.0)
 
     def make(self, pipe: Any, index: int) -> None:
         self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
@@ -178,7 +189,7 @@ class _Embeddings:
         found = self.find(self._place[pair.id])
         if found is None:
             raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
-        return found[0]
+        return found
 
 
 def _encode(halves: ModelHalves, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
@@ -205,8 +216,7 @@ def _run_pairs(
     report = progress or (lambda _done, _total: None)
     report(0, len(mine))
     for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
-        encoded = embeddings.find(index) if embeddings else None
-        done.append((index, (capture, seconds + (encoded[1] if encoded else 0.0))))
+        done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
         report(len(done), len(mine))
     return assemble(plan, [item for _, item in sorted(team.gather(done), key=lambda numbered: numbered[0])])
 

@@ -26,7 +26,9 @@ import pandas as pd
 from plantain import PlantainError, __version__
 from plantain.analysis import THRESHOLDS
 from plantain.breakdown import by_pair
-from plantain.plots import heat_map, null_histogram, score_dots
+from plantain.closeup import close_up
+from plantain.inference import null_reliability
+from plantain.plots import heat_map, null_histogram, score_dots, split_histogram, unit_dots
 from plantain.results import Run, RunInfo, save_run
 from plantain.tables import UNIT_WORDS, provenance, weights_label
 
@@ -107,7 +109,11 @@ def run_zip(run: Run, folder: str) -> bytes:
 # --- figures -----------------------------------------------------------------------------------------------
 
 
-def _map_of_units(run: Run, units: str, scope: str) -> str:
+Draw = Callable[[Run, str, str, str], str]
+"""(run, units, scope, a unit's name or nothing) -> SVG"""
+
+
+def _map_of_units(run: Run, units: str, scope: str, _unit: str) -> str:
     if units == "embedding":
         raise NoFigureError("The prompt embedding has no blocks and no heads to draw. Choose other units.")
     drawn = "heads" if units == "card" else units  # of the card's slices, 768 stand in a row
@@ -115,8 +121,8 @@ def _map_of_units(run: Run, units: str, scope: str) -> str:
     return heat_map(run.analysis(drawn, scope), f"{title} {_signature(run)}")
 
 
-def _null(row: int) -> Callable[[Run, str, str], str]:
-    def draw(run: Run, units: str, scope: str) -> str:
+def _null(row: int) -> Draw:
+    def draw(run: Run, units: str, scope: str, _unit: str) -> str:
         a = run.analysis(units, scope)
         what = f"{UNIT_WORDS[units]} over |t| > {THRESHOLDS[row]:g}, scope {scope}"
         return null_histogram(
@@ -126,7 +132,24 @@ def _null(row: int) -> Callable[[Run, str, str], str]:
     return draw
 
 
-def _pairs(run: Run, units: str, scope: str) -> str:
+def _halves(run: Run, units: str, scope: str, _unit: str) -> str:
+    a = run.analysis(units, scope)
+    what = f"Split-half r of t, {UNIT_WORDS[units]}, scope {scope}: the run's splits, and sign-flipped data."
+    return split_histogram(a.split_r, null_reliability(a, run.halves), f"{what} {_signature(run)}")
+
+
+def _one_unit(run: Run, units: str, scope: str, unit: str) -> str:
+    a = run.analysis(units, scope)
+    seen = close_up(run, unit or a.table.names[a.ranking[0]], scope)
+    what = (
+        f"{seen.name}: {len(seen.differences)} differences, scope {seen.scope}. The line is the mean, the band its 95%"
+    )
+    chosen = "" if unit else " It is the unit with the largest |t|: expect it to be smaller elsewhere."
+    title = f"{what} interval.{chosen} {_signature(run)}"
+    return unit_dots(seen, run.pairs, (run.info.positive, run.info.negative), title)
+
+
+def _pairs(run: Run, units: str, scope: str, _unit: str) -> str:
     what = f"How far each pair goes the way of the others, in SDs; {UNIT_WORDS[units]}, scope {scope}."
     return score_dots(by_pair(run, units, scope), f"{what} {_signature(run)}")
 
@@ -135,12 +158,14 @@ def _signature(run: Run) -> str:
     return f"Weights: {weights_label(run.info)}."
 
 
-FIGURES: dict[str, Callable[[Run, str, str], str]] = {
+FIGURES: dict[str, Draw] = {
     "map of heads": _map_of_units,
     **{f"null of |t| over {threshold:g}": _null(row) for row, threshold in enumerate(THRESHOLDS)},
+    "split halves": _halves,
+    "one head": _one_unit,
     "pairs": _pairs,
 }
-"""Name -> function of a run, units and scope that draws it; raises `NoFigureError` where there is nothing to draw."""
+"""Name -> what draws it; raises `NoFigureError` where there is nothing to draw."""
 
 # The page's light colours; a picture on paper has no theme.
 _LIGHT = {"--background-fill-primary": "#ffffff", "--background-fill-secondary": "#fafafa",
@@ -171,7 +196,7 @@ def standalone_svg(svg: str, css: str) -> str:
     words = drawn.get("aria-label", "")
     width, height = (float(drawn.get(side, "0")) for side in ("width", "height"))
     wide = max(width, _NARROWEST) + 2 * _MARGIN
-    lines = textwrap.wrap(words, int((wide - 2 * _MARGIN) / _LETTER))
+    lines = textwrap.wrap(words, int((wide - 2 * _MARGIN) / _LETTER), break_on_hyphens=False)
     tall = height + _LINE * len(lines) + 3 * _MARGIN
     root = _element("svg", width=f"{wide:g}", height=f"{tall:g}", viewBox=f"0 0 {wide:g} {tall:g}", role="img")
     root.append(_element("title", words))

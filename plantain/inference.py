@@ -4,6 +4,7 @@ Knows nothing about files, models or pages. Slower than `analysis` (seconds at f
 
 `Inference`   per unit: exact p, family-wise p, q values, corrected effect size with its interval; and facts
 `infer`       `Analysis` -> `Inference`
+`null_reliability`   the split-half r of flipped data
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def infer(analysis: Analysis, halves: np.ndarray, seed: int, categories: Sequenc
     seed : int
         The run's; every draw has a stream of its own.
     categories : sequence of str (n_pairs,)
-        The pairs', for halves that hold as many pairs of each.
+        The pairs', for halves that split each of them as evenly as possible.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def _threshold_facts(a: Analysis, row: int, seed: int) -> dict[str, Any]:
 def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequence[str]) -> dict[str, Any]:
     """Spearman-Brown of the median r, the median r of sign-flipped data ('above the null'), and stratified halves."""
     stratified = stats.draw_halves(len(halves), len(a.differences), _rng(seed, 4), categories)
-    null = stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+    null = null_reliability(a, halves)
     null = null[np.isfinite(null)]
     known = a.split_r[np.isfinite(a.split_r)]
     median = float(np.median(known)) if len(known) else math.nan
@@ -138,6 +139,24 @@ def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequenc
         "n_flips": len(null),
         "stratified": split_half_facts(stats.split_half(a.differences[:, a.tested], halves=stratified)),
     }
+
+
+def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
+    """Return what the median split-half r is where nothing is true: of the first flips, over the first halves.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    halves : bool array (n_splits, n_pairs)
+        The run's.
+
+    Returns
+    -------
+    float64 array (N_NULL_R,)
+        As `stats.split_half_null`; a second at full size.
+    """
+    a = analysis
+    return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
 
 
 def _gain(a: Analysis) -> dict[str, Any] | None:

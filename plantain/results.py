@@ -113,10 +113,13 @@ class Run:
         return {**made_of, **parameters()}
 
     def summary(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
-        """Headline figures and facts for one choice, as plain JSON values."""
+        """Headline figures and the slower statistics' facts for one choice, as plain JSON values."""
+        return {**self.headline(units, scope), "inference": self.inference(units, scope).facts}
+
+    def headline(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
+        """Headline figures for one choice, at once: without the slower statistics."""
         return {
             **summarize(self.analysis(units, scope)),
-            "inference": self.inference(units, scope).facts,
             "text_baseline": self.text_baseline(units, scope),
             "model": self.info.model,
             "weights": self.info.weights,

@@ -1,6 +1,7 @@
 """What the slower statistics of a run say, in sentences. Knows nothing about where they are shown.
 
 `careful_statements`   nulls, intervals, corrected p values, reliability, one gain or many, where the change sits
+`unit_statements`, `corrected_statement`   one unit: its size, its p in words, its rank
 `pair_statements`      what hangs on single pairs, and on how much their prompts differ
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from plantain.breakdown import PairPart, TokenRelation, against_tokens
+from plantain.closeup import CloseUp
 from plantain.inference import MAX_EXACT
 from plantain.results import Run
 from plantain.scopes import TOKEN_SCOPES
@@ -71,6 +73,44 @@ def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> 
     """
     relations = against_tokens(run, parts, units, scope)
     return [_influence_line(parts), *(_relation_line(relation) for relation in relations)]
+
+
+def unit_statements(run: Run, unit: CloseUp) -> list[str]:
+    """Say what one unit shows, without what takes long, one statement a line."""
+    if unit.rank is None:
+        return [f"All differences are {unit.mean:+.4g}: without any spread a t does not exist."]
+    low, high = unit.interval
+    side = run.info.positive if unit.mean > 0 else run.info.negative
+    share = "" if np.isnan(unit.percent) else f", {unit.percent:+.2f}% of its magnitude"
+    lines = [
+        f"t = {unit.t:+.2f}, d_z = {unit.dz:+.2f}; rank {unit.rank:,} of {unit.n_units:,} by |t|, scope {unit.scope}.",
+        f"Mean difference {unit.mean:+.4g} (95% interval {low:+.4g} to {high:+.4g}){share}: larger under “{side}”.",
+    ]
+    if not np.isnan(unit.p):
+        lines.append(
+            f"Were the signs of the {len(unit.differences)} differences a coin's, a |t| at least this large would "
+            f"come in {_share(unit.p)} of cases (p = {unit.p:.2g}, exact, for this unit alone)."
+        )
+    return lines
+
+
+def corrected_statement(run: Run, unit: CloseUp) -> str:
+    """Say what is left of a unit's p when it is counted how many units were looked at."""
+    found = run.inference(unit.units, unit.scope)
+    family, q = (float(found.columns[name][unit.index]) for name in ("p_fwer", "q_bh"))
+    if np.isnan(family):
+        return "No corrected p: this unit has no t."
+    line = (
+        f"Beside all {unit.n_units:,} units: under {found.facts['n_flips']:,} sign flips the largest |t| of them all "
+        f"is at least as large as this one's in {_share(family)} of cases (family-wise p = {family:.2g})"
+    )
+    line += "." if np.isnan(q) else f"; false-discovery q = {q:.2g} (Benjamini-Hochberg)."
+    return f"{line} Whoever looks at a unit because it is large sees too large a d; its interval does not cover then."
+
+
+def _share(p: float) -> str:
+    """Write a probability for reading: 3 in 1,000, or 42%."""
+    return f"{100 * p:.0f}%" if p >= 0.1 else f"{100 * p:.2g}%" if p >= 1e-4 else "fewer than 1 in 10,000"
 
 
 def _discoveries(facts: dict[str, Any]) -> str:

@@ -269,7 +269,7 @@ def _cell(value: Any, digits: int | None) -> str:
 
 
 def top_units_frame(
-    analysis: Analysis, n: int = 50, block: str | None = None, inference: Inference | None = None
+    analysis: Analysis, n: int | None = 50, block: str | None = None, inference: Inference | None = None
 ) -> pd.DataFrame:
     """List the tested units with the largest |t|, in one block or all.
 

@@ -5,11 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 
 import pytest
-from browser import OUTPUT, ROOT, app_command, chromium, serving
+from browser import ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Heads", "Pairs", "Your pair", "Run the probe", "Take away", "Method and limits")
+TABS = ("Findings", "Your pair", "One head", "Chance", "Pairs", "Run the probe", "Take away", "Method")
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +65,37 @@ def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them
     report, shown = reported(), page.inner_text("#findings")
     assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in shown
     assert f"{report['max_abs_t']:.2f}" in shown and f"{report['split_half']['median']:.3f}" in shown
-    assert "Published card: 3,221 (19.7%)" in shown and "STAND-IN" in shown
+    assert "Published: 3,221 (19.7%)" in shown and "STAND-IN" in shown
     assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
-    assert page.locator("#heat-map svg g title").count() == 100
-    assert "Untrained control: 65 (0.4%)" in shown and "a network that has learned nothing" in shown
+    assert page.locator("#heat-map [data-u]").count() == 100
+    assert "Control: 65 (0.4%)" in shown and "a network that has learned nothing" in shown
+
+
+def test_the_figures_stand_in_the_page_as_it_is_served_and_once_only(page, url):
+    with urllib.request.urlopen(url) as answer:
+        served = answer.read().decode()
+        assert int(answer.headers["content-length"]) == len(served.encode())
+    first = served[served.index('<div class="pl-first">') : served.index("</div><script>")]
+    report = reported()
+    assert "STAND-IN" in first and first.count('class="pl-card"') == 4
+    assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in first
+    assert page.locator(".pl-first").count() == 0 and page.locator(".pl-card").count() == 4
+
+
+def test_without_scripts_the_figures_can_be_read(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    assert page.locator(".pl-first .pl-card").count() == 4 and page.is_visible(".pl-first .pl-card >> nth=3")
+    context.close()
 
 
 def test_the_untrained_control_can_be_looked_at_itself(page):
     pick(page, "Run", "untrained-klein-4b (untrained control)")
     page.wait_for_selector("#findings >> text=16,320 slices of 16 channels")
     shown = page.inner_text("#findings")
-    assert "UNTRAINED" in shown and "65 (0.4%)" in shown and "Untrained control:" not in shown  # not beside itself
-    assert page.locator("#heat-map svg g title").count() == 600
+    assert "UNTRAINED" in shown and "65 (0.4%)" in shown and "Control:" not in shown  # not beside itself
+    page.wait_for_function("document.querySelectorAll('#heat-map [data-u]').length === 600")
 
 
 def test_units_and_scope_change_what_is_shown(page):
@@ -84,16 +104,42 @@ def test_units_and_scope_change_what_is_shown(page):
     report = reported("mlp", "image")
     page.wait_for_selector(f"#findings >> text={report['n_units']:,} MLP groups as wide as a head, scope: image")
     assert f"{report['max_abs_t']:.2f}" in page.inner_text("#findings")
-    pick(page, "Units", "text-stream heads")
-    page.wait_for_selector("#findings >> text=have no tokens of scope 'image'")
+    pick(page, "Units", "text heads")  # they have no image tokens: the scope goes back to all
+    page.wait_for_selector("#findings >> text=20 attention heads of the text stream, scope: all")
+    page.get_by_role("combobox", name="Scope", exact=True).click()
+    assert "image tokens" not in page.get_by_role("option").all_inner_texts()
 
 
-def test_heads_can_be_filtered_by_block(page):
-    show_tab(page, "Heads")
+def test_units_of_one_block_can_be_listed_and_looked_at(page):
+    show_tab(page, "One head")
+    page.wait_for_selector("#one-head-corrected >> text=family-wise p")
     pick(page, "Block", "single[7]")
     page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 slices')")
     table = page.inner_text("#top-units")
     assert "single[7] slice" in table and "joint[0]" not in table
+    pick(page, "Head, slice or group", "single[7] slice 5")
+    page.wait_for_selector("#one-head >> text=single[7] slice 5")
+    page.wait_for_selector("#one-head-figures circle >> nth=24")
+
+
+def test_further_maps_are_drawn_when_they_are_opened(page):
+    assert page.locator("#further-maps [data-u]").count() == 0
+    page.get_by_role("button", name="Further maps").click()
+    page.wait_for_function("document.querySelectorAll('#further-maps [data-u]').length === 20 + 20 * 12")
+    page.locator("#further-maps [data-u='joint[3] text head 1']").click()
+    page.wait_for_selector("#one-head >> text=joint[3] text head 1")
+
+
+def test_the_tab_of_chance_has_its_three_figures(page):
+    show_tab(page, "Chance")
+    page.wait_for_selector("#nulls svg >> nth=1")
+    page.wait_for_selector("#halves svg")
+    report = reported()
+    assert f"p of the run's count: {report['inference']['thresholds']['3']['p']:.3g}" in page.inner_text("#nulls")
+    assert f"median {report['split_half']['median']:.3f}" in page.locator("#halves svg").text_content()
+    assert (
+        f"median {report['inference']['reliability']['null_median']:.3f}" in page.locator("#halves svg").text_content()
+    )
 
 
 def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
@@ -139,22 +185,6 @@ def test_a_probe_can_be_stopped(page):
     page.wait_for_selector("#probe-progress progress", timeout=60_000)
     assert int(page.get_attribute("#probe-progress progress", "value")) >= 1
     page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_every_tab_fits_the_screen(browser, url, width, mode):
-    OUTPUT.mkdir(exist_ok=True)
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
-    page = context.new_page()
-    page.goto(f"{url}?__theme={mode}")
-    page.wait_for_selector("#findings .pl-card")
-    for tab in TABS:
-        show_tab(page, tab)
-        page.wait_for_timeout(300)
-        page.screenshot(path=OUTPUT / f"{tab.lower().replace(' ', '-')}-{width}-{mode}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
-    context.close()
 
 
 def test_the_five_endpoints_answer_a_program(url):

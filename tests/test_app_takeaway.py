@@ -119,7 +119,7 @@ def test_figures_arrive_as_svg_and_png(visit):
     assert wide == 648 and tall > 600 and len(content) > 20_000  # twice 324 pixels, and not an empty picture
     assert float(root.get("width")) > 300
     pick(page, "Figure", "map of heads")
-    pick(page, "Units", "prompt embedding")
+    pick(page, "Units", "embedding")
     page.wait_for_selector("#take-preview [role=alert] >> text=has no blocks and no heads to draw")
     page.get_by_role("button", name="Figure as PNG").click()
     page.wait_for_selector("#take-figure-line [role=alert] >> text=has no blocks and no heads to draw")
@@ -164,7 +164,7 @@ def test_a_visitors_own_run_can_be_taken_but_not_linked(visit, tmp_path):
 def test_the_address_follows_choices_and_opens_the_same_page_for_somebody_else(visit):
     page = visit("?__theme=light&positive=a+b")
     assert query(page) == {"__theme": "light", "positive": "a b"}  # nothing was chosen yet
-    pick(page, "Units", "attention heads")
+    pick(page, "Units", "true heads")
     pick(page, "Scope", "image tokens")
     pick(page, "Run", "untrained-klein-4b (untrained control)")
     show_tab(page, "Take away")
@@ -231,7 +231,7 @@ def test_on_a_space_links_carry_the_spaces_address_and_its_parent_is_told(browse
         )
         page.goto(f"{url}/?__theme=light&__sign=secret&tab=take")
         page.wait_for_selector(READY)
-        pick(page, "Units", "attention heads")
+        pick(page, "Units", "true heads")
         wait_for_query(page, units="heads")
         page.click("#copy-link")
         link = page.locator("#address-notice a").get_attribute("href")

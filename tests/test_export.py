@@ -93,7 +93,7 @@ def test_an_unpacked_zip_is_the_same_run_to_the_bit(moral_run, tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("mlp", "words"), ("text-heads", "all")])
 def test_a_figure_stands_without_the_page(moral_run, name, units, scope):
-    document = standalone_svg(FIGURES[name](moral_run, units, scope), CSS)
+    document = standalone_svg(FIGURES[name](moral_run, units, scope, ""), CSS)
     root = ElementTree.fromstring(document)
     assert root.tag == f"{SVG}svg" and "var(" not in document and "inherit" not in document
     styles, classes = root.find(f"{SVG}style").text, set(re.findall(r'class="([\w-]+)"', document))
@@ -122,9 +122,19 @@ def test_colours_of_the_theme_are_resolved_and_only_used_rules_kept():
     assert 'fill="#27272a"' in document and "A &amp; B" in document
 
 
+def test_one_unit_is_the_one_that_was_chosen_or_the_largest(moral_run):
+    drawn = FIGURES["one head"](moral_run, "card", "all", "single[7] head 3")
+    assert "single[7] head 3: 25 differences" in drawn and "largest" not in drawn and drawn.count("<circle") == 25
+    a = moral_run.analysis("mlp", "image")
+    elsewhere = FIGURES["one head"](moral_run, "heads", "words", "joint[0] head 1")
+    assert "25 differences, scope all" in elsewhere  # the joint image stream has no words
+    largest = FIGURES["one head"](moral_run, "mlp", "image", "")
+    assert f"{a.table.names[a.ranking[0]]}: 25 differences" in largest and "expect it to be smaller" in largest
+
+
 def test_the_embedding_has_no_map(moral_run):
     with pytest.raises(NoFigureError, match="Choose other units"):
-        FIGURES["map of heads"](moral_run, "embedding", "all")
+        FIGURES["map of heads"](moral_run, "embedding", "all", "")
 
 
 # --- names and references ----------------------------------------------------------------------------------

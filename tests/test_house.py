@@ -14,8 +14,8 @@ PACKAGE = ROOT / "plantain"
 ORDER = [
     "whole", "prompts", "scopes", "units", "stats", "stand_in", "identity", "sources", "models", "fresh_weights",
     "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes", "published", "provenance",
-    "results", "breakdown", "statements", "unfinished", "pairs", "team", "plan", "experiment", "tables", "answers",
-    "plots", "export", "engine", "ui", "hub", "__main__", "app",
+    "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team", "plan", "experiment", "tables",
+    "answers", "plots", "export", "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

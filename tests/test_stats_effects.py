@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 from scipy import stats as reference
 
-from plantain.stats import cohens_dz, dimension, dz_interval, hedges_g
+from plantain.stats import cohens_dz, dimension, dz_interval, hedges_g, mean_interval
 
 T_VALUES = [0.0, 1e-9, 0.3, 1.0, 2.064, 3.0, 5.0, 10.0, 20.0, 40.0, 60.0]
 
@@ -122,3 +122,15 @@ def test_scale_sides_and_order_do_not_matter_to_shares():
         assert again.uncentred.first_share == pytest.approx(first.uncentred.first_share)
     with pytest.raises(ValueError, match="NaN"):
         dimension(np.full((3, 3), np.nan))
+
+
+def test_the_interval_of_a_mean_is_scipys_and_covers_at_its_level():
+    rng = np.random.default_rng(7)
+    diffs = rng.normal(0.3, 2.0, 25)
+    expected = reference.ttest_1samp(diffs, 0).confidence_interval(0.9)
+    assert mean_interval(diffs, 0.9) == pytest.approx(tuple(expected), rel=1e-12)
+    covered = sum(low <= 0.3 <= high for low, high in (mean_interval(d) for d in rng.normal(0.3, 2.0, (2000, 8))))
+    assert reference.binomtest(covered, 2000, 0.95).pvalue > 1e-3
+    for bad in ([1.0], [1.0, np.nan]):
+        with pytest.raises(ValueError, match="pairs are too few|NaN"):
+            mean_interval(np.array(bad))

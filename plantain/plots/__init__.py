@@ -2,6 +2,9 @@
 
 `heat_map`        signed t of every head (or MLP group), block by block
 `null_histogram`  counts over a threshold under sign flips, with the observed one
+`split_histogram` split-half correlations beside those of flipped data
+`unit_dots`       one unit's differences, by category
+`scope_bars`      its t in every scope, or of its slices
 `score_dots`      every pair's score against the others, by category
 `pair_dots`       a visitor's pair among the run's differences, on the top units
 """
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 from plantain.plots.dots import pair_dots, score_dots
 from plantain.plots.heat import heat_map
-from plantain.plots.histograms import null_histogram
+from plantain.plots.histograms import null_histogram, split_histogram
+from plantain.plots.unit import scope_bars, unit_dots
 
-__all__ = ["heat_map", "null_histogram", "pair_dots", "score_dots"]
+__all__ = ["heat_map", "null_histogram", "pair_dots", "scope_bars", "score_dots", "split_histogram", "unit_dots"]

@@ -1,6 +1,7 @@
 """Distributions under sign flips, with the run's own figure in them.
 
 `null_histogram`   counts over a threshold
+`split_histogram`  split-half correlations beside those of flipped data
 """
 
 from __future__ import annotations
@@ -61,3 +62,63 @@ def null_histogram(analysis: Analysis, row: int, title: str) -> str:
 
 def _span(i: int, step: int) -> str:
     return f"{i * step:,}" if step == 1 else f"{i * step:,} to {(i + 1) * step - 1:,}"
+
+
+def split_histogram(split_r: np.ndarray, null: np.ndarray, title: str) -> str:
+    """Draw the run's split-half correlations above, and below what sign-flipped data give.
+
+    Parameters
+    ----------
+    split_r : float array (n_splits,)
+        Of the run, one per split.
+    null : float array (n_flips,)
+        Of flipped data, the median over splits per flip.
+    title : str
+        What the figure shows, for screen readers.
+
+    Returns
+    -------
+    str
+        SVG; two rows over one axis from -1 to 1, or narrower where all values fit.
+    """
+    known, flipped = split_r[np.isfinite(split_r)], null[np.isfinite(null)]
+    reach = min(1.0, 1.1 * max([0.1, *np.abs(known), *np.abs(flipped)]))
+    left, plot, tall = 4, 296, 60
+    parts = []
+    for top, values, words, look in (
+        (20, known, "this run, a split each", "pl-bar pl-mine"),
+        (106, flipped, "flipped data", "pl-bar"),
+    ):
+        parts.append(text(left, top - 6, f"{words} ({len(values)})", "start"))
+        parts += _bars(values, reach, (left, top, plot, tall), look)
+        if len(values):
+            x = left + plot * (float(np.median(values)) + reach) / (2 * reach)
+            parts.append(f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{top + tall}" class="pl-observed"/>')
+            anchor = "end" if x > left + plot * 0.6 else "start"
+            parts.append(text(x + (-5 if anchor == "end" else 5), top + 8, f"median {np.median(values):.3f}", anchor))
+    bottom = 106 + tall
+    for value in (-reach, 0.0, reach):
+        x = left + plot * (value + reach) / (2 * reach)
+        parts.append(
+            text(
+                x,
+                bottom + 16,
+                f"{value:.2g}" if value else "r = 0",
+                "start" if value < 0 else "end" if value else "middle",
+            )
+        )
+    return svg(left + plot + 4, bottom + 24, title, parts)
+
+
+def _bars(values: np.ndarray, reach: float, box: tuple[int, int, int, int], look: str) -> list[str]:
+    left, top, plot, tall = box
+    heights, edges = np.histogram(values, bins=40, range=(-reach, reach))
+    most, wide = max(1, int(heights.max())), plot / len(heights)
+    drawn = [
+        f'<g><title>{n} between {edges[i]:+.3f} and {edges[i + 1]:+.3f}</title><rect x="{left + i * wide:.1f}" '
+        f'y="{top + tall - tall * n / most:.1f}" width="{wide - 0.6:.1f}" height="{tall * n / most:.1f}" '
+        f'class="{look}"/></g>'
+        for i, n in enumerate(heights.tolist())
+        if n
+    ]
+    return [*drawn, f'<line x1="{left}" y1="{top + tall}" x2="{left + plot}" y2="{top + tall}" class="pl-axis"/>']

@@ -6,7 +6,7 @@ Knows nothing about the project. ``diffs`` is always float (n_pairs, n_units): p
 `sign_flips`   `draw_signs`, `sign_flip_null` (counts and max |t|), `max_t_p` (family-wise p)
 `exact`        `exact_sign_flip_p`: each unit's p over all 2^n sign patterns
 `discovery`    `fdr`: Benjamini-Hochberg and Benjamini-Yekutieli q
-`effects`      `hedges_g`, `dz_interval`
+`effects`      `hedges_g`, `dz_interval`, `mean_interval`
 `counts`       `count_p`, `quantile_interval`, `count_interval`, `count_jackknife`, `leave_one_out_counts`
 `reliability`  `draw_halves`, `split_half`, `spearman_brown`, `split_half_null`
 `correlation`  `pearson`, `spearman`
@@ -30,7 +30,7 @@ from plantain.stats.counts import (
 )
 from plantain.stats.directions import Dimension, Spectrum, dimension
 from plantain.stats.discovery import QValues, fdr
-from plantain.stats.effects import dz_interval, hedges_g
+from plantain.stats.effects import dz_interval, hedges_g, mean_interval
 from plantain.stats.exact import exact_sign_flip_p
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
 from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null
@@ -57,6 +57,7 @@ __all__ = [
     "is_degenerate",
     "leave_one_out_counts",
     "max_t_p",
+    "mean_interval",
     "paired_differences",
     "paired_t",
     "pearson",

@@ -1,4 +1,4 @@
-"""Effect sizes: Hedges' correction of d_z and its interval."""
+"""Effect sizes: Hedges' correction of d_z and its interval, and the interval of a mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from plantain.stats._checks import checked_level
+from plantain.stats._checks import checked_diffs, checked_level
 
 
 def hedges_g(dz: np.ndarray | float, n: int) -> np.ndarray:
@@ -100,3 +100,34 @@ def _noncentrality(t: np.ndarray, df: int, p: float, alpha: float) -> np.ndarray
     found = elementwise.find_root(excess, (t[known] * small - z, t[known] * large + z), args=(t[known],))
     result[known] = np.where(found.success, found.x, np.nan)
     return result
+
+
+def mean_interval(diffs: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of one unit's mean difference, by Student's t.
+
+    Parameters
+    ----------
+    diffs : float array (n_pairs,)
+    level : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    low, high : float
+        In the unit of the differences. Exact for normal differences; that of a unit chosen for its size does not cover.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two pairs, NaN or infinity, or a level that is not between 0 and 1.
+
+    References
+    ----------
+    Student (1908), The probable error of a mean. Biometrika 6, 1-25.
+    """
+    from scipy.special import stdtrit
+
+    diffs = checked_diffs(np.asarray(diffs)[:, None])[:, 0]
+    n = len(diffs)
+    reach = stdtrit(n - 1, (1 + checked_level(level)) / 2) * diffs.std(ddof=1) / math.sqrt(n)
+    return float(diffs.mean() - reach), float(diffs.mean() + reach)

@@ -1,6 +1,7 @@
-"""The tab with the headline figures, their nulls, the map of heads and the top blocks.
+"""The first screen: the headline figures beside the published ones and the control, the maps, the top blocks.
 
 `findings_tab`   builds it and keeps it up to date
+`findings_html`  the figures
 """
 
 from __future__ import annotations
@@ -11,62 +12,89 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.analysis import THRESHOLDS, summarize
-from plantain.plots import heat_map, null_histogram
 from plantain.results import Run
 from plantain.statements import careful_statements
-from plantain.tables import UNIT_WORDS, Metric, metrics, notes, weights_label
+from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label
 from plantain.ui import html
-from plantain.ui.shared import Choice, Page
-
-
-def findings_tab(page: Page, choice: Choice) -> None:
-    """Build the tab; the first run is in the page as it is served."""
-
-    def show(name: str | None, units: str, scope: str) -> tuple[str, str, str, str]:
-        try:
-            run = page.run_or_none(name)
-            figures = findings_html(run, page.published, units, scope, page.control_for(run))
-            blocks = blocks_html(run, page.published, units, scope)
-            return figures, null_html(run, units, scope), _map_html(run, units, scope), blocks
-        except PlantainError as error:
-            return html.error_html(str(error)), "", "", blocks_html(None, page.published, units, scope)
-
-    figures, nulls, picture, blocks = show(choice.run.value, "card", "all")
-    with gr.Tab("Findings", id="findings"):
-        outputs = [gr.HTML(figures, elem_id="findings"), gr.HTML(nulls, elem_id="nulls")]
-        with gr.Row():
-            with gr.Column(min_width=340, scale=6):
-                outputs.append(gr.HTML(picture, elem_id="heat-map"))
-            with gr.Column(min_width=300, scale=5):
-                outputs.append(gr.HTML(blocks, elem_id="top-blocks"))
-    choice.on_change(show, [], outputs)
-
-
-def _map_html(run: Run | None, units: str, scope: str) -> str:
-    """Draw the map of whole heads: 192 or 768 slices in a row cannot be seen."""
-    if run is None:
-        return ""
-    if units == "embedding":
-        return ""  # no blocks and no heads to draw
-    drawn = "heads" if units == "card" else units
-    title = f"t of {UNIT_WORDS[drawn]}, {run.info.positive} minus {run.info.negative}, scope {scope}"
-    title = f"{title}. {html.weights_words(run)}"
-    caption = (
-        f"{title} Whole heads are drawn, not slices; one row is a block. Orange: larger under "
-        f"“{run.info.positive}”; blue: larger under “{run.info.negative}”. Point at a cell for its number; "
-        "on a narrow screen the map scrolls sideways. With “attention heads” as units the tab Heads lists them."
-    )
-    return html.figure_html(heat_map(run.analysis(drawn, scope), title), caption)
-
+from plantain.ui.map import map_html, unit_map
+from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.texts import MEASURED
 
 CONTROL = (
     "The untrained control is one draw of random weights in Klein's architecture, in the text encoder and the "
-    "transformer "
-    "alike: it says what such a probe shows of a network that has learned nothing, not which of the two a trained "
-    "model's "
-    "difference comes from, nor what any other contrast in wording would show."
+    "transformer alike: it says what such a probe shows of a network that has learned nothing, not which of the two a "
+    "trained model's difference comes from, nor what any other contrast in wording would show."
 )
+PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
+PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
+
+
+def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> None:
+    """Build the tab; the first run is in the page as it is served."""
+
+    def show(name: str | None, units: str, scope: str) -> tuple[str, str, str]:
+        """Return what is there at once; the slower statistics come after it."""
+        try:
+            run = page.run_or_none(name)
+            figures = findings_html(run, page.published, units, scope, page.control_for(run))
+            return figures, main_map(run, units, scope), blocks_html(run, page.published, units, scope)
+        except PlantainError as error:
+            return html.error_html(str(error)), "", blocks_html(None, page.published, units, scope)
+
+    def care(name: str | None, units: str, scope: str) -> str:
+        return page.slowly(name, units, scope, careful_html)
+
+    def more(name: str | None, units: str, scope: str, opened: bool) -> str:
+        run = page.store.find(name) if opened else None
+        others = [panel for panel in PANELS if panel != _drawn(units)]
+        return "".join(panel_html(run, panel, scope) for panel in others) if run else ""
+
+    figures, picture, blocks = show(choice.run.value, "card", "all")
+    with gr.Tab("Findings", id="findings"):
+        shown = [gr.HTML(figures, elem_id="findings")]
+        careful = gr.HTML(html.message_html("Nulls and corrections are being computed …"), elem_id="careful")
+        with gr.Row():
+            with gr.Column(min_width=320, scale=7):
+                shown.append(unit_map(picture, "heat-map"))
+                with gr.Accordion("Further maps: the other kinds of units", open=False) as panels:
+                    further = unit_map("", "further-maps")
+            with gr.Column(min_width=300, scale=4):
+                shown.append(gr.HTML(blocks, elem_id="top-blocks"))
+        opened = gr.State(False)
+    change = choice.on_change(show, [], shown)
+    change.then(care, choice.inputs, careful, **VIEW)
+    change.then(more, [*choice.inputs, opened], further, **VIEW)
+    demo.load(care, choice.inputs, careful, **VIEW)
+    panels.expand(lambda *now: (more(*now, True), True), choice.inputs, [further, opened], **VIEW)
+    for drawn in (shown[1], further):
+        drawn.pick(_picked, None, [choice.unit, tabs], **VIEW)
+
+
+def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
+    return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
+
+
+def _drawn(units: str) -> str:
+    return units if units in PANELS else "heads"
+
+
+def main_map(run: Run | None, units: str, scope: str) -> str:
+    """Draw the map that belongs to the units: whole heads for slices, none for the prompt embedding."""
+    return "" if run is None or units == "embedding" else panel_html(run, _drawn(units), scope)
+
+
+def panel_html(run: Run, units: str, scope: str) -> str:
+    """Draw one kind of units; where it has no tokens of the scope, say so."""
+    try:
+        analysis = run.analysis(units, scope)
+    except PlantainError as error:
+        return html.message_html(f"{PANEL_WORDS[units]}: {error}")
+    title = f"{PANEL_WORDS[units]}: t of {run.info.positive} minus {run.info.negative}, scope {scope}"
+    caption = (
+        f"{title}. {html.weights_words(run)} A row is a block. Orange: larger under “{run.info.positive}”; blue: "
+        f"larger under “{run.info.negative}”. A click or Enter opens the unit; the tab “One head” has a list as well."
+    )
+    return map_html(analysis, title, caption)
 
 
 def findings_html(
@@ -74,19 +102,29 @@ def findings_html(
 ) -> str:
     """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
-        cards = "".join(_card(m) for m in metrics(None, published))
+        cards = "".join(_card(m) for m in metrics(None, published)[:4])
         return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
-    summary = run.summary(units, scope)
-    beside = summarize(control.analysis(units, scope)) if control else None
-    cards = "".join(_card(m) for m in metrics(summary, published, beside))
-    basis = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {summary['n_pairs']} pairs."
-    lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, summary))
-    careful = "".join(f"<li>{escape(line)}</li>" for line in careful_statements(run, units, scope))
-    said = f"<p>{escape(_control_line(control))}</p>" if control else ""
+    headline = run.headline(units, scope)
+    rows = metrics(headline, published, control.headline(units, scope) if control else None)
+    basis = (
+        f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. {_line(rows[4])}"
+    )
+    text = "" if headline["text_baseline"] is None else f"<p>{escape(_baseline(rows))}</p>"
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, headline))
+    said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{html.chip_html(run)}<p>{escape(basis)}</p>{_grid(cards)}{said}{f'<ul>{lines}</ul>' if lines else ''}"
-        f"<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
-        f"<ul>{careful}</ul></details>"
+        f"{html.chip_html(run)}{_grid(''.join(_card(m) for m in rows[:4]))}"
+        f"<p>{escape(MEASURED)} {escape(basis)}</p>{text}{f'<ul>{lines}</ul>' if lines else ''}{said}"
+        f"<p class='pl-small'>{escape(provenance(run))}</p>"
+    )
+
+
+def careful_html(run: Run, units: str, scope: str) -> str:
+    """Show what a careful reader has to know, folded."""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in careful_statements(run, units, scope))
+    return (
+        "<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
+        f"<ul>{lines}</ul></details>"
     )
 
 
@@ -101,27 +139,27 @@ def _grid(cards: str) -> str:
 
 
 def _card(metric: Metric) -> str:
-    beside = "" if metric.control is None else f"<br>Untrained control: {escape(metric.control)}"
+    beside = [("Published", f"{metric.published}, {metric.published_significance}")]
+    beside += [("Control", metric.control)] if metric.control is not None else []
+    rows = "".join(
+        f'<dd class="pl-published">{name}: {escape(value.removesuffix(", –"))}</dd>' for name, value in beside
+    )
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
-        f"<dd>{escape(metric.significance)}</dd>"
-        f'<dd class="pl-published">Prompt embedding (text baseline): {escape(metric.baseline)}</dd>'
-        f'<dd class="pl-published">Published card: {escape(metric.published)}<br>'
-        f"{escape(metric.published_significance)}{beside}</dd></dl>"
+        f"<dd>{escape(metric.significance)}</dd>{rows}</dl>"
     )
 
 
-def null_html(run: Run | None, units: str, scope: str) -> str:
-    """Show the distribution of the counts under sign flips with the run's own in it."""
-    if run is None:
-        return ""
-    a, facts = run.analysis(units, scope), run.inference(units, scope).facts["thresholds"]
-    figures = []
-    for row, threshold in enumerate(THRESHOLDS):
-        flips, p = len(a.null.signs), facts[f"{threshold:g}"]["p"]
-        title = f"Units over |t| > {threshold:g} under {flips:,} sign flips, and in the run. {html.weights_words(run)}"
-        figures.append(html.figure_html(null_histogram(a, row, title), f"{title} p of the run's count: {p:.3g}."))
-    return f'<div class="pl-nulls">{"".join(figures)}</div>'
+def _line(metric: Metric) -> str:
+    """Write a figure that has no card of its own."""
+    beside = f", control {metric.control}" if metric.control is not None else ""
+    return f"{metric.name} = {metric.value} (published {metric.published}{beside})."
+
+
+def _baseline(rows: list[Metric]) -> str:
+    """Set the transformer's text input beside the figures."""
+    figures = "; ".join(f"{m.name}: {m.baseline}" for m in rows)
+    return f"Text baseline, the same test on the prompt embedding: {figures}."
 
 
 def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
@@ -129,7 +167,7 @@ def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: s
     theirs = _block_table("Published card (not run by us)", published["top_blocks"])
     if run is None:
         return theirs
-    mine = _block_table(f"This run, {weights_label(run.info)}", run.summary(units, scope)["top_blocks"])
+    mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope)["top_blocks"])
     return mine + theirs
 
 

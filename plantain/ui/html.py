@@ -12,18 +12,16 @@ from html import escape
 
 from plantain import PlantainError
 from plantain.results import Run
-from plantain.tables import provenance, weights_label
+from plantain.tables import weights_label
 
 _log = logging.getLogger(__name__)
 
 
 def chip_html(run: Run) -> str:
-    """Say which weights made the numbers, loudly where they are random."""
+    """Say which weights made the numbers, when and on what, loudly where they are random."""
     loud = " pl-warn" if run.info.weights in ("stand-in", "untrained") else ""
-    return (
-        f'<p><span class="pl-chip{loud}">Weights: {escape(weights_label(run.info))}</span></p>'
-        f"<p>{escape(provenance(run))}</p>"
-    )
+    words = f"{weights_label(run.info)} · {run.info.size} px · {run.info.date[:10]}"
+    return f'<p><span class="pl-chip{loud}">{escape(words)}</span></p>'
 
 
 def weights_words(run: Run) -> str:

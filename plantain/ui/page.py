@@ -11,34 +11,35 @@ import gradio as gr
 
 from plantain.engine import Engine
 from plantain.prompts import PromptSet
-from plantain.scopes import SCOPES, UNITS
+from plantain.scopes import UNITS, scopes_of
 from plantain.ui import html
 from plantain.ui.address import keep_address, link_row
 from plantain.ui.api import add_endpoints
+from plantain.ui.chance import chance_tab
 from plantain.ui.findings import findings_tab
 from plantain.ui.heads import heads_tab
 from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
-from plantain.ui.shared import VIEW, Choice, Cost, Page
+from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
 from plantain.ui.store import RunStore
 from plantain.ui.takeaway import take_tab
-from plantain.ui.texts import INTRODUCTION, METHOD
+from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
 from plantain.ui.visitor import visitor_tab
 
 UNIT_LABELS = {
-    "card": "the card's slices",
-    "heads": "attention heads",
-    "text-heads": "text-stream heads",
+    "card": "card's slices",
+    "heads": "true heads",
+    "text-heads": "text heads",
     "mlp": "MLP groups",
-    "embedding": "prompt embedding (baseline)",
+    "embedding": "embedding",
 }
 SCOPE_LABELS = {
     "all": "all tokens",
     "image": "image tokens",
-    "prompt": "prompt: template and words",
-    "words": "the words",
+    "prompt": "whole prompt",
+    "words": "words only",
     "padding": "padding",
-    "template": "chat template",
+    "template": "template",
 }
 
 
@@ -63,26 +64,27 @@ def build_demo(
     Returns
     -------
     gr.Blocks
-        Launch it with `launch_options()`.
+        Launch it with `launch_options(demo)`.
     """
     page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
-        gr.Markdown(INTRODUCTION)
-        _status_line(page, demo)
+        gr.HTML(INTRODUCTION, elem_id="introduction")
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
         choice = _choice_row(page)
         link = link_row()
         with gr.Tabs() as tabs:
-            findings_tab(page, choice)
-            heads_tab(page, choice)
-            pairs_tab(page, choice)
+            findings_tab(page, choice, tabs, demo)
             visitor_tab(page, choice)
+            heads_tab(page, choice, demo)
+            chance_tab(page, choice)
+            pairs_tab(page, choice)
             probe_tab(page, choice)
             take_tab(page, choice)
-            with gr.Tab("Method and limits", id="method"):
+            with gr.Tab("Method", id="method"):
                 gr.Markdown(METHOD)
         keep_address(page, choice, tabs, link, demo)
+        _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
     return demo
 
@@ -98,17 +100,26 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     demo.load(page.status_html, None, status, **VIEW)
 
 
+def _scopes(units: str) -> list[tuple[str, str]]:
+    """Offer the scopes that the units have tokens of."""
+    return [(SCOPE_LABELS[s], s) for s in scopes_of(units)]
+
+
 def _choice_row(page: Page) -> Choice:
     first = next(iter(page.store.saved), None)
     with gr.Row():
         run = gr.Dropdown(
-            page.saved_choices(), value=first, label="Run", elem_id="run", filterable=False, min_width=240
+            page.saved_choices(), value=first, label="Run", elem_id="run", filterable=False, min_width=280, scale=2
         )
         units = gr.Dropdown(
-            [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=240
+            [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = gr.Dropdown(
-            [(SCOPE_LABELS[s], s) for s in SCOPES], value="all", label="Scope", filterable=False, min_width=240
-        )
+        scope = gr.Dropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+        # The views check the scope. Where other units were just chosen, the page still sends one that they do not have:
+        # Gradio's refusal would be an error before the scope's own listener can mend it.
+        scope.preprocess = lambda payload: payload
+    with gr.Accordion("What are units and scopes?", open=False):
+        gr.Markdown(UNITS_HELP)
+    units.change(lambda u, s: gr.Dropdown(_scopes(u), value=fitting(u, s)), [units, scope], scope, **VIEW)
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     return Choice(run, units, scope, unit, gr.State([]))

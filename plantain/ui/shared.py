@@ -7,15 +7,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from plantain import PlantainError
 from plantain.engine import Engine
+from plantain.inference import Inference
 from plantain.prompts import PromptSet
 from plantain.results import Run
+from plantain.scopes import scopes_of
 from plantain.tables import run_label
 from plantain.ui import html
 from plantain.ui.store import RunStore
@@ -24,6 +28,7 @@ from plantain.ui.store import RunStore
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 HIDDEN = gr.update(visible=False)
+_ONE_AT_A_TIME = threading.Lock()
 
 Cost = Callable[[int, int | None], str]
 """(pairs, size) -> what it costs, in words for a button."""
@@ -48,6 +53,22 @@ class Page:
             return None
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
         return next((saved for saved in found if saved.info.prompts_sha256 == run.info.prompts_sha256), None)
+
+    def inference(self, run: Run, units: str, scope: str) -> Inference:
+        """Return a run's slower statistics; one choice at a time, so that nobody computes what another has begun."""
+        with _ONE_AT_A_TIME:
+            return run.inference(units, scope)
+
+    def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, str, str], str]) -> str:
+        """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
+        try:
+            run = self.run_or_none(name)
+            if run is None:
+                return ""
+            self.inference(run, units, scope)
+            return make(run, units, scope)
+        except PlantainError:
+            return ""  # said where the figures stand
 
     def status_html(self) -> str:
         status = self.engine.status()
@@ -75,13 +96,23 @@ class Choice:
     def inputs(self) -> list[gr.components.Component]:
         return [self.run, self.units, self.scope]
 
-    def on_change(self, fn: Callable, inputs: list, outputs: list) -> None:
+    def on_change(self, fn: Callable, inputs: list, outputs: list | gr.components.Component) -> Any:
+        """Register a view; the event that is returned can have slower ones follow it."""
         # One listener for all three: of quick changes the last one wins. Old figures are covered until new ones come.
         shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
+
+        def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
+            return fn(name, units, fitting(units, scope), *rest)
+
         # Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
         # stop. After a relay, which only the browser runs, every view is an event of its own.
         relay = gr.on([component.change for component in self.inputs], None, js="() => []", **VIEW)
-        relay.then(fn, [*self.inputs, *inputs], outputs, **shown)
+        return relay.then(view, [*self.inputs, *inputs], outputs, **shown)
+
+
+def fitting(units: str, scope: str) -> str:
+    """Return the scope where the units have tokens of it, else all."""
+    return scope if scope in scopes_of(units) else "all"
 
 
 def short(value: Any) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from plantain import PlantainError
 from plantain.results import Run, list_runs
+from plantain.scopes import UNITS, scopes_of
 
 _KEPT = 8  # a full-size run holds 13 MB
 
@@ -37,9 +38,13 @@ class RunStore:
         self._visitors: OrderedDict[str, Run] = OrderedDict()
 
     def warm(self) -> None:
-        """Compute what the page shows first of every saved run, so that no visitor waits for it."""
+        """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
         for run in self.saved.values():
             run.summary()
+        for run in self.saved.values():
+            for units in UNITS:
+                for scope in scopes_of(units):
+                    run.headline(units, scope)
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

@@ -74,7 +74,7 @@ class _Shelf:
 def take_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def show(name: str | None, units: str, scope: str, figure: str, opened: bool) -> tuple[Any, ...]:
+    def show(name: str | None, units: str, scope: str, figure: str, unit: str, opened: bool) -> tuple[Any, ...]:
         if not opened:
             return (gr.skip(),) * (2 + len(_REFERENCES))
         try:
@@ -83,21 +83,21 @@ def take_tab(page: Page, choice: Choice) -> None:
             said = public_name(page, name, run), page.published, share_base()
             references = (cite_html(cite(run, *said), label) for cite, label in _REFERENCES)
             about = f"{html.chip_html(run)}<p>On show: {escape(count)}.</p>"
-            return about, draw(name, units, scope, figure), *references
+            return about, draw(name, units, scope, figure, unit), *references
         except PlantainError as error:
             return html.error_html(str(error)), *[""] * (1 + len(_REFERENCES))
 
-    def draw(name: str | None, units: str, scope: str, figure: str) -> str:
+    def draw(name: str | None, units: str, scope: str, figure: str, unit: str) -> str:
         try:
-            return figure_html(_run(page, name), units, scope, figure)
+            return figure_html(_run(page, name), units, scope, figure, unit)
         except PlantainError as error:
             return html.error_html(str(error))
 
-    def picture(name: str | None, units: str, scope: str, figure: str) -> tuple[str, str, str]:
+    def picture(name: str | None, units: str, scope: str, figure: str, unit: str) -> tuple[str, str, str]:
         """Return the figure for the browser to draw, its name, and what went wrong."""
         try:
             run = _run(page, name)
-            made, content = _figure_file(run, public_name(page, name, run), units, scope, figure)
+            made, content = _figure_file(run, public_name(page, name, run), units, scope, figure, unit)
             return content.decode(), made.removesuffix(".svg") + ".png", ""
         except Exception as error:
             return "", "", html.failure_html(error)
@@ -120,10 +120,10 @@ def take_tab(page: Page, choice: Choice) -> None:
         drawn_name = gr.Textbox(visible="hidden", label="Name of the picture")
         gr.Markdown("## Cite this")
         references = [_reference(label) for _, label in _REFERENCES]
-    inputs, outputs = [*choice.inputs, figure], [about, preview, *(text for text, _, _ in references)]
+    inputs, outputs = [*choice.inputs, figure, choice.unit], [about, preview, *(text for text, _, _ in references)]
     tab.select(lambda *now: (True, *show(*now, True)), inputs, [opened, *outputs], **VIEW)
-    choice.on_change(show, [figure, opened], outputs)
-    figure.change(draw, inputs, preview, trigger_mode="multiple", **VIEW)
+    choice.on_change(show, [figure, choice.unit, opened], outputs)
+    gr.on([figure.change, choice.unit.change], draw, inputs, preview, trigger_mode="multiple", **VIEW)
     for make, button in data.items():
         _hand_out(page, button, make, choice.inputs, data_shelf)
     _hand_out(page, svg, _figure_file, inputs, shelf)
@@ -189,9 +189,9 @@ def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf
     event.then(None, shelf.file, None, js=_script("save"), **VIEW)
 
 
-def _figure_file(run: Run, name: str, units: str, scope: str, figure: str) -> tuple[str, bytes]:
+def _figure_file(run: Run, name: str, units: str, scope: str, figure: str, unit: str) -> tuple[str, bytes]:
     css = "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
-    content = standalone_svg(FIGURES[figure](run, units, scope), css)
+    content = standalone_svg(FIGURES[figure](run, units, scope, unit), css)
     return file_name(name, units, scope, figure, suffix=".svg"), content.encode()
 
 
@@ -200,9 +200,11 @@ def size_words(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(1, round(n_bytes / 1e3))} kB"
 
 
-def figure_html(run: Run, units: str, scope: str, figure: str) -> str:
+def figure_html(run: Run, units: str, scope: str, figure: str, unit: str = "") -> str:
     """Show a figure before it is taken."""
-    return html.figure_html(FIGURES[figure](run, units, scope), f"{figure.capitalize()}. {html.weights_words(run)}")
+    return html.figure_html(
+        FIGURES[figure](run, units, scope, unit), f"{figure.capitalize()}. {html.weights_words(run)}"
+    )
 
 
 def cite_html(text: str, label: str) -> str:

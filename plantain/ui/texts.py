@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-INTRODUCTION = """# plantain
+INTRODUCTION = """<h1>plantain</h1>
 <p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from <b>ignoring</b> in its attention
-layers, before it has drawn anything? 25 pairs of prompts differ only in the act; this page shows how strongly each
-unit of the network responds to the difference, and how much of that chance would give.</p>
-
-[The published card](https://huggingface.co/phanerozoic/moral-plantain) ·
-[the base model](https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B)
+layers, before it has drawn anything?</p>
+<p class="pl-links"><a href="https://huggingface.co/phanerozoic/moral-plantain">The published card</a> ·
+<a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a></p>
 """
+
+MEASURED = """25 pairs of prompts differ only in the act. The figures say how strongly each unit of the network responds
+to the difference, and how much of that chance would give."""
+
+UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600
+attention heads in the places that the card looked at: 25 blocks of 24, each 128 channels wide. 16,320 is what comes
+out when the output projections' inputs are cut every 16 channels, an eighth of a head, and 70.6% of these
+**slices** are not attention but the MLP part of the single blocks. (Inferred from the card's counts.) The eight
+slices of one head are not independent, so counting them can say the same thing several times. With **attention
+heads** a count is out of 600, each head is one voice, and shares and p values are those of heads; max |t| and the
+order of blocks change little where an effect fills a head, and much where it sits in a few channels. The text
+stream's heads and the **MLP groups**, as wide as a head, can be counted on their own; the **prompt embedding** is
+the text before the transformer has seen it.
+
+**Scopes** are the tokens over which a unit's magnitude is taken: all, the image's, the prompt's (chat template and
+words), the words or the template alone, or the padding up to 512 tokens, which the transformer sees as well. A
+scope is offered where the chosen units have such tokens. The published figures are of slices over all tokens."""
+
+CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them at random would change nothing. So they
+are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
+kept. The line is the run. (More than chance is weak evidence: any constant difference in wording beats it.)"""
 
 PAIR_HELP = """Write two prompts with the same scene and the same people; only the act differs. Both should have the
 same number of tokens, or length is measured as well as the act. They go through the same model and settings as the
@@ -54,12 +73,8 @@ METHOD = """## What is measured
 
 ## What a unit is
 
-The published card speaks of “heads”, 192 in a joint and 768 in a single block. Klein's true heads have 128 channels,
-24 in a block. The card's counts fit **slices of 16 channels** of the projections' inputs, an eighth of a head, and
-70.6% of them are not attention at all but the MLP part of the single blocks. (This is inferred from the counts.) The
-page can count the card's slices, the true heads, the heads of the text stream, or the MLP part in groups as wide as
-a head. The **scope** says which tokens: all, the image's, the prompt's (chat template and words), the words or the
-template alone, or the padding up to 512 tokens, which the transformer sees as well.
+See “What are units and scopes?” above the tabs. In short: the card's 16,320 “heads” are slices of 16 channels, most of
+them not attention; the true heads in the same places are 600.
 
 ## Your pair
 

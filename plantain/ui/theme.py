@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+
+from plantain.ui.first import FirstScreen, first_screen_html
 
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.css"))  # one file for the page, one for a tab
 
@@ -29,11 +32,12 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def launch_options() -> dict[str, Any]:
-    """Return what belongs to `Blocks.launch`: looks, and nothing kept of what visitors type."""
+def launch_options(demo: gr.Blocks) -> dict[str, Any]:
+    """Return what belongs to `Blocks.launch`: looks, the first screen, and nothing kept of what visitors type."""
     return {
         "theme": _theme(),
         "css_paths": STYLES,
+        "app_kwargs": {"middleware": [Middleware(FirstScreen, html=first_screen_html(demo))]},
         "footer_links": ["api"],
         "run_history": False,
         "ssr_mode": False,

@@ -1,0 +1,71 @@
+"""The tab that shows what chance gives: counts and split-half correlations under sign flips.
+
+`chance_tab`   builds it and keeps it up to date
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+import numpy as np
+
+from plantain import PlantainError, stats
+from plantain.analysis import THRESHOLDS
+from plantain.inference import NULL_SPLITS, null_reliability
+from plantain.plots import null_histogram, split_histogram
+from plantain.results import Run
+from plantain.tables import UNIT_WORDS
+from plantain.ui import html
+from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.texts import CHANCE_HELP
+
+
+def chance_tab(page: Page, choice: Choice) -> None:
+    """Build the tab; it is filled when it is opened."""
+
+    def counts(name: str | None, units: str, scope: str, opened: bool) -> str:
+        if not opened:
+            return ""
+        try:
+            run = page.run_or_none(name)
+            return counts_html(run, units, scope) if run else html.error_html("There is no run to show.")
+        except PlantainError as error:
+            return html.error_html(str(error))
+
+    def halves(name: str | None, units: str, scope: str, opened: bool) -> str:
+        return page.slowly(name, units, scope, halves_html) if opened else ""
+
+    with gr.Tab("Chance", id="chance") as tab:
+        gr.Markdown(CHANCE_HELP)
+        shown = gr.HTML(elem_id="nulls")
+        later = gr.HTML(elem_id="halves")
+        opened = gr.State(False)
+    inputs = [*choice.inputs, opened]
+    first = tab.select(lambda *now: (True, counts(*now, True)), choice.inputs, [opened, shown], **VIEW)
+    first.then(halves, inputs, later, **VIEW)
+    choice.on_change(counts, [opened], shown).then(halves, inputs, later, **VIEW)
+
+
+def counts_html(run: Run, units: str, scope: str) -> str:
+    """Show the distribution of the counts under sign flips with the run's own in it."""
+    a = run.analysis(units, scope)
+    figures = []
+    for row, threshold in enumerate(THRESHOLDS):
+        flipped, observed = a.null.counts[row], int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
+        what = f"{UNIT_WORDS[units]} over |t| > {threshold:g}, scope {scope}"
+        title = f"{what}, under {len(flipped):,} sign flips and in the run"
+        words = f"{title}. p of the run's count: {stats.count_p(observed, flipped):.3g}. {html.weights_words(run)}"
+        figures.append(html.figure_html(null_histogram(a, row, title), words))
+    return f'<div class="pl-nulls">{"".join(figures)}</div>'
+
+
+def halves_html(run: Run, units: str, scope: str) -> str:
+    """Show the split-half correlations beside those of flipped data."""
+    a = run.analysis(units, scope)
+    null = null_reliability(a, run.halves)
+    title = f"Split-half r of the run, and of sign-flipped data, scope {scope}"
+    words = (
+        f"{title}. Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a "
+        f"flip, the median over {min(NULL_SPLITS, len(run.halves))} splits: what dependent units agree on by chance. "
+        f"{html.weights_words(run)}"
+    )
+    return html.figure_html(split_histogram(a.split_r, null, title), words)

@@ -1,0 +1,15 @@
+// The first screen stands in the page as it is served; it goes when the page itself stands.
+(() => {
+  const first = document.querySelector(".pl-first");
+  const asked = new URLSearchParams(location.search);
+  const dark = asked.get("__theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  first.classList.toggle("dark", dark === "dark");
+  // Another run or another tab was asked for: these figures are not what will be shown.
+  first.hidden = ["run", "units", "scope", "unit", "tab", "positive"].some((name) => asked.has(name));
+  const observer = new MutationObserver(() => {
+    if (!document.querySelector("#findings")) return;
+    observer.disconnect();
+    first.remove();
+  });
+  observer.observe(document.body, { childList: true, subtree: true });
+})();

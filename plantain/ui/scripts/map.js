@@ -1,0 +1,72 @@
+// A map of units: one Tab stop, arrow keys, Home and End, Enter or Space or a click to open a unit, its number on hover.
+// `element` stays while its children are drawn anew, so all listeners sit on it, and the place is kept by the unit's name.
+let here = null;
+
+const cells = () => [...element.querySelectorAll("[data-u]")];
+const cellOf = (node) => (node.closest ? node.closest("[data-u]") : null);
+
+function say(cell) {
+  const line = element.querySelector(".pl-map-said");
+  if (line && cell) line.textContent = cell.getAttribute("aria-label");
+}
+
+function settle(focus) {
+  const all = cells();
+  if (!all.length) return;
+  const cell = all.find((c) => c.dataset.u === here) || all.find((c) => c.tabIndex === 0) || all[0];
+  for (const other of element.querySelectorAll('[data-u][tabindex="0"]')) if (other !== cell) other.tabIndex = -1;
+  cell.tabIndex = 0;
+  if (focus) cell.focus();
+}
+
+function go(cell) {
+  if (!cell) return;
+  here = cell.dataset.u;
+  settle(true);
+}
+
+function neighbour(cell, key) {
+  const row = cell.parentElement;
+  const mine = [...row.querySelectorAll("[data-u]")];
+  const i = mine.indexOf(cell);
+  if (key === "ArrowRight") return mine[i + 1];
+  if (key === "ArrowLeft") return mine[i - 1];
+  if (key === "Home") return mine[0];
+  if (key === "End") return mine[mine.length - 1];
+  const other = key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling;
+  return other ? other.querySelectorAll("[data-u]")[i] : null;
+}
+
+element.addEventListener("mouseover", (e) => say(cellOf(e.target)));
+element.addEventListener("focusin", (e) => {
+  const cell = cellOf(e.target);
+  if (!cell) return;
+  here = cell.dataset.u;
+  settle(false);
+  say(cell);
+});
+element.addEventListener("click", (e) => {
+  const cell = cellOf(e.target);
+  if (cell) trigger("pick", { unit: cell.dataset.u });
+});
+element.addEventListener("keydown", (e) => {
+  const cell = cellOf(e.target);
+  if (!cell) return;
+  if (e.key === "Enter" || e.key === " ") {
+    e.preventDefault();
+    trigger("pick", { unit: cell.dataset.u });
+  } else if (["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"].includes(e.key)) {
+    e.preventDefault();
+    go(neighbour(cell, e.key));
+  }
+});
+
+// Drawn anew while a cell had the focus: give it to the same unit again.
+let focused = false;
+element.addEventListener("focusin", (e) => { focused = Boolean(cellOf(e.target)); });
+element.addEventListener("focusout", (e) => { if (e.relatedTarget) focused = false; });
+new MutationObserver(() => settle(focused && !element.contains(document.activeElement))).observe(element, {
+  childList: true,
+  subtree: true,
+});
+settle(false);

@@ -1,0 +1,107 @@
+"""The page against an empty Gradio page, and how long its views take on the server. Run by hand.
+
+    python tests/benchmarks/bench_page.py
+
+(a) From opening the page to the four figures on the screen, and to the page that can be used, against one `gr.HTML` in
+`gr.Blocks`: fresh browser context, nine interleaved loads each, medians. (b) When the page is served, and when torch is
+imported. (c) Seconds on the server of a switch of run, units or scope at full size (the shipped untrained control,
+16,320 units): the first time, with nothing computed before, and again.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from browser import app_command, chromium, serving  # noqa: E402
+
+EMPTY = "import gradio as gr\nwith gr.Blocks() as demo:\n    gr.HTML('<p id=figure>0</p>')\ndemo.launch({options})\n"
+LOADS = 9
+FIGURES = ".pl-card >> nth=3"
+
+
+def seconds_to(browser, url: str, selector: str) -> float:
+    """Seconds from opening a page to an element, in a fresh context."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, start = context.new_page(), time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(selector)
+    took = time.perf_counter() - start
+    context.close()
+    return took
+
+
+def loads() -> None:
+    """Print (a)."""
+    options = "ssr_mode=False, footer_links=['api'], run_history=False"
+    with tempfile.TemporaryDirectory() as folder:
+        script, logs = Path(folder) / "empty.py", Path(folder)
+        script.write_text(EMPTY.format(options=options))
+        ours = serving(app_command(), logs / "ours", PLANTAIN_MODEL="tiny-random")
+        empty = serving([sys.executable, str(script)], logs / "empty", GRADIO_ANALYTICS_ENABLED="False")
+        with ours as page, empty as peer, chromium() as browser:
+            places = [(page, FIGURES), (page, f"#findings {FIGURES}"), (peer, "#figure")]
+            for place in places:
+                seconds_to(browser, *place)  # the first load fills the servers' caches
+            time.sleep(20)  # the model loads and statistics are computed in the background
+            took = [[seconds_to(browser, *place) for place in places] for _ in range(LOADS)]
+    figures, whole, theirs = (median(column) for column in zip(*took, strict=True))
+    print(
+        f"(a) an empty page after {theirs:.3f} s; four figures after {figures:.3f} s, ratio {figures / theirs:.2f};",
+        end="",
+    )
+    print(f" the whole page after {whole:.3f} s, ratio {whole / theirs:.2f}")
+
+
+def start() -> None:
+    """Print (b)."""
+    began = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(app_command(), Path(folder) / "log", PLANTAIN_MODEL="tiny-random") as url,
+        chromium() as browser,
+    ):
+        served = time.perf_counter() - began
+        seconds_to(browser, url, "#findings .pl-card")
+        painted = time.perf_counter() - began
+        seconds_to(browser, url, "#model-status >> text=Loaded")
+        print(
+            f"(b) served after {served:.1f} s, figures {painted:.1f} s, model ready {time.perf_counter() - began:.1f} s"
+        )
+
+
+def views() -> None:
+    """Print (c)."""
+    from plantain.published import load_published
+    from plantain.scopes import UNITS, scopes_of
+    from plantain.ui.findings import blocks_html, findings_html, main_map
+    from plantain.ui.store import RunStore
+
+    store, published = RunStore(ROOT / "precomputed"), load_published()
+    control, other = store.saved["untrained-klein-4b"], store.saved["tiny-random"]
+    for words in ("first", "again"):
+        took = {}
+        for units in UNITS:
+            for scope in scopes_of(units):
+                for name, run, beside in (("control", control, None), ("stand-in beside control", other, control)):
+                    begun = time.perf_counter()
+                    findings_html(run, published, units, scope, beside)
+                    main_map(run, units, scope)
+                    blocks_html(run, published, units, scope)
+                    took[f"{name}, {units}, {scope}"] = time.perf_counter() - begun
+        slowest = max(took, key=took.__getitem__)
+        print(
+            f"(c) {words}: median {1000 * median(took.values()):.0f} ms, most {1000 * took[slowest]:.0f} ms ({slowest})"
+        )
+
+
+if __name__ == "__main__":
+    views()
+    start()
+    loads()
