@@ -10,6 +10,7 @@ Errors whose message is meant for the user derive from `PlantainError`:
 - `results.RunError`            a run that cannot be read or written
 - `pairs.WrongModelError`       a pair and a run of different models
 - `experiment.ConfigError`      a setting out of range
+- `export.NoFigureError`        a figure that a choice does not have
 - `engine.EngineError`          the page's model cannot be used now
 - `engine.PassError`            a pass failed on the page's device
 - `ui.probe.SeedError`          a seed that the page cannot take

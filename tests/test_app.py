@@ -10,7 +10,9 @@ import urllib.request
 import pytest
 from browser import ROOT, app_command, chromium, serving
 
-TABS = ("Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Method")
+TABS = (
+    "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Take away", "Method",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +209,9 @@ def test_the_five_endpoints_answer_a_program(url):
     assert probed["seed"] == 3 and client.predict(probed["run"], api_name="/summary")["n_pairs"] == 25
     with pytest.raises(AppError, match="choose a multiple of 16"):
         client.predict(65, 0, api_name="/run_probe")
-    with pytest.raises(AppError, match="Size is 64.5; give a whole number"):
+    with pytest.raises(AppError, match="size is 64.5; give a whole number"):
         client.predict(64.5, 0, api_name="/run_probe")
-    with pytest.raises(AppError, match=r"[Uu]nknown block 'nope'; choose one of joint\[0\]"):
+    with pytest.raises(AppError, match=r"unknown block 'nope'; choose one of joint\[0\]"):
         client.predict("tiny-random", "heads", "all", 7, "nope", api_name="/top_units")
     with pytest.raises(AppError, match="no run of that name"):
         client.predict("../../etc", api_name="/summary")

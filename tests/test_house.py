@@ -15,7 +15,8 @@ ORDER = [
     "whole", "prompts", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
     "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes",
     "published", "provenance", "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team",
-    "plan", "experiment", "comparison", "tables", "answers", "plots", "engine", "ui", "hub", "__main__", "app",
+    "plan", "experiment", "comparison", "tables", "answers", "plots", "export", "engine", "ui", "hub",
+    "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

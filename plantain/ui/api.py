@@ -1,11 +1,18 @@
-"""The five public endpoints, for programs. Their docstrings are the API's documentation."""
+"""The five public endpoints, for programs and, where `mcp` is installed, for agents.
+
+Their docstrings are the documentation, in Gradio's own form: what stands under "Parameters:" goes to each parameter.
+
+`add_endpoints`   registers them
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -35,13 +42,24 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
     """Register /list_runs, /summary, /top_units, /probe_pair and /run_probe; call it inside a Blocks context."""
 
     def list_runs() -> list[dict]:
-        """List the saved runs: name, model, weights, prompt set, pairs, size, seed, date."""
+        """List the saved runs, without parameters.
+
+        Returns:
+            One object a run: run (its name, for the other endpoints), model, revision, weights, dtype, device,
+            prompt_set, n_pairs, size, seed, date.
+        """
         return [_describe(name, run) for name, run in store.saved.items()]
 
     def summary(run: str, units: str = "card", scope: str = "all") -> dict:
-        """Headline figures of a run, as `python -m plantain report --json` prints them, with its weights.
+        """Give the headline figures of a run, as `python -m plantain report --json` prints them, with its weights.
 
-        units: card, heads, text-heads, mlp or embedding. scope: all, image, prompt, words, padding or template.
+        Parameters:
+            run: Name of a run, from /list_runs or /run_probe.
+            units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
+            scope: Which tokens: all, image, prompt, words, padding or template.
+        Returns:
+            One object with thresholds, large_effect, split_half, max_abs_t, top_blocks, inference, text_baseline and
+            weights_label.
         """
         with _errors():
             _require(str, run=run, units=units, scope=scope)
@@ -49,7 +67,18 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             return {"run": run, "weights_label": weights_label(found.info), **found.summary(units, scope)}
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
-        """The n units with the largest |t|, in one block (such as single[19]) or all: rank, t, d_z, p."""
+        """List the units with the largest |t|. They were chosen for their size: expect them to be smaller elsewhere.
+
+        Parameters:
+            run: Name of a run, from /list_runs or /run_probe.
+            units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
+            scope: Which tokens: all, image, prompt, words, padding or template.
+            n: How many units, at most 1000.
+            block: One block, such as single[19]; empty for all blocks.
+        Returns:
+            One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, g, d_low, d_high,
+            p_exact, p_fwer, q_bh, q_by, weights.
+        """
         with _errors():
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
@@ -63,7 +92,17 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             return json.loads(frame.to_json(orient="records", double_precision=12))
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:
-        """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU)."""
+        """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU).
+
+        Always on the true heads over all tokens. One pair is one pair: a look, not a test.
+
+        Parameters:
+            run: Name of a run that the loaded model made, from /list_runs or /run_probe.
+            positive: The prompt with the helping act.
+            negative: The same scene and people with the other act, with as many tokens.
+        Returns:
+            One object with score, scores (the run's pairs), p, n_at_or_below, tokens, comparable, top and weights.
+        """
         with _errors() as call:
             _require(str, run=run, positive=positive, negative=negative)
             found = store.get(run)
@@ -71,10 +110,15 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
 
     def run_probe(size: int = 0, seed: int = 0) -> dict:
-        """Run all pairs through the loaded model (uses the GPU). size 0: the device's default.
+        """Run all pairs through the loaded model (uses the GPU, and takes a while).
 
-        Returns the run's name, for the other endpoints, and its summary. When it breaks off, the pairs that are done
-        are kept: the same call goes on from there.
+        Parameters:
+            size: Height and width of the image in pixels, a multiple of 16; 0 for the device's default.
+            seed: Seed of the noise and of the sign flips.
+        Returns:
+            One object with run (its name, for the other endpoints; it is kept for a while only), model, weights, size,
+            seed, date and summary. When it breaks off, the pairs that
+            are done are kept: the same call goes on from there.
         """
         with _errors() as call:
             _require(int, size=size, seed=seed)
@@ -85,11 +129,16 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             name = store.add(last.run)
             return {**_describe(name, last.run), "summary": last.run.summary()}
 
-    gr.api(list_runs, api_name="list_runs", queue=False)
-    gr.api(summary, api_name="summary", queue=False)
-    gr.api(top_units, api_name="top_units", queue=False)
-    gr.api(probe_pair, api_name="probe_pair", concurrency_id="pair")
-    gr.api(run_probe, api_name="run_probe", concurrency_id="probe")
+    for view in (list_runs, summary, top_units):
+        _publish(view, queue=False)
+    _publish(probe_pair, concurrency_id="pair")
+    _publish(run_probe, concurrency_id="probe")
+
+
+def _publish(endpoint: Callable, **options: Any) -> None:
+    # By itself Gradio shows only what stands above "Parameters:" in its API's description.
+    words = " ".join(inspect.getdoc(endpoint).split())
+    gr.api(endpoint, api_name=endpoint.__name__, api_description=words, **options)
 
 
 def _describe(name: str, run: Run) -> dict:

@@ -13,6 +13,7 @@ from plantain.engine import Engine
 from plantain.prompts import PromptSet
 from plantain.scopes import UNITS, scopes_of
 from plantain.ui import html
+from plantain.ui.address import keep_address, link_row
 from plantain.ui.api import add_endpoints
 from plantain.ui.chance import chance_tab
 from plantain.ui.compare import compare_tab
@@ -22,6 +23,7 @@ from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
 from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
 from plantain.ui.store import RunStore
+from plantain.ui.takeaway import take_tab
 from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
 from plantain.ui.visitor import visitor_tab
 
@@ -66,11 +68,12 @@ def build_demo(
         Launch it with `launch_options(demo)`.
     """
     page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
-    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein") as demo:
+    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
         gr.HTML(INTRODUCTION, elem_id="introduction")
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
         choice = _choice_row(page)
+        link = link_row()
         with gr.Tabs() as tabs:
             findings_tab(page, choice, tabs, demo)
             visitor_tab(page, choice)
@@ -79,8 +82,10 @@ def build_demo(
             pairs_tab(page, choice)
             compare_tab(page, choice, tabs)
             probe_tab(page, choice)
+            take_tab(page, choice)
             with gr.Tab("Method", id="method"):
                 gr.Markdown(METHOD)
+        keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
     return demo

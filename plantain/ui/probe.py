@@ -148,7 +148,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     probes, n = _Probes(page), len(page.prompt_set.pairs)
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
     go_now, cost_now = probes.settings(*first)
-    with gr.Tab("Run the probe") as tab:
+    with gr.Tab("Run the probe", id="probe") as tab:
         gr.Markdown(PROBE_HELP.format(n=n, passes=2 * n, unfinished=UNFINISHED))
         with gr.Row():
             options = {"filterable": False, "min_width": 220}

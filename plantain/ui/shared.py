@@ -104,7 +104,10 @@ class Choice:
         def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
             return fn(name, units, fitting(units, scope), *rest)
 
-        return gr.on([component.change for component in self.inputs], view, [*self.inputs, *inputs], outputs, **shown)
+        # Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
+        # stop. After a relay, which only the browser runs, every view is an event of its own.
+        relay = gr.on([component.change for component in self.inputs], None, js="() => []", **VIEW)
+        return relay.then(view, [*self.inputs, *inputs], outputs, **shown)
 
 
 def fitting(units: str, scope: str) -> str:

@@ -63,6 +63,11 @@ EXAMPLES = {
     "Only a colour": ("Anna paints the old garden gate bright green.", "Anna paints the old garden gate bright brown."),
 }
 
+TAKE_HELP = """Everything is of the run, units and scope that are chosen above, and says which weights made it. The
+CSV has a row a unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the
+run's provenance. The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit."""
+
+
 METHOD = """## What is measured
 
 1. **25 pairs of prompts.** A pair has the same scene and the same named people and differs only in the act: helping

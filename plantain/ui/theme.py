@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,4 +42,5 @@ def launch_options(demo: gr.Blocks) -> dict[str, Any]:
         "run_history": False,
         "ssr_mode": False,
         "show_error": False,
+        "mcp_server": find_spec("mcp") is not None,  # the named endpoints as tools; Spaces have it installed
     }

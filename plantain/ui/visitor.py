@@ -65,7 +65,7 @@ class Answer:
 
 def visitor_tab(page: Page, choice: Choice) -> None:
     """Build the tab."""
-    with gr.Tab("Your pair") as tab:
+    with gr.Tab("Your pair", id="pair") as tab:
         gr.Markdown(PAIR_HELP)
         first, *_ = EXAMPLES.values()
         with gr.Row(elem_classes="pl-examples"):

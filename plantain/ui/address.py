@@ -1,0 +1,150 @@
+"""The address bar: it follows what is on show, and opens the page there again.
+
+`link_row`      the button that copies a link, and the place for notices
+`keep_address`  reads the address when the page opens, writes it when a choice changes
+`read_address`  what an address asks for, checked
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from plantain.results import Run
+from plantain.scopes import SCOPES, UNITS, scopes_of
+from plantain.ui.links import share_base
+from plantain.ui.shared import VIEW, Choice, Page
+from plantain.units import Layout, unit_table
+
+FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
+_SCRIPTS = Path(__file__).parent / "scripts"
+_ADDRESS, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("address.js", "copy.js"))
+_LONGEST = 60  # characters of an unknown value that are repeated
+
+
+@dataclass(frozen=True)
+class LinkRow:
+    """The button that copies a link, and the place for what is said about links."""
+
+    button: gr.Button
+    notice: gr.HTML
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an address asks for, None where it says nothing that can be followed; and what could not be."""
+
+    run: str | None = None
+    units: str | None = None
+    scope: str | None = None
+    unit: str | None = None
+    tab: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def link_row() -> LinkRow:
+    """Build the row; it belongs below the choice of a run."""
+    with gr.Row(elem_classes="pl-link-row"):
+        button = gr.Button("Copy link", size="sm", scale=0, min_width=120, elem_id="copy-link")
+        with gr.Column(min_width=260):  # below the button on a phone
+            notice = gr.HTML(elem_id="address-notice")
+    return LinkRow(button, notice)
+
+
+def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: LinkRow, demo: gr.Blocks) -> None:
+    """Join the choice and the address; call it when all tabs are there."""
+    ids = [tab.id for tab in tabs.children if isinstance(tab, gr.Tab)]
+
+    def opened(request: gr.Request) -> tuple[Any, ...]:
+        asked = read_address(page.store.saved, ids, dict(request.query_params))
+        values = (_set(value) for value in (asked.run, asked.units, asked.scope, asked.unit))
+        return *values, gr.Tabs(selected=asked.tab) if asked.tab else gr.skip(), notice_html(asked.problems)
+
+    def kept_unit(name: str | None, unit: str) -> Any:
+        run = page.store.find(name)
+        return gr.skip() if not unit or (run and has_unit(run, unit)) else ""
+
+    shown = [*choice.inputs, choice.unit]
+    demo.load(opened, None, [*shown, tabs, link.notice], **VIEW)
+    choice.run.change(kept_unit, [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
+    script = _script(page, ids)
+    changes = [component.change for component in (*shown, tabs)]
+    gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)
+    link.button.click(None, shown, link.notice, js=f"{script}.link", **VIEW)
+
+
+def _set(value: str | None) -> Any:
+    return gr.skip() if value is None else gr.update(value=value)
+
+
+def _script(page: Page, ids: Sequence[Any]) -> str:
+    runs = list(page.store.saved)
+    first = {**FIRST, "run": runs[0] if runs else "", "tab": ids[0] if ids else ""}
+    facts = {"runs": runs, "first": first, "base": share_base()}
+    return f"({_ADDRESS})({json.dumps(facts)}, {_COPY})"
+
+
+def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapping[str, str]) -> Asked:
+    """Check an address's parameters one by one; what is not known here is left out and named.
+
+    Parameters
+    ----------
+    saved : mapping of str to Run
+        A visitor's own run cannot be asked for.
+    tabs : sequence
+        The tabs' ids.
+    parameters : mapping of str to str
+        Those that are not the page's choice are ignored.
+
+    Returns
+    -------
+    Asked
+    """
+    problems: list[str] = []
+
+    def take(name: str, known: Any, why: str) -> str | None:
+        value = parameters.get(name) or None
+        if value is None or known(value):
+            return value
+        short = value if len(value) <= _LONGEST else f"{value[:_LONGEST]} …"
+        problems.append(f"{name} “{short}”: {why}")
+        return None
+
+    run = take("run", saved.__contains__, "no saved run has this name")
+    units = take("units", UNITS.__contains__, f"choose one of {', '.join(UNITS)}")
+    tokens = scopes_of(units or FIRST["units"])
+    scope = take("scope", tokens.__contains__, f"choose one of {', '.join(tokens)} with these units")
+    shown = saved.get(run) if run else next(iter(saved.values()), None)
+    unit = take("unit", lambda name: shown is not None and has_unit(shown, name), "the run has no unit of this name")
+    tab = take("tab", tabs.__contains__, f"choose one of {', '.join(map(str, tabs))}")
+    if units and scope is None:
+        scope = FIRST["scope"]  # a scope that was on show may have no tokens of these units
+    return Asked(run, units, scope, unit, tab, problems)
+
+
+def has_unit(run: Run, name: str) -> bool:
+    """Say whether a run has a unit of this name, of any kind."""
+    return name in _unit_names(run.info.layout)
+
+
+@lru_cache(maxsize=8)
+def _unit_names(layout: Layout) -> frozenset[str]:
+    return frozenset(name for units in UNITS for name in unit_table(layout, units, next(iter(SCOPES))).names)
+
+
+def notice_html(problems: list[str]) -> str:
+    """Say what of an address could not be followed; nothing where all of it was."""
+    if not problems:
+        return ""
+    lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
+    return (
+        '<div class="pl-notice" role="status"><p>The link asks for something that is not here. The rest is shown.</p>'
+        f"<ul>{lines}</ul></div>"
+    )
