@@ -167,10 +167,16 @@ FIGURES: dict[str, Draw] = {
 }
 """Name -> what draws it; raises `NoFigureError` where there is nothing to draw."""
 
-# The page's light colours; a picture on paper has no theme.
-_LIGHT = {"--background-fill-primary": "#ffffff", "--background-fill-secondary": "#fafafa",
-          "--border-color-primary": "#e4e4e7", "--body-text-color-subdued": "#52525b"}  # fmt: skip
+# The theme's light colours; a picture on paper has no theme.
 _INK = "#27272a"
+LIGHT = {
+    "--body-text-color": _INK,
+    "--body-text-color-subdued": "#3f3f46",
+    "--body-background-fill": "white",
+    "--background-fill-primary": "white",
+    "--background-fill-secondary": "#fafafa",
+    "--border-color-primary": "#e4e4e7",
+}
 _FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 _SVG = "http://www.w3.org/2000/svg"
 _NARROWEST, _MARGIN, _LINE, _LETTER = 300, 12, 15, 5.9  # pixels; of a line of the legend, and of one of its letters
@@ -231,7 +237,14 @@ def _styles(svg: str, css: str) -> str:
 
 
 def _resolved(text: str) -> str:
-    return re.sub(r"var\((--[\w-]+)(?:,[^()]*)?\)", lambda found: _LIGHT.get(found[1], _INK), text)
+    """Put the light colours in; one that is not known would draw something else than the page does."""
+
+    def light(found: re.Match[str]) -> str:
+        if found[1] not in LIGHT:
+            raise ValueError(f"the figure's {found[1]} has no light colour; add it to export.LIGHT.")
+        return LIGHT[found[1]]
+
+    return re.sub(r"var\((--[\w-]+)(?:,[^()]*)?\)", light, text)
 
 
 # --- references --------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_figures_arrive_as_svg_and_png(visit):
     assert name == "plantain-tiny-random-card-all-map-of-heads.svg"
     root = ElementTree.fromstring(content)
     pick(page, "Figure", "pairs")
-    page.wait_for_selector("#take-preview >> text=Pairs. Weights: tiny-random (STAND-IN")
+    page.wait_for_selector("#take-preview >> text=How far each pair goes")
     name, content = download(page, "Figure as PNG")
     assert name == "plantain-tiny-random-card-all-pairs.png" and content.startswith(b"\x89PNG")
     wide, tall = struct.unpack(">II", content[16:24])

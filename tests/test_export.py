@@ -13,6 +13,7 @@ import pytest
 
 from plantain.export import (
     FIGURES,
+    LIGHT,
     NoFigureError,
     cite_bibtex,
     cite_text,
@@ -25,9 +26,9 @@ from plantain.export import (
 from plantain.published import load_published
 from plantain.results import load_run
 from plantain.tables import weights_label
-from plantain.ui.theme import STYLES
+from plantain.ui import theme
 
-CSS = "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
+CSS = "\n".join(path.read_text(encoding="utf-8") for path in theme.STYLES)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -112,14 +113,26 @@ def test_colours_of_the_theme_are_resolved_and_only_used_rules_kept():
         '<rect class="pl-a pl-b" fill="var(--body-text-color, #123456)"/></svg>'
     )
     css = (
-        ".pl-a {fill: var(--background-fill-secondary); font: inherit} .pl-a.pl-b, .dark .pl-a {stroke: var(--new)} "
+        ".pl-a {fill: var(--background-fill-secondary); font: inherit} "
+        ".pl-a.pl-b, .dark .pl-a {stroke: var(--body-background-fill)} "
         ".pl-c {fill: red} /* .pl-b {x: y} */ .pl-svg {height: auto}"
     )
     document = standalone_svg(svg, css)
     style = ElementTree.fromstring(document).find(f"{SVG}style").text
-    assert ".pl-a {fill: #fafafa}" in style and ".pl-a.pl-b {stroke: #27272a}" in style
+    assert ".pl-a {fill: #fafafa}" in style and ".pl-a.pl-b {stroke: white}" in style
     assert not any(gone in style for gone in ("pl-c", "dark", "inherit", "x: y", "auto"))
     assert 'fill="#27272a"' in document and "A &amp; B" in document
+    with pytest.raises(ValueError, match="--new has no light colour"):
+        standalone_svg(svg, ".pl-a {stroke: var(--new)} .pl-c {fill: var(--newer)}")
+
+
+def test_the_light_colours_are_the_themes():
+    page = theme._theme()
+    for name, colour in LIGHT.items():
+        value = getattr(page, name.removeprefix("--").replace("-", "_"))
+        while value.startswith("*"):
+            value = getattr(page, value[1:])
+        assert value == colour, name
 
 
 def test_one_unit_is_the_one_that_was_chosen_or_the_largest(moral_run):

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +202,9 @@ def size_words(n_bytes: int) -> str:
 
 
 def figure_html(run: Run, units: str, scope: str, figure: str, unit: str = "") -> str:
-    """Show a figure before it is taken."""
-    return html.figure_html(
-        FIGURES[figure](run, units, scope, unit), f"{figure.capitalize()}. {html.weights_words(run)}"
-    )
+    """Show a figure before it is taken, with the words that will stand under it."""
+    svg = FIGURES[figure](run, units, scope, unit)
+    return html.figure_html(svg, unescape(re.search(r'aria-label="([^"]*)"', svg)[1]))
 
 
 def cite_html(text: str, label: str) -> str:
