@@ -143,7 +143,7 @@ def test_a_visitors_own_run_can_be_taken_but_not_linked(visit, tmp_path):
     show_tab(page, "Run the probe")
     pick(page, "Image size", "256 px")
     page.click("#run-probe")
-    page.wait_for_selector("#probe-progress >> text=Done in", timeout=180_000)
+    page.wait_for_selector("#probe-progress >> text=Done: 25 pairs", timeout=180_000)
     show_tab(page, "Take away")
     page.wait_for_selector("#cite-plain >> text=own-")
     name, content = download(page, "Whole run as zip")
@@ -204,7 +204,7 @@ def test_two_values_that_are_set_at_once_do_not_keep_the_page_asking(visit):
     page.wait_for_selector("#findings >> text=80 attention heads, scope: words")
     page.wait_for_timeout(3000)  # views that repeat one another ask a hundred times meanwhile
     asked = "performance.getEntriesByType('resource').filter((e) => e.name.includes('/run/predict')).length"
-    assert 5 < page.evaluate(asked) < 30
+    assert 5 < page.evaluate(asked) < 60
 
 
 def test_what_an_address_asks_for_in_vain_is_said_and_the_page_works(visit):

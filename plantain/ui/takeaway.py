@@ -29,6 +29,7 @@ from plantain.export import (
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS
 from plantain.ui import html
+from plantain.ui.failures import failure_html
 from plantain.ui.links import share_base
 from plantain.ui.shared import VIEW, WORK, Choice, Page
 from plantain.ui.texts import TAKE_HELP
@@ -101,7 +102,7 @@ def take_tab(page: Page, choice: Choice) -> None:
             made, content = _figure_file(run, public_name(page, name, run), units, scope, figure, unit)
             return content.decode(), made.removesuffix(".svg") + ".png", ""
         except Exception as error:
-            return "", "", html.failure_html(error)
+            return "", "", failure_html(error)
 
     with gr.Tab("Take away", id="take") as tab:
         gr.Markdown(TAKE_HELP)
@@ -180,7 +181,7 @@ def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf
             # Straight into the folder that Gradio serves, so that no second copy is left: the page deletes it later.
             path = save_bytes_to_cache(content, made, shelf.file.GRADIO_CACHE)
         except Exception as error:  # whatever breaks, the page must not stay at "Preparing"
-            return html.failure_html(error), gr.update(visible=False, value=None)
+            return failure_html(error), gr.update(visible=False, value=None)
         words = html.message_html(f"Ready: {made}, {size_words(len(content))}. If it does not arrive by itself:")
         return words, gr.update(visible=True, value=path, label=f"Save {made}")
 
