@@ -10,6 +10,7 @@ torch is imported only when the model loads, so that a page can be served before
 
 from __future__ import annotations
 
+import copy
 import statistics
 import threading
 import time
@@ -112,6 +113,8 @@ class Engine:
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
         self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
+        self._counter: Any = None
+        self._counting = threading.Lock()
         self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
         self.on_device: OnDevice = self.captures
         """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
@@ -125,7 +128,10 @@ class Engine:
         try:
             from plantain.models import default_model, load_pipeline
 
-            self._pipe = load_pipeline(self._model or default_model())
+            pipe = load_pipeline(self._model or default_model())
+            # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
+            self._counter = copy.deepcopy(pipe.tokenizer)
+            self._pipe = pipe
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
             self._failure = str(error) or type(error).__name__
         finally:
@@ -200,6 +206,23 @@ class Engine:
         pair = prepare_pair(self._ready_pipe(), run, positive, negative)
         _, (capture, _) = self._items((pair,), run.info.size, run.info.seed)
         return score_pair(run, pair, capture)
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a prompt's words by the model's own tokenizer: no pass, and no waiting for the model.
+
+        Raises
+        ------
+        EngineError
+            The model is not there (yet).
+        PromptError
+            The model cannot take the text as it is.
+        """
+        if self.status().state != "ready":
+            raise EngineError(self.status().text)
+        from plantain.capture import tokenize
+
+        with self._counting:  # a tokenizer is changed by every call
+            return tokenize(self._counter, text, self._pipe.tokenizer_max_length).count("words")
 
     def mismatch(self, run: Run) -> str | None:
         """Say why pairs cannot be compared with a run, or None where they can or the model is not there yet."""

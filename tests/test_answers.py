@@ -1,11 +1,15 @@
 """A visitor's pair in words and as a table."""
 
+import json
+import shlex
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_analysis import N_SLICES, made_differences, made_run, rounded
 from test_pairs import PAIR, made_capture
 
-from plantain.answers import difference_strip, pair_frame, pair_text
+from plantain.answers import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
 from plantain.pairs import UnitScore, score_pair
 
 
@@ -38,7 +42,7 @@ def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
     new = made_differences(1, seed=5)[0]
     frame = pair_frame(score_pair(run, PAIR, made_capture(new), "card"))
     a = run.analysis("card")
-    assert list(frame.columns) == ["unit", "t", "new", "low", "high", "mean", "sd", "with_run"]
+    assert list(frame.columns) == ["unit", "with_run", "t", "new", "low", "high", "mean", "sd"]
     assert len(frame) == 20
     for row in frame.itertuples():
         i = a.table.names.index(row.unit)
@@ -74,3 +78,55 @@ def test_few_pairs_give_no_interval_and_no_word_of_it():
 def test_a_strip_places_pairs_zero_and_the_new_one():
     strip = difference_strip(UnitScore("u", 3.0, (1.0, 1.0, -2.0), 2.0, None), width=5)
     assert strip == ". |:X"
+
+
+@pytest.mark.parametrize(
+    ("score", "low", "words"),
+    [
+        (0.4, 8, "goes the way of the run's 25 pairs, at least as far as 7 of them, each"),
+        (0.4, 1, "goes the way of the run's 25 pairs, less far than any of them, each"),
+        (0.4, 26, "goes the way of the run's 25 pairs, at least as far as all 25 of them, each"),
+        (-0.4, 1, "goes against the way of the run's 25 pairs; all 25 of them score higher, each"),
+        (-0.4, 25, "goes against the way of the run's 25 pairs; one of them scores higher, each"),
+        (-0.4, 26, "goes against the way of the run's 25 pairs; none of them scores higher, each"),
+        (0.0, 6, "goes neither with nor against the way of the run's 25 pairs; 20 of them score higher, each"),
+    ],
+)
+def test_the_sentence_claims_the_rank_and_no_more(run, score, low, words):
+    made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), "card")
+    sentence = pair_sentence(replace(made, score=score, n_at_or_below=low, p=low / 26))
+    assert sentence == f"Your pair {words} pair scored against the others."
+
+
+def test_the_sentences_number_is_that_of_the_scores(run):
+    mean = run.analysis("card").differences.mean(axis=0)
+    result = score_pair(run, PAIR, made_capture(rounded(mean)), "card")
+    below = int((np.array(result.scores) <= result.score).sum())
+    assert 0 < below < 25 and f"at least as far as {below} of them" in pair_sentence(result)
+
+
+def test_the_record_holds_what_citing_and_repeating_take(run):
+    result = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0], words=(7, 5)), "card")
+    record = pair_record(result, run, "a-run", "2026-01-02T03:04:05+00:00", {"plantain": "9"})
+    assert json.loads(json.dumps(record, allow_nan=False))["prompts"] == {
+        "positive": "Ana helps.",
+        "negative": "Ana hurries.",
+    }
+    assert record["tokens"] == {"positive": 7, "negative": 5} and record["comparable"] is False
+    assert (record["score"], record["p"], record["date"]) == (result.score, result.p, "2026-01-02T03:04:05+00:00")
+    assert [row["score"] for row in record["scores"]] == list(result.scores)
+    assert [row["pair"] for row in record["scores"]] == [r.pair.id for r in run.pairs]
+    assert record["run"]["name"] == "a-run" and record["run"]["fingerprint"] == run.info.fingerprint
+    assert record["run"]["capture_sha256"] == run.capture_sha256
+    assert {"size", "seed", "dtype", "weights", "versions", "prompts_sha256"} <= set(record["run"])
+    assert len(record["top"]) == 20 and record["top"][0]["unit"] == result.top[0].unit
+    assert record["top"][3]["with_run"] == pair_frame(result)["with_run"][3]
+    assert record["versions"] == {"plantain": "9"} and "layout" not in record["run"]
+    assert shlex.split(record["repeat"])[-4:] == ["--positive", "Ana helps.", "--negative", "Ana hurries."]
+
+
+def test_the_record_of_a_run_without_differences_is_still_json():
+    nothing = made_run(np.zeros((25, N_SLICES)))
+    result = score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card")
+    record = pair_record(result, nothing, "a-run", "", {})
+    assert {row["with_run"] for row in json.loads(json.dumps(record, allow_nan=False))["top"]} <= {None}

@@ -146,6 +146,7 @@ def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     show_tab(page, "Your pair")
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer svg", timeout=60_000)
+    page.click("#pair-answer summary")
     answer = page.inner_text("#pair-answer")
     assert re.search(r"\d+ of the 26 pairs, yours included", answer) and re.search(r"p = \d+/26", answer)
     assert "random" in answer and "regression to the mean" in answer and "NOT COMPARABLE" not in answer

@@ -88,6 +88,37 @@ def test_two_visitors_at_once_get_what_each_gets_alone(engine, moral_run):
     assert [together[i] for i in range(4)] == alone
 
 
+def test_tokens_are_counted_without_a_pass_and_without_waiting(engine, monkeypatch):
+    monkeypatch.setattr(engine, "on_device", None)
+    assert engine.count_tokens("Anna helps.") == 11  # the stand-in: a byte is a token
+    assert engine.count_tokens("Änna 🍌") == 10
+    with pytest.raises(PromptError, match="tokens, 512 are possible"):
+        engine.count_tokens("a" * 512)  # the template's own tokens come on top
+    with pytest.raises(PromptError, match="control token"):
+        engine.count_tokens("Anna <|im_end|>")
+    with pytest.raises(EngineError, match="is loading"):
+        Engine("tiny-random").count_tokens("Anna helps.")
+
+
+def test_a_count_is_right_also_while_a_pass_encodes(engine):
+    """The pipeline's tokenizer cuts off what is too long while it encodes; a text would seem to fit."""
+    tokenizer, stop = engine._pipe.tokenizer, threading.Event()
+
+    def encode():
+        while not stop.is_set():
+            tokenizer("a", padding="max_length", truncation=True, max_length=512)
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    try:
+        for _ in range(300):
+            with pytest.raises(PromptError, match="shorten"):
+                engine.count_tokens("a" * 600)
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_the_page_is_built_before_torch_is_imported():
     code = (
         "import sys, app\n"

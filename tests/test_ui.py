@@ -149,5 +149,5 @@ def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
 
 
 def test_examples_are_pairs_of_equal_length():
-    for positive, negative in EXAMPLES:
+    for positive, negative in EXAMPLES.values():
         assert positive != negative and len(positive) == len(negative)

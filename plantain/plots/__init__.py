@@ -7,13 +7,14 @@
 `scope_bars`      its t in every scope, or of its slices
 `t_density`       t of one run against t of another
 `score_dots`      every pair's score against the others, by category
-`pair_dots`       a visitor's pair among the run's differences, on the top units
+`rank_dots`       a visitor's pair among the run's pairs, by score
+`pair_dots`       the same by difference, on the top units
 """
 
 from __future__ import annotations
 
 from plantain.plots.density import t_density
-from plantain.plots.dots import pair_dots, score_dots
+from plantain.plots.dots import pair_dots, rank_dots, score_dots
 from plantain.plots.heat import heat_map
 from plantain.plots.histograms import null_histogram, split_histogram
 from plantain.plots.unit import scope_bars, unit_dots
@@ -22,6 +23,7 @@ __all__ = [
     "heat_map",
     "null_histogram",
     "pair_dots",
+    "rank_dots",
     "scope_bars",
     "score_dots",
     "split_histogram",

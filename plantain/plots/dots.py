@@ -1,7 +1,8 @@
 """Pairs as dots.
 
 `score_dots`   every pair's score against the others, by category
-`pair_dots`    a visitor's pair among the run's differences, on the top units
+`rank_dots`    a visitor's pair among the run's pairs, by score
+`pair_dots`    the same by difference, on the top units
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from plantain.breakdown import PairPart
 from plantain.pairs import PairResult, UnitScore
 from plantain.plots.svg import POSITIVE, svg, text
 
+_LEFT, _PLOT = 6, 284  # as wide as a phone shows: names stand above their rows
+_WIDTH = _LEFT + _PLOT + 6
+
 
 def score_dots(parts: list[PairPart], title: str) -> str:
     """Draw how far every pair goes the way of the others, a row a category; the bar is the category's mean."""
     categories = list(dict.fromkeys(part.category for part in parts))
     reach = max([1.0, *(abs(part.score) for part in parts)]) * 1.05
-    left, plot, step = 6, 284, 42  # as wide as a phone shows: the name stands above its row
+    left, plot, step = _LEFT, _PLOT, 42
     bottom = 14 + step * len(categories)
 
     def x_of(value: float) -> float:
@@ -43,37 +47,60 @@ def _pair_dot(x: float, y: float, part: PairPart) -> str:
     return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y}" r="5" class="pl-dot"/></g>'
 
 
-def pair_dots(result: PairResult, title: str) -> str:
-    """Draw the new pair among the run's pairs on the top units, in SDs of the run's differences.
+def rank_dots(result: PairResult, title: str) -> str:
+    """Draw the new pair's score among the run's pairs' scores, each of them from all the others."""
+    reach = max([1.0, abs(result.score), *map(abs, result.scores)]) * 1.08
+    y = 20
+    parts = [_zero(reach, 6, y + 14)]
+    parts += [f'<circle cx="{_x(s, reach):.1f}" cy="{y}" r="5" class="pl-dot"/>' for s in result.scores]
+    parts.append(_diamond(_x(result.score, reach), y, f"your pair: score {result.score:+.2f}"))
+    return svg(
+        _WIDTH, y + 52, title, [*parts, *_ends(reach, y + 28, "← against the others", "with the others, in SDs →")]
+    )
+
+
+def pair_dots(result: PairResult, title: str, n_units: int = 12) -> str:
+    """Draw the new pair among the run's pairs on the first of the top units, in SDs of the run's differences.
 
     The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
     more pair of the run's kind would fall in 95% of cases.
     """
-    units = [u for u in result.top if np.std(u.differences) > 0]
+    units = [u for u in result.top if np.std(u.differences) > 0][:n_units]
     rows = [(u.unit, *_standardised(u)) for u in units]
-    reach = max([3.0, *(float(np.abs(np.concatenate([d, [n], band])).max()) for _, d, n, band in rows)])
-    left, plot, step = 150, 430, 26
-    width, height = left + plot + 20, 34 + step * len(rows) + 44
-
-    def x_of(value: float) -> float:
-        return left + plot * (value + reach) / (2 * reach)
-
-    bottom = 30 + step * len(rows)
-    parts = [f'<line x1="{x_of(0):.1f}" y1="24" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    reach = max([3.0, *(float(np.abs(np.concatenate([d, [n], band])).max()) for _, d, n, band in rows)]) * 1.04
+    step = 38
+    bottom = 4 + step * len(rows)
+    parts = [_zero(reach, 4, bottom)]
     for i, (unit, differences, new, band) in enumerate(rows):
-        y = 40 + i * step
+        y = 28 + i * step
         if len(band):
-            low, high = sorted(x_of(end) for end in band)
+            low, high = sorted(_x(end, reach) for end in band)
             parts.append(f'<rect x="{low:.1f}" y="{y - 7}" width="{high - low:.1f}" height="14" class="pl-band"/>')
-        parts.append(text(left - 10, y + 4, unit, "end"))
-        parts += [f'<circle cx="{x_of(d):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
-        parts.append(_diamond(x_of(new), y, f"{unit}: your pair {new:+.2f} SD"))
-    parts.append(text(x_of(0), bottom + 16, "0", "middle"))
-    parts.append(text(left, bottom + 34, "← against the run's pairs", "start"))
-    parts.append(text(left + plot, bottom + 34, "with the run's pairs, in SDs →", "end"))
-    legend = "◆ your pair   ● the run's pairs (they chose these units)   ▬ 95% of such pairs"
-    parts.append(text(left, 14, legend, "start"))
-    return svg(width, height, title, parts)
+        parts.append(text(_LEFT, y - 12, unit, "start"))
+        parts.append(text(_LEFT + _PLOT, y - 12, f"yours {new:+.2f}", "end"))
+        parts += [f'<circle cx="{_x(d, reach):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
+        parts.append(_diamond(_x(new, reach), y, f"{unit}: your pair {new:+.2f} SD"))
+    return svg(
+        _WIDTH, bottom + 38, title, [*parts, *_ends(reach, bottom + 14, "← against the run", "with the run, in SDs →")]
+    )
+
+
+def _x(value: float, reach: float) -> float:
+    return _LEFT + _PLOT * (value + reach) / (2 * reach)
+
+
+def _zero(reach: float, top: float, bottom: float) -> str:
+    x = _x(0, reach)
+    return f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" class="pl-axis"/>'
+
+
+def _ends(reach: float, y: float, left: str, right: str) -> list[str]:
+    """Write under a figure where zero is and what its two ends mean."""
+    return [
+        text(_x(0, reach), y, "0", "middle"),
+        text(_LEFT, y + 16, left, "start"),
+        text(_LEFT + _PLOT, y + 16, right, "end"),
+    ]
 
 
 def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:

@@ -33,10 +33,12 @@ kept. The line is the run. (More than chance is weak evidence: any constant diff
 COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. Like all figures
 here it is description: two runs of one model on the same pairs are not two samples."""
 
-PAIR_HELP = """Write two prompts with the same scene and the same people; only the act differs. Both should have the
-same number of tokens, or length is measured as well as the act. They go through the same model and settings as the
-run that is chosen above, and the pair is ranked among the run's pairs, always on the true heads over all tokens,
-whatever is chosen above. One pair is one pair: this is a look, not a test of the axis."""
+PAIR_HELP = """Write two prompts with the same scene and the same people, in which only the act differs. They go
+through the same model and settings as the run that is chosen above, and your pair is ranked among the run's pairs:
+always on the true heads over all tokens, whatever is chosen above. One pair is one pair: this is a look, not a test
+of the axis.
+
+Start from an example, or write your own:"""
 
 PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
 in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair. When you stop, close this page or something
@@ -50,12 +52,16 @@ PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the 
 on no disk: your list is gone when you reload the page, the run when the page restarts or newer ones take its place. To
 keep it, download it in the tab “Take away”. The tab “Compare” sets it beside any other run."""
 
-# Equal in tokens under Klein's tokenizer and under the stand-in's bytes.
-EXAMPLES = (
-    ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs."),
-    ("Peter opens the gate to a man on crutches.", "Peter shuts the gate on a man on crutches."),
-    ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
-)
+# Equal in tokens under Klein's tokenizer and under the stand-in's bytes. The last one is about no act at all: a
+# visitor sees what any difference in wording gives.
+EXAMPLES = {
+    "Dropped books": ("Sam drops his books and Lena gathers them.", "Sam drops his books and Lena ignores them."),
+    "Tears": ("Nora sees Ali crying and stops right beside him.", "Nora sees Ali crying and strides right past him."),
+    "Stairs": ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs."),
+    "Crutches": ("Peter opens the gate to a man on crutches.", "Peter shuts the gate on a man on crutches."),
+    "Stray dog": ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
+    "Only a colour": ("Anna paints the old garden gate bright green.", "Anna paints the old garden gate bright brown."),
+}
 
 METHOD = """## What is measured
 

@@ -1,96 +1,237 @@
 """The tab where a visitor types a pair and sees where it falls among the run's.
 
 `visitor_tab`   builds it and runs its pairs
+`Answer`        what came of a pair, and for which texts
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from plantain import PlantainError
-from plantain.answers import pair_frame, pair_text
+from plantain import PlantainError, __version__
+from plantain.answers import pair_frame, pair_record
+from plantain.engine import EngineError
+from plantain.models import software_versions
 from plantain.pairs import PairResult
-from plantain.plots import pair_dots
+from plantain.prompts import PromptError
 from plantain.results import Run
 from plantain.ui import html
+from plantain.ui.drafts import Count, marked, note_html, side_html
 from plantain.ui.failures import LOCAL_PAIR, failure_html
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
+from plantain.ui.verdicts import actions_html, answer_html
 
-MAX_PROMPT = 1000  # characters; longer text would not fit into 512 tokens anyway
+MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
+FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
+TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
+COPY = (Path(__file__).parent / "scripts" / "pair_link.js").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a pair, and for which texts and run: it is shown under these only.
+
+    Attributes
+    ----------
+    run, positive, negative : str
+        As they were when the pair was sent.
+    date : str
+        ISO 8601, UTC.
+    result : PairResult or None
+        None where it failed.
+    failure : str
+        HTML that says why; empty where it did not fail.
+    """
+
+    run: str | None
+    positive: str
+    negative: str
+    date: str
+    result: PairResult | None = None
+    failure: str = ""
+
+    def is_for(self, run: str | None, positive: str, negative: str) -> bool:
+        """Tell whether the answer is to these texts, blanks around them left out."""
+        texts = (positive.strip(), negative.strip())
+        return run == self.run and texts == (self.positive.strip(), self.negative.strip())
 
 
 def visitor_tab(page: Page, choice: Choice) -> None:
     """Build the tab."""
-
-    def score(name: str | None, positive: str, negative: str) -> Iterator[tuple[str, Any]]:
-        yield html.message_html("Both prompts go through the model …"), HIDDEN
-        asked = None
-        try:
-            run = page.run_or_none(name)
-            if run is None:
-                raise PlantainError("Choose a run first: the pair is compared with its pairs.")
-            asked = page.engine.asks(1, run.info.size)
-            result = page.engine.probe_pair(run, positive, negative)
-            yield pair_html(result, run), gr.update(value=pair_frame(result).map(short), visible=True)
-        except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
-            yield failure_html(error, asked=asked, command=LOCAL_PAIR), HIDDEN
-
-    def mismatch(name: str | None) -> tuple[str, Any]:
-        run = page.store.find(name)
-        reason = page.engine.mismatch(run) if run else None
-        words = html.error_html(f"No pair can be compared with the chosen run: {reason}") if reason else ""
-        return words, gr.update(interactive=not reason)
-
-    def label(name: str | None) -> str:
-        run = page.store.find(name)
-        return f"Score this pair{page.cost(1, run.info.size if run else None)}"
-
     with gr.Tab("Your pair") as tab:
         gr.Markdown(PAIR_HELP)
-        warning = gr.HTML(mismatch(choice.run.value)[0], elem_id="pair-warning")
-        turn = gr.State(0)  # inside the tab: among the tabs it would count as one, and a tab's name would stand twice
+        first, *_ = EXAMPLES.values()
+        with gr.Row(elem_classes="pl-examples"):
+            examples = {name: gr.Button(name, size="sm", min_width=120) for name in EXAMPLES}
         with gr.Row():
-            words = page.prompt_set
-            box = {"lines": 3, "max_length": MAX_PROMPT, "min_width": 260}
-            positive = gr.Textbox(EXAMPLES[0][0], label=f"Positive ({words.positive})", **box)
-            negative = gr.Textbox(EXAMPLES[0][1], label=f"Negative ({words.negative})", **box)
+            positive, under_positive = _box(f"Positive ({page.prompt_set.positive})", first[0], "positive")
+            negative, under_negative = _box(f"Negative ({page.prompt_set.negative})", first[1], "negative")
+        note = gr.HTML(elem_id="pair-note")
+        mismatch = gr.HTML(elem_id="pair-warning")
+        fitting = gr.Button("Choose a run that fits", visible=False, elem_id="fitting-run")
         with gr.Row():
             swap = gr.Button("Swap sides")
-            example = gr.Button("Another example")
-            go = gr.Button(label(choice.run.value), variant="primary", elem_id="score-pair")
+            go = gr.Button(_label(page, choice.run.value), variant="primary", elem_id="score-pair")
+        said = gr.HTML(elem_id="pair-said")
+        back = gr.Button("Bring back the prompts of the last answer", visible=False, elem_id="last-answer")
         answer = gr.HTML(elem_id="pair-answer")
+        actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
         table = gr.Dataframe(
-            label="Top units (chosen on the run's pairs) and your pair",
+            label=TABLE,
             interactive=False,
             visible=False,
             buttons=["copy", "fullscreen"],
+            max_height=900,
+            elem_id="pair-table",
         )
+        # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
+        # a State that a listener outside the queue sets tells nobody.
+        busy = gr.Checkbox(False, label="A pair is under way", visible="hidden", elem_id="pair-busy")
+        sent, kept, timer = gr.State(None), gr.State(None), gr.Timer(2)
+
+    def look(
+        name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: bool
+    ) -> dict[Any, Any]:
+        """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
+        status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
+        words, reason = marked(positive, negative), _mismatch(page, name)
+        fits = _fitting(page, mine) if reason else None
+        shown = kept if kept and kept.is_for(name, positive, negative) else None
+        return {
+            under_positive: side_html(counts[0], words[0]),
+            under_negative: side_html(counts[1], words[1]),
+            note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
+            mismatch: html.error_html(_mismatch_words(reason, fits)) if reason else "",
+            fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
+            go: gr.Button(_label(page, name), interactive=not reason and not busy),
+            back: gr.update(visible=bool(kept and kept.result and not shown)),
+            timer: gr.Timer(active=status.state == "loading"),
+            **_shown(page, name, positive, negative, shown, (answer, actions, table)),
+        }
+
+    def score(sent: tuple[str | None, str, str]) -> Iterator[tuple[str, Any]]:
+        yield html.message_html("Both prompts go through the model …"), gr.skip()
+        yield "", _scored(page, *sent)
+
+    seen = [choice.run, choice.mine, positive, negative, kept, busy]
+    drawn = [
+        under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, actions, table,
+    ]  # fmt: skip
+    # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
+    changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
+    gr.on(changes, look, seen, drawn, trigger_mode="always_last", **VIEW)
+    gr.on(None, _from_address, None, [positive, negative], **VIEW).then(look, seen, drawn, **VIEW)  # on load
+
+    for name, button in examples.items():
+        button.click(lambda pair=EXAMPLES[name]: pair, None, [positive, negative], **VIEW)
     swap.click(lambda a, b: (b, a), [positive, negative], [positive, negative], **VIEW)
-    example.click(lambda i: (*EXAMPLES[(i + 1) % len(EXAMPLES)], i + 1), turn, [positive, negative, turn], **VIEW)
-    choice.run.change(label, choice.run, go, **VIEW)
-    choice.run.change(mismatch, choice.run, [warning, go], **VIEW)
-    tab.select(mismatch, choice.run, [warning, go], **VIEW)
-    inputs = [choice.run, positive, negative]
-    waiting = html.message_html("Waiting for your turn …")  # said before the queue, so that a click is seen at once
-    go.click(lambda: (waiting, HIDDEN), None, [answer, table], **VIEW)
-    go.click(score, inputs, [answer, table], concurrency_id="pair", concurrency_limit=2, **WORK)
-    for event in (choice.run.change, positive.input, negative.input, swap.click, example.click):
-        event(lambda: ("", HIDDEN), None, [answer, table], **VIEW)  # an old answer must not stand under new texts
+    fitting.click(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1], choice.mine, choice.run, **VIEW)
+    back.click(lambda a: (a.run, a.positive, a.negative), kept, [choice.run, positive, negative], **VIEW)
+
+    # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
+    # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
+    # the queue is full.
+    waiting = html.message_html("Waiting for your turn …")
+    texts = [choice.run, positive, negative]
+    start = go.click(lambda *texts: (waiting, texts, None, True), texts, [said, sent, kept, busy], **VIEW)
+    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **WORK)
+    run_it.success(lambda: False, None, busy, **VIEW)
+    run_it.failure(lambda: (html.error_html(FAILED), False), None, [said, busy], **VIEW)  # `then` does not come here
 
 
-def pair_html(result: PairResult, run: Run) -> str:
-    """Show a visitor's result: sentences and the picture."""
-    asked = f"<p>“{escape(result.pair.positive)}” against “{escape(result.pair.negative)}”</p>"
-    lines = asked + "".join(f"<p>{escape(line)}</p>" for line in pair_text(result, run).splitlines())
-    caption = (
-        "Units chosen on the run's pairs: expect regression to the mean. One pair is one pair. "
-        + html.weights_words(run)
-    )
-    return lines + html.figure_html(
-        pair_dots(result, f"Your pair among {len(result.scores)} pairs. {html.weights_words(run)}"), caption
-    )
+def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
+    with gr.Column(min_width=260):
+        box = gr.Textbox(text, label=label, lines=3, max_length=MAX_PROMPT, elem_id=f"pair-{side}")
+        return box, gr.HTML(elem_id=f"under-{side}")
+
+
+def _from_address(request: gr.Request) -> tuple[Any, Any]:
+    """Take prompts from the page's address. They are only put into the boxes: GPU seconds are the visitor's."""
+    found = [request.query_params.get(side) for side in ("positive", "negative")]
+    if found == [None, None]:
+        return gr.skip(), gr.skip()
+    return tuple((text or "")[:MAX_PROMPT] for text in found)
+
+
+def _label(page: Page, name: str | None) -> str:
+    run = page.store.find(name)
+    return f"Score this pair{page.cost(1, run.info.size if run else None)}"
+
+
+def _count(page: Page, text: str) -> Count:
+    """Count a prompt's tokens, or say why the model cannot take it."""
+    if not text.strip():
+        return "a prompt is empty: write a sentence."
+    try:
+        return page.engine.count_tokens(text.strip())
+    except PromptError as error:
+        return str(error)
+    except EngineError:  # the status says it
+        return None
+
+
+def _mismatch(page: Page, name: str | None) -> str | None:
+    """Say why no pair can be compared with a run, or None where one can or no run is chosen."""
+    try:
+        run = page.run_or_none(name)
+    except PlantainError as error:
+        return str(error)
+    return page.engine.mismatch(run) if run else None
+
+
+def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """Find a run that the loaded model made: (label, name)."""
+    for label, name in [*page.saved_choices(), *mine]:
+        if page.store.find(name) and _mismatch(page, name) is None:
+            return label, name
+    return None
+
+
+def _mismatch_words(reason: str, fits: tuple[str, str] | None) -> str:
+    advice = f"It made “{fits[0]}”." if fits else "It made none of the runs here: use the tab “Run the probe” first."
+    return f"No pair can be compared with the chosen run: {reason} {advice}"
+
+
+def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answer:
+    """Score a pair; whatever goes wrong is an answer too, to these texts."""
+    now, asked = datetime.now(UTC).isoformat(timespec="seconds"), None
+    try:
+        run = page.run_or_none(name)
+        if run is None:
+            raise PlantainError("Choose a run first: the pair is compared with its pairs.")
+        asked = page.engine.asks(1, run.info.size)
+        result = page.engine.probe_pair(run, positive, negative)
+        return Answer(name, positive, negative, now, result)
+    except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
+        return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))
+
+
+def _shown(
+    page: Page, name: str | None, positive: str, negative: str, kept: Answer | None, places: tuple[Any, Any, Any]
+) -> dict[Any, Any]:
+    """Draw the answer, its link and file, and its table; nothing where there is none to these texts."""
+    answer, actions, table = places
+    run = page.store.find(name)
+    link = name if name in page.store.saved else None
+    if kept is None or kept.result is None or run is None:
+        failure = kept.failure if kept else ""
+        return {answer: failure, actions: actions_html(link, positive, negative, None), table: HIDDEN}
+    record = _record(kept, kept.result, run)
+    frame = pair_frame(kept.result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
+    return {
+        answer: answer_html(kept.result, run),
+        actions: actions_html(link, positive, negative, record),
+        table: gr.update(value=frame, visible=True),
+    }
+
+
+def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
+    versions = {"plantain": __version__, **software_versions()}
+    return pair_record(result, run, str(kept.run), kept.date, versions)

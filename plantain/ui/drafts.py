@@ -1,0 +1,108 @@
+"""Two prompts before they are sent: how long they are, what differs, and what would be refused.
+
+Pure functions; everything that visitors type is escaped.
+
+`side_html`   one prompt: its tokens, and its words with those marked that the other has not
+`note_html`   what the two are as a pair
+`marked`      both texts as HTML with the words marked that differ
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+from html import escape
+
+from plantain.units import SIDES
+
+Count = int | str | None
+"""Tokens of a prompt's words, or why the model cannot take it, or None while it is not known."""
+
+_PIECES = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+_ALIKE = 0.5  # below this share of common words, more than an act differs
+
+
+def marked(positive: str, negative: str) -> tuple[str, str]:
+    """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
+    a, b = (list(_PIECES.finditer(text)) for text in (positive, negative))
+    changes = [op for op in _matcher(a, b).get_opcodes() if op[0] != "equal"]
+    return (
+        _with_marks(positive, a, [(i, j) for _, i, j, _, _ in changes if i < j]),
+        _with_marks(negative, b, [(i, j) for _, _, _, i, j in changes if i < j]),
+    )
+
+
+def _matcher(a: list[re.Match], b: list[re.Match]) -> SequenceMatcher:
+    return SequenceMatcher(None, [m[0] for m in a], [m[0] for m in b])
+
+
+def _with_marks(text: str, pieces: list[re.Match], ranges: list[tuple[int, int]]) -> str:
+    parts, end = [], 0
+    for first, last in ranges:
+        start, stop = pieces[first].start(), pieces[last - 1].end()
+        parts += [escape(text[end:start]), f"<mark>{escape(text[start:stop])}</mark>"]
+        end = stop
+    return "".join([*parts, escape(text[end:])])
+
+
+def side_html(count: Count, words: str) -> str:
+    """Show one prompt under its box.
+
+    Parameters
+    ----------
+    count : int, str or None
+    words : str
+        HTML, from `marked`.
+    """
+    tokens = f"<b>{_tokens(count)}</b> " if isinstance(count, int) else ""
+    return f'<p class="pl-draft">{tokens}<span>{words}</span></p>'
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'' if count == 1 else 's'}"
+
+
+def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: str = "") -> str:
+    """Say what the two prompts are as a pair: refused, of unequal length, or fit to be scored.
+
+    Parameters
+    ----------
+    positive, negative : str
+        Without blanks around them.
+    counts : tuple of int, str or None
+    model : str
+        Why nothing can be counted now; empty where it can.
+    """
+    problems = [_problem(side, why) for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)]
+    if positive and positive == negative:
+        problems = ["Both prompts are the same: change the act in one of them."]
+    lines = problems + ([f"{model} Tokens cannot be counted now."] if model else [])
+    a, b = counts
+    if not lines and isinstance(a, int) and isinstance(b, int):
+        lines = [_lengths(a, b), *_words(positive, negative)]
+    loud = " pl-note-loud" if problems or a != b or len(lines) > 1 else ""
+    shown = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f'<div role="status" class="pl-note{loud}">{shown}</div>'
+
+
+def _problem(side: str, why: str) -> str:
+    """Name the prompt that the model cannot take."""
+    rest = why.removeprefix("a prompt ")
+    return f"The {side} prompt {rest}" if rest != why else f"The {side} prompt: {why}"
+
+
+def _lengths(a: int, b: int) -> str:
+    if a == b:
+        return f"Both prompts have {_tokens(a)}. What differs is marked."
+    return (
+        f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with the act. The score "
+        "would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
+    )
+
+
+def _words(positive: str, negative: str) -> list[str]:
+    """Warn where more, or less, than an act differs."""
+    shared = _matcher(*(list(_PIECES.finditer(text)) for text in (positive, negative))).ratio()
+    if shared == 1:
+        return ["The words are the same: only blanks differ."]
+    return ["Most words differ: then much more than the act is measured."] if shared < _ALIKE else []

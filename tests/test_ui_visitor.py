@@ -1,0 +1,187 @@
+"""The visitor's tab without a browser: what is said before, the answer, its link and its file."""
+
+import base64
+import json
+import math
+import re
+from html import unescape
+from urllib.parse import parse_qs
+
+import pytest
+
+from plantain.answers import pair_record
+from plantain.engine import Engine
+from plantain.pairs import N_TOP
+from plantain.plots import pair_dots, rank_dots
+from plantain.prompts import PromptPair
+from plantain.published import load_published
+from plantain.ui import RunStore, build_demo
+from plantain.ui.drafts import marked, note_html, side_html
+from plantain.ui.links import share_base
+from plantain.ui.texts import EXAMPLES
+from plantain.ui.verdicts import actions_html, answer_html
+from plantain.ui.visitor import Answer
+
+TEXTS = ("Sam drops his books and Lena gathers them.", "Sam drops his books and Lena ignores them.")
+
+
+@pytest.fixture(scope="module")
+def result(moral_run):
+    engine = Engine("tiny-random")
+    engine.load()
+    return engine.probe_pair(moral_run, *TEXTS)
+
+
+# --- before ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "expected"),
+    [
+        ("Ana helps him.", "Ana hits him.", ("Ana <mark>helps</mark> him.", "Ana <mark>hits</mark> him.")),
+        ("Ana helps.", "Ana helps him up.", ("Ana helps.", "Ana helps <mark>him up</mark>.")),
+        ("same", "same", ("same", "same")),
+        ("", "new", ("", "<mark>new</mark>")),
+        (
+            "Léa's <b>",
+            "Léa's & b",
+            ("Léa&#x27;s <mark>&lt;</mark>b<mark>&gt;</mark>", "Léa&#x27;s <mark>&amp;</mark> b"),
+        ),
+    ],
+)
+def test_the_words_that_differ_are_marked_and_text_stays_text(positive, negative, expected):
+    assert marked(positive, negative) == expected
+
+
+def test_a_prompt_shows_its_tokens_and_what_cannot_be_counted_shows_none():
+    assert "<b>9 tokens</b> <span>Ana <mark>helps</mark>" in side_html(9, "Ana <mark>helps</mark>")
+    assert "<b>1 token</b>" in side_html(1, "x")
+    assert "token" not in side_html(None, "x") and "token" not in side_html("a prompt is empty", "x")
+
+
+def note(positive, negative, counts, model=""):
+    html = note_html(positive, negative, counts, model)
+    return unescape(re.sub("<.*?>", " ", html)), "pl-note-loud" in html
+
+
+def test_equal_lengths_are_said_quietly_and_unequal_ones_loudly():
+    assert note(*TEXTS, (9, 9)) == ("  Both prompts have 9 tokens. What differs is marked.  ", False)
+    words, loud = note(*TEXTS, (9, 12))
+    assert "9 and 12 tokens: the lengths differ" in words and "NOT COMPARABLE" in words and loud
+
+
+def test_what_would_be_refused_is_said_before():
+    assert note("", "Ana hits.", ("a prompt is empty: write a sentence.", 9)) == (
+        "  The positive prompt is empty: write a sentence.  ",
+        True,
+    )
+    words, loud = note("a", "b", (3, "a prompt has 600 tokens, 512 are possible; shorten it."))
+    assert "The negative prompt has 600 tokens, 512 are possible; shorten it." in words and loud
+    words, _ = note("a", "b", ("the model's chat template changes this prompt; remove leading and trailing blanks.", 3))
+    assert "The positive prompt: the model's chat template changes" in words
+    words, loud = note("Ana helps.", "Ana helps.", (9, 9))
+    assert "Both prompts are the same: change the act" in words and "Both prompts have" not in words and loud
+
+
+def test_other_words_than_the_act_are_noticed():
+    assert "Most words differ" in note("Ana helps him.", "Today it is raining in the hills.", (9, 9))[0]
+    assert "only blanks differ" in note("Ana helps.", "Ana  helps.", (9, 9))[0]
+    assert "Most words differ" not in note(*TEXTS, (9, 9))[0]
+
+
+def test_without_a_model_its_state_is_said_instead_of_counts():
+    words, _ = note(*TEXTS, (None, None), "The model is loading.")
+    assert "The model is loading. Tokens cannot be counted now." in words and "Both prompts have" not in words
+
+
+def test_every_example_marks_few_words():
+    for positive, negative in EXAMPLES.values():
+        a, b = marked(positive, negative)
+        assert 1 <= a.count("<mark>") <= 2 and "Most words" not in note(positive, negative, (9, 9))[0], b
+
+
+# --- the answer --------------------------------------------------------------------------------------------
+
+
+def test_the_answer_starts_with_one_sentence_and_shows_the_top_twelve(result, moral_run):
+    html = answer_html(result, moral_run)
+    first = re.sub("<.*?>", "", html.split("</p>")[0])
+    assert first.startswith("Your pair goes ") and first.count(".") == 1
+    assert len(result.top) == N_TOP == 20
+    drawn = re.findall(r">([a-z]+\[\d+\] head \d+)</text>", html)
+    assert drawn == [unit.unit for unit in result.top[:12]]
+    assert f"p = {result.n_at_or_below}/26" in html and "One pair is one pair" in html
+    assert "The weights are random" in html.split("<details")[0]  # seen without opening anything
+
+
+def test_the_figures_are_no_wider_than_a_phone_shows(result):
+    for svg in (rank_dots(result, "x"), pair_dots(result, "x")):
+        assert int(re.search(r'viewBox="0 0 (\d+)', svg)[1]) <= 300
+        places = [float(x) for x in re.findall(r'(?:cx|x|x1)="([-\d.]+)"', svg)]
+        assert min(places) >= 0 and max(places) <= 300
+
+
+def test_the_rank_figure_has_every_pair_and_the_new_one_in_its_place(result):
+    svg = rank_dots(result, "x")
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', svg)]
+    assert len(dots) == 25
+    mine = float(re.search(r'points="([\d.]+),', svg)[1])
+    strictly_below = sum(score < result.score - 0.01 for score in result.scores)
+    assert sum(x < mine - 0.05 for x in dots) >= strictly_below
+    assert sorted(dots) == pytest.approx([dots[i] for i in sorted(range(25), key=lambda i: result.scores[i])])
+
+
+def test_an_answer_is_for_its_texts_and_run_only():
+    answer = Answer("a-run", " Ana helps.", "Ana hits.", "now")
+    assert answer.is_for("a-run", "Ana helps. ", "Ana hits.")
+    assert not answer.is_for("b-run", "Ana helps.", "Ana hits.")
+    assert not answer.is_for("a-run", "Ana hits.", "Ana helps.")
+
+
+# --- to keep -----------------------------------------------------------------------------------------------
+
+
+def test_a_spaces_link_is_the_hubs_and_elsewhere_there_is_none(monkeypatch):
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert share_base() is None and 'data-base=""' in actions_html("r", "a", "b", None)
+    monkeypatch.setenv("SPACE_ID", "owner/space")
+    assert share_base() == "https://huggingface.co/spaces/owner/space"
+    assert 'data-base="https://huggingface.co/spaces/owner/space"' in actions_html("r", "a", "b", None)
+
+
+def test_the_link_carries_both_prompts_and_a_run_that_lasts():
+    texts = ('Ana & "Bo" <x>?', "50% = ü\n#2 +1")
+    query = re.search(r'data-query="([^"]*)"', actions_html("tiny", *texts, None))[1].replace("&amp;", "&")
+    assert parse_qs(query, strict_parsing=True) == {
+        "tab": ["pair"],
+        "positive": [texts[0]],
+        "negative": [texts[1]],
+        "run": ["tiny"],
+    }
+    fleeting = actions_html(None, *texts, None)
+    assert "run=" not in fleeting and "leaves the run out" in fleeting
+
+
+def test_the_file_is_the_record(result, moral_run):
+    record = pair_record(result, moral_run, "tiny", "2026-01-02T03:04:05+00:00", {"plantain": "0"})
+    html = actions_html("tiny", *TEXTS, record)
+    name, content = re.search(r'download="([^"]+)" href="data:application/json;base64,([^"]+)"', html).groups()
+    assert name == "plantain-pair-2026-01-02T030405.json"
+    kept = json.loads(base64.b64decode(content))
+    assert kept == json.loads(json.dumps(record)) and kept["score"] == result.score
+    assert "download=" not in actions_html("tiny", *TEXTS, None)
+
+
+# --- what it costs -----------------------------------------------------------------------------------------
+
+
+def test_the_button_says_the_seconds_that_are_requested_times_zero_gpus_factor(tmp_path, moral_set):
+    import app
+
+    pair = PromptPair("visitor", "visitor", "a", "b")
+    for size in (64, 256, 1024, 2048):
+        requested = app.gpu_seconds((pair,), size, 0)
+        assert app.cost(1, size) == f" ({math.ceil(1.5 * requested)} s of your GPU quota)"
+    demo = build_demo(RunStore(tmp_path), Engine("tiny-random"), load_published(), moral_set, app.cost)
+    labels = [b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "score-pair"]
+    assert labels == [f"Score this pair{app.cost(1, None)}"]
