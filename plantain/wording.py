@@ -1,6 +1,7 @@
 """Which words of two prompts differ. Knows nothing about models or pages.
 
 `differing_words`   both texts as spans, each with whether the other text lacks it
+`shared_words`      how large a part of the words both have
 """
 
 from __future__ import annotations
@@ -29,21 +30,31 @@ def differing_words(a: str, b: str) -> tuple[Spans, Spans]:
         order. What is left without them is one sequence of words on both sides. Neighbours differ in their flag. A
         blank differs only between two words that do: texts that differ in blanks alone have no differing word.
     """
-    pieces = [_PIECES.findall(text) for text in (a, b)]
-    words = [[piece for piece in part if not piece.isspace()] for part in pieces]
-    differs = [[True] * len(part) for part in words]
-    for block in SequenceMatcher(None, *words, autojunk=False).get_matching_blocks():
+    differs = [[True] * len(_words(text)) for text in (a, b)]
+    for block in _matcher(a, b).get_matching_blocks():
         for flags, start in zip(differs, (block.a, block.b), strict=True):
             flags[start : start + block.size] = [False] * block.size
-    first, second = (_spans(*side) for side in zip(pieces, differs, strict=True))
-    return first, second
+    return _spans(a, differs[0]), _spans(b, differs[1])
 
 
-def _spans(pieces: list[str], differs: list[bool]) -> Spans:
-    """Join pieces with the same flag; `differs` has one for each piece that is not blank."""
+def shared_words(a: str, b: str) -> float:
+    """Return the share of all words of both texts that do not differ, from 0 to 1; 1 for two empty texts."""
+    return _matcher(a, b).ratio()
+
+
+def _words(text: str) -> list[str]:
+    return [piece for piece in _PIECES.findall(text) if not piece.isspace()]
+
+
+def _matcher(a: str, b: str) -> SequenceMatcher:
+    return SequenceMatcher(None, _words(a), _words(b), autojunk=False)
+
+
+def _spans(text: str, differs: list[bool]) -> Spans:
+    """Cut a text where the flag changes; `differs` has one for each word."""
     spans: Spans = []
     word = 0
-    for piece in pieces:
+    for piece in _PIECES.findall(text):
         if piece.isspace():
             flag = 0 < word < len(differs) and differs[word - 1] and differs[word]
         else:
