@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 
@@ -60,13 +61,21 @@ class Comparison:
 
 
 def differences(a: Run, b: Run) -> list[str]:
-    """List in what the settings of two runs differ, as ``size: 256, 512``; empty where they do not."""
-    found = []
-    for key, words in _SETTINGS.items():
-        mine, theirs = getattr(a.info, key), getattr(b.info, key)
-        if mine != theirs:
-            found.append(f"{words}: {_short(mine)}, {_short(theirs)}")
-    return found
+    """List in what two runs differ, as ``size 256 / 512 px``; empty where they do not."""
+    mine, theirs = _settings(a), _settings(b)
+    return [
+        f"{words} {_short(mine[words])} / {_short(theirs[words])}{' px' if words == 'size' else ''}"
+        for words in mine
+        if mine[words] != theirs[words]
+    ]
+
+
+def _settings(run: Run) -> dict[str, object]:
+    contrast = f"“{run.info.positive}” minus “{run.info.negative}”"
+    return {words: getattr(run.info, key) for key, words in _SETTINGS.items()} | {
+        "contrast": contrast,
+        "number of pairs": len(run.pairs),
+    }
 
 
 def _short(value: object) -> str:
@@ -97,8 +106,8 @@ def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int 
     """
     if a.info.layout != b.info.layout:
         raise NotComparableError(
-            "The two models have other numbers of blocks, heads or channels: no unit of one is a unit of the other. "
-            "Only the figures stand side by side."
+            f"The models have different shapes ({_shape(a)} / {_shape(b)}): no unit of one is a unit of the other, so "
+            "that only the figures stand side by side."
         )
     first, second = a.analysis(units, scope), b.analysis(units, scope)
     t = np.stack([first.t, second.t])
@@ -120,9 +129,14 @@ def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int 
     )
 
 
-def _chance(n_shared: int, n_top: int, n_units: int) -> tuple[float, float]:
-    from scipy.stats import hypergeom
+def _shape(run: Run) -> str:
+    shape = run.info.layout
+    return f"{shape.n_joint} + {shape.n_single} blocks of {shape.n_heads} heads of {shape.head_dim} channels"
 
+
+def _chance(n_shared: int, n_top: int, n_units: int) -> tuple[float, float]:
     if not n_top:
         return float("nan"), float("nan")
-    return n_top**2 / n_units, float(hypergeom.sf(n_shared - 1, n_units, n_top, n_top))
+    # In whole numbers, exact: scipy.stats would have to be imported for it, which takes longer than the rest.
+    at_least = sum(comb(n_top, k) * comb(n_units - n_top, n_top - k) for k in range(n_shared, n_top + 1))
+    return n_top**2 / n_units, at_least / comb(n_units, n_top)

@@ -329,12 +329,13 @@ def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``pair``, ``category``, ``first differing token``, ``differing tokens``, ``score``, ``size`` and, per
-        threshold, the units over it without the pair.
+        Columns ``pair``, ``score``, ``size``, per threshold the units over it without the pair, ``category``,
+        ``first differing token`` and ``differing tokens``.
     """
-    columns = ["pair", "category", "first differing token", "differing tokens", "score", "size"]
-    rows = [[p.id, p.category, p.first_difference, p.n_differing, p.score, p.size, *p.without] for p in parts]
-    return pd.DataFrame(rows, columns=[*columns, *(f"without: |t| > {t:g}" for t in THRESHOLDS)])
+    without = (f"without: |t| > {t:g}" for t in THRESHOLDS)
+    columns = ["pair", "score", "size", *without, "category", "first differing token", "differing tokens"]
+    rows = [[p.id, p.score, p.size, *p.without, p.category, p.first_difference, p.n_differing] for p in parts]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def block_names(analysis: Analysis) -> list[str]:

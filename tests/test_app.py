@@ -132,36 +132,6 @@ def test_further_maps_are_drawn_when_they_are_opened(page):
     page.wait_for_selector("#one-head >> text=joint[3] text head 1")
 
 
-def test_the_pairs_stand_by_category_with_what_differs_marked(page):
-    show_tab(page, "Pairs")
-    page.wait_for_selector("#prompts details >> nth=4")
-    assert page.locator("#prompts .pl-prompts").count() == 25
-    pair = json.loads((ROOT / "precomputed/tiny-random/run.json").read_text(encoding="utf-8"))["pairs"][0]
-    shown = page.locator("#prompts .pl-prompts").first
-    assert shown.locator("p").all_inner_texts()[:2] == [pair["positive"], pair["negative"]]
-    for side, other in ((0, "negative"), (1, "positive")):
-        for word in shown.locator("p").nth(side).locator("mark").all_inner_texts():
-            assert word not in pair[other].split()
-
-
-def test_two_runs_stand_side_by_side_as_the_command_line_reports_them(page):
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
-    text, mine = page.inner_text("#comparison"), reported()
-    theirs = reported(run="untrained-klein-4b")
-    for report in (mine, theirs):
-        assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in text
-        assert f"{report['max_abs_t']:.2f}" in text
-    assert "no unit of one is a unit of the other" in text  # 4 heads against 24
-    page.locator("#compare-second [data-u='single[5] head 7']").click()
-    page.wait_for_selector("#one-head >> text=This run has no unit “single[5] head 7”")
-    show_tab(page, "Compare")
-    pick(page, "Compare with", "tiny-random (stand-in)")
-    page.wait_for_selector("#comparison >> text=This is one run beside itself.")
-    assert "r = 1.000" in page.inner_text("#comparison") and page.locator("#compare-difference [data-u]").count() == 100
-    assert page.locator("#compare-density svg").count() == 1
-
-
 def test_the_tab_of_chance_has_its_three_figures(page):
     show_tab(page, "Chance")
     page.wait_for_selector("#nulls svg >> nth=1")

@@ -38,11 +38,11 @@ def test_a_run_agrees_with_itself(moral_run):
 
 
 def test_differing_settings_are_named(moral_run, other_run):
-    assert differences(moral_run, other_run) == ["seed: 0, 3"]
+    assert differences(moral_run, other_run) == ["seed 0 / 3"]
     changed = replace(moral_run, info=replace(moral_run.info, size=512, prompts_sha256="ab" * 32))
     assert differences(moral_run, changed) == [
-        "size: 64, 512",
-        f"prompts: {moral_run.info.prompts_sha256[:12]}, {'ab' * 6}",
+        "size 64 / 512 px",
+        f"prompts {moral_run.info.prompts_sha256[:12]} / {'ab' * 6}",
     ]
 
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "prompts", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
+    "whole", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
     "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes",
     "published", "provenance", "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team",
     "plan", "experiment", "comparison", "tables", "answers", "plots", "export", "engine", "ui", "hub",

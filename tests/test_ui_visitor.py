@@ -15,8 +15,8 @@ from plantain.pairs import N_TOP
 from plantain.plots import pair_dots, rank_dots
 from plantain.prompts import PromptPair
 from plantain.published import load_published
-from plantain.ui import RunStore, build_demo
-from plantain.ui.drafts import marked, note_html, side_html
+from plantain.ui import RunStore, build_demo, html
+from plantain.ui.drafts import note_html, side_html
 from plantain.ui.links import share_base
 from plantain.ui.texts import EXAMPLES
 from plantain.ui.verdicts import actions_html, answer_html
@@ -50,7 +50,7 @@ def result(moral_run):
     ],
 )
 def test_the_words_that_differ_are_marked_and_text_stays_text(positive, negative, expected):
-    assert marked(positive, negative) == expected
+    assert html.marked(positive, negative) == expected
 
 
 def test_a_prompt_shows_its_tokens_and_what_cannot_be_counted_shows_none():
@@ -96,7 +96,7 @@ def test_without_a_model_its_state_is_said_instead_of_counts():
 
 def test_every_example_marks_few_words():
     for positive, negative in EXAMPLES.values():
-        a, b = marked(positive, negative)
+        a, b = html.marked(positive, negative)
         assert 1 <= a.count("<mark>") <= 2 and "Most words" not in note(positive, negative, (9, 9))[0], b
 
 

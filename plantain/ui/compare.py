@@ -1,12 +1,15 @@
 """The tab that sets two runs side by side.
 
-`compare_tab`   builds it and keeps it up to date
+`compare_tab`    builds it and keeps it up to date
+`figures_html`   the headline figures of both, and in what they differ
+`statements`     how alike they are, in sentences
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -27,22 +30,31 @@ Shown = tuple[str, str, str, str, str]
 def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def show(name: str | None, units: str, scope: str, other: str | None, opened: bool) -> Shown:
-        if not opened:
-            return ("",) * 5
+    def show(name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]) -> Shown:
         try:
             a, b = page.run_or_none(name), page.run_or_none(other)
             if a is None or b is None:
                 raise PlantainError("Choose two runs: one above, the other here.")
-            return _content(a, b, (name, other), units, scope, page)
+            labels = {value: label for label, value in page.saved_choices() + mine}
+            return _content(a, b, (labels.get(name, name), labels.get(other, other)), units, scope, page)
         except PlantainError as error:
             return html.error_html(str(error)), "", "", "", ""
 
-    def others(name: str | None, mine: list[tuple[str, str]], other: str | None) -> gr.Dropdown:
-        """Offer all runs; of the untouched choice, the control or the first other one."""
+    def others(name: str | None, other: str | None, mine: list[tuple[str, str]], last: str | None) -> tuple:
+        """Offer all runs; where the other one is gone, or was just chosen above too, take another."""
         choices = page.saved_choices() + mine
         known = [value for _, value in choices]
-        return gr.Dropdown(choices, value=other if other in known else _default(page, name, known))
+        kept = other in known and (other != name or name == last)
+        value = other if kept else _default(page, name, known)
+        return gr.Dropdown(choices, value=value), value
+
+    def opens(name: str | None, units: str, scope: str, other: str | None, mine: list, last: str | None) -> tuple:
+        offered, other = others(name, other, mine, last)
+        return offered, name, *show(name, units, scope, other, mine)
+
+    def follows(name: str | None, units: str, scope: str, other: str | None, mine: list, last: str | None) -> tuple:
+        """Follow the choice above, once the tab was opened."""
+        return (gr.skip(),) * 7 if last is None else opens(name, units, scope, other, mine, last)
 
     with gr.Tab("Compare", id="compare") as tab:
         gr.Markdown(COMPARE_HELP)
@@ -60,15 +72,13 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
                 with gr.Column(min_width=300):
                     outputs.append(unit_map("", f"compare-{number}"))
         outputs.append(gr.HTML(elem_id="compare-density"))
-        opened = gr.State(False)
+        last = gr.State(None)  # the run above when this was last drawn; None while the tab was never opened
     for drawn in outputs[1:4]:
         opens_units(drawn, choice, tabs)
-    inputs = [*choice.inputs, other, opened]
-    tab.select(others, [choice.run, choice.mine, other], other, **VIEW).then(
-        lambda *now: (True, *show(*now, True)), [*choice.inputs, other], [opened, *outputs], **VIEW
-    )
-    other.input(show, inputs, outputs, **VIEW)
-    choice.on_change(show, [other, opened], outputs)
+    now = [other, choice.mine]
+    tab.select(opens, [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
+    other.input(show, [*choice.inputs, *now], outputs, **VIEW)
+    choice.on_change(follows, [*now, last], [other, last, *outputs])
 
 
 def _default(page: Page, name: str | None, known: list[str]) -> str | None:
@@ -79,15 +89,15 @@ def _default(page: Page, name: str | None, known: list[str]) -> str | None:
 
 
 def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> Shown:
-    words = _figures_html(a, b, names, units, scope, page)
+    words = figures_html(a, b, names, units, scope, page.published)
     try:
         found = compare(a, b, units, scope)
     except PlantainError as error:
         words += f"<p>{escape(str(error))}</p>"
         return words, _map(a, units, scope, names[0]), _map(b, units, scope, names[1]), "", ""
-    words += "".join(f"<p>{escape(line)}</p>" for line in _statements(found, a, b, units))
+    words += "".join(f"<p>{escape(line)}</p>" for line in statements(found, a, b, units))
     title = f"t of {UNIT_WORDS[units]} in {names[1]} against {names[0]}, scope {scope}"
-    caption = f"{title}: {found.n_units:,} units counted in squares, darker is more. {_weights(a, b)}"
+    caption = f"{title}: {found.n_units:,} units counted in squares; the stronger a square, the more. {_weights(a, b)}"
     density = html.figure_html(t_density(found.t, names, title), caption)
     maps = [_map(a, units, scope, names[0]), _map(b, units, scope, names[1]), _difference_map(a, b, units, scope)]
     return words, *maps, density
@@ -102,7 +112,7 @@ def _map(run: Run, units: str, scope: str, name: str) -> str:
         return ""
     drawn = drawn_units(units)
     title = f"{PANEL_WORDS[drawn]}, t in {name}, scope {scope}"
-    return map_html(run.analysis(drawn, scope), title, f"{title}. {html.weights_words(run)}")
+    return _headed(name) + map_html(run.analysis(drawn, scope), title, f"{title}. {html.weights_words(run)}")
 
 
 def _difference_map(a: Run, b: Run, units: str, scope: str) -> str:
@@ -112,11 +122,18 @@ def _difference_map(a: Run, b: Run, units: str, scope: str) -> str:
     first, second = a.analysis(drawn, scope), b.analysis(drawn, scope)
     title = f"{PANEL_WORDS[drawn]}, difference of t: the first minus the second run, scope {scope}"
     caption = f"{title}. A difference of two t is no t: it has no scale of chance of its own. {_weights(a, b)}"
-    return map_html(replace(first, t=first.t - second.t), title, caption, "difference of t")
+    return _headed("the first minus the second") + map_html(
+        replace(first, t=first.t - second.t), title, caption, "difference of t"
+    )
 
 
-def _figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> str:
-    columns = [metrics(run.headline(units, scope), page.published) for run in (a, b)]
+def _headed(words: str) -> str:
+    return f'<p class="pl-beside-name">{escape(words)}</p>'
+
+
+def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:
+    """Show the headline figures of two runs in one table, and say in what the runs differ."""
+    columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
     rows = "".join(
         f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
         f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td><td>{escape(x.published)}</td></tr>"
@@ -127,10 +144,11 @@ def _figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str
     if a is b:
         line = "This is one run beside itself."
     else:
-        line = f"The runs differ in {'; '.join(said)}." if said else "The runs have the same settings."
+        line = f"The runs differ in: {'; '.join(said)}." if said else "The runs have the same pairs and settings."
     return (
         f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>"
-        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figures of two runs"><table class="pl-table">'
+        '<div class="pl-scroll" tabindex="0" role="group" aria-label="figures of two runs">'
+        '<table class="pl-table pl-beside">'
         f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
@@ -140,7 +158,8 @@ def _sub(words: str) -> str:
     return "" if words == "–" else words
 
 
-def _statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
+def statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
+    """Say how alike two runs are, one statement a line."""
     lines = [
         f"Correlation of t over {found.n_units:,} units: r = {found.pearson:.3f}, of ranks {found.spearman:.3f}. "
         "No p: units depend on one another; their number does not say how sure this is."
@@ -149,12 +168,24 @@ def _statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
     lines.append(
         f"Of the {found.n_top} {UNIT_WORDS[units]} with the largest |t| in either run, {len(found.shared)} are in both"
         f"{f' ({shared})' if shared else ''}, {found.same_sign} of them with the same sign. Two tops drawn at random "
-        f"would share {found.expected:.2g} on average, and at least as many in {100 * found.p:.2g}% of draws "
+        f"would share {found.expected:.2g} on average, and at least as many with probability {found.p:.2g} "
         "(hypergeometric, as if units were independent: a reference, no test)."
     )
-    if a is not b and a.info.fingerprint == b.info.fingerprint and a.info.prompts_sha256 == b.info.prompts_sha256:
+    return [*lines, *_sharing(a, b)]
+
+
+def _sharing(a: Run, b: Run) -> list[str]:
+    """Say what the two runs share by construction, and what makes their t incommensurable."""
+    lines, same_pairs = [], a.info.prompts_sha256 == b.info.prompts_sha256
+    if a is not b and same_pairs:
+        what = "model and pairs" if a.info.fingerprint == b.info.fingerprint else "pairs"
         lines.append(
-            "The two runs share model and prompts: what the 25 pairs happen to have in common is in both. Agreement "
-            "says that size, seed and precision matter little; it is no replication."
+            f"The two runs share their {what}, and so what these {len(a.pairs)} pairs happen to have in common: "
+            "agreement between them is no replication on new pairs."
+        )
+    if len(a.pairs) != len(b.pairs):
+        lines.append(
+            f"With {len(a.pairs)} and {len(b.pairs)} pairs the same effect gives t of other sizes: t grows with the "
+            "root of the number of pairs."
         )
     return lines

@@ -4,45 +4,19 @@ Pure functions; everything that visitors type is escaped.
 
 `side_html`   one prompt: its tokens, and its words with those marked that the other has not
 `note_html`   what the two are as a pair
-`marked`      both texts as HTML with the words marked that differ
 """
 
 from __future__ import annotations
 
-import re
-from difflib import SequenceMatcher
 from html import escape
 
 from plantain.units import SIDES
+from plantain.wording import shared_words
 
 Count = int | str | None
 """Tokens of a prompt's words, or why the model cannot take it, or None while it is not known."""
 
-_PIECES = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 _ALIKE = 0.5  # below this share of common words, more than an act differs
-
-
-def marked(positive: str, negative: str) -> tuple[str, str]:
-    """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
-    a, b = (list(_PIECES.finditer(text)) for text in (positive, negative))
-    changes = [op for op in _matcher(a, b).get_opcodes() if op[0] != "equal"]
-    return (
-        _with_marks(positive, a, [(i, j) for _, i, j, _, _ in changes if i < j]),
-        _with_marks(negative, b, [(i, j) for _, _, _, i, j in changes if i < j]),
-    )
-
-
-def _matcher(a: list[re.Match], b: list[re.Match]) -> SequenceMatcher:
-    return SequenceMatcher(None, [m[0] for m in a], [m[0] for m in b])
-
-
-def _with_marks(text: str, pieces: list[re.Match], ranges: list[tuple[int, int]]) -> str:
-    parts, end = [], 0
-    for first, last in ranges:
-        start, stop = pieces[first].start(), pieces[last - 1].end()
-        parts += [escape(text[end:start]), f"<mark>{escape(text[start:stop])}</mark>"]
-        end = stop
-    return "".join([*parts, escape(text[end:])])
 
 
 def side_html(count: Count, words: str) -> str:
@@ -52,7 +26,7 @@ def side_html(count: Count, words: str) -> str:
     ----------
     count : int, str or None
     words : str
-        HTML, from `marked`.
+        HTML, from `html.marked`.
     """
     tokens = f"<b>{_tokens(count)}</b> " if isinstance(count, int) else ""
     return f'<p class="pl-draft">{tokens}<span>{words}</span></p>'
@@ -102,7 +76,7 @@ def _lengths(a: int, b: int) -> str:
 
 def _words(positive: str, negative: str) -> list[str]:
     """Warn where more, or less, than an act differs."""
-    shared = _matcher(*(list(_PIECES.finditer(text)) for text in (positive, negative))).ratio()
+    shared = shared_words(positive, negative)
     if shared == 1:
         return ["The words are the same: only blanks differ."]
     return ["Most words differ: then much more than the act is measured."] if shared < _ALIKE else []

@@ -2,6 +2,7 @@
 
 `chip_html`, `weights_words`   which weights made the numbers
 `figure_html`                  a figure with its caption
+`marked`                       two texts with the words marked that differ
 `status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
 """
 
@@ -11,6 +12,7 @@ from html import escape
 
 from plantain.results import Run
 from plantain.tables import weights_label
+from plantain.wording import Spans, differing_words
 
 
 def chip_html(run: Run) -> str:
@@ -30,6 +32,16 @@ def figure_html(svg: str, caption: str) -> str:
     # Focusable, so that the keyboard can scroll it too.
     frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{svg}</div>'
     return f"<figure>{frame}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def marked(positive: str, negative: str) -> tuple[str, str]:
+    """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
+    first, second = differing_words(positive, negative)
+    return _with_marks(first), _with_marks(second)
+
+
+def _with_marks(spans: Spans) -> str:
+    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
 
 
 def status_html(state: str, text: str) -> str:

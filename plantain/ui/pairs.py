@@ -1,7 +1,8 @@
-"""The tab with the pairs behind a result: their prompts, by category, one by one, and by where they differ.
+"""The tab with the pairs: their prompts, and what hangs on them, by category and one by one.
 
-`pairs_tab`     builds it and keeps it up to date
-`prompts_html`  the pairs with the words marked that differ
+`pairs_tab`      builds it and keeps it up to date
+`prompts_html`   the prompts by category, with the words marked that differ
+`pairs_html`     the figure and the statements
 """
 
 from __future__ import annotations
@@ -14,31 +15,31 @@ import pandas as pd
 from plantain import PlantainError
 from plantain.breakdown import PairPart, by_pair
 from plantain.plots import score_dots
+from plantain.provenance import PairRecord
 from plantain.results import Run
 from plantain.statements import pair_statements
 from plantain.tables import CATEGORY_NOTE, UNIT_WORDS, categories_frame, pairs_frame
 from plantain.ui import html
-from plantain.ui.drafts import marked
 from plantain.ui.shared import VIEW, Choice, Page, short
 
-FIRST_COLUMNS = ["pair", "score", "size"]  # on a phone these are on the screen
 Shown = tuple[str, str, pd.DataFrame, pd.DataFrame]
+
+MARKS = "Bold and underlined: the words that the other prompt of the pair does not have in that place. "
 
 
 def pairs_tab(page: Page, choice: Choice) -> None:
-    """Build the tab; it is filled when it is opened, since it takes a second at full size."""
+    """Build the tab; it is filled when it is opened, since it takes half a second at full size."""
 
-    def show(name: str | None, units: str, scope: str, opened: bool) -> Shown:
-        empty = pd.DataFrame()
+    def show(name: str | None, units: str, scope: str, opened: bool = True) -> Shown:
         if not opened:
-            return "", "", empty, empty
+            return "", "", pd.DataFrame(), pd.DataFrame()
         try:
             run = page.run_or_none(name)
             if run is None:
                 raise PlantainError("There is no run whose pairs could be shown.")
             return _content(run, units, scope)
         except PlantainError as error:
-            return html.error_html(str(error)), "", empty, empty
+            return html.error_html(str(error)), "", pd.DataFrame(), pd.DataFrame()
 
     with gr.Tab("Pairs", id="pairs") as tab:
         outputs = [
@@ -48,59 +49,65 @@ def pairs_tab(page: Page, choice: Choice) -> None:
             gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
         ]
         opened = gr.State(False)
-    tab.select(lambda *now: (True, *show(*now, True)), choice.inputs, [opened, *outputs], **VIEW)
+    tab.select(lambda *now: (True, *show(*now)), choice.inputs, [opened, *outputs], **VIEW)
     choice.on_change(show, [opened], outputs)
 
 
 def _content(run: Run, units: str, scope: str) -> Shown:
     parts = by_pair(run, units, scope)
-    words = pairs_html(run, parts, units, scope, UNIT_WORDS[units])
-    frame = pairs_frame(parts)
-    frame = frame[[*FIRST_COLUMNS, *(c for c in frame if c not in FIRST_COLUMNS)]]
-    return prompts_html(run, parts), words, categories_frame(run, units, scope).map(short), frame.map(short)
+    prompts = prompts_html(run, parts, units, scope)
+    return (
+        prompts,
+        pairs_html(run, parts, units, scope),
+        categories_frame(run, units, scope).map(short),
+        pairs_frame(parts).map(short),
+    )
 
 
-def prompts_html(run: Run, parts: list[PairPart]) -> str:
-    """Show every pair's two prompts, by category, with the words marked that differ.
+def prompts_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
+    """Show the run's prompts, a category at a time, a pair's two side by side where there is room.
 
     Parameters
     ----------
     run : Run
     parts : list of PairPart
-        In the order of the run's pairs.
-
-    Returns
-    -------
-    str
-        A fold a category, open; left the positive prompt, right (on a phone below it) the negative one.
+        From `breakdown.by_pair`, for the same choice.
+    units, scope : str
+        As for `units.magnitudes`.
     """
-    head = (
-        f"<p>{len(run.pairs)} pairs: {escape(run.info.positive)}, then {escape(run.info.negative)}. What differs is "
-        "marked. A score says how far a pair goes the way of the others, in SDs.</p>"
+    words = (
+        f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 {UNIT_WORDS[units]} that they "
+        f"choose; size: how large its differences are, whatever their sign, beside those of all pairs (1). Scope "
+        f"{scope}. {html.weights_words(run)}"
     )
-    folds = []
-    for category in dict.fromkeys(run.categories):
-        mine = [(r, p) for r, p in zip(run.pairs, parts, strict=True) if r.pair.category == category]
-        pairs = "".join(_pair_html(record.pair.positive, record.pair.negative, part) for record, part in mine)
-        title = f"{escape(category)} ({len(mine)})"
-        folds.append(f"<details class='pl-careful' open><summary>{title}</summary>{pairs}</details>")
-    return head + "".join(folds)
-
-
-def _pair_html(positive: str, negative: str, part: PairPart) -> str:
-    first, second = marked(positive, negative)
-    facts = (
-        f"{part.id}: score {part.score:+.2f}, {part.n_differing} token position{'s' * (part.n_differing != 1)} differ"
+    sides, both = (run.info.positive, run.info.negative), list(zip(run.pairs, parts, strict=True))
+    groups = [
+        (category, "".join(_pair_html(*one, sides) for one in both if one[1].category == category))
+        for category in dict.fromkeys(run.categories)
+    ]
+    return f"<p>{escape(words)}</p>" + "".join(
+        f'<details open class="pl-careful"><summary>{escape(category)} ({run.categories.count(category)})</summary>'
+        f"<ul class='pl-pairs'>{pairs}</ul></details>"
+        for category, pairs in groups
     )
-    return f'<div class="pl-prompts"><p>{first}</p><p>{second}</p><p class="pl-small">{escape(facts)}</p></div>'
 
 
-def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str, what: str) -> str:
+def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> str:
+    texts = html.marked(record.pair.positive, record.pair.negative)
+    prompts = "".join(
+        f'<p><span class="pl-side">{escape(side)}</span> {text}</p>' for side, text in zip(sides, texts, strict=True)
+    )
+    return (
+        f'<li class="pl-pair"><p class="pl-pair-name"><b>{escape(part.id)}</b> '
+        f"<span>score {part.score:+.2f}, size {part.size:.2f}</span></p>{prompts}</li>"
+    )
+
+
+def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
     """Show how the pairs go with one another, by category, and what hangs on single ones."""
     caption = (
-        f"How far each pair goes the way of the others on the 20 {what} that the others choose, in SDs; a dot is a "
-        "pair, the bar its category's mean. A pair's size, in the table, is how large its differences are beside those "
-        f"of all pairs, whatever their sign. Scope {scope}. {html.weights_words(run)}"
+        "How far each pair goes the way of the others (its score): a dot is a pair, the bar its category's mean. "
+        f"Scope {scope}. {html.weights_words(run)}"
     )
     lines = "".join(f"<li>{escape(line)}</li>" for line in pair_statements(run, parts, units, scope))
     return html.figure_html(score_dots(parts, caption), caption) + f"<ul>{lines}</ul>"

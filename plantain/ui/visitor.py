@@ -22,7 +22,7 @@ from plantain.pairs import PairResult
 from plantain.prompts import PromptError
 from plantain.results import Run
 from plantain.ui import html
-from plantain.ui.drafts import Count, marked, note_html, side_html
+from plantain.ui.drafts import Count, note_html, side_html
 from plantain.ui.failures import LOCAL_PAIR, failure_html
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
@@ -101,7 +101,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     ) -> dict[Any, Any]:
         """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
-        words, reason = marked(positive, negative), _mismatch(page, name)
+        words, reason = html.marked(positive, negative), _mismatch(page, name)
         fits = _fitting(page, mine) if reason else None
         shown = kept if kept and kept.is_for(name, positive, negative) else None
         return {
