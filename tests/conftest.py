@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import app_command, chromium, serving
 
 from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.models import load_pipeline
@@ -122,3 +123,17 @@ def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
     )
     sums = SumsOfSquares(streams, tokens)
     return Run(info, pairs, sums, draw_signs(20, n_pairs, rng), draw_halves(10, n_pairs, rng))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """The address of the app with the stand-in, a server for each file of tests."""
+    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium for each file of tests."""
+    with chromium() as browser:
+        yield browser

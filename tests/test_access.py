@@ -4,7 +4,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import OUTPUT, app_command, chromium, serving
+from browser import OUTPUT
 from test_app import TABS, show_tab
 
 # Toasts are Gradio's own and cannot be mended from here.
@@ -32,18 +32,6 @@ CUT = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 def opened(browser, url, width, mode):

@@ -8,23 +8,11 @@ import sys
 import urllib.request
 
 import pytest
-from browser import ROOT, app_command, chromium, serving
+from browser import ROOT, app_command, serving
 
 TABS = (
     "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Take away", "Method",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -57,8 +45,8 @@ def pick(page, label, option):
     page.get_by_role("option", name=option).click()
 
 
-def reported(units="card", scope="all", run="tiny-random"):
-    command = [sys.executable, "-m", "plantain", "report", f"precomputed/{run}", "--json"]
+def reported(units="card", scope="all"):
+    command = [sys.executable, "-m", "plantain", "report", "precomputed/tiny-random", "--json"]
     done = subprocess.run([*command, "--units", units, "--scope", scope], cwd=ROOT, capture_output=True, check=True)
     return json.loads(done.stdout)
 

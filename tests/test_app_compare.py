@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from browser import ROOT, app_command, chromium, serving
+from browser import ROOT, app_command, serving
 from test_app import pick, show_tab
 
 from plantain.experiment import ExperimentConfig, run_experiment
@@ -31,12 +31,6 @@ def url(tmp_path_factory, runs):
     environment = {"PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RUNS": str(runs)}
     with serving(app_command(), tmp_path_factory.mktemp("app") / "log", **environment) as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(params=[1280])

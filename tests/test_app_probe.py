@@ -6,7 +6,7 @@ import threading
 import urllib.request
 
 import pytest
-from browser import OUTPUT, ROOT, chromium, serving
+from browser import OUTPUT, ROOT, serving
 from misbehave import Orders
 from test_app import pick, reported, show_tab
 
@@ -28,12 +28,6 @@ def orders(home):
     orders = Orders(home)
     yield orders
     orders.clear()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -221,3 +215,16 @@ def test_twenty_visitors_of_saved_results_do_not_wait_for_a_probe(url, orders, v
     assert page.get_attribute("#probe-progress progress", "value") == "3"  # the probe is still where it was
     orders.clear()
     page.wait_for_selector("#probe-progress >> text=5 of 25 pairs are done and kept", timeout=180_000)
+
+
+def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
+    page = browser.new_page()
+    page.goto(url)
+    page.wait_for_selector("#findings .pl-card")
+    show_tab(page, "Run the probe")
+    page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
+    page.click("#run-probe")
+    page.wait_for_selector("#probe-progress [role=alert] >> text=Nothing was run: the queue is full")
+    page.wait_for_selector("#run-probe:enabled")
+    assert page.is_disabled("button.stop") and "STAND-IN" in page.locator("#findings").text_content()
+    page.close()

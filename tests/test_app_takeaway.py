@@ -16,25 +16,13 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from browser import ROOT, app_command, chromium, serving
+from browser import ROOT, app_command, serving
 from test_app import pick, reported, show_tab
 
 from plantain.results import load_run
 
 ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}
 READY = "#take-about >> text=On show: "
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from browser import ROOT, app_command, chromium, serving
+from browser import ROOT, app_command, serving
 from test_app import pick, show_tab
 
 from plantain import __version__
@@ -16,18 +16,6 @@ from plantain.ui.texts import EXAMPLES
 
 FIRST, *_ = EXAMPLES.values()
 NO_COPYING = "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }"
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

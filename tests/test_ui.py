@@ -36,6 +36,17 @@ def test_the_page_has_the_five_endpoints_and_no_other_listener_is_public(store, 
     assert demo.get_api_info()["unnamed_endpoints"] == {}
 
 
+def test_the_code_is_linked_where_it_has_an_address(store, moral_set, monkeypatch):
+    def introduction():
+        demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+        return next(b.value for b in demo.blocks.values() if b.elem_id == "introduction")
+
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert "the base model</a></p>" in introduction()
+    monkeypatch.setenv("SPACE_ID", "somebody/a-space")
+    assert '<a href="https://huggingface.co/spaces/somebody/a-space/tree/main">the code</a>' in introduction()
+
+
 def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
     """Gradio counts any child of Tabs as a tab and then shows one name twice."""
     import gradio as gr

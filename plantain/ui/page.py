@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ from plantain.ui.chance import chance_tab
 from plantain.ui.compare import compare_tab
 from plantain.ui.findings import findings_tab
 from plantain.ui.heads import heads_tab
+from plantain.ui.links import share_base
 from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
 from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
@@ -69,7 +71,7 @@ def build_demo(
     """
     page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
-        gr.HTML(INTRODUCTION, elem_id="introduction")
+        gr.HTML(_introduction(), elem_id="introduction")
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
         choice = _choice_row(page)
@@ -89,6 +91,13 @@ def build_demo(
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
     return demo
+
+
+def _introduction() -> str:
+    """Link the code as well where it has an address: on a Space; elsewhere it is the reader's own folder."""
+    base = share_base()
+    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
+    return INTRODUCTION.format(code=code)
 
 
 def _status_line(page: Page, demo: gr.Blocks) -> None:

@@ -27,6 +27,7 @@ from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
 AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
+REFUSED = "Nothing was run: the queue is full or the connection broke. Try again in a minute."
 LARGEST_SEED = 2**53 - 1  # a browser's numbers are exact up to here
 
 
@@ -185,6 +186,8 @@ def probe_tab(page: Page, choice: Choice) -> None:
         return *probes.settings(*values), *free
 
     event.then(idle, settings, [go, cost, *controls], **VIEW)
+    refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
+    event.failure(lambda *values: (refused, *idle(*values)), settings, [progress, go, cost, *controls], **VIEW)
     stopping = html.message_html("Stopping: the pair in hand is finished first …")
     stop.click(lambda: (stopping, gr.update(interactive=False)), None, [progress, stop], cancels=[event], **VIEW).then(
         probes.stopped, [size, seed], progress, **VIEW

@@ -6,7 +6,7 @@ INTRODUCTION = """<h1>plantain</h1>
 <p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from <b>ignoring</b> in its attention
 layers, before it has drawn anything?</p>
 <p class="pl-links"><a href="https://huggingface.co/phanerozoic/moral-plantain">The published card</a> ·
-<a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a></p>
+<a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>
 """
 
 MEASURED = """25 pairs of prompts differ only in the act. The figures say how strongly each unit of the network responds
