@@ -13,6 +13,7 @@ import csv
 import hashlib
 import json
 import shutil
+import threading
 import uuid
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -37,6 +38,7 @@ from plantain.whole import swap_in
 
 SCHEMA = 1
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+_ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
 
@@ -97,6 +99,15 @@ class Run:
     def inference(self, units: str = "card", scope: str = "all") -> Inference:
         """Slower statistics for one choice, computed once and kept in the run's folder."""
         choice = (units, scope)
+        if choice in self._inferences:
+            return self._inferences[choice]
+        with _ONE_AT_A_TIME:
+            self._infer(choice)
+        return self._inferences[choice]
+
+    def _infer(self, choice: tuple[str, str]) -> None:
+        """Compute or recall one choice's slower statistics, unless another thread just did."""
+        units, scope = choice
         if choice not in self._inferences:
             analysis, key = self.analysis(units, scope), self.statistics_key(units, scope)
             found = recall(self.folder, key, analysis.table.n_units) if self.folder else None
@@ -105,7 +116,6 @@ class Run:
                 if self.folder:
                     keep(self.folder, key, found)
             self._inferences[choice] = found
-        return self._inferences[choice]
 
     def statistics_key(self, units: str, scope: str) -> dict[str, Any]:
         """Return what kept statistics must have been computed from to be this run's."""

@@ -80,7 +80,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run = page.run_or_none(name)
             if run is None:
                 return gr.skip()
-            inference, analysis = page.inference(run, units, scope), run.analysis(units, scope)
+            inference, analysis = run.inference(units, scope), run.analysis(units, scope)
             block = block if block in block_names(analysis) else ALL_BLOCKS
             return _table(top_units_frame(analysis, LISTED, _filter(block), inference))
         except PlantainError:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ import gradio as gr
 
 from plantain import PlantainError
 from plantain.engine import Engine
-from plantain.inference import Inference
 from plantain.prompts import PromptSet
 from plantain.results import Run
 from plantain.scopes import scopes_of
@@ -28,7 +26,6 @@ from plantain.ui.store import RunStore
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 HIDDEN = gr.update(visible=False)
-_ONE_AT_A_TIME = threading.Lock()
 
 Cost = Callable[[int, int | None], str]
 """(pairs, size) -> what it costs, in words for a button."""
@@ -54,18 +51,12 @@ class Page:
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
         return next((saved for saved in found if saved.info.prompts_sha256 == run.info.prompts_sha256), None)
 
-    def inference(self, run: Run, units: str, scope: str) -> Inference:
-        """Return a run's slower statistics; one choice at a time, so that nobody computes what another has begun."""
-        with _ONE_AT_A_TIME:
-            return run.inference(units, scope)
-
     def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, str, str], str]) -> str:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
             run = self.run_or_none(name)
             if run is None:
                 return ""
-            self.inference(run, units, scope)
             return make(run, units, scope)
         except PlantainError:
             return ""  # said where the figures stand
