@@ -55,8 +55,17 @@ def pair_remarks(result: PairResult, run: Run) -> list[str]:
         f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
         f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
         f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
-        "says that your pair is unlike the run's; no p says that a pair is ethical. One pair is one pair.",
+        "says that your pair goes less with the run's than they do with one another, a p of 1 that it goes farthest; "
+        "no p "
+        "says that a pair is ethical. Of several pairs that were tried, the p of the best is no p.",
     ]
+    unequal = len(run.unequal_pairs())
+    if unequal and result.comparable:
+        lines.append(
+            f"{unequal} of the run's {n - 1} pairs differ in length under this model's tokenizer, yours does not: it "
+            "is not "
+            "one more of the same kind, and p is for orientation only."
+        )
     if result.outside is not None:
         lines.append(
             f"On {result.outside} of the {len(result.top)} units it falls outside the 95% prediction interval of one "

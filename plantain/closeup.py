@@ -14,7 +14,7 @@ from plantain import PlantainError, stats
 from plantain.inference import MAX_EXACT
 from plantain.results import Run
 from plantain.scopes import UNITS, scopes_of
-from plantain.units import UnitTable, magnitudes, unit_table
+from plantain.units import UnitsError, UnitTable, magnitudes, unit_table
 
 
 class NoUnitError(PlantainError, KeyError):
@@ -144,9 +144,13 @@ def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:
     found = {}
     for scope in scopes_of(units):
         names = unit_table(run.info.layout, units, scope).names
-        if name in names:
+        if name not in names:
+            continue
+        try:
             values = magnitudes(run.sums, run.info.layout, units, scope)[:, :, [names.index(name)]]
-            found[scope] = float(stats.paired_t(stats.paired_differences(*values))[0])
+        except UnitsError:  # a prompt that fills all tokens has no padding
+            continue
+        found[scope] = float(stats.paired_t(stats.paired_differences(*values))[0])
     return found
 
 

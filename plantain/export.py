@@ -134,7 +134,10 @@ def _null(row: int) -> Draw:
 
 def _halves(run: Run, units: str, scope: str, _unit: str) -> str:
     a = run.analysis(units, scope)
-    what = f"Split-half r of t, {UNIT_WORDS[units]}, scope {scope}: the run's splits, and sign-flipped data."
+    what = (
+        f"Split-half r of t, {UNIT_WORDS[units]}, scope {scope}: above, a value a split of the same pairs (their "
+        "spread is no interval); below, of sign-flipped data, medians over splits."
+    )
     return split_histogram(a.split_r, null_reliability(a, run.halves), f"{what} {_signature(run)}")
 
 
@@ -144,7 +147,11 @@ def _one_unit(run: Run, units: str, scope: str, unit: str) -> str:
     what = (
         f"{seen.name}: {len(seen.differences)} differences, scope {seen.scope}. The line is the mean, the band its 95%"
     )
-    chosen = "" if unit else " It is the unit with the largest |t|: expect it to be smaller elsewhere."
+    chosen = (
+        ""
+        if seen.rank is None
+        else f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
+    )
     title = f"{what} interval.{chosen} {_signature(run)}"
     return unit_dots(seen, run.pairs, (run.info.positive, run.info.negative), title)
 

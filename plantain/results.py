@@ -105,6 +105,10 @@ class Run:
             self._infer(choice)
         return self._inferences[choice]
 
+    def known_inference(self, units: str, scope: str) -> Inference | None:
+        """Return the slower statistics for one choice where they are in memory already."""
+        return self._inferences.get((units, scope))
+
     def _infer(self, choice: tuple[str, str]) -> None:
         """Compute or recall one choice's slower statistics, unless another thread just did."""
         units, scope = choice

@@ -81,10 +81,11 @@ def unit_statements(run: Run, unit: CloseUp) -> list[str]:
         return [f"All differences are {unit.mean:+.4g}: without any spread a t does not exist."]
     low, high = unit.interval
     side = run.info.positive if unit.mean > 0 else run.info.negative
+    larger = f"larger under “{side}”" if unit.mean else "no difference"
     share = "" if np.isnan(unit.percent) else f", {unit.percent:+.2f}% of its magnitude"
     lines = [
         f"t = {unit.t:+.2f}, d_z = {unit.dz:+.2f}; rank {unit.rank:,} of {unit.n_units:,} by |t|, scope {unit.scope}.",
-        f"Mean difference {unit.mean:+.4g} (95% interval {low:+.4g} to {high:+.4g}){share}: larger under “{side}”.",
+        f"Mean difference {unit.mean:+.4g} (95% interval by Student's t: {low:+.4g} to {high:+.4g}){share}: {larger}.",
     ]
     if not np.isnan(unit.p):
         lines.append(
@@ -101,11 +102,19 @@ def corrected_statement(run: Run, unit: CloseUp) -> str:
     if np.isnan(family):
         return "No corrected p: this unit has no t."
     line = (
-        f"Beside all {unit.n_units:,} units: under {found.facts['n_flips']:,} sign flips the largest |t| of them all "
+        f"{unit.name}, scope {unit.scope}, beside all {unit.n_units:,} units of its kind: under "
+        f"{found.facts['n_flips']:,} sign flips the largest |t| of them all "
         f"is at least as large as this one's in {_share(family)} of cases (family-wise p = {family:.2g})"
     )
-    line += "." if np.isnan(q) else f"; false-discovery q = {q:.2g} (Benjamini-Hochberg)."
-    return f"{line} Whoever looks at a unit because it is large sees too large a d; its interval does not cover then."
+    line += (
+        "."
+        if np.isnan(q)
+        else f"; false-discovery q = {q:.2g} (Benjamini-Hochberg, not guaranteed under two-sided dependence)."
+    )
+    return (
+        f"{line} Both are for this one choice of units and scope. Whoever looks at a unit because it is large sees too "
+        "large a d; its interval does not cover then."
+    )
 
 
 def _share(p: float) -> str:
@@ -127,7 +136,8 @@ def _count_line(name: str, summary: dict[str, Any]) -> str:
     mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
     low, high = facts["null_p99_interval"]
     line = (
-        f"|t| > {name}: {mine['count']:,} of {summary['n_units']:,} units, p = {facts['p']:.3g} against the counts "
+        f"|t| > {name}, scope {summary['scope']}: {mine['count']:,} of {summary['n_units']:,} units, "
+        f"p = {facts['p']:.3g} against the counts "
         f"under sign flips: {facts['null_median']:,.0f} in the median, {mine['null_p99']:,} "
         f"[{_end(low)}, {_end(high)}] at the 99th percentile, {facts['null_max']:,} at most."
     )

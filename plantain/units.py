@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -200,6 +200,7 @@ class UnitTable:
         return f"{block} {'text ' if self.units == 'text-heads' else ''}head {self.head[i]}"
 
 
+@lru_cache(maxsize=128)  # names of 16,320 units are asked for again and again
 def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitTable:
     """List the units in the blocks' order (joint, then single), within a block by channel.
 

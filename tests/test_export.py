@@ -137,12 +137,16 @@ def test_the_light_colours_are_the_themes():
 
 def test_one_unit_is_the_one_that_was_chosen_or_the_largest(moral_run):
     drawn = FIGURES["one head"](moral_run, "card", "all", "single[7] head 3")
-    assert "single[7] head 3: 25 differences" in drawn and "largest" not in drawn and drawn.count("<circle") == 25
+    assert "single[7] head 3: 25 differences" in drawn and "Rank " in drawn and drawn.count("<circle") == 25
     a = moral_run.analysis("mlp", "image")
     elsewhere = FIGURES["one head"](moral_run, "heads", "words", "joint[0] head 1")
     assert "25 differences, scope all" in elsewhere  # the joint image stream has no words
     largest = FIGURES["one head"](moral_run, "mlp", "image", "")
-    assert f"{a.table.names[a.ranking[0]]}: 25 differences" in largest and "expect it to be smaller" in largest
+    assert (
+        f"{a.table.names[a.ranking[0]]}: 25 differences" in largest
+        and "Rank 1 of " in largest
+        and "to be smaller elsewhere" in largest
+    )
 
 
 def test_the_embedding_has_no_map(moral_run):

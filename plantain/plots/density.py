@@ -49,11 +49,11 @@ def t_density(t: np.ndarray, names: tuple[str, str], title: str) -> str:
             f'width="{side:.1f}" height="{side:.1f}" {shade}/></g>'
         )
     drawn += [
-        text(_LEFT - 4, y, words, "end") for y, words in ((_TOP + 10, f"+{reach:.0f}"), (bottom, f"−{reach:.0f}"))
+        text(_LEFT - 4, y, words, "end") for y, words in ((_TOP + 10, f"+{reach:.1f}"), (bottom, f"−{reach:.1f}"))
     ]
     drawn += [
-        text(_LEFT, bottom + 15, f"−{reach:.0f}", "start"),
-        text(_LEFT + _PLOT, bottom + 15, f"+{reach:.0f}", "end"),
+        text(_LEFT, bottom + 15, f"−{reach:.1f}", "start"),
+        text(_LEFT + _PLOT, bottom + 15, f"+{reach:.1f}", "end"),
     ]
     drawn.append(text(_LEFT, bottom + 32, f"→ t of {_cut(names[0])}", "start"))
     drawn.append(text(_LEFT, bottom + 48, f"↑ t of {_cut(names[1])}", "start"))

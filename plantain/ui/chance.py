@@ -15,7 +15,7 @@ from plantain.plots import null_histogram, split_histogram
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS
 from plantain.ui import html
-from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import CHANCE_HELP
 
 
@@ -41,8 +41,8 @@ def chance_tab(page: Page, choice: Choice) -> None:
         opened = gr.State(False)
     inputs = [*choice.inputs, opened]
     first = tab.select(lambda *now: (True, counts(*now, True)), choice.inputs, [opened, shown], **VIEW)
-    first.then(halves, inputs, later, **VIEW)
-    choice.on_change(counts, [opened], shown).then(halves, inputs, later, **VIEW)
+    first.then(halves, inputs, later, **LATER)
+    choice.on_change(counts, [opened], shown).then(halves, inputs, later, **LATER)
 
 
 def counts_html(run: Run, units: str, scope: str) -> str:
@@ -53,7 +53,8 @@ def counts_html(run: Run, units: str, scope: str) -> str:
         flipped, observed = a.null.counts[row], int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
         what = f"{UNIT_WORDS[units]} over |t| > {threshold:g}, scope {scope}"
         title = f"{what}, under {len(flipped):,} sign flips and in the run"
-        words = f"{title}. p of the run's count: {stats.count_p(observed, flipped):.3g}. {html.weights_words(run)}"
+        p = f"{stats.count_p(observed, flipped):.3g} (one-sided, from these flips)"
+        words = f"{title}. p of the run's count: {p}. {html.weights_words(run)}"
         figures.append(html.figure_html(null_histogram(a, row, title), words))
     return f'<div class="pl-nulls">{"".join(figures)}</div>'
 
@@ -62,7 +63,7 @@ def halves_html(run: Run, units: str, scope: str) -> str:
     """Show the split-half correlations beside those of flipped data."""
     a = run.analysis(units, scope)
     null = null_reliability(a, run.halves)
-    title = f"Split-half r of the run, and of sign-flipped data, scope {scope}"
+    title = f"Split-half r of the run and of sign-flipped data, {UNIT_WORDS[units]}, scope {scope}"
     words = (
         f"{title}. Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a "
         f"flip, the median over {min(NULL_SPLITS, len(run.halves))} splits: what dependent units agree on by chance. "

@@ -12,16 +12,16 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from plantain import PlantainError
 from plantain.comparison import Comparison, compare, differences
 from plantain.plots import t_density
 from plantain.results import Run
-from plantain.tables import UNIT_WORDS, metrics, weights_label
+from plantain.tables import UNIT_WORDS, metrics, notes, weights_label
 from plantain.ui import html
-from plantain.ui.findings import PANEL_WORDS, drawn_units
-from plantain.ui.map import map_html, opens_units, unit_map
-from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.map import PANEL_WORDS, drawn_units, map_html, opens_units, unit_map
+from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import COMPARE_HELP
 
 Shown = tuple[str, str, str, str, str]
@@ -77,7 +77,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         opens_units(drawn, choice, tabs)
     now = [other, choice.mine]
     tab.select(opens, [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
-    other.input(show, [*choice.inputs, *now], outputs, **VIEW)
+    other.input(show, [*choice.inputs, *now], outputs, **LATER)
     choice.on_change(follows, [*now, last], [other, last, *outputs])
 
 
@@ -134,12 +134,17 @@ def _headed(words: str) -> str:
 def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
     columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
+    comparable = (units, scope) == ("card", "all")  # what the card counted; beside other units it would mislead
     rows = "".join(
         f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
-        f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td><td>{escape(x.published)}</td></tr>"
+        f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td>"
+        f"{f'<td>{escape(x.published)}</td>' if comparable else ''}</tr>"
         for x, y in zip(*columns, strict=True)
     )
-    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in ("Figure", *names, "Published card"))
+    titles = ("Figure", *names, *(["Published card"] if comparable else []))
+    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
+    warned = dict.fromkeys(note for run in (a, b) for note in notes(run, run.headline(units, scope)))
+    warnings = "".join(f"<li>{escape(note)}</li>" for note in warned)
     said = differences(a, b)
     if a is b:
         line = "This is one run beside itself."
@@ -151,6 +156,7 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
         '<table class="pl-table pl-beside">'
         f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{f'<ul>{warnings}</ul>' if warnings else ''}"
     )
 
 
@@ -160,10 +166,14 @@ def _sub(words: str) -> str:
 
 def statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
     """Say how alike two runs are, one statement a line."""
+    if a is b:
+        return []  # it agrees with itself
     lines = [
-        f"Correlation of t over {found.n_units:,} units: r = {found.pearson:.3f}, of ranks {found.spearman:.3f}. "
+        f"Correlation of t over {found.n_units:,} units: r = {_r(found.pearson)}, of ranks {_r(found.spearman)}. "
         "No p: units depend on one another; their number does not say how sure this is."
     ]
+    if not found.n_top:
+        return [*lines, *_sharing(a, b)]
     shared = ", ".join(found.shared[:8]) + (" …" if len(found.shared) > 8 else "")
     lines.append(
         f"Of the {found.n_top} {UNIT_WORDS[units]} with the largest |t| in either run, {len(found.shared)} are in both"
@@ -172,6 +182,10 @@ def statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
         "(hypergeometric, as if units were independent: a reference, no test)."
     )
     return [*lines, *_sharing(a, b)]
+
+
+def _r(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"{value:.3f}"
 
 
 def _sharing(a: Run, b: Run) -> list[str]:

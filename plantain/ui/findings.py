@@ -16,8 +16,8 @@ from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label
 from plantain.ui import html
-from plantain.ui.map import map_html, opens_units, unit_map
-from plantain.ui.shared import VIEW, Choice, Page
+from plantain.ui.map import PANEL_WORDS, PANELS, drawn_units, map_html, opens_units, unit_map
+from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import MEASURED
 
 CONTROL = (
@@ -25,8 +25,7 @@ CONTROL = (
     "transformer alike: it says what such a probe shows of a network that has learned nothing, not which of the two a "
     "trained model's difference comes from, nor what any other contrast in wording would show."
 )
-PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
-PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
+COMPUTED = html.message_html("Nulls and corrections are being computed …")
 
 
 def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> None:
@@ -52,7 +51,7 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
     figures, picture, blocks = show(choice.run.value, "card", "all")
     with gr.Tab("Findings", id="findings"):
         shown = [gr.HTML(figures, elem_id="findings")]
-        careful = gr.HTML(html.message_html("Nulls and corrections are being computed …"), elem_id="careful")
+        careful = gr.HTML(COMPUTED, elem_id="careful")
         with gr.Row():
             with gr.Column(min_width=320, scale=7):
                 shown.append(unit_map(picture, "heat-map"))
@@ -62,17 +61,12 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
                 shown.append(gr.HTML(blocks, elem_id="top-blocks"))
         opened = gr.State(False)
     change = choice.on_change(show, [], shown)
-    change.then(care, choice.inputs, careful, **VIEW)
-    change.then(more, [*choice.inputs, opened], further, **VIEW)
-    demo.load(care, choice.inputs, careful, **VIEW)
+    # One chain for the page's start and every change: of two answers to one place the older must not come last.
+    choice.relay(demo.load).then(lambda: COMPUTED, None, careful, **VIEW).then(care, choice.inputs, careful, **LATER)
+    change.then(more, [*choice.inputs, opened], further, **LATER)
     panels.expand(lambda *now: (more(*now, True), True), choice.inputs, [further, opened], **VIEW)
     for drawn in (shown[1], further):
         opens_units(drawn, choice, tabs)
-
-
-def drawn_units(units: str) -> str:
-    """Return what a map shows of some units: whole heads for slices."""
-    return units if units in PANELS else "heads"
 
 
 def main_map(run: Run | None, units: str, scope: str) -> str:
@@ -111,7 +105,8 @@ def findings_html(
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
         f"{html.chip_html(run)}{_grid(''.join(_card(m) for m in rows[:4]))}"
-        f"<p>{escape(MEASURED)} {escape(basis)}</p>{text}{f'<ul>{lines}</ul>' if lines else ''}{said}"
+        f"<p>{escape(MEASURED.format(n=len(run.pairs)))} {escape(basis)}</p>{text}"
+        f"{f'<ul>{lines}</ul>' if lines else ''}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
     )
 

@@ -17,9 +17,14 @@ from plantain.results import Run
 from plantain.statements import corrected_statement, unit_statements
 from plantain.tables import CHOSEN_NOTE, UNIT_WORDS, block_names, top_units_frame
 from plantain.ui import html
-from plantain.ui.shared import VIEW, Choice, Page, short
+from plantain.ui.shared import LATER, VIEW, Choice, Page, fitting, short
 
 ALL_BLOCKS = "all blocks"
+COLUMNS = (
+    "Ranks are among all blocks' units. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of "
+    "this "
+    "choice."
+)
 LISTED = 100  # rows, and units in the picker
 FIRST_COLUMNS = ["rank", "unit", "t", "d_z", "p_exact", "p_fwer", "q_bh"]  # on a phone these are on the screen
 
@@ -33,6 +38,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
 
     def look(name: str | None, units: str, scope: str, unit: str) -> tuple[str, str, str]:
         """Return words and figures, and empty the place of the corrected p until they are there."""
+        scope = fitting(units, scope)
         try:
             run = page.run_or_none(name)
             if run is None:
@@ -48,7 +54,8 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         )
 
     def listed(name: str | None, units: str, scope: str, block: str, unit: str) -> tuple:
-        """Return the list without p values, which take longer, the picker, and what is listed."""
+        """Return the list, without p values where they are not there yet, the picker, and what is listed."""
+        scope = fitting(units, scope)
         try:
             run = page.run_or_none(name)
             if run is None:
@@ -61,13 +68,13 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         analysis = run.analysis(units, scope)
         names = block_names(analysis)
         block = block if block in names else ALL_BLOCKS
-        frame = top_units_frame(analysis, LISTED if block == ALL_BLOCKS else None, _filter(block))
+        frame = top_units_frame(analysis, LISTED, _filter(block), run.known_inference(units, scope))
         chosen = unit_of(run, units, scope, unit)
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
-        words = (
-            f"{len(frame)} {UNIT_WORDS[units]} with the largest |t|; ranks are among all blocks' units. {CHOSEN_NOTE}"
-        )
+        total = len(analysis.ranking) if block == ALL_BLOCKS else int((analysis.table.block == block).sum())
+        words = f"{len(frame)} of {total:,} {UNIT_WORDS[units]}{'' if block == ALL_BLOCKS else f' of {block}'} by |t|."
+        words += f" {COLUMNS} {CHOSEN_NOTE if len(frame) < total else ''}"
         return (
             _table(frame),
             gr.Dropdown([ALL_BLOCKS, *names], value=block),
@@ -100,16 +107,13 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             label="Top units; choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
             elem_id="top-units",
         )  # fmt: skip
-    everything, filtered = [*choice.inputs, choice.unit], [*choice.inputs, block]
-    outputs = [table, block, picker, line]
-    for event in (choice.on_change(look, [choice.unit], shown), demo.load(look, everything, shown, **VIEW)):
-        event.then(listed, [*filtered, choice.unit], outputs, **VIEW).then(corrected, everything, later, **VIEW).then(
-            with_p, filtered, table, **VIEW
-        )
-    choice.unit.change(look, everything, shown, **VIEW).then(
-        lambda unit, *now: gr.skip() if not unit else listed(*now, unit)[2], [choice.unit, *filtered], picker, **VIEW
-    ).then(corrected, everything, later, **VIEW)
-    block.input(listed, [*filtered, choice.unit], outputs, **VIEW).then(with_p, filtered, table, **VIEW)
+    everything = [*choice.inputs, choice.unit]
+    filtered = [*choice.inputs, block]
+    # One chain for the page's start and every change: of two answers to one place the older must not come last.
+    relay = choice.relay(demo.load, choice.unit.change, block.input)
+    relay.then(look, everything, shown, **LATER).then(
+        listed, [*filtered, choice.unit], [table, block, picker, line], **LATER
+    ).then(corrected, everything, later, **LATER).then(with_p, filtered, table, **LATER)
     picker.input(lambda unit: unit, picker, choice.unit, **VIEW)
     table.select(_row_unit, None, choice.unit, **VIEW)
 
@@ -129,7 +133,7 @@ def _filter(block: str) -> str | None:
 def _table(frame: pd.DataFrame) -> pd.DataFrame:
     """Put the columns that people look for first; the unit's name says its block."""
     first = [name for name in FIRST_COLUMNS if name in frame]
-    return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].head(LISTED).map(short)
+    return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].map(short)
 
 
 def words_html(run: Run, unit: CloseUp) -> str:
@@ -146,10 +150,13 @@ def figures_html(run: Run, unit: CloseUp) -> str:
         f"prompts. The line is the mean, the band its 95% interval. {html.weights_words(run)}"
     )
     dots = html.figure_html(unit_dots(unit, run.pairs, (run.info.positive, run.info.negative), title), caption)
-    bars = html.figure_html(scope_bars(unit.scopes, f"t of {unit.name} by scope"), f"t of {unit.name} in every scope.")
+    bars = html.figure_html(
+        scope_bars(unit.scopes, f"t of {unit.name} by scope"),
+        f"t of {unit.name} in every scope. {html.weights_words(run)}",
+    )
     if unit.slices:
         names = {name.removeprefix(f"{name.split(' ')[0]} "): t for name, t in unit.slices.items()}
-        inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}."
+        inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}. {html.weights_words(run)}"
         bars += html.figure_html(scope_bars(names, inside), inside)
     return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{bars}</div></div>'
 

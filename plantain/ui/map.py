@@ -1,6 +1,7 @@
 """The map of units: blocks by heads, signed colour, a click opens the unit.
 
 `map_html`   a map with its legend and the same numbers as a table
+`drawn_units`   what a map shows of some units
 `unit_map`   the component; `opens_units` lets a click on it open the unit
 """
 
@@ -17,12 +18,19 @@ from plantain.tables import block_names
 from plantain.ui.shared import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "map.js").read_text(encoding="utf-8")
+PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
+PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
 _SPARSE = 30  # columns; of more, only every eighth has its number written
 
 
 def unit_map(value: str, elem_id: str) -> gr.HTML:
     """Make the component; its listeners outlive every new drawing."""
     return gr.HTML(value, js_on_load=_SCRIPT, elem_id=elem_id)
+
+
+def drawn_units(units: str) -> str:
+    """Return what a map shows of some units: whole heads for slices."""
+    return units if units in PANELS else "heads"
 
 
 def opens_units(drawn: gr.HTML, choice: Choice, tabs: gr.Tabs) -> None:
@@ -64,13 +72,18 @@ def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> s
         f"{_head(columns)}{drawn}</div>"
         f'<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
         f"{_legend(what, limit)}"
-        f"<figcaption>{escape(caption)}</figcaption></figure>{_numbers(title, rows, t, columns)}"
+        f"<figcaption>{escape(caption)}</figcaption></figure>{_numbers(caption, what, rows, t, columns)}"
     )
 
 
 def _head(columns: int) -> str:
+    """Number the columns; where they are narrow, one number stands over several of them."""
     step = 8 if columns > _SPARSE else 4 if columns > 12 else 1
-    numbers = "".join(f'<span role="columnheader">{i if i % step == 0 else ""}</span>' for i in range(columns))
+    spans = [(i, min(step, columns - i)) for i in range(0, columns, step)]
+    numbers = "".join(
+        f'<span role="columnheader" aria-colspan="{wide}" style="grid-column: span {wide}">{i}</span>'
+        for i, wide in spans
+    )
     corner = '<span class="pl-map-corner" role="columnheader">block</span>'
     return f'<div class="pl-map-row" role="row">{corner}{numbers}</div>'
 
@@ -96,7 +109,7 @@ def _legend(what: str, limit: float) -> str:
     return f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
 
 
-def _numbers(title: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:
+def _numbers(caption: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:
     """Write the same numbers as a table, for those who cannot or would rather not look at colours."""
     head = "".join(f'<th scope="col">{i}</th>' for i in range(columns))
     body = "".join(
@@ -105,8 +118,9 @@ def _numbers(title: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: in
     )
     return (
         "<details class='pl-careful'><summary>The same numbers as a table</summary>"
-        '<div class="pl-scroll" tabindex="0" role="group" aria-label="table of t">'
-        f'<table class="pl-numbers"><caption>{escape(title)}</caption><thead><tr><th scope="col">block</th>{head}</tr>'
+        '<div class="pl-scroll" tabindex="0" role="group" aria-label="table of {what}">'
+        f'<table class="pl-numbers"><caption>{escape(caption)}</caption>'
+        f'<thead><tr><th scope="col">block</th>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div></details>"
     )
 

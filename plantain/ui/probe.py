@@ -55,6 +55,7 @@ class _Probes:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.running: set[str] = set()  # sessions: a browser tab has one probe at most
+        self.begun: set[str] = set()  # sessions whose last click was followed by a probe
 
     @property
     def total(self) -> int:
@@ -97,6 +98,7 @@ class _Probes:
         """Run a probe; stopped or broken, the pairs that are done stay with the engine."""
         engine, asked = self.page.engine, None
         self.running.add(request.session_hash)
+        self.begun.add(request.session_hash)
         try:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = engine.asks(self.count(size, seed, at_once), SIZES[size])
@@ -172,10 +174,12 @@ def probe_tab(page: Page, choice: Choice) -> None:
     # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
     waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
     locked = [gr.update(interactive=False)] * len(settings)
-    begun = go.click(
-        lambda: (waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)), None,
-        [progress, go, *controls], **VIEW,
-    )  # fmt: skip
+
+    def wait(request: gr.Request) -> tuple:
+        probes.begun.discard(request.session_hash)
+        return waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)
+
+    begun = go.click(wait, None, [progress, go, *controls], **VIEW)
     event = begun.then(
         probes.run, [*settings, choice.mine], [progress, choice.run, choice.mine], concurrency_id="probe",
         concurrency_limit=1, **{**WORK, "show_progress": "minimal"}, show_progress_on=progress,
@@ -187,7 +191,14 @@ def probe_tab(page: Page, choice: Choice) -> None:
 
     event.then(idle, settings, [go, cost, *controls], **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
-    event.failure(lambda *values: (refused, *idle(*values)), settings, [progress, go, cost, *controls], **VIEW)
+
+    def broke(*values: Any, request: gr.Request) -> tuple:
+        """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
+        if request.session_hash in probes.begun:
+            return (gr.skip(),) * 7
+        return refused, *idle(*values)
+
+    event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
     stopping = html.message_html("Stopping: the pair in hand is finished first …")
     stop.click(lambda: (stopping, gr.update(interactive=False)), None, [progress, stop], cancels=[event], **VIEW).then(
         probes.stopped, [size, seed], progress, **VIEW

@@ -2,7 +2,7 @@
 
 `Page`     runs, model, published figures and prompts behind all tabs
 `Choice`   the run, units and scope that the page shows
-`VIEW`, `WORK`   how listeners are registered
+`VIEW`, `LATER`, `WORK`   how listeners are registered
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from plantain.ui.store import RunStore
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+LATER = {
+    **VIEW,
+    "trigger_mode": "always_last",
+}  # slow views: one that is asked for meanwhile is not dropped, but follows
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 HIDDEN = gr.update(visible=False)
 
@@ -95,10 +99,15 @@ class Choice:
         def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
             return fn(name, units, fitting(units, scope), *rest)
 
-        # Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
-        # stop. After a relay, which only the browser runs, every view is an event of its own.
-        relay = gr.on([component.change for component in self.inputs], None, js="() => []", **VIEW)
-        return relay.then(view, [*self.inputs, *inputs], outputs, **shown)
+        return self.relay().then(view, [*self.inputs, *inputs], outputs, **shown)
+
+    def relay(self, *more: Any) -> Any:
+        """Return an event that views can follow: any change of the choice, or one of `more` triggers.
+
+        Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
+        stop. After a relay, which only the browser runs, every view is an event of its own.
+        """
+        return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
 
 
 def fitting(units: str, scope: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 from plantain import PlantainError
@@ -44,7 +45,8 @@ class RunStore:
         for run in self.saved.values():
             for units in UNITS:
                 for scope in scopes_of(units):
-                    run.headline(units, scope)
+                    with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
+                        run.headline(units, scope)
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

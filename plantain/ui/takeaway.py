@@ -31,7 +31,7 @@ from plantain.tables import UNIT_WORDS
 from plantain.ui import html
 from plantain.ui.failures import failure_html
 from plantain.ui.links import share_base
-from plantain.ui.shared import VIEW, WORK, Choice, Page
+from plantain.ui.shared import LATER, VIEW, WORK, Choice, Page
 from plantain.ui.texts import TAKE_HELP
 from plantain.ui.theme import STYLES
 
@@ -125,7 +125,8 @@ def take_tab(page: Page, choice: Choice) -> None:
     inputs, outputs = [*choice.inputs, figure, choice.unit], [about, preview, *(text for text, _, _ in references)]
     tab.select(lambda *now: (True, *show(*now, True)), inputs, [opened, *outputs], **VIEW)
     choice.on_change(show, [figure, choice.unit, opened], outputs)
-    gr.on([figure.change, choice.unit.change], draw, inputs, preview, trigger_mode="multiple", **VIEW)
+    relay = gr.on([figure.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
+    relay.then(draw, inputs, preview, **LATER)
     for make, button in data.items():
         _hand_out(page, button, make, choice.inputs, data_shelf)
     _hand_out(page, svg, _figure_file, inputs, shelf)

@@ -9,29 +9,32 @@ layers, before it has drawn anything?</p>
 <a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>
 """
 
-MEASURED = """25 pairs of prompts differ only in the act. The figures say how strongly each unit of the network responds
-to the difference, and how much of that chance would give."""
+MEASURED = """{n} pairs of prompts differ only in the act. The figures say how strongly each unit of the network
+responds to the difference, and how much of that chance would give."""
 
 UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600
 attention heads in the places that the card looked at: 25 blocks of 24, each 128 channels wide. 16,320 is what comes
 out when the output projections' inputs are cut every 16 channels, an eighth of a head, and 70.6% of these
 **slices** are not attention but the MLP part of the single blocks. (Inferred from the card's counts.) The eight
-slices of one head are not independent, so counting them can say the same thing several times. With **attention
-heads** a count is out of 600, each head is one voice, and shares and p values are those of heads; max |t| and the
-order of blocks change little where an effect fills a head, and much where it sits in a few channels. The text
-stream's heads and the **MLP groups**, as wide as a head, can be counted on their own; the **prompt embedding** is
-the text before the transformer has seen it.
+slices of one head are not independent, so counting them can say the same thing several times. With **true heads** a
+count is out of 600 and leaves the MLP part out: max |t|, shares, p and the order of blocks are then those of heads,
+which depend on one another as well. The text stream's heads and the **MLP groups**, as wide as a head, can be counted
+on their own; the **prompt embedding** is the text before the transformer has seen it.
 
 **Scopes** are the tokens over which a unit's magnitude is taken: all, the image's, the prompt's (chat template and
-words), the words or the template alone, or the padding up to 512 tokens, which the transformer sees as well. A
-scope is offered where the chosen units have such tokens. The published figures are of slices over all tokens."""
+words), the words or the template alone, or the padding up to 512 tokens, which the transformer sees as well. A scope
+is offered where the chosen units have such tokens. The joint blocks' heads of the image stream have image tokens
+only: under “all tokens” they stand for these, under the text's scopes they are left out (480 heads instead of 600).
+The published figures are of slices over all tokens."""
 
 CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them at random would change nothing. So they
 are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
-kept. The line is the run. (More than chance is weak evidence: any constant difference in wording beats it.)"""
+kept. The line is the run. The p are one-sided, from the flips drawn, for this one choice of units and scope: who looks
+through several choices has more chances to find something. (More than chance is weak evidence: any constant difference
+in wording beats it.)"""
 
-COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. Like all figures
-here it is description: two runs of one model on the same pairs are not two samples."""
+COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. This is description,
+no test: two runs of one model on the same pairs are not two samples."""
 
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only the act differs. They go
 through the same model and settings as the run that is chosen above, and your pair is ranked among the run's pairs:
@@ -48,9 +51,10 @@ from there."""
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
 of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
 
-PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the last {kept} probes of all visitors, and
-on no disk: your list is gone when you reload the page, the run when the page restarts or newer ones take its place. To
-keep it, download it in the tab “Take away”. The tab “Compare” sets it beside any other run."""
+PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the last {kept} probes of all visitors,
+and on no disk but where you take it away (that file is deleted after an hour or two): your list is gone when you
+reload the page, the run when the page restarts or newer ones take its place. To keep it, download it in the tab “Take
+away”. The tab “Compare” sets it beside any other run."""
 
 # Equal in tokens under Klein's tokenizer and under the stand-in's bytes. The last one is about no act at all: a
 # visitor sees what any difference in wording gives.
@@ -98,10 +102,11 @@ them not attention; the true heads in the same places are 600.
 ## Your pair
 
 The score is the mean over the 20 heads with the largest |t| of sign(t) × difference / SD. For its rank, your pair is
-put in as the 26th, and each of the 26 is scored from the other 25 (full conformal prediction), so all are treated
-alike. The p moves in steps of 1/26. The heads in the picture were chosen on the run's own pairs: a new pair will
-look weaker on them (regression to the mean). The band behind each head is where one more pair of the run's kind would
-fall in 95% of cases (leave-one-out: each pair in turn is left out, the heads are chosen again, and it is predicted).
+put in as one more (of the project's 25 pairs: the 26th), and each of all is scored from the others (full conformal
+prediction), so all are treated alike. The p moves in steps of 1/26. The heads in the picture were chosen on the run's
+own pairs: a new pair will look weaker on them (regression to the mean). The band behind each head is where one more
+pair of the run's kind would fall in 95% of cases (leave-one-out: each pair in turn is left out, the heads are chosen
+again, and it is predicted).
 
 ## Limits
 

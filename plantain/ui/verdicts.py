@@ -30,9 +30,12 @@ def answer_html(result: PairResult, run: Run) -> str:
     rank_caption = (
         f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose."
     )
+    band = ""
+    if result.outside is not None:
+        band = "The grey band is where one more pair of the run's kind would fall in 95% of cases. "
     dots_caption = (
-        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. The grey band is "
-        "where one more pair of the run's kind would fall in 95% of cases. The heads were chosen on the run's own "
+        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The "
+        "heads were chosen on the run's own "
         "pairs: expect your pair to look weaker (regression to the mean)."
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in pair_remarks(result, run))
@@ -52,8 +55,9 @@ def _words(result: PairResult, run: Run) -> str:
     if not result.comparable:
         lines.insert(0, html.error_html(length_warning(result)))
     lines.append(
-        f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where a pair is unlike the "
-        "run's. One pair is one pair: this is its place among the run's pairs, no test of the axis.</p>"
+        f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
+        "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
+        "this is its place among the run's pairs, no test of the axis.</p>"
     )
     random = run.info.weights in ("stand-in", "untrained")
     loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""

@@ -5,7 +5,7 @@
   const dark = asked.get("__theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   first.classList.toggle("dark", dark === "dark");
   // Another run or another tab was asked for: these figures are not what will be shown.
-  first.hidden = ["run", "units", "scope", "unit", "tab", "positive"].some((name) => asked.has(name));
+  first.hidden = ["run", "units", "scope", "unit", "tab", "positive", "negative"].some((name) => asked.has(name));
   const observer = new MutationObserver(() => {
     if (!document.querySelector("#findings")) return;
     observer.disconnect();
