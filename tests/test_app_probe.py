@@ -114,6 +114,7 @@ def test_a_stopped_probe_keeps_its_pairs_and_goes_on(visit, orders):
     page.wait_for_selector("#probe-progress >> text=Stopped. 4 of 25 pairs are done and kept", timeout=60_000)
     assert orders.begun() == began  # no pair was begun after the one in hand
     page.wait_for_selector("#run-probe:not([disabled]) >> text=Go on: 21 pairs left (about ")
+    assert "Nothing was run" not in page.inner_text("#probe-progress")  # Gradio tells of a stop as of a failure
     orders.give("wait", after=1)
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress >> text=5 of 25 pairs", timeout=60_000)
