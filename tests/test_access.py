@@ -17,7 +17,7 @@ CUT = """() => {
   const seen = (e) => e.checkVisibility({visibilityProperty: true, opacityProperty: true});
   for (const e of document.querySelectorAll('.gradio-container *')) {
     const words = [...e.childNodes].filter(n => n.nodeType === 3 && n.data.trim()).map(n => n.data.trim()).join(' ');
-    if (!words || !seen(e)) continue;
+    if (!words || !seen(e) || e.closest('.sr-only')) continue;  // said to screen readers, one pixel wide for others
     const svg = e.closest('svg');
     if (svg) {
       if (e.tagName !== 'text') continue;

@@ -93,18 +93,20 @@ def findings_html(
 ) -> str:
     """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
-        cards = "".join(_card(m) for m in metrics(None, published)[:4])
+        cards = "".join(_card(m, True) for m in metrics(None, published)[:4])
         return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
     headline = run.headline(units, scope)
     rows = metrics(headline, published, control.headline(units, scope) if control else None)
+    comparable = (units, scope) == ("card", "all")  # what the card counted
     basis = (
-        f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. {_line(rows[4])}"
+        f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. "
+        f"{_line(rows[4], comparable)}"
     )
     text = "" if headline["text_baseline"] is None else f"<p>{escape(_baseline(rows))}</p>"
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, headline))
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{html.chip_html(run)}{_grid(''.join(_card(m) for m in rows[:4]))}"
+        f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, comparable) for m in rows[:4]))}"
         f"<p>{escape(MEASURED.format(n=len(run.pairs)))} {escape(basis)}</p>{text}"
         f"{f'<ul>{lines}</ul>' if lines else ''}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
@@ -130,22 +132,32 @@ def _grid(cards: str) -> str:
     return f'<div class="pl-cards">{cards}</div>'
 
 
-def _card(metric: Metric) -> str:
-    beside = [("Published", f"{metric.published}, {metric.published_significance}")]
+def _card(metric: Metric, comparable: bool) -> str:
+    beside = [("Published", f"{metric.published}, {metric.published_significance}")] if comparable else []
     beside += [("Control", metric.control)] if metric.control is not None else []
     rows = "".join(
         f'<dd class="pl-published">{name}: {escape(value.removesuffix(", –"))}</dd>' for name, value in beside
     )
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
-        f"<dd>{escape(metric.significance)}</dd>{rows}</dl>"
+        f"{'' if metric.significance == '–' else f'<dd>{escape(metric.significance)}</dd>'}{rows}</dl>"
     )
 
 
-def _line(metric: Metric) -> str:
+def _line(metric: Metric, comparable: bool) -> str:
     """Write a figure that has no card of its own."""
-    beside = f", control {metric.control}" if metric.control is not None else ""
-    return f"{metric.name} = {metric.value} (published {metric.published}{beside})."
+    beside = [f"published {metric.published}"] if comparable else []
+    beside += [f"control {metric.control}"] if metric.control is not None else []
+    words = f" ({', '.join(beside)})" if beside else ""
+    return f"{metric.name} = {metric.value}{words}."
+
+
+def _answer(run: Run) -> str:
+    """Say above the figures where they cannot answer the page's question."""
+    if run.info.weights not in ("stand-in", "untrained"):
+        return ""
+    words = "No answer to that yet: these weights are random, and show what a network that has learned nothing gives."
+    return f"<p class='pl-answer'>{words}</p>"
 
 
 def _baseline(rows: list[Metric]) -> str:
@@ -156,7 +168,7 @@ def _baseline(rows: list[Metric]) -> str:
 
 def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
-    theirs = _block_table("Published card (not run by us)", published["top_blocks"])
+    theirs = _block_table("Published card (slices, all tokens; not run by us)", published["top_blocks"])
     if run is None:
         return theirs
     mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope)["top_blocks"])

@@ -44,7 +44,8 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             if run is None:
                 return _nothing(), "", ""
             seen = close_up(run, unit_of(run, units, scope, unit), scope)
-            return words_html(run, seen), "", figures_html(run, seen)
+            below = "" if seen.units == units else _other_kind(seen.units, units)
+            return words_html(run, seen) + below, "", figures_html(run, seen)
         except PlantainError as error:
             return html.error_html(str(error)), "", ""
 
@@ -134,6 +135,11 @@ def _table(frame: pd.DataFrame) -> pd.DataFrame:
     """Put the columns that people look for first; the unit's name says its block."""
     first = [name for name in FIRST_COLUMNS if name in frame]
     return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].map(short)
+
+
+def _other_kind(mine: str, listed: str) -> str:
+    """Say that the unit is not of the kind that is chosen: a map of slices' heads opens heads."""
+    return f"<p>This is one of the {escape(UNIT_WORDS[mine])}; the list below is of {escape(UNIT_WORDS[listed])}.</p>"
 
 
 def words_html(run: Run, unit: CloseUp) -> str:

@@ -28,7 +28,8 @@ def answer_html(result: PairResult, run: Run) -> str:
     rank = rank_dots(result, f"Scores: your pair among the run's {n}. {weights}")
     dots = pair_dots(result, f"Your pair among the run's {n} on its top {N_DRAWN} heads. {weights}", N_DRAWN)
     rank_caption = (
-        f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose."
+        f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose. "
+        f"{html.weights_words(run)}"
     )
     band = ""
     if result.outside is not None:
@@ -36,7 +37,8 @@ def answer_html(result: PairResult, run: Run) -> str:
     dots_caption = (
         f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The "
         "heads were chosen on the run's own "
-        "pairs: expect your pair to look weaker (regression to the mean)."
+        "pairs: expect your pair to look weaker (regression to the mean). "
+        f"{html.weights_words(run)}"
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in pair_remarks(result, run))
     remarks = f"<summary>Read with care</summary><ul>{items}</ul>"
@@ -53,7 +55,7 @@ def _words(result: PairResult, run: Run) -> str:
     low, n = result.n_at_or_below, len(result.scores) + 1
     lines = [f'<p class="pl-sentence">{escape(pair_sentence(result))}</p>']
     if not result.comparable:
-        lines.insert(0, html.error_html(length_warning(result)))
+        lines = [html.error_html(length_warning(result)), f"<p>For orientation: {escape(pair_sentence(result))}</p>"]
     lines.append(
         f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
         "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
