@@ -104,7 +104,7 @@ def test_units_of_one_block_can_be_listed_and_looked_at(page):
     show_tab(page, "One head")
     page.wait_for_selector("#one-head-corrected >> text=family-wise p")
     pick(page, "Block", "single[7]")
-    page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 slices')")
+    page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 of 32 slices')")
     table = page.inner_text("#top-units")
     assert "single[7] slice" in table and "joint[0]" not in table
     pick(page, "Head, slice or group", "single[7] slice 5")
