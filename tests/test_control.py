@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from plantain.analysis import summarize
 from plantain.published import load_published
 from plantain.results import load_run
 from plantain.tables import metrics, report_text
-from plantain.ui import RunStore, html
+from plantain.ui import RunStore
+from plantain.ui.findings import CONTROL, findings_html
 from plantain.ui.shared import Page
 from plantain.units import SumsOfSquares
 
@@ -95,16 +97,18 @@ def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_ru
 
 
 def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):
-    shown = html.findings_html(moral_run, load_published(), "card", "all", control)
+    shown = findings_html(moral_run, load_published(), "card", "all", control)
     summary = control.summary()
     three = summary["thresholds"]["3"]
     figures = [
         f"{three['count']:,} ({three['percent']:.1f}%)", f"{summary['large_effect']['count']:,}",
-        f"{summary['split_half']['median']:.3f}", f"{summary['max_abs_t']:.2f}",
+        f"{summary['split_half']['median']:.3f}",
     ]  # fmt: skip
-    assert all(f"Untrained control: {figure}" in shown for figure in figures)
-    assert html.escape(html.CONTROL) in shown and "UNTRAINED" in shown
-    assert "Untrained control" not in html.findings_html(moral_run, load_published(), "card", "all")
+    assert all(f"Control: {figure}" in shown for figure in figures)
+    assert f"control {summary['max_abs_t']:.2f})" in shown
+    assert escape(CONTROL) in shown and "UNTRAINED" in shown
+    alone = findings_html(moral_run, load_published(), "card", "all")
+    assert "Control:" not in alone and escape(CONTROL) not in alone
 
 
 def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_run, control):
@@ -123,9 +127,12 @@ def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_r
     }  # fmt: skip
     rows = metrics(moral_run.summary(), load_published(), figures)
     assert {row.name.split(" (median")[0]: row.control for row in rows} == wanted
-    monkeypatch.setattr(html, "summarize", lambda _analysis: figures)
-    shown = html.findings_html(moral_run, load_published(), "card", "all", control)
-    assert re.findall(r"Untrained control: ([^<]*)<", shown) == list(wanted.values())
+    true = type(control).headline
+    made_up = lambda run, *choice: figures if run is control else true(run, *choice)  # noqa: E731
+    monkeypatch.setattr(type(control), "headline", made_up)
+    shown = findings_html(moral_run, load_published(), "card", "all", control)
+    *on_cards, largest = wanted.values()
+    assert re.findall(r"Control: ([^<]*)<", shown) == on_cards and f"control {largest})" in shown
 
 
 def test_the_text_baseline_is_that_of_the_scope():
