@@ -192,11 +192,11 @@ def probe_tab(page: Page, choice: Choice) -> None:
     event.then(idle, settings, [go, cost, *controls], **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
 
-    def broke(*values: Any, request: gr.Request) -> tuple:
+    def broke(size: str, seed: float | None, at_once: str, request: gr.Request) -> tuple:
         """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
         if request.session_hash in probes.begun:
             return (gr.skip(),) * 7
-        return refused, *idle(*values)
+        return refused, *idle(size, seed, at_once)
 
     event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
     stopping = html.message_html("Stopping: the pair in hand is finished first …")
