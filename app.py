@@ -6,7 +6,6 @@ Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUN
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ def gpu_seconds(pairs: tuple[PromptPair, ...] | int, size: int | None = None, se
 
 def quota_seconds(pairs: int, size: int | None) -> int:
     """Return what ZeroGPU holds against a visitor's quota: the seconds asked for, times the hardware's factor."""
-    return math.ceil(gpu_seconds(pairs, size) * FACTOR)
+    return round(gpu_seconds(pairs, size) * FACTOR)  # as `spaces` rounds what it asks for
 
 
 def cost(pairs: int, size: int | None) -> str:

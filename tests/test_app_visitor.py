@@ -1,7 +1,6 @@
 """The tab "Your pair" as a visitor meets it in Chromium, also under ZeroGPU as emulated on the CPU."""
 
 import json
-import math
 import re
 import shutil
 import sys
@@ -277,7 +276,7 @@ def test_on_zero_gpu_the_button_says_what_is_requested_and_a_refusal_keeps_the_p
         scheduler.refusal = None
         page.wait_for_selector("#score-pair:enabled")
         scored(page)
-        assert {math.ceil(1.5 * seconds) for seconds in scheduler.durations()} == {said}
+        assert set(scheduler.durations()) == {said}  # the emulation asks with ZeroGPU's factor in it
         page.evaluate(NO_COPYING)
         page.get_by_role("button", name="Copy link to these prompts").click()
         link = page.get_by_label("Link to these prompts")
