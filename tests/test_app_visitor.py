@@ -1,9 +1,7 @@
 """The tab "Your pair" as a visitor meets it in Chromium, also under ZeroGPU as emulated on the CPU."""
 
 import json
-import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -249,38 +247,3 @@ def test_without_a_model_the_tab_says_so_instead_of_counts(opened, tmp_path):
         page.locator("#pair-negative textarea").fill(FIRST[0])
         page.wait_for_selector("#pair-note >> text=Both prompts are the same")  # needs no model
         page.close()
-
-
-def test_on_zero_gpu_the_button_says_what_is_requested_and_a_refusal_keeps_the_page(browser, tmp_path):
-    pytest.importorskip("spaces")
-    from test_zero_gpu import Scheduler
-
-    scheduler = Scheduler()
-    environment = {
-        "HOME": str(tmp_path), "SPACES_ZERO_GPU": "true", "SYSTEM": "spaces", "SPACE_ID": "owner/space",
-        "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{scheduler.server_port}", "PLANTAIN_MODEL": "tiny-random",
-    }  # fmt: skip
-    with serving([sys.executable, str(ROOT / "tests" / "zero_gpu.py")], tmp_path / "log", **environment) as url:
-        page = browser.new_page()  # with SYSTEM=spaces Gradio asks the Hub for its header, which is not there
-        page.goto(url)
-        page.wait_for_selector("#findings .pl-card")
-        show_tab(page, "Your pair")
-        counts(page, 42, 42)
-        assert scheduler.durations() == []  # counting asks for no card
-        label = page.inner_text("#score-pair")
-        said = int(re.fullmatch(r"Score this pair \((\d+) s of your GPU quota\)", label.strip())[1])
-        scheduler.refusal = (429, {"left": 10, "wait": 3600}, "quota-exceeded")
-        page.click("#score-pair")
-        page.wait_for_selector("#pair-answer [role=alert] >> text=quota", timeout=60_000)
-        assert texts(page) == FIRST and page.inner_text("#pair-said").strip() == ""
-        scheduler.refusal = None
-        page.wait_for_selector("#score-pair:enabled")
-        scored(page)
-        assert set(scheduler.durations()) == {said}  # the emulation asks with ZeroGPU's factor in it
-        page.evaluate(NO_COPYING)
-        page.get_by_role("button", name="Copy link to these prompts").click()
-        link = page.get_by_label("Link to these prompts")
-        link.wait_for()
-        assert link.input_value().startswith("https://huggingface.co/spaces/owner/space?tab=pair&positive=Sam")
-        page.close()
-    scheduler.shutdown()
