@@ -21,7 +21,7 @@ import pandas as pd
 
 from plantain.pairs import PairResult, UnitScore
 from plantain.results import Run
-from plantain.tables import weights_label
+from plantain.tables import weights_label, weights_words
 from plantain.units import SIDES
 
 
@@ -74,8 +74,8 @@ def pair_remarks(result: PairResult, run: Run) -> list[str]:
         )
     if not result.comparable:
         lines.append(length_warning(result))
-    lines.append(f"Weights: {weights_label(run.info)}.")
-    if run.info.weights in ("stand-in", "untrained"):
+    lines.append(weights_words(run))
+    if run.info.is_random:
         lines.append("These weights are random: the score says nothing about FLUX.2 Klein.")
     return lines
 

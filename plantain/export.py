@@ -28,9 +28,9 @@ from plantain.analysis import THRESHOLDS
 from plantain.breakdown import by_pair
 from plantain.closeup import close_up
 from plantain.inference import null_reliability
-from plantain.plots import heat_map, null_histogram, score_dots, split_histogram, unit_dots
+from plantain.plots import drawn_units, heat_map, null_histogram, score_dots, split_histogram, unit_dots
 from plantain.results import Run, RunInfo, save_run
-from plantain.tables import UNIT_WORDS, provenance, weights_label
+from plantain.tables import UNIT_WORDS, provenance, weights_label, weights_words
 
 RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
@@ -116,9 +116,9 @@ Draw = Callable[[Run, str, str, str], str]
 def _map_of_units(run: Run, units: str, scope: str, _unit: str) -> str:
     if units == "embedding":
         raise NoFigureError("The prompt embedding has no blocks and no heads to draw. Choose other units.")
-    drawn = "heads" if units == "card" else units  # of the card's slices, 768 stand in a row
+    drawn = drawn_units(units)
     title = f"t of {UNIT_WORDS[drawn]}, {run.info.positive} minus {run.info.negative}, scope {scope}."
-    return heat_map(run.analysis(drawn, scope), f"{title} {_signature(run)}")
+    return heat_map(run.analysis(drawn, scope), f"{title} {weights_words(run)}")
 
 
 def _null(row: int) -> Draw:
@@ -126,7 +126,7 @@ def _null(row: int) -> Draw:
         a = run.analysis(units, scope)
         what = f"{UNIT_WORDS[units]} over |t| > {THRESHOLDS[row]:g}, scope {scope}"
         return null_histogram(
-            a, row, f"{what}, under {len(a.null.signs):,} sign flips, and in the run. {_signature(run)}"
+            a, row, f"{what}, under {len(a.null.signs):,} sign flips, and in the run. {weights_words(run)}"
         )
 
     return draw
@@ -138,7 +138,7 @@ def _halves(run: Run, units: str, scope: str, _unit: str) -> str:
         f"Split-half r of t, {UNIT_WORDS[units]}, scope {scope}: above, a value a split of the same pairs (their "
         "spread is no interval); below, of sign-flipped data, medians over splits."
     )
-    return split_histogram(a.split_r, null_reliability(a, run.halves), f"{what} {_signature(run)}")
+    return split_histogram(a.split_r, null_reliability(a, run.halves), f"{what} {weights_words(run)}")
 
 
 def _one_unit(run: Run, units: str, scope: str, unit: str) -> str:
@@ -147,22 +147,16 @@ def _one_unit(run: Run, units: str, scope: str, unit: str) -> str:
     what = (
         f"{seen.name}: {len(seen.differences)} differences, scope {seen.scope}. The line is the mean, the band its 95%"
     )
-    chosen = (
-        ""
-        if seen.rank is None
-        else f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
-    )
-    title = f"{what} interval.{chosen} {_signature(run)}"
+    chosen = ""
+    if seen.rank is not None:
+        chosen = f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
+    title = f"{what} interval.{chosen} {weights_words(run)}"
     return unit_dots(seen, run.pairs, (run.info.positive, run.info.negative), title)
 
 
 def _pairs(run: Run, units: str, scope: str, _unit: str) -> str:
     what = f"How far each pair goes the way of the others, in SDs; {UNIT_WORDS[units]}, scope {scope}."
-    return score_dots(by_pair(run, units, scope), f"{what} {_signature(run)}")
-
-
-def _signature(run: Run) -> str:
-    return f"Weights: {weights_label(run.info)}."
+    return score_dots(by_pair(run, units, scope), f"{what} {weights_words(run)}")
 
 
 FIGURES: dict[str, Draw] = {
@@ -305,7 +299,7 @@ def _made_with(info: RunInfo) -> str:
 def _facts(run: Run) -> str:
     i = run.info
     facts = f"Model revision: {i.revision or 'none'}. Prompts SHA-256: {i.prompts_sha256}. Date: {i.date}."
-    return f"{facts} {RANDOM}" if i.weights in ("stand-in", "untrained") else facts
+    return f"{facts} {RANDOM}" if i.is_random else facts
 
 
 def _entry(key: str, **fields: str) -> str:

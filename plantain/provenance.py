@@ -55,6 +55,11 @@ class RunInfo:
     date: str
     seconds: float
 
+    @property
+    def is_random(self) -> bool:
+        """Say whether the weights are random: a stand-in's or an untrained model's."""
+        return self.weights in ("stand-in", "untrained")
+
     def __post_init__(self) -> None:
         texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
         _require(texts, str)

@@ -1,6 +1,6 @@
 """A run turned into words, markdown and frames. Knows nothing about where they are shown.
 
-`weights_label`     which weights made a number, in plain words
+`weights_label`     which weights made a number, in plain words; `weights_words` in a sentence
 `metrics`           the headline figures beside the published ones
 `report_text`       the card's results section for a run
 `top_units_frame`   the units with the largest |t|
@@ -60,6 +60,11 @@ class Metric:
     published: str
     published_significance: str
     control: str | None = None
+
+
+def weights_words(run: Run) -> str:
+    """Name a run's weights in a sentence."""
+    return f"Weights: {weights_label(run.info)}."
 
 
 def weights_label(info: RunInfo) -> str:
@@ -172,7 +177,7 @@ def block_line(row: dict[str, Any]) -> str:
 def notes(run: Run, summary: dict[str, Any]) -> list[str]:
     """Say what a reader of the figures has to know before comparing them with the card's."""
     found = _comparison_notes(run, summary)
-    if run.info.weights in ("stand-in", "untrained"):
+    if run.info.is_random:
         found.append("These weights are random. The numbers say nothing about FLUX.2 Klein.")
     unequal = run.unequal_pairs()
     if unequal:

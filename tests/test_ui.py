@@ -8,6 +8,7 @@ import pytest
 
 from plantain.analysis import summarize
 from plantain.breakdown import by_pair
+from plantain.closeup import close_up
 from plantain.engine import Engine
 from plantain.pairs import PairResult, UnitScore
 from plantain.plots import heat_map, null_histogram, pair_dots, score_dots
@@ -16,6 +17,7 @@ from plantain.published import load_published
 from plantain.results import save_run
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.findings import findings_html
+from plantain.ui.heads import figures_html, words_html
 from plantain.ui.store import NoRunError
 from plantain.ui.texts import EXAMPLES
 
@@ -82,6 +84,14 @@ def test_text_from_a_run_is_escaped(made_run, monkeypatch):
     page = findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
     assert "<script" not in page and "<b>x" not in page and "<img" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_units_page_escapes_what_the_sides_stand_for(made_run):
+    run = made_run()
+    run = replace(run, info=replace(run.info, positive="<b>x", negative="<script>alert(1)</script>"))
+    seen = close_up(run, "single[1] head 1")
+    page = words_html(run, seen) + figures_html(run, seen)
+    assert "<b>x" not in page and "<script" not in page and "&lt;b&gt;x" in page
 
 
 def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):

@@ -1,6 +1,6 @@
 """Figures as inline SVG that follow the page's light or dark theme. Knows nothing about where they are shown.
 
-`heat_map`        signed t of every head (or MLP group), block by block
+`heat_map`        signed t of every head (or MLP group), block by block; `drawn_units` says of which
 `null_histogram`  counts over a threshold under sign flips, with the observed one
 `split_histogram` split-half correlations beside those of flipped data
 `unit_dots`       one unit's differences, by category
@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from plantain.plots.density import t_density
 from plantain.plots.dots import pair_dots, rank_dots, score_dots
-from plantain.plots.heat import heat_map
+from plantain.plots.heat import PANELS, drawn_units, heat_map
 from plantain.plots.histograms import null_histogram, split_histogram
 from plantain.plots.unit import scope_bars, unit_dots
 
 __all__ = [
+    "PANELS",
+    "drawn_units",
     "heat_map",
     "null_histogram",
     "pair_dots",

@@ -1,6 +1,7 @@
 """Signed t of every head (or MLP group), block by block.
 
-`heat_map`   a whole figure
+`heat_map`      a whole figure
+`drawn_units`   what a map shows of some units
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ import numpy as np
 from plantain.analysis import Analysis
 from plantain.plots.svg import NEGATIVE, POSITIVE, svg, text
 
+PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
 _CELL_H, _LEFT, _TOP = 18, 78, 26
 _PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 48
+
+
+def drawn_units(units: str) -> str:
+    """Return what a map shows of some units: whole heads for slices."""
+    return units if units in PANELS else "heads"
 
 
 def heat_map(analysis: Analysis, title: str) -> str:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from plantain.closeup import NoUnitError, find_unit
 from plantain.results import Run
-from plantain.scopes import SCOPES, UNITS, scopes_of
+from plantain.scopes import UNITS, scopes_of
 from plantain.ui.links import share_base
 from plantain.ui.shared import VIEW, Choice, Page
-from plantain.units import Layout, unit_table
 
 FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -131,12 +130,11 @@ def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapp
 
 def has_unit(run: Run, name: str) -> bool:
     """Say whether a run has a unit of this name, of any kind."""
-    return name in _unit_names(run.info.layout)
-
-
-@lru_cache(maxsize=8)
-def _unit_names(layout: Layout) -> frozenset[str]:
-    return frozenset(name for units in UNITS for name in unit_table(layout, units, next(iter(SCOPES))).names)
+    try:
+        find_unit(run, name)
+    except NoUnitError:
+        return False
+    return True
 
 
 def notice_html(problems: list[str]) -> str:

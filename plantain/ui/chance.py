@@ -13,7 +13,7 @@ from plantain.analysis import THRESHOLDS
 from plantain.inference import NULL_SPLITS, null_reliability
 from plantain.plots import null_histogram, split_histogram
 from plantain.results import Run
-from plantain.tables import UNIT_WORDS
+from plantain.tables import UNIT_WORDS, weights_words
 from plantain.ui import html
 from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import CHANCE_HELP
@@ -54,7 +54,7 @@ def counts_html(run: Run, units: str, scope: str) -> str:
         what = f"{UNIT_WORDS[units]} over |t| > {threshold:g}, scope {scope}"
         title = f"{what}, under {len(flipped):,} sign flips and in the run"
         p = f"{stats.count_p(observed, flipped):.3g} (one-sided, from these flips)"
-        words = f"{title}. p of the run's count: {p}. {html.weights_words(run)}"
+        words = f"{title}. p of the run's count: {p}. {weights_words(run)}"
         figures.append(html.figure_html(null_histogram(a, row, title), words))
     return f'<div class="pl-nulls">{"".join(figures)}</div>'
 
@@ -67,6 +67,6 @@ def halves_html(run: Run, units: str, scope: str) -> str:
     words = (
         f"{title}. Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a "
         f"flip, the median over {min(NULL_SPLITS, len(run.halves))} splits: what dependent units agree on by chance. "
-        f"{html.weights_words(run)}"
+        f"{weights_words(run)}"
     )
     return html.figure_html(split_histogram(a.split_r, null, title), words)

@@ -16,11 +16,11 @@ import numpy as np
 
 from plantain import PlantainError
 from plantain.comparison import Comparison, compare, differences
-from plantain.plots import t_density
+from plantain.plots import drawn_units, t_density
 from plantain.results import Run
-from plantain.tables import UNIT_WORDS, metrics, notes, weights_label
+from plantain.tables import UNIT_WORDS, metrics, notes, weights_label, weights_words
 from plantain.ui import html
-from plantain.ui.map import PANEL_WORDS, drawn_units, map_html, opens_units, unit_map
+from plantain.ui.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import COMPARE_HELP
 
@@ -112,7 +112,7 @@ def _map(run: Run, units: str, scope: str, name: str) -> str:
         return ""
     drawn = drawn_units(units)
     title = f"{PANEL_WORDS[drawn]}, t in {name}, scope {scope}"
-    return _headed(name) + map_html(run.analysis(drawn, scope), title, f"{title}. {html.weights_words(run)}")
+    return _headed(name) + map_html(run.analysis(drawn, scope), title, f"{title}. {weights_words(run)}")
 
 
 def _difference_map(a: Run, b: Run, units: str, scope: str) -> str:

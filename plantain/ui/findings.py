@@ -12,11 +12,12 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
+from plantain.plots import PANELS, drawn_units
 from plantain.results import Run
 from plantain.statements import careful_statements
-from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label
+from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label, weights_words
 from plantain.ui import html
-from plantain.ui.map import PANEL_WORDS, PANELS, drawn_units, map_html, opens_units, unit_map
+from plantain.ui.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.texts import MEASURED
 
@@ -82,7 +83,7 @@ def panel_html(run: Run, units: str, scope: str) -> str:
         return html.message_html(f"{PANEL_WORDS[units]}: {error}")
     title = f"{PANEL_WORDS[units]}: t of {run.info.positive} minus {run.info.negative}, scope {scope}"
     caption = (
-        f"{title}. {html.weights_words(run)} A row is a block. Orange: larger under “{run.info.positive}”; blue: "
+        f"{title}. {weights_words(run)} A row is a block. Orange: larger under “{run.info.positive}”; blue: "
         f"larger under “{run.info.negative}”. A click or Enter opens the unit; the tab “One head” has a list as well."
     )
     return map_html(analysis, title, caption)
@@ -154,7 +155,7 @@ def _line(metric: Metric, comparable: bool) -> str:
 
 def _answer(run: Run) -> str:
     """Say above the figures where they cannot answer the page's question."""
-    if run.info.weights not in ("stand-in", "untrained"):
+    if not run.info.is_random:
         return ""
     words = "No answer to that yet: these weights are random, and show what a network that has learned nothing gives."
     return f"<p class='pl-answer'>{words}</p>"

@@ -15,22 +15,21 @@ from plantain.closeup import CloseUp, close_up
 from plantain.plots import scope_bars, unit_dots
 from plantain.results import Run
 from plantain.statements import corrected_statement, unit_statements
-from plantain.tables import CHOSEN_NOTE, UNIT_WORDS, block_names, top_units_frame
+from plantain.tables import CHOSEN_NOTE, UNIT_WORDS, block_names, top_units_frame, weights_words
 from plantain.ui import html
 from plantain.ui.shared import LATER, VIEW, Choice, Page, fitting, short
 
 ALL_BLOCKS = "all blocks"
 COLUMNS = (
     "Ranks are among all blocks' units. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of "
-    "this "
-    "choice."
+    "this choice."
 )
 LISTED = 100  # rows, and units in the picker
 FIRST_COLUMNS = ["rank", "unit", "t", "d_z", "p_exact", "p_fwer", "q_bh"]  # on a phone these are on the screen
 
 
 def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
-    """Build the tab; the first run's list is in the page as it is served."""
+    """Build the tab; it is filled when the page has opened, and follows the choice and the unit."""
 
     def unit_of(run: Run, units: str, scope: str, unit: str) -> str:
         a = run.analysis(units, scope)
@@ -80,7 +79,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             _table(frame),
             gr.Dropdown([ALL_BLOCKS, *names], value=block),
             gr.Dropdown(choices, value=chosen),
-            html.message_html(f"{words} {html.weights_words(run)}"),
+            html.message_html(f"{words} {weights_words(run)}"),
         )
 
     def with_p(name: str | None, units: str, scope: str, block: str) -> pd.DataFrame | dict:
@@ -153,16 +152,16 @@ def figures_html(run: Run, unit: CloseUp) -> str:
     title = f"{unit.name}: {len(unit.differences)} differences, scope {unit.scope}"
     caption = (
         f"A dot is a pair: {run.info.positive} minus {run.info.negative}, scope {unit.scope}; point at it for its "
-        f"prompts. The line is the mean, the band its 95% interval. {html.weights_words(run)}"
+        f"prompts. The line is the mean, the band its 95% interval. {weights_words(run)}"
     )
     dots = html.figure_html(unit_dots(unit, run.pairs, (run.info.positive, run.info.negative), title), caption)
     bars = html.figure_html(
         scope_bars(unit.scopes, f"t of {unit.name} by scope"),
-        f"t of {unit.name} in every scope. {html.weights_words(run)}",
+        f"t of {unit.name} in every scope. {weights_words(run)}",
     )
     if unit.slices:
         names = {name.removeprefix(f"{name.split(' ')[0]} "): t for name, t in unit.slices.items()}
-        inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}. {html.weights_words(run)}"
+        inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}. {weights_words(run)}"
         bars += html.figure_html(scope_bars(names, inside), inside)
     return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{bars}</div></div>'
 
@@ -178,9 +177,8 @@ def _differences(run: Run, unit: CloseUp) -> str:
         f"{escape(r.pair.negative)}</td></tr>"
         for d, r in sorted(zip(unit.differences.tolist(), run.pairs, strict=True), key=lambda pair: -pair[0])
     )
-    head = "".join(
-        f'<th scope="col">{h}</th>' for h in ("pair", "difference", f"{run.info.positive} / {run.info.negative}")
-    )
+    titles = ("pair", "difference", f"{run.info.positive} / {run.info.negative}")
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     return (
         "<details class='pl-careful'><summary>The differences as a table</summary>"
         f'<table class="pl-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></details>'

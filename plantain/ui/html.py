@@ -1,6 +1,6 @@
 """Pieces of HTML that several tabs use. Pure functions; everything that is not ours is escaped.
 
-`chip_html`, `weights_words`   which weights made the numbers
+`chip_html`                    which weights made the numbers
 `figure_html`                  a figure with its caption
 `marked`                       two texts with the words marked that differ
 `status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
@@ -17,14 +17,9 @@ from plantain.wording import Spans, differing_words
 
 def chip_html(run: Run) -> str:
     """Say which weights made the numbers, when and on what, loudly where they are random."""
-    loud = " pl-warn" if run.info.weights in ("stand-in", "untrained") else ""
+    loud = " pl-warn" if run.info.is_random else ""
     words = f"{weights_label(run.info)} · {run.info.size} px · {run.info.date[:10]}"
     return f'<p><span class="pl-chip{loud}">{escape(words)}</span></p>'
-
-
-def weights_words(run: Run) -> str:
-    """Name a run's weights in a sentence, not escaped."""
-    return f"Weights: {weights_label(run.info)}."
 
 
 def figure_html(svg: str, caption: str) -> str:

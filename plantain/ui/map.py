@@ -1,7 +1,6 @@
 """The map of units: blocks by heads, signed colour, a click opens the unit.
 
 `map_html`   a map with its legend and the same numbers as a table
-`drawn_units`   what a map shows of some units
 `unit_map`   the component; `opens_units` lets a click on it open the unit
 """
 
@@ -18,7 +17,6 @@ from plantain.tables import block_names
 from plantain.ui.shared import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parent / "scripts" / "map.js").read_text(encoding="utf-8")
-PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
 PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
 _SPARSE = 30  # columns; of more, only every eighth has its number written
 
@@ -26,11 +24,6 @@ _SPARSE = 30  # columns; of more, only every eighth has its number written
 def unit_map(value: str, elem_id: str) -> gr.HTML:
     """Make the component; its listeners outlive every new drawing."""
     return gr.HTML(value, js_on_load=_SCRIPT, elem_id=elem_id)
-
-
-def drawn_units(units: str) -> str:
-    """Return what a map shows of some units: whole heads for slices."""
-    return units if units in PANELS else "heads"
 
 
 def opens_units(drawn: gr.HTML, choice: Choice, tabs: gr.Tabs) -> None:

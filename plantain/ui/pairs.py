@@ -18,7 +18,7 @@ from plantain.plots import score_dots
 from plantain.provenance import PairRecord
 from plantain.results import Run
 from plantain.statements import pair_statements
-from plantain.tables import CATEGORY_NOTE, UNIT_WORDS, categories_frame, pairs_frame
+from plantain.tables import CATEGORY_NOTE, UNIT_WORDS, categories_frame, pairs_frame, weights_words
 from plantain.ui import html
 from plantain.ui.shared import VIEW, Choice, Page, short
 
@@ -78,7 +78,7 @@ def prompts_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str
     words = (
         f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 {UNIT_WORDS[units]} that they "
         f"choose; size: how large its differences are, whatever their sign, beside those of all pairs (1). Scope "
-        f"{scope}. {html.weights_words(run)}"
+        f"{scope}. {weights_words(run)}"
     )
     sides, both = (run.info.positive, run.info.negative), list(zip(run.pairs, parts, strict=True))
     groups = [
@@ -107,7 +107,7 @@ def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
     """Show how the pairs go with one another, by category, and what hangs on single ones."""
     caption = (
         "How far each pair goes the way of the others (its score): a dot is a pair, the bar its category's mean. "
-        f"Scope {scope}. {html.weights_words(run)}"
+        f"Scope {scope}. {weights_words(run)}"
     )
     lines = "".join(f"<li>{escape(line)}</li>" for line in pair_statements(run, parts, units, scope))
     return html.figure_html(score_dots(parts, caption), caption) + f"<ul>{lines}</ul>"

@@ -16,6 +16,7 @@ from plantain.answers import length_warning, pair_remarks, pair_sentence
 from plantain.pairs import PairResult
 from plantain.plots import pair_dots, rank_dots
 from plantain.results import Run
+from plantain.tables import weights_words
 from plantain.ui import html
 from plantain.ui.links import share_base
 
@@ -24,21 +25,20 @@ N_DRAWN = 12  # heads in the picture; the table has all
 
 def answer_html(result: PairResult, run: Run) -> str:
     """Show a visitor's result: one plain sentence, the pictures, and what to read with care."""
-    n, weights = len(result.scores), html.weights_words(run)
+    n, weights = len(result.scores), weights_words(run)
     rank = rank_dots(result, f"Scores: your pair among the run's {n}. {weights}")
     dots = pair_dots(result, f"Your pair among the run's {n} on its top {N_DRAWN} heads. {weights}", N_DRAWN)
     rank_caption = (
         f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose. "
-        f"{html.weights_words(run)}"
+        f"{weights}"
     )
     band = ""
     if result.outside is not None:
         band = "The grey band is where one more pair of the run's kind would fall in 95% of cases. "
     dots_caption = (
-        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The "
-        "heads were chosen on the run's own "
-        "pairs: expect your pair to look weaker (regression to the mean). "
-        f"{html.weights_words(run)}"
+        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The heads "
+        "were chosen on the run's own pairs: expect your pair to look weaker (regression to the mean). "
+        f"{weights}"
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in pair_remarks(result, run))
     remarks = f"<summary>Read with care</summary><ul>{items}</ul>"
@@ -61,9 +61,9 @@ def _words(result: PairResult, run: Run) -> str:
         "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
         "this is its place among the run's pairs, no test of the axis.</p>"
     )
-    random = run.info.weights in ("stand-in", "untrained")
+    random = run.info.is_random
     loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""
-    chip = f'<span class="pl-chip{" pl-warn" if random else ""}">{escape(html.weights_words(run) + loud)}</span>'
+    chip = f'<span class="pl-chip{" pl-warn" if random else ""}">{escape(weights_words(run) + loud)}</span>'
     return "".join([*lines, f"<p>{chip}</p>"])
 
 
