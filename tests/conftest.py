@@ -98,6 +98,12 @@ def moral_run(finished) -> Run:
     return finished[0]
 
 
+@pytest.fixture(scope="session")
+def other_run(pipe, moral_set) -> Run:
+    """The same pairs with another seed."""
+    return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3))
+
+
 @pytest.fixture
 def made_run():
     """Return a function that makes up a small run; another seed gives other numbers."""

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from browser import ROOT, app_command, serving
+from playwright.sync_api import TimeoutError
 
 TABS = (
     "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Take away", "Method",
@@ -32,17 +33,29 @@ def page(browser, url):
 
 
 def show_tab(page, name):
+    """Open a tab. Gradio moves tabs in and out of the overflow menu while it lays out: look again where one moved."""
     tab = page.get_by_role("tab", name=name, exact=True)
-    if tab.count():
-        tab.click()
-    else:  # on a phone the last tabs are under the overflow menu
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown button", has_text=name).click()
+    for patience in (2_000, 5_000, 30_000):
+        try:
+            if tab.count():
+                return tab.click(timeout=patience)
+            page.get_by_role("button", name="More tabs").click(timeout=patience)
+            return page.locator(".overflow-dropdown button", has_text=name).click(timeout=patience)
+        except TimeoutError:
+            if patience == 30_000:
+                raise
 
 
 def pick(page, label, option):
     page.get_by_role("combobox", name=label, exact=True).click()
     page.get_by_role("option", name=option).click()
+
+
+def download(page, button):
+    """Click, and return what arrives: its name and content."""
+    with page.expect_download(timeout=60_000) as arriving:
+        page.get_by_role("button", name=button, exact=True).click()
+    return arriving.value.suggested_filename, open(arriving.value.path(), "rb").read()
 
 
 def reported(units="card", scope="all"):

@@ -10,19 +10,18 @@ from functools import cache
 import numpy as np
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import pick, show_tab
+from test_app import download, pick, show_tab
 
-from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.results import load_run, save_run
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, pipe, moral_set):
+def runs(tmp_path_factory, other_run):
     """The shipped runs, and one of the stand-in with another seed and size."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("tiny-random", "untrained-klein-4b"):
         shutil.copytree(ROOT / "precomputed" / name, folder / name)
-    save_run(run_experiment(pipe, moral_set, ExperimentConfig(size=64, seed=3)), folder / "other-seed")
+    save_run(other_run, folder / "other-seed")
     return folder
 
 
@@ -101,6 +100,22 @@ def test_runs_of_one_model_are_compared_unit_by_unit_and_follow_the_choice(page,
     assert float(re.search(r"= ([+-][\d.]+)", cell)[1]) == pytest.approx((a.t - b.t)[9], abs=0.006)
     titles = page.locator("#compare-density svg title").all_text_contents()
     assert sum(int(re.match(r"[\d,]+", title)[0]) for title in titles) == 100
+
+
+def test_the_figures_of_two_runs_can_be_kept_where_there_are_any(page):
+    show_tab(page, "Compare")
+    page.wait_for_selector("#comparison table")
+    page.get_by_role("button", name="Figure as SVG").click()
+    page.wait_for_selector("#compare-figure-line [role=alert] >> text=no unit of one is a unit of the other")
+    pick(page, "Compare with", "other-seed")
+    page.wait_for_selector("#comparison >> text=no replication on new pairs")
+    page.wait_for_function("document.querySelector('#compare-figure-line').innerText.trim() === ''")
+    name, content = download(page, "Figure as SVG")
+    assert name == "plantain-tiny-random-and-other-seed-card-all-t-against-t.svg"
+    assert b"680 units counted in squares" in content and content.count(b"STAND-IN") >= 2
+    pick(page, "Figure", "map of the difference")
+    name, content = download(page, "Figure as PNG")
+    assert name.endswith("-map-of-the-difference.png") and content.startswith(b"\x89PNG") and len(content) > 20_000
 
 
 def test_a_run_beside_itself_says_so_and_another_is_offered_when_the_choice_catches_up(page):

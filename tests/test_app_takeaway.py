@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import pick, reported, show_tab
+from test_app import download, pick, reported, show_tab
 
 from plantain.results import load_run
 
@@ -45,13 +45,6 @@ def visit(browser, url):
     for context in contexts:
         context.close()
     assert errors == []
-
-
-def download(page, button):
-    """Click, and return what arrives: its name and content."""
-    with page.expect_download(timeout=60_000) as arriving:
-        page.get_by_role("button", name=button, exact=True).click()
-    return arriving.value.suggested_filename, open(arriving.value.path(), "rb").read()
 
 
 def query(page):
@@ -98,9 +91,11 @@ def test_figures_arrive_as_svg_and_png(visit):
     page.wait_for_selector(READY)
     name, content = download(page, "Figure as SVG")
     assert name == "plantain-tiny-random-card-all-map-of-heads.svg"
+    page.wait_for_selector(f"#take-figure-line >> text=Saved as {name}")
     root = ElementTree.fromstring(content)
     pick(page, "Figure", "pairs")
     page.wait_for_selector("#take-preview >> text=How far each pair goes")
+    assert page.inner_text("#take-figure-line").strip() == ""  # said of another figure
     name, content = download(page, "Figure as PNG")
     assert name == "plantain-tiny-random-card-all-pairs.png" and content.startswith(b"\x89PNG")
     wide, tall = struct.unpack(">II", content[16:24])

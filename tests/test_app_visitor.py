@@ -1,12 +1,14 @@
 """The tab "Your pair" as a visitor meets it in Chromium, also under ZeroGPU as emulated on the CPU."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import pick, show_tab
+from test_app import download, pick, show_tab
 
 from plantain import __version__
 from plantain.ui.texts import EXAMPLES
@@ -116,6 +118,22 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
     box = cells.nth(2).bounding_box()
     assert float(cells.nth(2).inner_text()) == round(record["top"][0]["t"], 2) and box["x"] + 50 < width  # to be seen
     assert page.locator("#pair-table .virtual-row").count() == 20
+
+
+def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
+    page = opened(url)
+    assert not page.is_visible("#pair-figure-svg")
+    scored(page)
+    name, content = download(page, "Figure as SVG")
+    assert re.fullmatch(r"plantain-pair-\d{4}-\d\d-\d\dT\d{6}-scores\.svg", name)
+    drawn = ElementTree.fromstring(content).find("{http://www.w3.org/2000/svg}title").text
+    assert "the new pair (diamond) among the run's 25 (dots)" in drawn and "STAND-IN" in drawn
+    assert FIRST[0] not in content.decode()  # a picture that is passed on does not tell what was typed
+    pick(page, "Figure", "top heads")
+    name, content = download(page, "Figure as PNG")
+    assert name.endswith("-top-heads.png") and content.startswith(b"\x89PNG") and len(content) > 20_000
+    page.locator("#pair-positive textarea").fill("Something else.")
+    page.locator("#pair-figure-svg").wait_for(state="hidden")
 
 
 def test_an_answer_stands_under_its_own_texts_only_and_can_be_brought_back(opened, url):

@@ -7,13 +7,7 @@ import pytest
 from scipy import stats as reference
 
 from plantain.comparison import NotComparableError, compare, differences
-from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.plots import t_density
-
-
-@pytest.fixture(scope="module")
-def other_run(pipe, moral_set):
-    return run_experiment(pipe, moral_set, ExperimentConfig(size=64, seed=3))
 
 
 def test_correlations_and_shared_tops_are_scipys(moral_run, other_run):

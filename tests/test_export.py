@@ -5,31 +5,15 @@ import json
 import re
 import zipfile
 from dataclasses import replace
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from plantain.export import (
-    FIGURES,
-    LIGHT,
-    NoFigureError,
-    cite_bibtex,
-    cite_text,
-    file_name,
-    report_json,
-    run_zip,
-    standalone_svg,
-    units_csv,
-)
+from plantain.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
 from plantain.published import load_published
 from plantain.results import load_run
 from plantain.tables import weights_label
-from plantain.ui import theme
-
-CSS = "\n".join(path.read_text(encoding="utf-8") for path in theme.STYLES)
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("text-heads", "words"), ("embedding", "padding")])
@@ -86,72 +70,6 @@ def test_an_unpacked_zip_is_the_same_run_to_the_bit(moral_run, tmp_path):
         assert values.tobytes() == back.sums.streams[stream].tobytes()
     assert back.summary() == moral_run.summary()
     assert run_zip(moral_run, "plantain-x") == packed
-
-
-# --- figures -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("mlp", "words"), ("text-heads", "all")])
-def test_a_figure_stands_without_the_page(moral_run, name, units, scope):
-    document = standalone_svg(FIGURES[name](moral_run, units, scope, ""), CSS)
-    root = ElementTree.fromstring(document)
-    assert root.tag == f"{SVG}svg" and "var(" not in document and "inherit" not in document
-    styles, classes = root.find(f"{SVG}style").text, set(re.findall(r'class="([\w-]+)"', document))
-    assert classes and all(f".{used} " in styles for used in classes)
-    assert "STAND-IN" in root.find(f"{SVG}title").text
-    written = " ".join(text.text for text in root.findall(f"{SVG}text"))
-    assert written == " ".join(root.find(f"{SVG}title").text.split())  # said under the figure, for those who see it
-    assert root.find(f"{SVG}rect").get("fill") == "#ffffff"
-    wide, tall = float(root.get("width")), float(root.get("height"))
-    assert all(float(text.get("y")) < tall and 6.5 * len(text.text) < wide + 60 for text in root.findall(f"{SVG}text"))
-
-
-def test_colours_of_the_theme_are_resolved_and_only_used_rules_kept():
-    svg = (
-        '<svg class="pl-svg" aria-label="A &amp; B" width="50" height="10" xmlns="http://www.w3.org/2000/svg">'
-        '<rect class="pl-a pl-b" fill="var(--body-text-color, #123456)"/></svg>'
-    )
-    css = (
-        ".pl-a {fill: var(--background-fill-secondary); font: inherit} "
-        ".pl-a.pl-b, .dark .pl-a {stroke: var(--body-background-fill)} "
-        ".pl-c {fill: red} /* .pl-b {x: y} */ .pl-svg {height: auto}"
-    )
-    document = standalone_svg(svg, css)
-    style = ElementTree.fromstring(document).find(f"{SVG}style").text
-    assert ".pl-a {fill: #fafafa}" in style and ".pl-a.pl-b {stroke: white}" in style
-    assert not any(gone in style for gone in ("pl-c", "dark", "inherit", "x: y", "auto"))
-    assert 'fill="#27272a"' in document and "A &amp; B" in document
-    with pytest.raises(ValueError, match="--new has no light colour"):
-        standalone_svg(svg, ".pl-a {stroke: var(--new)} .pl-c {fill: var(--newer)}")
-
-
-def test_the_light_colours_are_the_themes():
-    page = theme._theme()
-    for name, colour in LIGHT.items():
-        value = getattr(page, name.removeprefix("--").replace("-", "_"))
-        while value.startswith("*"):
-            value = getattr(page, value[1:])
-        assert value == colour, name
-
-
-def test_one_unit_is_the_one_that_was_chosen_or_the_largest(moral_run):
-    drawn = FIGURES["one head"](moral_run, "card", "all", "single[7] head 3")
-    assert "single[7] head 3: 25 differences" in drawn and "Rank " in drawn and drawn.count("<circle") == 25
-    a = moral_run.analysis("mlp", "image")
-    elsewhere = FIGURES["one head"](moral_run, "heads", "words", "joint[0] head 1")
-    assert "25 differences, scope all" in elsewhere  # the joint image stream has no words
-    largest = FIGURES["one head"](moral_run, "mlp", "image", "")
-    assert (
-        f"{a.table.names[a.ranking[0]]}: 25 differences" in largest
-        and "Rank 1 of " in largest
-        and "to be smaller elsewhere" in largest
-    )
-
-
-def test_the_embedding_has_no_map(moral_run):
-    with pytest.raises(NoFigureError, match="Choose other units"):
-        FIGURES["map of heads"](moral_run, "embedding", "all", "")
 
 
 # --- names and references ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ ORDER = [
     "whole", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
     "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes",
     "published", "provenance", "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team",
-    "plan", "experiment", "comparison", "tables", "answers", "plots", "export", "engine", "ui", "hub",
+    "plan", "experiment", "comparison", "tables", "answers", "plots", "figures", "export", "engine", "ui", "hub",
     "__main__", "app",
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from plantain.engine import Engine
-from plantain.export import FIGURES, NoFigureError
+from plantain.figures import FIGURES, NoFigureError
 from plantain.prompts import load_prompt_set
 from plantain.published import load_published
 from plantain.results import save_run

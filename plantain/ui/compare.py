@@ -16,12 +16,16 @@ import numpy as np
 
 from plantain import PlantainError
 from plantain.comparison import Comparison, compare, differences
+from plantain.export import file_name
+from plantain.figures import COMPARED
 from plantain.plots import drawn_units, t_density
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS, metrics, notes, weights_label, weights_words
 from plantain.ui import html
 from plantain.ui.map import PANEL_WORDS, map_html, opens_units, unit_map
+from plantain.ui.saving import saver
 from plantain.ui.shared import LATER, VIEW, Choice, Page
+from plantain.ui.takeaway import public_name
 from plantain.ui.texts import COMPARE_HELP
 
 Shown = tuple[str, str, str, str, str]
@@ -32,13 +36,18 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
 
     def show(name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]) -> Shown:
         try:
-            a, b = page.run_or_none(name), page.run_or_none(other)
-            if a is None or b is None:
-                raise PlantainError("Choose two runs: one above, the other here.")
-            labels = {value: label for label, value in page.saved_choices() + mine}
-            return _content(a, b, (labels.get(name, name), labels.get(other, other)), units, scope, page)
+            a, b = _both(page, name, other)
+            return _content(a, b, _labels(page, mine, name, other), units, scope, page)
         except PlantainError as error:
             return html.error_html(str(error)), "", "", "", ""
+
+    def picture(
+        figure: str, name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]
+    ) -> tuple[str, str]:
+        runs = _both(page, name, other)
+        made = [public_name(page, n, run) for n, run in zip((name, other), runs, strict=True)]
+        drawn = COMPARED[figure](runs, _labels(page, mine, name, other), units, scope)
+        return file_name("-and-".join(made), units, scope, figure, suffix=""), drawn
 
     def others(name: str | None, other: str | None, mine: list[tuple[str, str]], last: str | None) -> tuple:
         """Offer all runs; where the other one is gone, or was just chosen above too, take another."""
@@ -72,13 +81,27 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
                 with gr.Column(min_width=300):
                     outputs.append(unit_map("", f"compare-{number}"))
         outputs.append(gr.HTML(elem_id="compare-density"))
+        now = [other, choice.mine]
+        saver("compare-figure", list(COMPARED), picture, [*choice.inputs, *now])
         last = gr.State(None)  # the run above when this was last drawn; None while the tab was never opened
     for drawn in outputs[1:4]:
         opens_units(drawn, choice, tabs)
-    now = [other, choice.mine]
     tab.select(opens, [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
     other.input(show, [*choice.inputs, *now], outputs, **LATER)
     choice.on_change(follows, [*now, last], [other, last, *outputs])
+
+
+def _both(page: Page, name: str | None, other: str | None) -> tuple[Run, Run]:
+    a, b = page.run_or_none(name), page.run_or_none(other)
+    if a is None or b is None:
+        raise PlantainError("Choose two runs: one above, the other here.")
+    return a, b
+
+
+def _labels(page: Page, mine: list[tuple[str, str]], *names: str) -> tuple[str, ...]:
+    """Name runs as the lists do."""
+    labels = {value: label for label, value in page.saved_choices() + mine}
+    return tuple(labels.get(name, name) for name in names)
 
 
 def _default(page: Page, name: str | None, known: list[str]) -> str | None:

@@ -16,24 +16,16 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
 from plantain import PlantainError
-from plantain.export import (
-    FIGURES,
-    cite_bibtex,
-    cite_text,
-    file_name,
-    report_json,
-    run_zip,
-    standalone_svg,
-    units_csv,
-)
+from plantain.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
+from plantain.figures import FIGURES
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS
 from plantain.ui import html
 from plantain.ui.failures import failure_html
 from plantain.ui.links import share_base
+from plantain.ui.saving import saver
 from plantain.ui.shared import LATER, VIEW, WORK, Choice, Page
 from plantain.ui.texts import TAKE_HELP
-from plantain.ui.theme import STYLES
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 _TAKE, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("takeaway.js", "copy.js"))
@@ -95,14 +87,10 @@ def take_tab(page: Page, choice: Choice) -> None:
         except PlantainError as error:
             return html.error_html(str(error))
 
-    def picture(name: str | None, units: str, scope: str, figure: str, unit: str) -> tuple[str, str, str]:
-        """Return the figure for the browser to draw, its name, and what went wrong."""
-        try:
-            run = _run(page, name)
-            made, content = _figure_file(run, public_name(page, name, run), units, scope, figure, unit)
-            return content.decode(), made.removesuffix(".svg") + ".png", ""
-        except Exception as error:
-            return "", "", failure_html(error)
+    def picture(figure: str, name: str | None, units: str, scope: str, unit: str) -> tuple[str, str]:
+        run = _run(page, name)
+        made = file_name(public_name(page, name, run), units, scope, figure, suffix="")
+        return made, FIGURES[figure](run, units, scope, unit)
 
     with gr.Tab("Take away", id="take") as tab:
         gr.Markdown(TAKE_HELP)
@@ -110,16 +98,10 @@ def take_tab(page: Page, choice: Choice) -> None:
         about = gr.HTML(elem_id="take-about")
         with gr.Row():
             data = {make: gr.Button(words, min_width=160) for words, make in FILES.items()}
-        data_shelf = _shelf("take-data")
+        shelf = _shelf("take-data")
         gr.Markdown("## Figures")
-        figure = gr.Dropdown(list(FIGURES), value=next(iter(FIGURES)), label="Figure", filterable=False)
-        with gr.Row():
-            svg = gr.Button("Figure as SVG", min_width=180, elem_id="take-svg")
-            png = gr.Button("Figure as PNG", min_width=180, elem_id="take-png")
-        shelf = _shelf("take-figure")
+        figure = saver("take-figure", list(FIGURES), picture, [*choice.inputs, choice.unit])
         preview = gr.HTML(elem_id="take-preview")
-        drawn = gr.Textbox(visible="hidden", label="Figure as text")
-        drawn_name = gr.Textbox(visible="hidden", label="Name of the picture")
         gr.Markdown("## Cite this")
         references = [_reference(label) for _, label in _REFERENCES]
     inputs, outputs = [*choice.inputs, figure, choice.unit], [about, preview, *(text for text, _, _ in references)]
@@ -128,16 +110,13 @@ def take_tab(page: Page, choice: Choice) -> None:
     relay = gr.on([figure.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
     relay.then(draw, inputs, preview, **LATER)
     for make, button in data.items():
-        _hand_out(page, button, make, choice.inputs, data_shelf)
-    _hand_out(page, svg, _figure_file, inputs, shelf)
-    event = png.click(picture, inputs, [drawn, drawn_name, shelf.line], **VIEW)
-    event.then(None, [drawn, drawn_name], shelf.line, js=_script("png"), **VIEW)
+        _hand_out(page, button, make, choice.inputs, shelf)
     for text, button, line in references:
         button.click(None, None, line, js=_script(f"cite('{text.elem_id}')"), **VIEW)
     # What was made for another choice must not stand under a new one; the browser clears it without asking.
-    lines = [data_shelf.line, shelf.line, *(line for *_, line in references)]
-    changes = [component.change for component in inputs]
-    gr.on(changes, None, None, [*lines, data_shelf.file, shelf.file], js=_script(f"clear({len(lines)}, 2)"), **VIEW)
+    lines = [shelf.line, *(line for *_, line in references)]
+    changes = [component.change for component in choice.inputs]
+    gr.on(changes, None, None, [*lines, shelf.file], js=_script(f"clear({len(lines)})"), **VIEW)
 
 
 _REFERENCES = ((cite_text, "plain text"), (cite_bibtex, "BibTeX"))
@@ -190,12 +169,6 @@ def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf
     event = button.click(lambda: (_PREPARING, waiting), None, shelf.outputs, **VIEW)
     event = event.then(prepare, inputs, shelf.outputs, concurrency_id="take", concurrency_limit=2, **WORK)
     event.then(None, shelf.file, None, js=_script("save"), **VIEW)
-
-
-def _figure_file(run: Run, name: str, units: str, scope: str, figure: str, unit: str) -> tuple[str, bytes]:
-    css = "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
-    content = standalone_svg(FIGURES[figure](run, units, scope, unit), css)
-    return file_name(name, units, scope, figure, suffix=".svg"), content.encode()
 
 
 def size_words(n_bytes: int) -> str:

@@ -69,7 +69,8 @@ EXAMPLES = {
 
 TAKE_HELP = """Everything is of the run, units and scope that are chosen above, and says which weights made it. The
 CSV has a row a unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the
-run's provenance. The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit."""
+run's provenance. The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit. The
+figures of two runs, and of your pair, can be saved where they stand."""
 
 
 METHOD = """## What is measured

@@ -13,14 +13,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from plantain.answers import length_warning, pair_remarks, pair_sentence
+from plantain.figures import N_DRAWN
 from plantain.pairs import PairResult
 from plantain.plots import pair_dots, rank_dots
 from plantain.results import Run
 from plantain.tables import weights_words
 from plantain.ui import html
 from plantain.ui.links import share_base
-
-N_DRAWN = 12  # heads in the picture; the table has all
 
 
 def answer_html(result: PairResult, run: Run) -> str:

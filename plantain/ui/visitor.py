@@ -17,6 +17,8 @@ import gradio as gr
 from plantain import PlantainError, __version__
 from plantain.answers import pair_frame, pair_record
 from plantain.engine import EngineError
+from plantain.export import file_name
+from plantain.figures import ANSWERED
 from plantain.models import software_versions
 from plantain.pairs import PairResult
 from plantain.prompts import PromptError
@@ -24,6 +26,7 @@ from plantain.results import Run
 from plantain.ui import html
 from plantain.ui.drafts import Count, note_html, side_html
 from plantain.ui.failures import LOCAL_PAIR, failure_html
+from plantain.ui.saving import saver
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
 from plantain.ui.verdicts import actions_html, answer_html
@@ -81,8 +84,12 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             go = gr.Button(_label(page, choice.run.value), variant="primary", elem_id="score-pair")
         said = gr.HTML(elem_id="pair-said")
         back = gr.Button("Bring back the prompts of the last answer", visible=False, elem_id="last-answer")
-        answer = gr.HTML(elem_id="pair-answer")
+        answer, kept = gr.HTML(elem_id="pair-answer"), gr.State(None)
         actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
+        with gr.Column(visible=False) as figures:
+            saver(
+                "pair-figure", list(ANSWERED), lambda *now: _figure(page, *now), [choice.run, positive, negative, kept]
+            )
         table = gr.Dataframe(
             label=TABLE,
             interactive=False,
@@ -94,7 +101,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
         # a State that a listener outside the queue sets tells nobody.
         busy = gr.Checkbox(False, label="A pair is under way", visible="hidden", elem_id="pair-busy")
-        sent, kept, timer = gr.State(None), gr.State(None), gr.Timer(2)
+        sent, timer = gr.State(None), gr.Timer(2)
 
     def look(
         name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: bool
@@ -113,6 +120,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             go: gr.Button(_label(page, name), interactive=not reason and not busy),
             back: gr.update(visible=bool(kept and kept.result and not shown)),
             timer: gr.Timer(active=status.state == "loading"),
+            figures: gr.Column(visible=bool(shown and shown.result)),
             **_shown(page, name, positive, negative, shown, (answer, actions, table)),
         }
 
@@ -122,7 +130,8 @@ def visitor_tab(page: Page, choice: Choice) -> None:
 
     seen = [choice.run, choice.mine, positive, negative, kept, busy]
     drawn = [
-        under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, actions, table,
+        under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, figures, actions,
+        table,
     ]  # fmt: skip
     # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
     changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
@@ -230,6 +239,16 @@ def _shown(
         actions: actions_html(link, positive, negative, record),
         table: gr.update(value=frame, visible=True),
     }
+
+
+def _figure(
+    page: Page, figure: str, name: str | None, positive: str, negative: str, kept: Answer | None
+) -> tuple[str, str]:
+    """Draw a figure of the answer that is shown."""
+    run = page.run_or_none(name)
+    if run is None or kept is None or kept.result is None or not kept.is_for(name, positive, negative):
+        raise PlantainError("There is no answer to these prompts yet: score the pair first.")
+    return file_name("pair", kept.date[:19].replace(":", ""), figure, suffix=""), ANSWERED[figure](kept.result, run)
 
 
 def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
