@@ -1,7 +1,8 @@
 """The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
-``precomputed``), and Gradio's own `GRADIO_SERVER_PORT`.
+``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), and Gradio's own
+`GRADIO_SERVER_PORT`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA
 
 from plantain.engine import Engine, Item
+from plantain.hub.start import bring_runs
 from plantain.models import KLEIN
 from plantain.prompts import PromptPair, load_prompt_set
 from plantain.published import load_published
@@ -64,11 +66,21 @@ engine.on_device = captures_on_gpu
 engine.quota = quota_seconds if ON_ZERO_GPU else None
 
 
+def open_store() -> RunStore:
+    """Read the saved runs and, where a repository is named, the published ones."""
+    folder = os.environ.get("PLANTAIN_RUNS") or ROOT / "precomputed"
+    repo_id = os.environ.get("PLANTAIN_RESULTS_REPO")
+    if not repo_id:
+        return RunStore(folder)
+    published, notices = bring_runs(repo_id)
+    return RunStore(folder, published, notices=notices)
+
+
 def main() -> None:
     """Start the page; off ZeroGPU it is served before torch is imported."""
     if ON_ZERO_GPU:
         engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
-    store = RunStore(os.environ.get("PLANTAIN_RUNS") or ROOT / "precomputed")
+    store = open_store()
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)

@@ -1,4 +1,4 @@
-"""The command line: ``python -m plantain run|report|pair|make-model``. Knows nothing about Gradio.
+"""The command line: ``python -m plantain run|report|pair|make-model|publish|pull|space``. Knows nothing about Gradio.
 
 Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
 commands that need a model.
@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from plantain import PlantainError, __version__
 from plantain.answers import difference_strip, pair_frame, pair_text
+from plantain.hub.commands import add_commands
 from plantain.models import STAND_IN
 from plantain.pairs import PairResult, visitor_pair
 from plantain.prompts import PromptSet, load_prompt_set
@@ -42,7 +43,7 @@ def main(args: list[str] | None = None) -> int:
         options = _parser().parse_args(args)
         options.command(options)
     except PlantainError as error:
-        return _fail(str(error))
+        return _fail(str(error), error.exit_code)
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
     _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
     _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
+    add_commands(commands)
     return parser
 
 

@@ -68,6 +68,8 @@ class RunInfo:
         _require(self.versions, str)
         if self.revision is not None:
             _require({"revision": self.revision}, str)
+        if self.seed < 0 or self.size < 1 or self.seconds < 0:
+            raise ValueError("seed, size and seconds must not be negative")
         if self.weights not in WEIGHTS:
             raise ValueError(f"weights {self.weights!r} are of no known kind")
 

@@ -1,6 +1,8 @@
 """Shared by the tests: one stand-in pipeline, one run of the 25 pairs on it, and small made-up runs."""
 
+import dataclasses
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one core; subprocesses get the same bits
@@ -10,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import app_command, chromium, serving
+from loopback_hub import WRITER, loopback_hub
 
+from plantain.__main__ import main
 from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.models import load_pipeline
 from plantain.prompts import PromptPair, PromptSet, load_prompt_set
-from plantain.results import PairRecord, Run, RunInfo
+from plantain.results import PairRecord, Run, RunInfo, save_run
 from plantain.scopes import STREAM_SCOPES
 from plantain.stand_in import build_stand_in
 from plantain.stats import draw_halves, draw_signs
@@ -143,3 +147,55 @@ def browser():
     """A Chromium for each file of tests."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub on loopback that the hub library of this process talks to, as bob, who may write."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http as hub_http
+
+    from plantain.hub import remote
+
+    with loopback_hub() as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", served.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
+        monkeypatch.setenv("HF_TOKEN", WRITER)
+        monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
+        monkeypatch.setattr(remote, "_PATIENCE", 2.0)
+        hub_http.close_session()
+        yield served
+        hub_http.close_session()
+
+
+@pytest.fixture(scope="session")
+def saved_run(tmp_path_factory) -> Path:
+    """The folder of a small run that may be published; tests copy it."""
+    run = _made_run()
+    info = dataclasses.replace(run.info, model="owner/model", weights="pretrained", revision="a" * 40)
+    return save_run(dataclasses.replace(run, info=info), tmp_path_factory.mktemp("saved") / "klein")
+
+
+@pytest.fixture
+def local_run(saved_run, tmp_path) -> Path:
+    """A folder of the same run for one test."""
+    return Path(shutil.copytree(saved_run, tmp_path / "mine" / "klein"))
+
+
+@pytest.fixture
+def cli(capsys):
+    """Return a function that runs a command and returns its exit code, stdout and stderr."""
+
+    def call(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        assert WRITER not in said.out + said.err, "a token must not be shown"
+        return code, said.out, said.err
+
+    return call

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from browser import ROOT, app_command, serving
+from loopback_hub import loopback_hub
 from playwright.sync_api import TimeoutError
 
 TABS = (
@@ -213,3 +214,38 @@ def test_a_run_of_another_model_is_named_before_a_pair_is_sent(browser, tmp_path
         show_tab(page, "Your pair")
         page.wait_for_selector("#pair-warning >> text=the run was made by some/other-model")
         page.close()
+
+
+def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):
+    environment = {"PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RESULTS_REPO": "owner/name", "HF_HUB_OFFLINE": "0",
+                   "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")}  # fmt: skip
+    with serving(app_command(), tmp_path / "log", **environment) as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#findings .pl-card")
+        notice = page.inner_text("[role=alert]")
+        assert "Published runs were not brought. owner/name: the connection to the Hub failed" in notice
+        page.close()
+
+
+def test_published_runs_are_on_the_page(browser, tmp_path):
+    with loopback_hub() as hub, serving(app_command(), tmp_path / "log", **hub_environment(hub, tmp_path)) as url:
+        page = browser.new_page()
+        page.goto(f"{url}?run=theirs")
+        page.wait_for_selector("#findings >> text=680 slices")
+        assert page.input_value("#run input").startswith("theirs") and page.locator("[role=alert]").count() == 0
+        assert hub.tokens == {""}  # no token is needed, and none is sent
+        page.close()
+
+
+def hub_environment(hub, tmp_path):
+    """Publish a run of the stand-in on a hub, and return what makes the app show it."""
+    source = ROOT / "precomputed" / "tiny-random"
+    hub.add("owner/name", {f"runs/theirs/{part}": (source / part).read_bytes() for part in
+                           ("run.json", "capture.safetensors")})  # fmt: skip
+    (tmp_path / "runs").mkdir()
+    return {
+        "PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RESULTS_REPO": "owner/name", "HF_HUB_OFFLINE": "0", "HF_TOKEN": "",
+        "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "PLANTAIN_RUNS": str(tmp_path / "runs"),
+        "HF_HUB_DISABLE_XET": "1",
+    }  # fmt: skip

@@ -12,9 +12,9 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
+    "whole", "strict", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources", "models",
     "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture", "passes",
-    "published", "provenance", "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team",
+    "published", "provenance", "run", "results", "breakdown", "closeup", "statements", "unfinished", "pairs", "team",
     "plan", "experiment", "comparison", "tables", "answers", "plots", "figures", "export", "engine", "ui", "hub",
     "__main__", "app",
 ]  # fmt: skip
@@ -27,6 +27,9 @@ IMPORTERS = {
     "torch": {"models", "sources", "stand_in", "identity", "capture", "passes", "fresh_weights", "untrained"},
     "accelerate": {"team"},
     "gradio": {"ui"},
+    "huggingface_hub": {"sources", "fresh_weights", "own_tokenizer", "hub"},
+    "httpx2": {"hub"},
+    "matplotlib": {"hub"},
     "spaces": {"app"},
 }
 

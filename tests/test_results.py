@@ -23,6 +23,7 @@ from plantain.results import (
     save_run,
 )
 from plantain.scopes import UNITS
+from plantain.units import SumsOfSquares
 
 FILES = {"run.json", "capture.safetensors", "units.csv"}
 
@@ -274,6 +275,16 @@ def test_numbers_that_cannot_be_are_refused(made_run):
     run.sums.streams["single"][0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="single: sums of squares must be finite"):
         dataclasses.replace(run)
+
+
+def test_fewer_pairs_than_the_statistics_need_are_refused(made_run):
+    with pytest.raises(ValueError, match="every half needs 2 pairs"):
+        made_run(n_pairs=3)
+    run = made_run()
+    few = SumsOfSquares({s: v[:, :3] for s, v in run.sums.streams.items()}, run.sums.tokens[:, :3])
+    halves = np.array([[True, True, False]])  # one pair is no half
+    with pytest.raises(ValueError, match="every half needs 2 pairs"):
+        dataclasses.replace(run, pairs=run.pairs[:3], sums=few, signs=run.signs[:, :3], halves=halves)
 
 
 def test_a_pickle_is_refused_and_not_executed(saved, tmp_path):

@@ -1,7 +1,12 @@
 """Effect sizes against scipy's noncentral t and simulated truth; directions against numpy's singular values."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from browser import ROOT
 from scipy import optimize
 from scipy import stats as reference
 
@@ -134,3 +139,18 @@ def test_the_interval_of_a_mean_is_scipys_and_covers_at_its_level():
     for bad in ([1.0], [1.0, np.nan]):
         with pytest.raises(ValueError, match="pairs are too few|NaN"):
             mean_interval(np.array(bad))
+
+
+def test_the_last_digits_do_not_depend_on_the_number_of_threads():
+    script = (
+        "import numpy as np; from plantain.stats import dimension, pearson;"
+        "d = np.random.default_rng(0).normal(size=(25, 1600)); f = dimension(d);"
+        "found = f.gain_share, f.mean_share, f.uncentred.first_share, f.uncentred.participation;"
+        "print(*map(float.hex, (*found, pearson(d.ravel(), d[::-1].ravel()))))"
+    )
+    said = set()
+    for n in ("1", "2"):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n}
+        command = [sys.executable, "-c", script]
+        said.add(subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True).stdout)
+    assert len(said) == 1 and len(said.pop().split()) == 5

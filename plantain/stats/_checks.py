@@ -7,7 +7,8 @@ import numpy as np
 
 def checked_diffs(diffs: np.ndarray, min_pairs: int = 2) -> np.ndarray:
     """Return differences as float64 (n_pairs, n_units), or raise ValueError: axes, too few pairs, NaN, infinity."""
-    diffs = np.asarray(diffs, dtype=np.float64)
+    # In one order in memory: sums of the same numbers in another order differ in their last digits.
+    diffs = np.ascontiguousarray(diffs, dtype=np.float64)
     if diffs.ndim != 2:
         raise ValueError(f"differences must have shape (n_pairs, n_units), not {diffs.shape}.")
     if diffs.shape[0] < min_pairs:

@@ -33,8 +33,9 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     if not usable.any():
         return float("nan")
     a, b = a[usable] - a[usable].mean(), b[usable] - b[usable].mean()
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm > 0 else float("nan")
+    # Not by `@`: BLAS adds long vectors up in as many parts as it has threads, so that the last digits would vary.
+    norm = np.sqrt(np.sum(a * a) * np.sum(b * b))
+    return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -83,12 +83,13 @@ def dimension(diffs: np.ndarray) -> Dimension:
     (2017), bioRxiv 214262 (participation ratio).
     """
     diffs = checked_diffs(diffs)
-    total, mean = float(np.vdot(diffs, diffs)), diffs.mean(axis=0)
+    # Not by BLAS, which adds long vectors up in as many parts as it has threads: the last digits would vary.
+    total, mean = float(np.sum(diffs**2)), diffs.mean(axis=0)
     n_pairs, n_units = diffs.shape
     return Dimension(
         uncentred=_spectrum(diffs),
         centred=_spectrum(diffs - mean, floor=_ROUNDING * total),
-        mean_share=_share(n_pairs * float(mean @ mean), total),
+        mean_share=_share(n_pairs * float(np.sum(mean**2)), total),
         gain_share=_share(float(np.sum(diffs.sum(axis=1) ** 2)), n_units * total),
     )
 

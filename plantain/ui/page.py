@@ -74,6 +74,8 @@ def build_demo(
         gr.HTML(_introduction(), elem_id="introduction")
         for name, reason in store.problems.items():
             gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
+        for notice in store.notices:
+            gr.HTML(html.error_html(notice))
         choice = _choice_row(page)
         link = link_row()
         with gr.Tabs() as tabs:

@@ -54,7 +54,7 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
     with gr.Row(elem_classes="pl-saver"):
         figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
         buttons = {
-            ending: gr.Button(f"Figure as {ending.upper()}", min_width=150, elem_id=f"{elem_id}-{ending}")
+            ending: gr.Button(f"Figure as {ending.upper()}", size="sm", min_width=120, elem_id=f"{elem_id}-{ending}")
             for ending in ("svg", "png")
         }
     line = gr.HTML(elem_id=f"{elem_id}-line")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +26,15 @@ class NoRunError(PlantainError, KeyError):
 
 
 class RunStore:
-    """Saved runs of a folder, read once, and visitors' runs of this process.
+    """Saved runs of folders, read once, and visitors' runs of this process.
+
+    Parameters
+    ----------
+    folders : path
+        Where two folders have a run of one name, the later one's is called ``NAME (FOLDER)``; the same run is not
+        shown twice.
+    notices : sequence of str
+        What else the page should say above its tabs.
 
     Attributes
     ----------
@@ -34,9 +43,21 @@ class RunStore:
         Folders that could not be read, with the reason.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.saved, self.problems = list_runs(folder)
+    def __init__(self, *folders: str | Path, notices: Sequence[str] = ()) -> None:
+        self.saved: dict[str, Run] = {}
+        self.problems: dict[str, str] = {}
+        for folder in folders:
+            runs, damaged = list_runs(folder)
+            self.problems |= damaged
+            for name, run in runs.items():
+                self._take(name, run, Path(folder).name)
+        self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
+
+    def _take(self, name: str, run: Run, folder: str) -> None:
+        if name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256:
+            return
+        self.saved[f"{name} ({folder})" if name in self.saved else name] = run
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""

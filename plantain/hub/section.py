@@ -1,0 +1,194 @@
+"""What a model card says of a run, as markdown. Pure functions.
+
+`results_section`   the card's own table and block list, the control beside it, how to reproduce, provenance
+`card_fields`       what a card's front matter should say
+`check_publishable` refuses what must not stand on a card
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from plantain import PlantainError
+from plantain.comparison import differences
+from plantain.export import RANDOM
+from plantain.prompts import PromptError, PromptSetError, load_prompt_set
+from plantain.results import Run
+from plantain.statements import careful_statements
+from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, notes, provenance, weights_label
+
+PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
+_LONGEST_NAME = 80
+
+
+class PublishError(PlantainError, ValueError):
+    """A run that must not, or under this name cannot, be published."""
+
+
+def check_publishable(run: Run, name: str) -> None:
+    """Refuse a run or a name that must not stand on a card.
+
+    Raises
+    ------
+    PublishError
+        The run is a stand-in's, or its folder's name does not fit in a card's markers and a repository's paths.
+    """
+    if run.info.weights == "stand-in":
+        raise PublishError(
+            f"{name}: is a run of the stand-in, whose numbers say nothing about any model: it is not published. "
+            "Publish a run of Klein, or of the untrained control."
+        )
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise PublishError(
+            f"{name!r}: a published run needs a folder name of at most {_LONGEST_NAME} letters, digits, dots, single "
+            "hyphens and underscores, with no dot or hyphen in front. Rename the folder."
+        )
+
+
+def results_section(
+    run: Run, name: str, repo_id: str, control: Run | None, published: dict[str, Any], figure: str
+) -> str:
+    """Write a run's section: everything that a reader needs to judge its figures.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        Under which it is published.
+    repo_id : str
+        Where to.
+    control : Run or None
+        The untrained control on the same prompts.
+    published : dict
+        From `published.load_published`.
+    figure : str
+        The figure's path in the repository.
+
+    Returns
+    -------
+    str
+        Markdown with ``\\n`` as line ends. Words that come from the run are escaped.
+    """
+    i = run.info
+    what = f"{i.title}: {i.positive} vs. {i.negative}"
+    heading = f"Results: {what}"
+    if i.weights == "untrained":
+        heading = f"Control: random weights in Klein's architecture, not FLUX.2 Klein. {what}"
+    lines = [f"## {_plain(heading)}", "", _plain(provenance(run)), ""]
+    if i.is_random:
+        lines += [f"**{RANDOM}**", ""]
+    for units in ("card", "heads"):
+        lines += _table(run, units, control, published)
+    summary = run.summary()
+    lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
+    lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
+    lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
+    said = [*notes(run, summary), *careful_statements(run, "card", "all"), *_control_lines(run, control)]
+    lines += [f"- {_plain(line)}" for line in said]
+    return "\n".join([*lines, "", *_how_to(run, name, repo_id), "", *_provenance(run, name)])
+
+
+def figure_words(run: Run, control: Run | None) -> str:
+    """Say in words what the section's figure shows."""
+    beside = f" Below: {weights_label(control.info)}." if control else ""
+    return (
+        f"Paired t of every true attention head, {run.info.positive} minus {run.info.negative}, all tokens: a row a "
+        f"block, a column a head. {weights_label(run.info)}.{beside}"
+    )
+
+
+def card_fields(run: Run) -> dict[str, Any]:
+    """Return what a card's front matter should say of a run, where it does not say anything yet."""
+    base = {"base_model": run.info.model} if run.info.weights == "pretrained" else {}
+    return {**base, "tags": ["interpretability", "attention-heads", "flux2", "plantain"]}
+
+
+def _table(run: Run, units: str, control: Run | None, published: dict[str, Any]) -> list[str]:
+    """Write the card's own table for one choice of units, the control's figures in a column of their own."""
+    summary = run.summary(units)
+    rows = metrics(summary, published, control.headline(units) if control else None)
+    head = ["Metric", "Value", "Significance", *(["Untrained control"] if control else []), "Prompt embedding"]
+    title = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: all tokens, {summary['n_pairs']} pairs."
+    return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
+
+
+def _row(m: Metric, control: Run | None) -> list[str]:
+    return [m.name, m.value, m.significance, *([m.control or "–"] if control else []), m.baseline]
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(map(_plain, row)) + " |" for row in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+def _control_lines(run: Run, control: Run | None) -> list[str]:
+    if run.info.weights == "untrained":
+        return []
+    if control is None:
+        return ["No untrained control was run on these prompts: what the architecture does by itself is not known."]
+    line = f"The untrained control: {provenance(control)}."
+    other = [what for what in differences(run, control) if not what.startswith(("model ", "revision ", "weights "))]
+    return [f"{line} Beside its weights it differs in: {'; '.join(other)}." if other else line]
+
+
+def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
+    i = run.info
+    words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
+    words += ["--size", str(i.size), "--seed", str(i.seed), "--dtype", i.dtype, "--out", f"runs/{name}"]
+    made = "# first: python -m plantain make-model untrained-klein-4b DIR; its weights have the fingerprint below"
+    first = [made] if i.weights == "untrained" else []
+    return [
+        "**How to reproduce it** with plantain, from the model (its revision and versions are below) or from this "
+        "run's own files, from which every figure is recomputed:",
+        "",
+        "```bash",
+        *first,
+        _line(shlex.join(words)),
+        f"python -m plantain pull --repo-id {repo_id} --into runs",
+        f"python -m plantain report runs/{name}",
+        "```",
+    ]
+
+
+def _prompts_file(run: Run) -> str:
+    """Find the prompt set among the project's own; else say that it is somebody else's."""
+    for path in sorted(PROMPTS.glob("*.toml")):
+        try:
+            if load_prompt_set(path).sha256 == run.info.prompts_sha256:
+                return f"prompts/{path.name}"
+        except (PromptSetError, PromptError):
+            continue
+    return "THE-PROMPTS.toml"
+
+
+def _provenance(run: Run, name: str) -> list[str]:
+    i = run.info
+    facts = {
+        "Model": weights_label(i),
+        "Revision": i.revision or "none",
+        "Weights' fingerprint (SHA-256)": i.fingerprint,
+        "Precision and device": f"{i.dtype} on {i.device}",
+        "Image": f"{i.size} px, one denoising step at guidance 1, seed {i.seed}",
+        "Prompts": f"{i.prompt_set}, {len(run.pairs)} pairs, SHA-256 {i.prompts_sha256} (in runs/{name}/run.json)",
+        "Raw material (SHA-256)": run.capture_sha256,
+        "Made": f"{i.date} in {i.seconds:.0f} s",
+        "Software": ", ".join(f"{library} {version}" for library, version in i.versions.items()),
+    }
+    return ["**Provenance:**", "", *(f"- {what}: {_plain(fact)}" for what, fact in facts.items())]
+
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
+
+
+def _plain(text: str) -> str:
+    """Make any words plain text in markdown: on one line, no markup, no HTML."""
+    escaped = _MARKDOWN.sub(r"\\\1", _line(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

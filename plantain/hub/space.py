@@ -1,0 +1,103 @@
+"""The Space is made from the working tree: the files that it needs, in one commit.
+
+`space_files`   what it needs
+`push_space`    send what differs, take away what is gone
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plantain import PlantainError
+from plantain.hub.errors import MissingRepoError
+from plantain.hub.publish import COMMITTED, NOTHING, Outcome
+from plantain.hub.remote import Change, Remote
+from plantain.results import list_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
+FOLDERS = ("plantain", "prompts", "precomputed", "docs")
+
+_ENDINGS = {
+    "plantain": (".py", ".css", ".js"), "prompts": (".toml",), "docs": (".png",),
+    "precomputed": (".json", ".safetensors", ".csv"),
+}  # fmt: skip
+_TITLE = "plantain: the working tree"
+
+
+class SpaceError(PlantainError, RuntimeError):
+    """The working tree is not what a Space can be made of."""
+
+
+def space_files(root: Path = ROOT) -> dict[str, bytes]:
+    """Read what the Space needs: by kind of file, so that nothing else that lies about goes along.
+
+    Returns
+    -------
+    dict of str to bytes
+        Contents by path.
+
+    Raises
+    ------
+    SpaceError
+        A file is missing or cannot be read, or a saved run is damaged.
+    """
+    _, damaged = list_runs(root / "precomputed")
+    if damaged:
+        raise SpaceError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
+    paths = [root / name for name in FILES]
+    for folder, endings in _ENDINGS.items():
+        paths += [p for p in sorted((root / folder).rglob("*")) if p.suffix in endings and _is_plain(p, root)]
+    try:
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    except OSError as error:
+        raise SpaceError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+
+def _is_plain(path: Path, root: Path) -> bool:
+    """Tell whether a path is a file inside the tree that no name hides; pairs of unfinished runs do not go along."""
+    parts = path.relative_to(root).parts
+    hidden = any(part.startswith((".", "__pycache__")) or part.endswith(".unfinished") for part in parts)
+    return path.is_file() and not path.is_symlink() and not hidden
+
+
+def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, private: bool = False) -> Outcome:
+    """Bring a Space to the state of the given files, in one commit.
+
+    Parameters
+    ----------
+    remote : Remote
+        Of type ``space``.
+    files : dict of str to bytes
+        From `space_files`.
+    create, private : bool
+        Create the Space where there is none; so that only its owner sees it.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    MissingRepoError
+        There is no such Space, and `create` is not set.
+    HubError, HubTroubleError
+        See `hub.errors`.
+    """
+    remote.account()  # a wrong token is told before anything is read
+    try:
+        base = remote.base()
+    except MissingRepoError as error:
+        if not create:
+            raise MissingRepoError(f"{error} Check the name and the token, or create it with --create.") from error
+        remote.create(space_sdk="gradio", private=private)
+        base = remote.base()
+    changed = remote.differing(files, base)
+    gone = tuple(path for path in remote.files(base) if path.startswith(_OURS) and path not in files)
+    if not changed and not gone:
+        return Outcome(NOTHING, remote.url)
+    remote.send(Change(changed, _TITLE, deleted=gone), base)
+    return Outcome(COMMITTED, remote.url)
+
+
+_OURS = tuple(f"{folder}/" for folder in FOLDERS)

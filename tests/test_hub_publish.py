@@ -1,0 +1,392 @@
+"""A run goes to a hub on loopback: once, whole, on the newest card, whatever goes wrong on the way."""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from browser import ROOT
+from loopback_hub import READER, WRITER
+
+from plantain.hub.cards import section_names
+from plantain.hub.publish import make_offer, publish
+from plantain.hub.remote import Remote
+from plantain.results import save_run
+
+REPO = "bob/moral-plantain"
+CARD = (
+    "---\r\nlicense: mit   # mine\r\ntags:\r\n- x\r\n---\r\n# moral\r\n\r\nÜnïcode 🍌  \r\n\r\n"
+    "## Results\r\n\r\nold\r\n\r\n## Limitations\r\nfew pairs\r\n"
+).encode()
+COMMIT = r"^POST /api/models/\S+/commit/"
+
+
+def outside(card: bytes) -> bytes:
+    """Return a card without the sections of plantain and the fields that it added, line ends around them too."""
+    text = re.sub(rb"(\r?\n)*<!-- plantain:begin (\S+) -->.*?<!-- plantain:end \2 -->(\r?\n)*", b"\n", card, flags=re.S)
+    return re.sub(rb"(\r?\n)+", b"\n", re.sub(rb"\r?\nbase_model: owner/model", b"", text))
+
+
+@pytest.fixture
+def repo(hub):
+    return hub.add(REPO, {"README.md": CARD, "other.bin": b"\x00\x01"})
+
+
+def published(cli, run, *more):
+    return cli("publish", run, "--repo-id", REPO, *more)
+
+
+# --- what is sent ------------------------------------------------------------------------------------------
+
+
+def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(hub, repo, local_run, cli):
+    code, out, err = published(cli, local_run)
+    assert (code, err) == (0, "") and "pull request was opened" in out and f"{hub.url}/{REPO}/discussions/1" in out
+    assert hub.sent(COMMIT) == 1 and len(repo.requests) == 1 and repo.head() == repo.commits[repo.refs["main"]]
+    assert repo.head()["README.md"] == CARD  # main waits for the merge
+    files = repo.head("refs/pr/1")
+    card = files["README.md"]
+    assert card.replace(b"\r\n", b"").count(b"\n") == 0 and outside(card) == outside(CARD)
+    front = yaml.safe_load(card.split(b"---")[1])
+    assert list(front) == ["license", "tags", "base_model"] and front["tags"] == ["x"]
+    text = card.decode()
+    assert text.index("old") < text.index("<!-- plantain:begin klein -->") < text.index("## Limitations")
+    for name in ("run.json", "capture.safetensors", "units.csv"):
+        assert files[f"runs/klein/{name}"] == (local_run / name).read_bytes()
+    assert files["figures/plantain-klein.png"].startswith(b"\x89PNG") and "figures/plantain-klein.png" in text
+    assert set(files) == {*repo.head(), "figures/plantain-klein.png", *(f"runs/klein/{n}" for n in
+                          ("run.json", "capture.safetensors", "units.csv"))}  # fmt: skip
+    assert hub.tokens <= {WRITER, ""}  # none where the bytes of a large file go, to an address that is signed
+
+
+def test_a_publish_that_changes_nothing_sends_nothing(hub, repo, local_run, cli):
+    published(cli, local_run)
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "nothing changed, so nothing was sent" in out and "/discussions/1" in out
+    assert hub.sent(COMMIT) == 1
+    repo.commit("main", repo.head("refs/pr/1"))  # merged
+    repo.requests[0]["status"] = "merged"
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "nothing changed" in out and hub.sent(COMMIT) == 1
+
+
+def test_another_publish_updates_the_open_pull_request(hub, repo, local_run, cli, made_run):
+    published(cli, local_run)
+    save_run(with_weights(made_run(1)), local_run, overwrite=True)
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "your open pull request was updated" in out and "/discussions/1" in out
+    assert len(repo.requests) == 1 and hub.sent(COMMIT) == 2 and repo.head()["README.md"] == CARD
+    files = repo.head("refs/pr/1")
+    assert files["runs/klein/run.json"] == (local_run / "run.json").read_bytes()
+    assert section_names(files["README.md"].decode()) == ["klein"] and outside(files["README.md"]) == outside(CARD)
+
+
+def test_somebody_elses_pull_request_of_the_same_title_is_not_touched(repo, local_run, cli):
+    published(cli, local_run)
+    repo.requests[0]["author"]["name"] = "alice"
+    save = dict(repo.head("refs/pr/1"))
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "/discussions/2" in out and repo.head("refs/pr/1") == save
+
+
+def test_a_direct_commit_goes_onto_main_and_an_open_request_is_told(hub, repo, local_run, cli):
+    published(cli, local_run)
+    code, out, _ = published(cli, local_run, "--no-pr")
+    assert code == 0 and "committed" in out and "pull request 1 for this run is still open" in out
+    assert section_names(repo.head()["README.md"].decode()) == ["klein"] and len(repo.requests) == 1
+
+
+def test_a_second_run_stands_beside_the_first(repo, local_run, cli, tmp_path):
+    published(cli, local_run, "--no-pr")
+    shutil.copytree(local_run, tmp_path / "second")
+    code, out, _ = published(cli, tmp_path / "second", "--no-pr")
+    assert code == 0 and "also has sections of: klein" in out
+    assert section_names(repo.head()["README.md"].decode()) == ["klein", "second"]
+    assert outside(repo.head()["README.md"]) == outside(CARD)
+
+
+def test_a_repository_without_a_card_gets_a_whole_one(hub, local_run, cli):
+    repo = hub.add(REPO)
+    assert published(cli, local_run)[0] == 0
+    card = repo.head("refs/pr/1")["README.md"].decode()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["license"] == "apache-2.0" and front["base_model"] == "owner/model" and "\n# moral-plantain\n" in card
+
+
+def test_a_repository_that_does_not_exist_is_created_on_request_only(hub, local_run, cli):
+    code, _, err = published(cli, local_run)
+    assert code == 2 and err.count("\n") == 1 and "there is no such repository" in err and "--create" in err
+    assert hub.repos == {}
+    code, out, _ = published(cli, local_run, "--create")
+    assert code == 0 and "committed" in out  # nothing is there yet that could be reviewed
+    assert "runs/klein/run.json" in hub.repos["models", REPO].head() and hub.repos["models", REPO].requests == []
+    assert published(cli, local_run, "--create")[1].count("nothing changed") == 1
+
+
+# --- what a card says --------------------------------------------------------------------------------------
+
+
+def with_weights(run, weights="pretrained", **more):
+    return dataclasses.replace(run, info=dataclasses.replace(run.info, model="owner/model", weights=weights, **more))
+
+
+def test_the_section_has_the_cards_table_the_control_and_the_provenance():
+    offer = make_offer(ROOT / "precomputed" / "untrained-klein-4b", REPO)
+    assert offer.section.startswith("## Control: random weights in Klein's architecture, not FLUX.2 Klein.")
+    assert "The weights are random" in offer.section and "base_model" not in offer.fields
+    assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
+    assert "make-model untrained-klein-4b" in offer.section
+
+
+def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
+    nasty = "a | b <img src=x> **c** `d`\n```\n<!-- plantain:end klein -->\n# e"
+    folder = save_run(with_weights(made_run(), title=nasty, positive="*p*", device="[x](y)"), tmp_path / "klein")
+    section = make_offer(folder, REPO).section
+    assert "<img" not in section and "<!--" not in section and "\n# e" not in section and "**c**" not in section
+    assert r"\[x\](y)" in section and section.count("\n```") == 2
+
+
+def test_the_control_on_the_same_prompts_stands_beside(made_run, moral_run, tmp_path):
+    folder = save_run(with_weights(moral_run), tmp_path / "klein")
+    section = make_offer(folder, REPO).section
+    assert "| Metric | Value | Significance | Untrained control | Prompt embedding |" in section
+    assert "65 (0.4%), 0.6×" in section and "The untrained control: " in section
+    other = save_run(with_weights(made_run()), tmp_path / "other")
+    assert "No untrained control was run on these prompts" in make_offer(other, REPO).section
+    control = save_run(with_weights(made_run(3), "untrained"), tmp_path / "control")
+    assert "| Untrained control |" in make_offer(other, REPO, control).section
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "words"),
+    [
+        ("stand-in", "klein", "is a run of the stand-in"),
+        ("pretrained", "two words", "needs a folder name"),
+        ("pretrained", "a--b", "needs a folder name"),
+        ("pretrained", "-a", "needs a folder name"),
+        ("pretrained", "x" * 81, "needs a folder name"),
+    ],
+)
+def test_what_must_not_stand_on_a_card_is_refused_before_anything_is_asked(
+    hub, repo, cli, made_run, tmp_path, weights, name, words
+):
+    folder = save_run(with_weights(made_run(), weights), tmp_path / name)
+    code, _, err = cli("publish", folder, "--repo-id", REPO)
+    assert code == 2 and words in err and hub.log == []
+
+
+def test_a_run_that_is_no_control_is_refused_as_one(hub, repo, cli, local_run):
+    code, _, err = published(cli, local_run, "--control", local_run)
+    assert code == 2 and "is no untrained control" in err and hub.log == []
+
+
+# --- without network ---------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_writes_everything_with_a_diff_and_asks_nobody(hub, local_run, cli, tmp_path):
+    (tmp_path / "card.md").write_bytes(CARD)
+    code, out, _ = published(cli, local_run, "--dry-run", "--card", tmp_path / "card.md")
+    written = local_run.with_name("klein.publish")
+    assert code == 0 and hub.log == [] and "Nothing was sent" in out and "+base_model: owner/model" in out
+    assert outside((written / "README.md").read_bytes()) == outside(CARD)
+    assert (written / "README.diff").read_text().count("\n-") <= 1  # nothing is taken away
+    assert (written / "runs/klein/units.csv").read_bytes() == (local_run / "units.csv").read_bytes()
+    repo = hub.add(REPO, {"README.md": CARD})
+    published(cli, local_run)
+    sent = repo.head("refs/pr/1")
+    assert {p.relative_to(written).as_posix(): p.read_bytes() for p in written.rglob("*") if p.is_file()} == {
+        **{path: content for path, content in sent.items() if path != ".gitattributes"},
+        "README.diff": (written / "README.diff").read_bytes(),
+    }
+    code, out, _ = published(cli, local_run, "--dry-run")
+    assert code == 0 and "no card (give a copy of the card with --card FILE)" in out
+    (written / "mine.txt").write_text("x")
+    assert published(cli, local_run, "--dry-run")[0] == 2 and (written / "mine.txt").exists()
+
+
+def test_a_card_is_for_dry_runs(hub, local_run, cli, tmp_path):
+    code, _, err = published(cli, local_run, "--card", tmp_path / "x")
+    assert code == 2 and "reads the card from the Hub" in err and hub.log == []
+    code, _, err = published(cli, local_run, "--dry-run", "--card", tmp_path / "x")
+    assert code == 2 and "cannot be read" in err
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------
+
+README = r"GET /\S+/README.md"
+# (what fails, how, the exit code, what is said)
+FAULTS = {
+    "no write right": ("preupload", 403, 2, "your token may not do this (made up 403 for …)"),
+    "no write right at the commit": (COMMIT, 403, 2, "your token may not do this"),
+    "the token is refused": ("whoami", 401, 2, "does not accept your token. Log in again"),
+    "the token is refused later": (COMMIT, 401, 2, "does not accept your token. Log in again"),
+    "not found": (COMMIT, 404, 2, "does not find what was asked for"),
+    "conflict": (COMMIT, 409, 1, "another change is under way"),
+    "stale": (COMMIT, 412, 1, "someone changed it meanwhile. Nothing was overwritten: run it again"),
+    "too many": ("whoami", 429, 1, "too many requests from you. Try again in a few minutes"),
+    "too many at the card": (README, 429, 1, "too many requests from you"),
+    "the card is not readable": (README, 500, 1, "has trouble of its own (error 500)"),
+    "the card is unavailable": (README, 503, 1, "has trouble of its own (error 503)"),
+    "the card is cut": (README, "cut", 1, "the connection to the Hub failed"),
+    "the hub is down": ("whoami", 502, 1, "has trouble of its own (error 502)"),
+    "upload": ("PUT /lfs/", 500, 1, "has trouble of its own (error 500)"),
+    "upload is dropped": ("PUT /lfs/", "drop", 1, "the connection to the Hub failed"),
+    "batch": ("info/lfs/objects/batch", 500, 1, "has trouble of its own (error 500)"),
+    "garbled": ("validate-yaml", "garbage", 1, "the Hub's answer makes no sense"),
+    "silent": ("whoami", "hang", 1, "the Hub did not answer in time"),
+    "connection": (r"GET /api/models", "drop", 1, "the connection to the Hub failed"),
+    "commit fails": (COMMIT, 500, 1, "The change is not on the Hub: nothing was sent twice"),
+    "commit is dropped": (COMMIT, "drop", 1, "The change is not on the Hub: nothing was sent twice"),
+    "commit is silent": (COMMIT, "hang", 1, "did not answer in time"),
+}
+
+
+DIRECT = [(fault, ("--no-pr",)) for fault, (pattern, what, *_) in FAULTS.items() if "model" in pattern or what == "cut"]
+
+
+@pytest.mark.parametrize(("fault", "how"), [*((fault, ()) for fault in FAULTS), *DIRECT])
+def test_whatever_goes_wrong_is_one_sentence_and_leaves_the_card_as_it_was(hub, repo, local_run, cli, fault, how):
+    pattern, what, exit_code, words = FAULTS[fault]
+    hub.fail(pattern, what)
+    code, out, err = published(cli, local_run, *how)
+    assert (code, out) == (exit_code, "") and err.startswith("plantain: ") and err.count("\n") == 1 and words in err, (
+        err
+    )
+    assert repo.head() == {".gitattributes": repo.head()[".gitattributes"], "README.md": CARD, "other.bin": b"\x00\x01"}
+    assert repo.requests == [] and hub.sent(COMMIT) <= 1
+    hub.faults.clear()
+    assert published(cli, local_run, *how)[0] == 0  # and nothing is left that stands in the way
+
+
+def test_rate_limits_say_how_long_to_wait(hub, repo, local_run, cli):
+    hub.fail("whoami", 429, ratelimit='"api";r=0;t=55')
+    assert "Try again in 55 s." in published(cli, local_run)[2]
+    hub.faults.clear()
+    hub.fail("whoami", 429, Retry_After="17")
+    assert "Try again in 17 s." in published(cli, local_run)[2]
+
+
+@pytest.mark.parametrize("how", ["lose", "cut"])
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_lost_answer_is_resolved_by_looking(hub, repo, local_run, cli, how, direct):
+    hub.fail(COMMIT, how)
+    code, out, err = published(cli, local_run, *(["--no-pr"] if direct else []))
+    assert (code, err) == (0, "") and "The Hub's answer was lost; the change was looked for and found." in out
+    assert hub.sent(COMMIT) == 1 and len(repo.requests) == (0 if direct else 1)
+    files = repo.head() if direct else repo.head("refs/pr/1")
+    assert outside(files["README.md"]) == outside(CARD) and "runs/klein/run.json" in files
+
+
+def test_where_nothing_can_be_seen_after_a_lost_answer_that_is_said(hub, repo, local_run, cli):
+    def lose_and_go_down(served):
+        served.fail("discussions|revision", 503)
+        return "lose"
+
+    hub.fail(COMMIT, lose_and_go_down)
+    code, _, err = published(cli, local_run)
+    assert code == 1 and "it cannot be seen whether the change landed" in err and hub.url in err
+    assert hub.sent(COMMIT) == 1
+    hub.faults.clear()
+    assert "nothing changed" in published(cli, local_run)[1] and hub.sent(COMMIT) == 1
+
+
+def test_a_lost_update_of_a_pull_request_is_found_too(hub, repo, local_run, cli, made_run):
+    published(cli, local_run)
+    save_run(with_weights(made_run(1)), local_run, overwrite=True)
+    hub.fail(COMMIT, "lose")
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "looked for and found" in out and "/discussions/1" in out and hub.sent(COMMIT) == 2
+
+
+def edited(hub):
+    """Somebody else writes a sentence on the card."""
+    repo = hub.repos["models", REPO]
+    repo.commit("main", {**repo.head(), "README.md": CARD + b"and this\r\n"})
+
+
+def test_a_concurrent_edit_is_never_overwritten(hub, repo, local_run, cli):
+    hub.fail("preupload", edited, times=1)
+    code, _, err = published(cli, local_run, "--no-pr")
+    assert code == 1 and "someone changed it meanwhile. Nothing was overwritten: run it again" in err
+    assert repo.head()["README.md"] == CARD + b"and this\r\n" and "runs/klein/run.json" not in repo.head()
+    assert published(cli, local_run, "--no-pr")[0] == 0
+    assert b"and this" in repo.head()["README.md"] and outside(repo.head()["README.md"]) == outside(
+        CARD + b"and this\r\n"
+    )
+
+
+def test_a_request_beside_a_concurrent_edit_leaves_it_to_the_merge(hub, repo, local_run, cli):
+    hub.fail("preupload", edited, times=1)
+    assert published(cli, local_run)[0] == 0
+    assert repo.head()["README.md"] == CARD + b"and this\r\n"
+
+
+def test_no_copy_of_the_card_is_kept_or_used(hub, repo, local_run, cli, tmp_path):
+    published(cli, local_run, "--no-pr")
+    repo.commit("main", {**repo.head(), "README.md": b"# quite new\n"})
+    hub.fail(README, 503)
+    assert published(cli, local_run, "--no-pr")[0] == 1 and repo.head()["README.md"] == b"# quite new\n"
+    hub.faults.clear()
+    assert published(cli, local_run, "--no-pr")[0] == 0
+    assert repo.head()["README.md"].decode().count("# quite new") == 1
+    assert not list((tmp_path / "home").rglob("README.md"))
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [(READER, "your token may not do this"), ("hf_wrong", "does not accept your token"), ("", "You are not logged in")],
+)
+def test_tokens_that_do_not_suffice(hub, repo, local_run, cli, monkeypatch, token, words):
+    monkeypatch.setenv("HF_TOKEN", token)
+    code, _, err = published(cli, local_run)
+    assert code == 2 and words in err and (not token or token not in err) and err.count("\n") == 1
+    assert repo.requests == []
+
+
+def test_a_gated_repository(hub, repo, local_run, cli):
+    repo.gated = True
+    code, _, err = published(cli, local_run)
+    assert code == 2 and "access is gated. Accept its terms" in err
+
+
+def test_a_card_that_is_not_utf8_is_left(hub, repo, local_run, cli):
+    repo.commit("main", {"README.md": b"\xff\xfe# T"})
+    code, _, err = published(cli, local_run)
+    assert code == 2 and "is not UTF-8" in err and repo.requests == []
+
+
+@pytest.mark.parametrize("repo_id", ["", "noslash", "a/b/c", "a b/c", "../x", "a/b--c", "a/"])
+def test_bad_repository_ids(hub, local_run, cli, repo_id):
+    code, _, err = cli("publish", local_run, "--repo-id", repo_id)
+    assert code == 2 and "is no repository id; give OWNER/NAME" in err and hub.log == []
+
+
+def test_without_a_network_it_is_said(local_run, cli, monkeypatch, hub):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    code, _, err = published(cli, local_run)
+    assert code == 1 and "the connection to the Hub failed" in err
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    code, _, err = published(cli, local_run)
+    assert code == 2 and "HF_HUB_OFFLINE is set" in err
+
+
+def test_the_command_line_as_a_process_of_its_own(hub, repo, local_run, tmp_path):
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": WRITER, "HF_HOME": str(tmp_path / "other"),
+                   "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+    command = [sys.executable, "-m", "plantain", "publish", str(local_run), "--repo-id", REPO]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and "pull request was opened" in done.stdout
+    hub.fail(README, 500)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stderr.startswith("plantain: ") and done.stderr.count("\n") == 1
+
+
+def test_the_functions_serve_a_script_with_an_api_of_its_own(hub, repo, local_run):
+    from huggingface_hub import HfApi
+
+    outcome = publish(Remote(REPO, api=HfApi(endpoint=hub.url, token=WRITER)), make_offer(local_run, REPO))
+    assert outcome.state == "opened" and outcome.url.endswith("/discussions/1")

@@ -1,0 +1,113 @@
+"""The Space is made of the working tree: what it needs, nothing else, in one commit."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from browser import ROOT
+
+from plantain.hub.space import FILES, FOLDERS, SpaceError, space_files
+
+SPACE = "bob/plantain"
+COMMIT = "^POST /api/spaces/bob/plantain/commit/"
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch, made_run):
+    """A small working tree that the command takes for its own."""
+    root = tmp_path / "tree"
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)
+    for name in FILES:
+        (root / name).write_text(f"{name}\n")
+    (root / "plantain" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr("plantain.hub.space.ROOT", root)
+    monkeypatch.setattr("plantain.hub.space.space_files", lambda: space_files(root))
+    return root
+
+
+def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
+    for stray in (".env", "plantain/.secret.py", "plantain/__pycache__/a.py", "plantain/notes.txt", "token.txt",
+                  "precomputed/mine.unfinished/pair.json", "precomputed/.pull-x/run.json"):  # fmt: skip
+        (tree / stray).parent.mkdir(parents=True, exist_ok=True)
+        (tree / stray).write_text("hf_secret")
+    (tree / "outside.py").write_text("y")
+    (tree / "plantain" / "link.py").symlink_to(tree / "outside.py")
+    assert set(space_files(tree)) == {*FILES, "plantain/a.py"}
+
+
+def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
+    files = space_files()
+    assert "precomputed/tiny-random/run.json" in files and "plantain/ui/styles/page.css" in files
+    assert not any(path.startswith(("tests/", ".")) for path in files)
+    front = yaml.safe_load(files["README.md"].split(b"---")[1])
+    assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and front["python_version"] == "3.12"
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    script = (
+        "import app; from plantain.ui import RunStore, build_demo; from plantain.prompts import load_prompt_set;"
+        "store = RunStore(app.ROOT / 'precomputed'); assert len(store.saved) == 2 and not store.problems;"
+        "build_demo(store, app.engine, app.load_published(),"
+        " load_prompt_set(app.ROOT / 'prompts' / 'moral_valence.toml')); print('built')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "built", done.stderr
+
+
+def test_a_space_is_created_on_request_updated_in_one_commit_and_left_where_nothing_changed(hub, cli, tree):
+    code, _, err = cli("space", "--repo-id", SPACE)
+    assert code == 2 and "there is no such repository" in err and "--create" in err
+    code, out, _ = cli("space", "--repo-id", SPACE, "--create")
+    space = hub.repos["spaces", SPACE]
+    assert code == 0 and "updated" in out and "/spaces/bob/plantain" in out and hub.sent(COMMIT) == 1
+    assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py"}
+    assert "nothing changed" in cli("space", "--repo-id", SPACE)[1] and hub.sent(COMMIT) == 1
+    space.commit("main", {**space.head(), "plantain/gone.py": b"old", "mine.txt": b"the owner's"})
+    (tree / "app.py").write_text("new\n")
+    assert cli("space", "--repo-id", SPACE)[0] == 0 and hub.sent(COMMIT) == 2
+    assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py", "mine.txt"}
+    assert space.head()["app.py"] == b"new\n" and space.head()["mine.txt"] == b"the owner's"
+
+
+def test_a_dry_run_lists_the_files_and_asks_nobody(hub, cli, tree):
+    code, out, _ = cli("space", "--repo-id", SPACE, "--dry-run")
+    assert code == 0 and "plantain/a.py" in out and "Nothing was sent." in out and hub.log == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what", "exit_code", "words"),
+    [
+        ("whoami", 401, 2, "does not accept your token"),
+        (COMMIT, 403, 2, "your token may not do this"),
+        (COMMIT, 412, 1, "someone changed it meanwhile"),
+        (COMMIT, "drop", 1, "The change is not on the Hub"),
+        ("GET /api/spaces", 503, 1, "has trouble of its own"),
+    ],
+)
+def test_faults_leave_the_space_as_it_was(hub, cli, tree, pattern, what, exit_code, words):
+    space = hub.add(SPACE, {"app.py": b"old"}, "spaces")
+    hub.fail(pattern, what)
+    code, _, err = cli("space", "--repo-id", SPACE)
+    assert code == exit_code and words in err and err.count("\n") == 1
+    assert space.head()["app.py"] == b"old" and len(space.commits) == 1
+
+
+def test_a_lost_answer_is_looked_for(hub, cli, tree):
+    hub.add(SPACE, {"app.py": b"old", "plantain/gone.py": b""}, "spaces")
+    hub.fail(COMMIT, "lose")
+    assert cli("space", "--repo-id", SPACE)[0] == 0 and hub.sent(COMMIT) == 1
+
+
+def test_a_damaged_run_or_a_missing_file_is_told_before_anything_is_sent(hub, cli, tree):
+    (tree / "LICENSE").unlink()
+    assert "cannot be read" in cli("space", "--repo-id", SPACE)[2]
+    (tree / "LICENSE").write_text("x")
+    shutil.copytree(ROOT / "precomputed" / "tiny-random", tree / "precomputed" / "broken")
+    (tree / "precomputed" / "broken" / "run.json").write_text("{}")
+    with pytest.raises(SpaceError, match="broken.*It would stand on the Space as damaged"):
+        space_files(tree)
+    code, _, err = cli("space", "--repo-id", SPACE)
+    assert code == 2 and "damaged" in err and hub.log == []
