@@ -19,6 +19,8 @@ from plantain import PlantainError
 
 MIN_PAIRS = 4  # split halves need two pairs each
 SET_KEYS = ("name", "title", "positive", "negative", "pair")
+NOTE_KEYS = ("role", "about", "reading")  # may be left out
+ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 PAIR_KEYS = ("id", "category", "positive", "negative")
 
 
@@ -52,6 +54,10 @@ class PromptSet:
         What the two sides stand for, e.g. ``helping`` and ``ignoring``.
     pairs : tuple of PromptPair
         In the file's order.
+    role : str
+        What the set is for, one of `ROLES`.
+    about, reading : str
+        What it controls for, and what a result on it would mean; empty where the file does not say.
     """
 
     name: str
@@ -59,11 +65,15 @@ class PromptSet:
     positive: str
     negative: str
     pairs: tuple[PromptPair, ...]
+    role: str = "axis"
+    about: str = ""
+    reading: str = ""
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the content (hex): layout and comments of the file do not count."""
-        canonical = json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        """SHA-256 of what a model sees (hex): layout, comments and notes of the file do not count."""
+        content = {key: value for key, value in asdict(self).items() if key not in NOTE_KEYS}
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -73,7 +83,8 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     Parameters
     ----------
     path : str or Path
-        A file with ``name``, ``title``, ``positive``, ``negative`` and one ``[[pair]]`` per pair.
+        A file with ``name``, ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted,
+        ``role``, ``about`` and ``reading``.
 
     Returns
     -------
@@ -94,8 +105,10 @@ def load_prompt_set(path: str | Path) -> PromptSet:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
-    _require_keys(raw, SET_KEYS, str(path))
-    _require_text(raw, SET_KEYS[:-1], str(path))
+    _require_keys(raw, SET_KEYS, str(path), NOTE_KEYS)
+    _require_text(raw, tuple(key for key in raw if key != "pair"), str(path))
+    if raw.get("role", ROLES[0]).strip() not in ROLES:
+        raise PromptSetError(f"{path}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
     pairs = _read_pairs(raw.pop("pair"), path)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
 
@@ -132,10 +145,10 @@ def _read_pair(row: dict, where: str) -> PromptPair:
     return pair
 
 
-def _require_keys(row: dict, keys: tuple[str, ...], where: str) -> None:
-    unknown = sorted(set(row) - set(keys))
+def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
+    unknown = sorted(set(row) - {*keys, *optional})
     if unknown:
-        raise PromptSetError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(keys)}.")
+        raise PromptSetError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join((*keys, *optional))}.")
     missing = [key for key in keys if key not in row]
     if missing:
         raise PromptSetError(f"{where}: {missing[0]!r} is missing.")

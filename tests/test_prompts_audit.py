@@ -7,11 +7,13 @@ fail. `pytest -s` prints the tables behind the assertions.
 
 Not checked here: the number of Qwen tokens, which must be equal within a pair too. That needs the tokenizer,
 which is no dependency of the tests, so it is checked by hand whenever a prompt changes.
-At the last check of `moral_valence.toml` all 25 pairs were equal, with 15 to 23 tokens a prompt.
+At the last check all 25 pairs of all 11 sets were equal, with 13 to 28 tokens a prompt.
 
 The gender of an agent is how the name or title is conventionally read, and is written down by hand.
 """
 
+import csv
+import hashlib
 import itertools
 import re
 from collections import Counter
@@ -38,7 +40,7 @@ class Agents(NamedTuple):
 
 
 class Audited(NamedTuple):
-    """One file to audit, with what was written down about it by hand."""
+    """One moral set to audit, with what was written down about it by hand."""
 
     file: str
     categories: tuple[str, ...]
@@ -87,7 +89,43 @@ MORAL_VALENCE = Audited(
         "spare-blanket": Agents("Ahmed", "M", "Mr. Walsh", "M"),
     },
 )
-AUDITED = [MORAL_VALENCE]
+REPLICATION = Audited(
+    "moral_valence_replication.toml",
+    MORAL_VALENCE.categories,
+    {
+        "lost-paddle": Agents("Tala", "F", "Emeka", "M"),
+        "sofa-on-lawn": Agents("Rafael", "M", "Mr. Reyes", "M"),
+        "cliff-ledge": Agents("Jakub", "M", "Minh", "M"),
+        "umbrella-for-two": Agents("Lars", "M", "Deepa", "F"),
+        "stepping-stones": Agents("Irina", "F", "Wanjiru", "F"),
+        "party-invitations": Agents("Sofia", "F", "Idris", "M"),
+        "ring-of-dancers": Agents("Javier", "M", "Samira", "F"),
+        "comic-under-oak": Agents("Astrid", "F", "Paloma", "F"),
+        "treehouse-rope": Agents("Stefan", "M", "Arjun", "M"),
+        "karaoke-stage": Agents("Bruno", "M", "Ms. Patel", "F"),
+        "exam-hall": Agents("Sanjay", "M", "Naomi", "F"),
+        "dented-truck": Agents("Beatriz", "F", "Mr. Kaya", "M"),
+        "cracked-egg": Agents("Ngozi", "F", "Mrs. Rossi", "F"),
+        "tennis-mark": Agents("Felix", "M", "Goran", "M"),
+        "crayon-wall": Agents("Thandi", "F", "Mr. Rahman", "M"),
+        "yellow-rose": Agents("Mateo", "M", "Mrs. Silva", "F"),
+        "fur-coat": Agents("Hiroshi", "M", "Mr. Costa", "M"),
+        "gold-bracelet": Agents("Freya", "F", "Mrs. Achebe", "F"),
+        "hidden-parcel": Agents("Carmen", "F", "Mr. Weber", "M"),
+        "pearl-earring": Agents("Leila", "F", "Ms. Eriksen", "F"),
+        "wailing-baby": Agents("Tariq", "M", "Salma", "F"),
+        "open-manhole": Agents("Teresa", "F", "Mrs. Ivanova", "F"),
+        "spoonful-of-soup": Agents("Jamal", "M", "Mr. Nguyen", "M"),
+        "scraped-knee": Agents("Yara", "F", "Nuno", "M"),
+        "plank-and-wheelchair": Agents("Dmitri", "M", "Ms. Bergman", "F"),
+    },
+)
+AUDITED = [MORAL_VALENCE, REPLICATION]
+# Sets about something else: the same audit, without what is about helpers and helped ones.
+OTHERS = (
+    "physical_scale", "perspective_taking", "self_reference", "post_event", "posture", "nonmoral_valence", "contact",
+    "tempo", "paraphrase",
+)  # fmt: skip
 
 MAX_WORD_IMBALANCE = 3
 MAX_VERB_IMBALANCE = 3
@@ -105,7 +143,8 @@ NEGATIONS = set(
 # which way; AWAY counts the small words that do. Forms in no prompt yet make the next prompt count too.
 CONTACT = set(
     """carries catches closes cradles drapes draws drops embraces empties fills gathers gives grabs grips
-    guides hands holds hugs keeps kicks laces lace lays lifts nudges offers passes picks pins pockets presses
+    guides hands holds hugs keeps kicks laces lace lays lifts links opens hides sticks spreads snips hangs rocks scoops
+    feeds covers throws lowers nudges offers passes picks pins pockets presses
     pulls pushes puts raises seizes shakes shoves shuts slams slides slips snatches steadies take takes tosses
     touches touching tucks wipes wraps zips""".split()
 )
@@ -463,6 +502,69 @@ def test_prompts_differ_in_the_act_alone(audited):
     check_verbs(pairs)
     check_onsets(pairs)
     check_classifiers(pairs)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_sets_hold_one_contrast_that_no_word_gives_away(name):
+    pairs = load(PROMPTS / f"{name}.toml")
+    print(f"\n{name}\n{table(pairs)}\n{summary(pairs, {})}")
+    check_form(pairs)
+    check_categories(pairs, tuple(category_counts(pairs)))
+    assert len(category_counts(pairs)) == 5
+    check_word_counts(pairs)
+    check_lengths(pairs)
+    check_words(pairs)
+    check_negations(pairs)
+    check_verbs(pairs)
+    check_onsets(pairs)
+    check_classifiers(pairs)
+
+
+def test_every_set_is_audited_says_what_it_is_for_and_shares_no_pair():
+    sets = {path.stem: load_prompt_set(path) for path in sorted(PROMPTS.glob("*.toml"))}
+    assert set(sets) == {audited.file.removesuffix(".toml") for audited in AUDITED} | set(OTHERS)
+    roles = Counter(found.role for found in sets.values())
+    assert roles == {"axis": 1, "replication": 1, "sibling": 4, "control": 4, "noise floor": 1}
+    assert all(len(found.pairs) == 25 for found in sets.values())
+    assert all(found.about and found.reading for found in sets.values() if found.role != "axis")
+    ids = Counter(pair.id for found in sets.values() for pair in found.pairs)
+    texts = Counter(text for found in sets.values() for pair in found.pairs for text in both(pair))
+    assert ids.most_common(1)[0][1] == 1 and texts.most_common(1)[0][1] == 1
+
+
+def test_the_replication_has_other_scenes_names_and_words():
+    first, second = (load(PROMPTS / audited.file) for audited in AUDITED)
+    names = [{n for who in audited.agents.values() for n in (who.helper, who.helped)} for audited in AUDITED]
+    assert not names[0] & names[1]
+    runs = [{run for pair in pairs for text in both(pair) for run in four_words(text)} for pairs in (first, second)]
+    assert not runs[0] & runs[1]
+
+
+def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_paraphrases():
+    """The recorded sorting by a reader who had not written the prompts: sets and sides shuffled, texts by hash."""
+    with (PROMPTS / "blind_reading.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = Counter()
+    for path in PROMPTS.glob("*.toml"):
+        pairs, read = {p.id: p for p in load(path)}, [row for row in rows if row["set"] == path.stem]
+        assert {row["pair"] for row in read} == set(pairs), f"{path.stem}: read again what was changed"
+        for row in read:
+            texts = "\n".join(both(pairs[row["pair"]]))
+            digest = hashlib.sha256(texts.encode()).hexdigest()[:16]
+            assert digest == row["texts_sha256"], f"{path.stem}: {row['pair']} was changed after it was read"
+            positive = "A" if row["shown_as_A"] == "positive" else "B"
+            assert row["right"] == ("yes" if row["said_positive"] == positive else "no")
+            right[path.stem] += row["right"] == "yes"
+        shown = Counter(row["shown_as_A"] for row in read)
+        assert min(shown.values()) >= 6  # shuffled indeed
+    assert 8 <= right.pop("paraphrase") <= 17  # 95% of coins
+    assert min(right.values()) >= 22, right
+
+
+def four_words(text: str) -> set[tuple[str, ...]]:
+    """List the runs of four words in a prompt."""
+    found = words(text)
+    return {tuple(found[i : i + 4]) for i in range(len(found) - 3)}
 
 
 def made(*sides: tuple[str, str]) -> list[Pair]:
