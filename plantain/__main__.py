@@ -30,6 +30,7 @@ from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
 from plantain.scopes import SCOPES, UNITS
+from plantain.strict import visible
 from plantain.tables import provenance, report_text, weights_label
 from plantain.team import ALONE, Team, find_team
 from plantain.unfinished import UnfinishedRun
@@ -47,12 +48,12 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        return _fail("stopped. Pairs of a run that are done are kept, a model's files too: repeat the command.", 130)
+        return _fail("stopped. What was done is kept (pairs of a run, files of a model): repeat the command.", 130)
     return 0
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"plantain: {' '.join(message.split())}", file=sys.stderr)
+    print(f"plantain: {visible(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 
@@ -229,7 +230,8 @@ def _report(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
     else:
-        print(report_text(run, load_published(), options.units, options.scope))
+        report = report_text(run, load_published(), options.units, options.scope)
+        print("\n".join(map(visible, report.splitlines())))  # a run may be a stranger's
 
 
 def _pair(options: argparse.Namespace) -> None:

@@ -284,7 +284,7 @@ def _resolved(text: str) -> str:
 
     def light(found: re.Match[str]) -> str:
         if found[1] not in LIGHT:
-            raise ValueError(f"the figure's {found[1]} has no light colour; add it to export.LIGHT.")
+            raise ValueError(f"the figure's {found[1]} has no light colour; add it to LIGHT.")
         return LIGHT[found[1]]
 
     return re.sub(r"var\((--[\w-]+)(?:,[^()]*)?\)", light, text)

@@ -68,12 +68,13 @@ class RunInfo:
         _require(self.versions, str)
         if self.revision is not None:
             _require({"revision": self.revision}, str)
-        if self.seed < 0 or self.size < 1 or self.seconds < 0:
-            raise ValueError("seed, size and seconds must not be negative")
+        if not (0 <= self.seed < 1 << 63 and 1 <= self.size <= 1 << 16 and 0 <= self.seconds < 1e9):
+            raise ValueError(f"seed {self.seed}, size {self.size} or seconds {self.seconds} cannot be")
         if self.weights not in WEIGHTS:
             raise ValueError(f"weights {self.weights!r} are of no known kind")
 
 
+_MOST_TOKENS = 1 << 20
 _NOT_TEXTS = ("revision", "size", "seed", "layout", "versions", "seconds")
 
 
@@ -95,3 +96,5 @@ class PairRecord:
     def __post_init__(self) -> None:
         _require(vars(self.pair), str)
         _require({"first_difference": self.first_difference, "n_differing": self.n_differing}, int)
+        if not (0 <= self.first_difference < _MOST_TOKENS and 0 <= self.n_differing < _MOST_TOKENS):
+            raise ValueError(f"{self.pair.id}: its tokens cannot differ there")

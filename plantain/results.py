@@ -24,7 +24,7 @@ from plantain import PlantainError
 from plantain.inference import COLUMNS
 from plantain.kept import FOLDER as STATISTICS
 from plantain.kept import keep
-from plantain.prompts import PromptPair
+from plantain.prompts import PromptPair, PromptSet
 from plantain.provenance import PairRecord, RunInfo
 from plantain.run import Run, capture_bytes
 from plantain.scopes import STREAM_SCOPES, UNITS
@@ -182,7 +182,16 @@ def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray], folder: P
     pairs = tuple(_pair_record(row) for row in content["pairs"])
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     sums = SumsOfSquares(streams, arrays["tokens"])
-    return Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"], folder)
+    run = Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"], folder)
+    _check_prompts(run)
+    return run
+
+
+def _check_prompts(run: Run) -> None:
+    """Hold the pairs against the hash that names their prompt set everywhere else."""
+    i, pairs = run.info, tuple(record.pair for record in run.pairs)
+    if PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs).sha256 != i.prompts_sha256:
+        raise ValueError("the pairs are not those of prompts_sha256")
 
 
 def _pair_record(row: dict[str, Any]) -> PairRecord:

@@ -28,7 +28,8 @@ from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
 from plantain.units import SumsOfSquares
 
 _ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
-_MOST_ROWS, _MOST_TOKENS = 1_000_000, 1 << 24  # of signs or halves, and in a scope: more are a mistake, or an attack
+_MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
+_MOST_TOKENS = 1 << 24  # in a scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class Run:
         if not np.isin(self.signs, (-1, 1)).all() or self.halves.dtype != bool:
             raise ValueError("signs must be -1 or 1, halves true or false.")
         for name, drawn in {"signs": self.signs, "halves": self.halves}.items():
-            if drawn.ndim != 2 or not 1 <= len(drawn) <= _MOST_ROWS:
+            if drawn.ndim != 2 or not 1 <= len(drawn) <= _MOST_ROWS[name]:
                 raise ValueError(f"the {name} must have rows of pairs, not the shape {drawn.shape}.")
         sizes = self.halves.sum(axis=1)
         if (np.minimum(sizes, self.halves.shape[1] - sizes) < MIN_PAIRS // 2).any():

@@ -1,7 +1,8 @@
 """Files of strangers, read strictly: what two readers could take for different things is refused.
 
-`strict_json`     JSON without repeated names and numbers that are none
+`strict_json`     JSON without repeated names, and numbers and text that others may choke on
 `strict_arrays`   the arrays of a safetensors file, of the expected names and kinds only
+`visible`         foreign words for a terminal or a card: what cannot be seen is written out
 
 Knows nothing about what is in them.
 """
@@ -9,6 +10,8 @@ Knows nothing about what is in them.
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,12 +24,16 @@ def strict_json(text: bytes | str) -> Any:
     Raises
     ------
     ValueError
-        It is no JSON in UTF-8, repeats a name, holds NaN or an infinity, or is nested too deeply.
+        It is no JSON in UTF-8, repeats a name, holds NaN, an infinity, a whole number that needs more than 53 bits or
+        half a character, or is nested too deeply.
     """
+    hooks = {"parse_constant": _no_number, "parse_float": _finite, "parse_int": _whole}
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_number)
+        content = json.loads(text, object_pairs_hook=_without_repeats, **hooks)
+        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is no character
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return content
 
 
 def _without_repeats(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -40,6 +47,18 @@ def _without_repeats(items: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(float(word)):
+        _no_number(word[:40])
+    return float(word)
+
+
+def _whole(word: str) -> int:
+    if len(word) > 17 or abs(int(word)) >= 1 << 53:
+        raise ValueError(f"{word[:40]} is too large a number")
+    return int(word)
 
 
 def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarray]:
@@ -72,3 +91,8 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
         if arrays[name].dtype != kind:
             raise ValueError(f"{name} is {arrays[name].dtype}, not {np.dtype(kind)}")
     return arrays
+
+
+def visible(text: str) -> str:
+    """Write out control and format characters, which could clear a terminal, forge a line or turn words around."""
+    return "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs") else ascii(c)[1:-1] for c in text)

@@ -59,6 +59,13 @@ class Layout:
     text_dim: int
 
     def __post_init__(self) -> None:
+        sizes = vars(self)
+        if (
+            min(sizes.values()) < 1
+            or max(self.n_joint, self.n_single, self.n_heads) > 1000
+            or max(sizes.values()) > 1 << 20
+        ):
+            raise UnitsError(f"no transformer has the shape {sizes}.")
         if self.head_dim % SLICE or self.text_dim % SLICE or self.mlp_dim % self.head_dim:
             raise UnitsError(
                 f"heads of {self.head_dim} channels, an MLP of {self.mlp_dim} and an embedding of {self.text_dim} do "

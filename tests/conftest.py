@@ -122,15 +122,16 @@ def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
         for stream, scopes in STREAM_SCOPES.items()
     }
     tokens = np.broadcast_to(np.array([25, 60, 427, 16]), (2, n_pairs, 4)).copy()
-    info = RunInfo(
-        model="made-up", revision=None, weights="local", fingerprint="f" * 64, dtype="float32", device="cpu",
-        size=SIZE, seed=seed, prompt_set="made-up", title="Made up “×”", positive="yes", negative="no",
-        prompts_sha256="0" * 64, layout=layout, versions={"plantain": "0"}, date="2026-01-01T00:00:00+00:00",
-        seconds=1.5,
-    )  # fmt: skip
     pairs = tuple(
         PairRecord(PromptPair(f"pair-{i}", "any", f"Ünïcode {i} 🍌", f"Plain {i}"), 6 + i, 3) for i in range(n_pairs)
     )
+    prompt_set = PromptSet("made-up", "Made up “×”", "yes", "no", tuple(record.pair for record in pairs))
+    info = RunInfo(
+        model="made-up", revision=None, weights="local", fingerprint="f" * 64, dtype="float32", device="cpu",
+        size=SIZE, seed=seed, prompt_set="made-up", title="Made up “×”", positive="yes", negative="no",
+        prompts_sha256=prompt_set.sha256, layout=layout, versions={"plantain": "0"}, date="2026-01-01T00:00:00+00:00",
+        seconds=1.5,
+    )  # fmt: skip
     sums = SumsOfSquares(streams, tokens)
     return Run(info, pairs, sums, draw_signs(20, n_pairs, rng), draw_halves(10, n_pairs, rng))
 

@@ -27,6 +27,8 @@ class Repo:
     refs: dict[str, str] = field(default_factory=dict)
     requests: list[dict] = field(default_factory=list)
     gated: bool = False
+    private: bool = False
+    ignored: set[str] = field(default_factory=set)
 
     def commit(self, ref: str, files: dict[str, bytes]) -> str:
         sha = hashlib.sha1(f"{len(self.commits)}{ref}".encode()).hexdigest()
@@ -61,7 +63,7 @@ class LoopbackHub(http.server.ThreadingHTTPServer):
         self.lfs: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.log: list[str] = []
-        self.tokens: set[str] = set()
+        self.tokens: set[tuple[str, str]] = set()
         self.released = threading.Event()
 
     @property
@@ -114,7 +116,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         line = f"{self.command} {unquote(self.path)}"
         self.server.log.append(line)
         self.token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
-        self.server.tokens.add(self.token)
+        self.server.tokens.add((line, self.token))
         fault = next((f for f in self.server.faults if f.times > 0 and re.search(f.pattern, line)), None)
         what = None
         if fault:
@@ -206,7 +208,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         kind = f"{wanted.get('type') or 'model'}s"
         if (kind, repo_id) in self.server.repos:
             raise _Refused(409, "", "You already created this repo")
-        self.server.add(repo_id, kind=kind)
+        self.server.add(repo_id, kind=kind).private = wanted.get("private", wanted.get("visibility") == "private")
         return 200, {"url": f"{self.server.url}/{repo_id}"}, {}
 
     def _sha(self, repo: Repo, revision: str | None) -> str:
@@ -244,7 +246,9 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         for file in json.loads(self.body)["files"]:
             oid = _described(file["path"], head[file["path"]], "path")["oid"] if file["path"] in head else None
             mode = "lfs" if _by_lfs(file["path"]) else "regular"
-            answers.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+            answers.append(
+                {"path": file["path"], "uploadMode": mode, "shouldIgnore": file["path"] in repo.ignored, "oid": oid}
+            )
         return 200, {"files": answers}, {}
 
     def _batch(self, repo: Repo):

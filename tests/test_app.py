@@ -231,10 +231,11 @@ def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):
 def test_published_runs_are_on_the_page(browser, tmp_path):
     with loopback_hub() as hub, serving(app_command(), tmp_path / "log", **hub_environment(hub, tmp_path)) as url:
         page = browser.new_page()
-        page.goto(f"{url}?run=theirs")
+        page.goto(url)
         page.wait_for_selector("#findings >> text=680 slices")
-        assert page.input_value("#run input").startswith("theirs") and page.locator("[role=alert]").count() == 0
-        assert hub.tokens == {""}  # no token is needed, and none is sent
+        assert page.input_value("#run input").startswith("theirs (owner--name)")
+        assert page.locator("[role=alert]").count() == 0
+        assert {token for _, token in hub.tokens} == {""}  # no token is needed, and none is sent
         page.close()
 
 

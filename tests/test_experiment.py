@@ -12,7 +12,7 @@ from plantain.models import describe, load_pipeline
 from plantain.pairs import WrongModelError
 from plantain.passes import Passes
 from plantain.prompts import PromptError
-from plantain.results import _capture_bytes
+from plantain.run import capture_bytes
 from plantain.scopes import UNITS
 from plantain.stats import max_t_p
 from plantain.unfinished import UnfinishedRun
@@ -96,7 +96,7 @@ def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe,
 
 def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
     one, again, other = (run_experiment(pipe, small_set, replace(CONFIG, seed=seed)) for seed in (4, 4, 5))
-    assert _capture_bytes(one) == _capture_bytes(again)
+    assert capture_bytes(one) == capture_bytes(again)
     assert not np.array_equal(one.sums.streams["single"], other.sums.streams["single"])
     assert not np.array_equal(one.signs, other.signs)
 
@@ -184,7 +184,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
     run = run_experiment(pipe, moral_set, CONFIG, lambda *step: told.append(step), keep)
     assert captured == [pair.id for pair in moral_set.pairs[9:]]
     assert told[-1] == (25, 25)
-    assert _capture_bytes(run) == _capture_bytes(moral_run)
+    assert capture_bytes(run) == capture_bytes(moral_run)
     assert run.pairs == moral_run.pairs
 
 

@@ -30,6 +30,8 @@ IMPORTERS = {
     "huggingface_hub": {"sources", "fresh_weights", "own_tokenizer", "hub"},
     "httpx2": {"hub"},
     "matplotlib": {"hub"},
+    "markdown_it": {"hub"},
+    "yaml": {"hub"},
     "spaces": {"app"},
 }
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plantain.hub.cards import add_fields, new_card, section_names, set_section
+from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
 
 BODY = "## Results\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```bash\npython -m plantain report runs/klein\n```\n\nwords"
 FIELDS = {"base_model": "owner/model", "tags": ["interpretability", "plantain"]}
@@ -19,7 +19,8 @@ LINES = st.sampled_from([
     END.replace("klein", "other"), "```", "~~~~", "```python", "````", "   ```", "``` a`b", "---", "license: mit",
     "tags:", "- x", "base_model: mine", "a: [", "# Title", "## Results", "### More results", "## Limitations",
     "## License", "Ünïcode 🍌 words", "", "  ", "\ufeff", "\u2028", "| a |", "<!--", "-->", "\x00", "text\r",
-    "{a: 1}", "key: |", "  block",
+    "{a: 1}", "key: |", "  block", "- ```bash", "1. ~~~", "  ```", "<details>", "</details>", "Results",
+    "-------", "=====", "> quote", "- item", "<pre>", "</pre>", "[a]: <b", "<![CDATA[", "<?php",
 ])  # fmt: skip
 ENDS = st.sampled_from(["\n", "\r\n", "\n", "\r"])
 FRONTS = st.sampled_from(["license: mit", "tags:\n- x", "a: [", "", "b: |\n  c"])
@@ -119,6 +120,11 @@ def place(card, name="klein"):
         ("# T\n\n```\n## License\n```\n\n## Citation\n", "## Citation"),
         ("# Results\n\ntext\n", ""),
         ("text\n```\n## License", "```"),  # a block that is never closed would swallow the section
+        ("# T\n\n- ```bash\n  pip install x\n  ```\n\n## License\nApache\n", "## License"),
+        ("# T\n\n<!--\n## License\n-->\n\ntext\n", ""),
+        ("# T\n\n<details>\n\n## License\n\n</details>\n", ""),
+        ("# T\n\nResults\n-------\n\nold\n\nLicense\n-------\n", "License"),
+        ("# T\n\n<!-- never closed\n\ntext", "<!-- never closed"),
         (set_section(CARD, "other", BODY), "## Status"),
     ],
 )
@@ -135,6 +141,12 @@ def test_sections_of_two_runs_stand_one_after_the_other_and_change_alone():
 def test_line_ends_are_the_cards():
     card = set_section(CARD.replace("\n", "\r\n"), "klein", BODY)
     assert "\n" not in card.replace("\r\n", "")
+
+
+@pytest.mark.parametrize("card", ["---\n---\n# T\n\n---\nrest\n", "\ufeff---\na: b\n---\n", "---\na: [\n---\n"])
+def test_what_only_looks_like_a_front_matter_is_left_and_known_as_lacking(card):
+    assert add_fields(card, FIELDS) == card and lacks_fields(card, FIELDS)
+    assert not lacks_fields(add_fields("# T", FIELDS), FIELDS)
 
 
 @pytest.mark.parametrize("front", ["a: [", "- list", "just words", "{a: 1}", "text: 2020-13-45"])

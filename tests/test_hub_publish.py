@@ -2,20 +2,25 @@
 
 import dataclasses
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 import yaml
 from browser import ROOT
 from loopback_hub import READER, WRITER
 
+from plantain.__main__ import main
 from plantain.hub.cards import section_names
-from plantain.hub.publish import make_offer, publish
+from plantain.hub.errors import _one_line, keep_secret
+from plantain.hub.publish import PublishError, _control, make_offer, publish
 from plantain.hub.remote import Remote
-from plantain.results import save_run
+from plantain.prompts import PromptSet
+from plantain.results import load_run, save_run
 
 REPO = "bob/moral-plantain"
 CARD = (
@@ -60,7 +65,8 @@ def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(h
     assert files["figures/plantain-klein.png"].startswith(b"\x89PNG") and "figures/plantain-klein.png" in text
     assert set(files) == {*repo.head(), "figures/plantain-klein.png", *(f"runs/klein/{n}" for n in
                           ("run.json", "capture.safetensors", "units.csv"))}  # fmt: skip
-    assert hub.tokens <= {WRITER, ""}  # none where the bytes of a large file go, to an address that is signed
+    for line, token in hub.tokens:  # none where the bytes of a large file go, to an address that is signed
+        assert token == ("" if line.startswith("PUT /lfs/") else WRITER), line
 
 
 def test_a_publish_that_changes_nothing_sends_nothing(hub, repo, local_run, cli):
@@ -93,11 +99,38 @@ def test_somebody_elses_pull_request_of_the_same_title_is_not_touched(repo, loca
     assert code == 0 and "/discussions/2" in out and repo.head("refs/pr/1") == save
 
 
-def test_a_direct_commit_goes_onto_main_and_an_open_request_is_told(hub, repo, local_run, cli):
+def test_a_direct_commit_goes_onto_main_and_needs_no_right_to_pull_requests(hub, repo, local_run, cli):
     published(cli, local_run)
+    hub.fail("discussions", 403)
     code, out, _ = published(cli, local_run, "--no-pr")
-    assert code == 0 and "committed" in out and "pull request 1 for this run is still open" in out
+    assert code == 0 and "committed" in out
     assert section_names(repo.head()["README.md"].decode()) == ["klein"] and len(repo.requests) == 1
+    code, out, _ = published(cli, local_run)  # main has it all: nothing is left for the request
+    assert code == 0 and "nothing changed" in out and hub.sent(COMMIT) == 2
+
+
+def test_a_card_that_moved_on_under_an_open_pull_request_is_told(hub, repo, local_run, cli, made_run):
+    published(cli, local_run)
+    repo.commit("main", {**repo.head(), "README.md": b"# rewritten\n"})
+    save_run(with_weights(made_run(1)), local_run, overwrite=True)
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "your open pull request was updated" in out
+    assert "The card changed since pull request 1 was opened: merge or close it soon." in out
+    assert outside(repo.head("refs/pr/1")["README.md"]) == outside(CARD)  # nothing in the request was overwritten
+
+
+def test_files_that_the_repository_ignores_are_named_before_anything_is_committed(hub, repo, local_run, cli):
+    repo.ignored = {"figures/plantain-klein.png", "runs/klein/run.json"}
+    code, _, err = published(cli, local_run)
+    assert code == 2 and "its .gitignore keeps runs/klein/run.json, figures/plantain-klein.png out" in err
+    assert hub.sent(COMMIT) == 0
+
+
+def test_a_front_matter_that_cannot_be_read_is_left_and_told(hub, local_run, cli):
+    repo = hub.add(REPO, {"README.md": b"---\na: [\n---\n# T\n"})
+    code, out, _ = published(cli, local_run, "--no-pr")
+    assert code == 0 and "front matter cannot be read, so that nothing was added" in out
+    assert repo.head()["README.md"].startswith(b"---\na: [\n---\n# T\n")
 
 
 def test_a_second_run_stands_beside_the_first(repo, local_run, cli, tmp_path):
@@ -114,7 +147,7 @@ def test_a_repository_without_a_card_gets_a_whole_one(hub, local_run, cli):
     assert published(cli, local_run)[0] == 0
     card = repo.head("refs/pr/1")["README.md"].decode()
     front = yaml.safe_load(card.split("---")[1])
-    assert front["license"] == "apache-2.0" and front["base_model"] == "owner/model" and "\n# moral-plantain\n" in card
+    assert front["base_model"] == "owner/model" and "license" not in front and "\n# moral-plantain\n" in card
 
 
 def test_a_repository_that_does_not_exist_is_created_on_request_only(hub, local_run, cli):
@@ -131,7 +164,11 @@ def test_a_repository_that_does_not_exist_is_created_on_request_only(hub, local_
 
 
 def with_weights(run, weights="pretrained", **more):
-    return dataclasses.replace(run, info=dataclasses.replace(run.info, model="owner/model", weights=weights, **more))
+    info = dataclasses.replace(run.info, model="owner/model", weights=weights, **more)
+    prompts = PromptSet(
+        info.prompt_set, info.title, info.positive, info.negative, tuple(record.pair for record in run.pairs)
+    )
+    return dataclasses.replace(run, info=dataclasses.replace(info, prompts_sha256=prompts.sha256))
 
 
 def test_the_section_has_the_cards_table_the_control_and_the_provenance():
@@ -139,26 +176,54 @@ def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     assert offer.section.startswith("## Control: random weights in Klein's architecture, not FLUX.2 Klein.")
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
     assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
-    assert "make-model untrained-klein-4b" in offer.section
+    assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
+    assert "The card phanerozoic/moral-plantain does not state its size" in offer.section
+    assert "600 units: 0 have a family-wise p" in offer.section
 
 
 def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
-    nasty = "a | b <img src=x> **c** `d`\n```\n<!-- plantain:end klein -->\n# e"
+    nasty = "a | b <img src=x> **c** `d`\n```\n<!-- plantain:end klein -->\n# e @you https://evil.example \u202edlrow"
     folder = save_run(with_weights(made_run(), title=nasty, positive="*p*", device="[x](y)"), tmp_path / "klein")
     section = make_offer(folder, REPO).section
     assert "<img" not in section and "<!--" not in section and "\n# e" not in section and "**c**" not in section
-    assert r"\[x\](y)" in section and section.count("\n```") == 2
+    assert r"\[x\](y)" in section and section.count("\n```") == 4
+    assert "@you" not in section and "://evil" not in section and "\u202e" not in section
 
 
-def test_the_control_on_the_same_prompts_stands_beside(made_run, moral_run, tmp_path):
-    folder = save_run(with_weights(moral_run), tmp_path / "klein")
-    section = make_offer(folder, REPO).section
-    assert "| Metric | Value | Significance | Untrained control | Prompt embedding |" in section
-    assert "65 (0.4%), 0.6×" in section and "The untrained control: " in section
-    other = save_run(with_weights(made_run()), tmp_path / "other")
-    assert "No untrained control was run on these prompts" in make_offer(other, REPO).section
+def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, made_run, tmp_path):
+    folder = save_run(with_weights(made_run()), tmp_path / "klein")
+    assert "No untrained control was run on these prompts" in make_offer(folder, REPO).section
     control = save_run(with_weights(made_run(3), "untrained"), tmp_path / "control")
-    assert "| Untrained control |" in make_offer(other, REPO, control).section
+    section = make_offer(folder, REPO, control).section
+    assert "| Metric | Value | Significance | Untrained control | Prompt embedding |" in section
+    assert "The untrained control: " in section and "differs in: seed 0 / 3" in section
+    others = {
+        "its prompts are others": save_run(with_weights(made_run(3), "untrained", title="T"), tmp_path / "a"),
+        "its model has another shape": ROOT / "precomputed" / "untrained-klein-4b",
+        "is no untrained control": folder,
+    }
+    for words, other in others.items():
+        with pytest.raises(PublishError, match=words):
+            make_offer(folder, REPO, other)
+    with pytest.raises(PublishError, match="this run is a control itself"):
+        make_offer(control, REPO, control)
+
+
+def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_prompts(tmp_path):
+    shipped = load_run(ROOT / "precomputed" / "untrained-klein-4b")
+    like = _control(with_weights(shipped), None)
+    assert like.info.weights == "untrained" and _control(with_weights(shipped, title="Other"), None) is None
+    assert _control(shipped, None) is None
+
+
+def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
+    expected = make_offer(saved_run, REPO)
+    (local_run / "units.csv").write_text("a lie\n")
+    for path in (local_run / "statistics").iterdir():
+        content = path.read_bytes().replace(b'n_fwer_05\\": 0', b'n_fwer_05\\": 9')
+        path.write_bytes(content)
+    assert b'n_fwer_05\\": 9' in content
+    assert make_offer(local_run, REPO) == expected
 
 
 @pytest.mark.parametrize(
@@ -193,7 +258,8 @@ def test_a_dry_run_writes_everything_with_a_diff_and_asks_nobody(hub, local_run,
     written = local_run.with_name("klein.publish")
     assert code == 0 and hub.log == [] and "Nothing was sent" in out and "+base_model: owner/model" in out
     assert outside((written / "README.md").read_bytes()) == outside(CARD)
-    assert (written / "README.diff").read_text().count("\n-") <= 1  # nothing is taken away
+    removed = [line for line in (written / "README.diff").read_text().splitlines() if line.startswith("-")]
+    assert removed == ["--- README.md (before)"]  # nothing is taken away
     assert (written / "runs/klein/units.csv").read_bytes() == (local_run / "units.csv").read_bytes()
     repo = hub.add(REPO, {"README.md": CARD})
     published(cli, local_run)
@@ -239,13 +305,18 @@ FAULTS = {
     "garbled": ("validate-yaml", "garbage", 1, "the Hub's answer makes no sense"),
     "silent": ("whoami", "hang", 1, "the Hub did not answer in time"),
     "connection": (r"GET /api/models", "drop", 1, "the connection to the Hub failed"),
-    "commit fails": (COMMIT, 500, 1, "The change is not on the Hub: nothing was sent twice"),
-    "commit is dropped": (COMMIT, "drop", 1, "The change is not on the Hub: nothing was sent twice"),
+    "commit fails": (COMMIT, 500, 1, "The change was not seen on the Hub within 10 s"),
+    "commit is dropped": (COMMIT, "drop", 1, "The change was not seen on the Hub within 10 s"),
+    "too many at the upload": ("preupload", 429, 1, "too many requests"),
+    "silent at the upload": ("preupload", "hang", 1, "did not answer in time"),
+    "dropped at the upload": ("preupload", "drop", 1, "the connection to the Hub failed"),
+    "compared in vain": ("paths-info", 500, 1, "has trouble of its own"),
+    "requests are not told": ("discussions", 500, 1, "has trouble of its own"),
     "commit is silent": (COMMIT, "hang", 1, "did not answer in time"),
 }
 
 
-DIRECT = [(fault, ("--no-pr",)) for fault, (pattern, what, *_) in FAULTS.items() if "model" in pattern or what == "cut"]
+DIRECT = [(fault, ("--no-pr",)) for fault, (pattern, *_) in FAULTS.items() if pattern in (COMMIT, README)]
 
 
 @pytest.mark.parametrize(("fault", "how"), [*((fault, ()) for fault in FAULTS), *DIRECT])
@@ -390,3 +461,32 @@ def test_the_functions_serve_a_script_with_an_api_of_its_own(hub, repo, local_ru
 
     outcome = publish(Remote(REPO, api=HfApi(endpoint=hub.url, token=WRITER)), make_offer(local_run, REPO))
     assert outcome.state == "opened" and outcome.url.endswith("/discussions/1")
+
+
+def test_whoever_sits_at_a_terminal_is_asked_before_a_repository_is_created(hub, local_run, monkeypatch):
+    said, (ours, theirs) = [], pty.openpty()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(theirs, "r"))
+    monkeypatch.setattr(
+        sys, "stderr", types.SimpleNamespace(isatty=lambda: True, write=said.append, flush=lambda: None)
+    )
+    os.write(ours, b"no\n")
+    assert main(["publish", str(local_run), "--repo-id", REPO]) == 2 and hub.repos == {}
+    assert "Create it, for everyone to see? [y/N]" in "".join(said)
+    os.write(ours, b"y\n")
+    assert main(["publish", str(local_run), "--repo-id", REPO]) == 0 and ("models", REPO) in hub.repos
+
+
+def test_private_goes_with_create(hub, local_run, cli):
+    assert "--private goes with --create" in published(cli, local_run, "--private")[2] and hub.log == []
+    assert published(cli, local_run, "--create", "--private")[0] == 0 and hub.repos["models", REPO].private
+
+
+def test_a_name_that_is_taken_by_what_cannot_be_seen_is_said(hub, local_run, cli):
+    hub.fail("repos/create", 409)
+    assert "the name is taken, and your token may not see what has it" in published(cli, local_run, "--create")[2]
+
+
+@pytest.mark.parametrize("words", ["x" * 190 + WRITER, WRITER])
+def test_no_part_of_a_token_is_shown(words, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", WRITER)
+    assert WRITER[:6] not in _one_line(words) and "hf_own" not in (keep_secret("hf_own"), _one_line("hf_own"))[1]

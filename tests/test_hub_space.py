@@ -35,7 +35,14 @@ def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
         (tree / stray).write_text("hf_secret")
     (tree / "outside.py").write_text("y")
     (tree / "plantain" / "link.py").symlink_to(tree / "outside.py")
-    assert set(space_files(tree)) == {*FILES, "plantain/a.py"}
+    shutil.copytree(ROOT / "precomputed" / "tiny-random", tree / "precomputed" / "mine")
+    shutil.copytree(tree / "precomputed" / "mine", tree / "precomputed" / "mine.publish" / "runs" / "mine")
+    (tree / "precomputed" / "published.json").write_text("{}")
+    found = set(space_files(tree))
+    assert {path for path in found if not path.startswith("precomputed/mine/")} == {
+        *FILES, "plantain/a.py", "precomputed/published.json",
+    }  # fmt: skip
+    assert {"precomputed/mine/run.json", "precomputed/mine/statistics/card-all.safetensors"} <= found
 
 
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
@@ -65,10 +72,13 @@ def test_a_space_is_created_on_request_updated_in_one_commit_and_left_where_noth
     assert code == 0 and "updated" in out and "/spaces/bob/plantain" in out and hub.sent(COMMIT) == 1
     assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py"}
     assert "nothing changed" in cli("space", "--repo-id", SPACE)[1] and hub.sent(COMMIT) == 1
-    space.commit("main", {**space.head(), "plantain/gone.py": b"old", "mine.txt": b"the owner's"})
+    there = {"plantain/gone.py": b"old", "mine.txt": b"the owner's", "precomputed/theirs/run.json": b"x"}
+    space.commit("main", {**space.head(), **there})
     (tree / "app.py").write_text("new\n")
-    assert cli("space", "--repo-id", SPACE)[0] == 0 and hub.sent(COMMIT) == 2
-    assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py", "mine.txt"}
+    code, out, _ = cli("space", "--repo-id", SPACE)
+    assert code == 0 and hub.sent(COMMIT) == 2 and "Taken away, since they are not here: plantain/gone.py" in out
+    assert "Runs that are on the Space only were left there: precomputed/theirs/run.json" in out
+    assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py", "mine.txt", "precomputed/theirs/run.json"}
     assert space.head()["app.py"] == b"new\n" and space.head()["mine.txt"] == b"the owner's"
 
 
@@ -83,7 +93,7 @@ def test_a_dry_run_lists_the_files_and_asks_nobody(hub, cli, tree):
         ("whoami", 401, 2, "does not accept your token"),
         (COMMIT, 403, 2, "your token may not do this"),
         (COMMIT, 412, 1, "someone changed it meanwhile"),
-        (COMMIT, "drop", 1, "The change is not on the Hub"),
+        (COMMIT, "drop", 1, "The change was not seen on the Hub"),
         ("GET /api/spaces", 503, 1, "has trouble of its own"),
     ],
 )
@@ -97,8 +107,20 @@ def test_faults_leave_the_space_as_it_was(hub, cli, tree, pattern, what, exit_co
 
 def test_a_lost_answer_is_looked_for(hub, cli, tree):
     hub.add(SPACE, {"app.py": b"old", "plantain/gone.py": b""}, "spaces")
-    hub.fail(COMMIT, "lose")
+    hub.fail(COMMIT, "lose", times=1)
     assert cli("space", "--repo-id", SPACE)[0] == 0 and hub.sent(COMMIT) == 1
+
+
+def test_somebody_elses_commit_is_not_taken_for_ones_own(hub, cli, tree):
+    space = hub.add(SPACE, {**space_files(tree), "plantain/gone.py": b""}, "spaces")  # nothing but a file to take away
+
+    def another(served):
+        space.commit("main", {**space.head(), "mine.txt": b"x"})
+        return "drop"
+
+    hub.fail(COMMIT, another)
+    code, _, err = cli("space", "--repo-id", SPACE)
+    assert code == 1 and "The change was not seen on the Hub" in err and "plantain/gone.py" in space.head()
 
 
 def test_a_damaged_run_or_a_missing_file_is_told_before_anything_is_sent(hub, cli, tree):

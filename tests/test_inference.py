@@ -75,10 +75,10 @@ def test_a_blocks_mean_is_taken_out_pair_by_pair():
 @pytest.fixture
 def saved(made_run, tmp_path, monkeypatch):
     """A saved run, and a list that grows whenever statistics are computed."""
-    import plantain.results as results
+    import plantain.run as run
 
-    folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], results.infer
-    monkeypatch.setattr(results, "infer", lambda *args: computed.append(1) or infer(*args))
+    folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], run.infer
+    monkeypatch.setattr(run, "infer", lambda *args: computed.append(1) or infer(*args))
     return folder, computed
 
 
@@ -110,7 +110,7 @@ def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
 
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
     folder, computed = saved
-    monkeypatch.setattr("plantain.results.parameters", lambda: {**parameters(), "version": -1})
+    monkeypatch.setattr("plantain.run.parameters", lambda: {**parameters(), "version": -1})
     load_run(folder).inference("card")
     assert len(computed) == 1
     save_run(made_run(seed=5), folder, overwrite=True)

@@ -261,5 +261,5 @@ def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_pairs(moral_file, tmp_p
     err = err.decode()  # not by text=True, which takes the progress bar's carriage returns for new lines
     assert process.returncode == 130
     assert "Traceback" not in err and err.count("\n") == 1, err
-    assert err.split("\r")[-1].startswith("plantain: stopped. Pairs of a run that are done are kept")
+    assert err.split("\r")[-1].startswith("plantain: stopped. What was done is kept (pairs of a run")
     assert len(kept_pairs(tmp_path / "run")) >= 2 and not (tmp_path / "run").exists()

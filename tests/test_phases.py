@@ -11,7 +11,8 @@ from plantain.__main__ import main
 from plantain.experiment import ExperimentConfig, run_experiment, run_in_phases
 from plantain.models import ModelHalves, describe, load_pipeline
 from plantain.prompts import PromptError
-from plantain.results import RunError, _capture_bytes, load_run
+from plantain.results import RunError, load_run
+from plantain.run import capture_bytes
 from plantain.unfinished import UnfinishedRun
 from plantain.untrained import write_untrained
 
@@ -53,7 +54,7 @@ def test_a_run_in_phases_is_the_run_to_the_bit(kind, folder, small_set, tmp_path
     model = "tiny-random" if kind == "stand-in" else folder
     expected = run_experiment(load_pipeline(model), small_set, CONFIG)
     got = phased(model, small_set, tmp_path)
-    assert _capture_bytes(got) == _capture_bytes(expected)
+    assert capture_bytes(got) == capture_bytes(expected)
     assert got.info.fingerprint == expected.info.fingerprint and got.info.weights == expected.info.weights
     assert (got.info.model, got.info.dtype, got.info.device) == (
         expected.info.model, expected.info.dtype, expected.info.device,
@@ -115,14 +116,14 @@ def encoded(monkeypatch):
 
 
 def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded):
-    expected = _capture_bytes(run_experiment(load_pipeline("tiny-random"), small_set, CONFIG))
+    expected = capture_bytes(run_experiment(load_pipeline("tiny-random"), small_set, CONFIG))
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(3))
     assert encoded == [pair.id for pair in small_set.pairs[:3]]
     told = []
     run = phased("tiny-random", small_set, tmp_path, encoded=lambda *step: told.append(step))
     assert encoded == [pair.id for pair in small_set.pairs] and told == [(3, 4), (4, 4)]
-    assert _capture_bytes(run) == expected
+    assert capture_bytes(run) == expected
 
 
 def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, encoded, held):
@@ -220,7 +221,7 @@ def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp
         monkeypatch.setattr(ModelHalves, "fit_together", lambda _self: False)
     assert main(command(small_file, tmp_path / "phases", *(["--low-memory"] if way == "asked for" else []))) == 0
     assert held and (True, True) not in held
-    assert _capture_bytes(load_run(tmp_path / "phases")) == _capture_bytes(load_run(tmp_path / "whole"))
+    assert capture_bytes(load_run(tmp_path / "phases")) == capture_bytes(load_run(tmp_path / "whole"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["phases", "small.toml", "whole"]
 
 

@@ -175,3 +175,16 @@ def test_the_hash_is_that_of_the_sorted_compact_json():
     # hashed with another tool: saved runs carry this hash, so it must not drift.
     prompt_set = PromptSet("n", "t", "p", "q", (PromptPair("a", "b", "cé", "d"),))
     assert prompt_set.sha256 == "97f18acab1175ec17bd757b3b718d4ef9e8d65257f915968d7ddd0ada6d8f91c"
+
+
+def test_notes_are_read_and_do_not_count(tmp_path):
+    path = tmp_path / "set.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    plain = load_prompt_set(path)
+    path.write_text('role = "control"\nabout = "a"\nreading = "r"\n' + GOOD, encoding="utf-8")
+    noted = load_prompt_set(path)
+    assert (noted.role, noted.about, noted.reading) == ("control", "a", "r") and noted.sha256 == plain.sha256
+    assert (plain.role, plain.about) == ("axis", "")
+    path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
+    with pytest.raises(PromptSetError, match="the role 'boss' is unknown; allowed are axis, replication"):
+        load_prompt_set(path)

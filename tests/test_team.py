@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from plantain.models import own_device
-from plantain.results import _capture_bytes, load_run
+from plantain.results import load_run
+from plantain.run import capture_bytes
 from plantain.team import ALONE, Team, TeamError, find_team
 
 
@@ -67,7 +68,7 @@ def test_two_processes_make_the_run_of_one_to_the_bit(moral_run, tmp_path, more)
     done = launch(tmp_path / "run", *more)
     assert done.returncode == 0, done.stderr
     run = load_run(tmp_path / "run")
-    assert _capture_bytes(run) == _capture_bytes(moral_run)
+    assert capture_bytes(run) == capture_bytes(moral_run)
     assert run.pairs == moral_run.pairs and run.info.fingerprint == moral_run.info.fingerprint
     assert done.stdout.count("Look at it") == 1  # one speaks for both
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -2,39 +2,50 @@
 
 `set_section`        the card with a run's section between its markers
 `add_fields`         the front matter with the fields that it lacks
+`lacks_fields`       whether some of them could not be added
 `section_names`      whose sections a card has
 `new_card`           a whole card, for a repository that has none
 
-A section stands between two lines, ``<!-- plantain:begin NAME -->`` and ``<!-- plantain:end NAME -->``. Lines in code
-blocks and in the front matter are no markers. Where markers are doubled or nested, the first begin that an end of the
-same name follows, with no other marker between them, opens the section; the other markers are plain text.
+A section stands between two lines, ``<!-- plantain:begin NAME -->`` and ``<!-- plantain:end NAME -->``, each a block
+of its own at the top level of the card, as CommonMark reads it: lines in code, lists, quotes, comments and the front
+matter are no markers. Where markers are doubled or nested, the first begin that an end of the same name follows, with
+no other marker between them, opens the section; the other markers are plain text.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import yaml
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from markdown_it import MarkdownIt
 
-_MARKER = re.compile(r" {0,3}(<!-- plantain:(begin|end) (\S+) -->)[ \t]*[\r\n]*")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\r\n]*)")
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+([^\r\n]*)")
+_MARKER = re.compile(r"\s*(<!-- plantain:(begin|end) (\S+) -->)\s*")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 _AFTER_RESULTS = re.compile(
     r"(status|limitations?|licen[cs]e|references?|citations?|how to cite|acknowledge?ments?|contact|biases)\b", re.I
+)
+_OPENED, _CLOSED = (
+    re.compile(r"<(details|div|section|center)\b", re.I),
+    re.compile(r"</(details|div|section|center)\b", re.I),
 )
 NOTICE = "<!-- Written by plantain: what is changed between these two markers is lost at the next publish. -->"
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A line outside the front matter and code blocks, by its offsets in the card."""
+class _Block:
+    """A block at the top level of a card, by its offsets; `level` is a heading's, 0 for others."""
 
+    kind: str
     start: int
-    text: str
+    end: int
+    level: int = 0
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,23 @@ def set_section(card: str, name: str, body: str) -> str:
     if start is not None:
         before, after = card[:start], card[end:]
         return before + _block(name, body, _newline(before + after)) + after
-    place, newline = _place(card), _newline(card)
-    before, after = card[:place], card[place:]
-    spaced = _blank_lines(before, newline) + _block(name, body, newline) + newline
-    return before + spaced + (newline if after else "") + after
+    return next(filter(None, (_inserted(card, place, name, body) for place in _places(card))))
+
+
+def section_names(card: str) -> list[str]:
+    """List whose sections a card has; a name comes twice where two sections have it."""
+    return [section.name for section in _sections(card)]
+
+
+def _inserted(card: str, place: int, name: str, body: str) -> str | None:
+    """Put a section at a place; None where it is no section there: a comment that is never closed may swallow it."""
+    newline = _newline(card)
+    before, after = card[:place] + _blank_lines(card[:place], newline), card[place:]
+    block = _block(name, body, newline)
+    new = before + block + newline + (newline if after else "") + after
+    section = _Section(name, len(before), len(before) + len(block))
+    others = [s.name for s in _sections(new) if s != section]
+    return new if section in _sections(new) and others == section_names(card) else None
 
 
 def _newline(text: str) -> str:
@@ -81,11 +105,6 @@ def _block(name: str, body: str, newline: str) -> str:
     return newline.join(lines)
 
 
-def section_names(card: str) -> list[str]:
-    """List whose sections a card has; a name comes twice where two sections have it."""
-    return [section.name for section in _sections(card)]
-
-
 def _blank_lines(before: str, newline: str) -> str:
     """Return what has to stand between a text and a block after it."""
     if not before or before.endswith((newline * 2, "\n\n")):
@@ -95,51 +114,68 @@ def _blank_lines(before: str, newline: str) -> str:
 
 def _sections(card: str) -> list[_Section]:
     found, opened = [], None
-    for line in _lines(card)[0]:
-        marker = _MARKER.fullmatch(line.text)
+    for block in _blocks(card):
+        marker = _MARKER.fullmatch(block.text) if block.kind == "html_block" else None
         if marker is None:
             continue
         _, kind, name = marker.groups()
         if kind == "begin":
-            opened = _Section(name, line.start + marker.start(1), 0)
+            opened = _Section(name, block.start + marker.start(1), 0)
         else:
             if opened is not None and opened.name == name:
-                found.append(_Section(name, opened.start, line.start + marker.end(1)))
+                found.append(_Section(name, opened.start, block.start + marker.end(1)))
             opened = None
     return found
 
 
-def _lines(card: str) -> tuple[list[_Line], int]:
-    """Return the lines outside front matter and code, and where text can be added at the end.
+@cache
+def _parser() -> MarkdownIt:
+    return MarkdownIt("commonmark")
 
-    That is the end of the card, or the start of a code block that is never closed.
-    """
+
+def _blocks(card: str) -> list[_Block]:
+    """List the blocks at the top level of a card, below its front matter."""
     front = REGEX_YAML_BLOCK.match(card)
     offset = front.end() if front else 0
-    found, fence, fence_start = [], "", len(card)
-    for text in _LINE.findall(card[offset:]):
-        mark = _FENCE.match(text)
-        if fence:
-            closes = mark and mark[1][0] == fence[0] and len(mark[1]) >= len(fence) and not mark[2].strip()
-            fence = "" if closes else fence
-        elif mark and not (mark[1][0] == "`" and "`" in mark[2]):
-            fence, fence_start = mark[1], offset
-        else:
-            found.append(_Line(offset, text))
-        offset += len(text)
-    return found, fence_start if fence else len(card)
+    body = card[offset:]
+    starts = [offset, *accumulate((len(line) for line in _LINE.findall(body)), initial=offset)][1:]
+    tokens = _parser().parse(body)
+    found = []
+    for i, token in enumerate(tokens):
+        if token.level or token.map is None or token.nesting < 0:
+            continue
+        start, end = (starts[min(line, len(starts) - 1)] for line in token.map)
+        heading = token.type == "heading_open"
+        text = tokens[i + 1].content if heading else card[start:end]
+        found.append(_Block(token.type, start, end, int(token.tag[1]) if heading else 0, text))
+    return found
 
 
-def _place(card: str) -> int:
-    """Choose where a first section goes: after other sections, after the results, before what ends a card."""
-    (lines, end), sections = _lines(card), _sections(card)
+def _places(card: str) -> Iterator[int]:
+    """Say where a first section may go, the best place first: from there on any other place is better than none.
+
+    After other sections, after the results, before what ends a card, at the end; then before one block after another
+    from below.
+    """
+    blocks, sections = _blocks(card), _sections(card)
     if sections:
-        return _next_line(card, sections[-1].end)
-    headings = [(line.start, *_HEADING.match(line.text).groups()) for line in lines if _HEADING.match(line.text)]
-    for i, (_, level, title) in enumerate(headings):
-        if re.match(r"results?\b", title, re.I):
-            return next((start for start, other, _ in headings[i + 1 :] if len(other) <= len(level)), end)
-    return next((start for start, _, title in headings if _AFTER_RESULTS.match(title)), end)
+        yield _next_line(card, sections[-1].end)
+    headings = [block for block in blocks if block.level and not _is_enclosed(card, block, blocks)]
+    for i, heading in enumerate(headings):
+        if re.match(r"results?\b", heading.text, re.I):
+            later = (h.start for h in headings[i + 1 :] if h.level <= heading.level)
+            yield next(later, len(card))
+    yield from (heading.start for heading in headings if _AFTER_RESULTS.match(heading.text))
+    yield len(card)
+    yield from (block.start for block in reversed(blocks))
+    front = REGEX_YAML_BLOCK.match(card)
+    yield front.end() if front else 0
+
+
+def _is_enclosed(card: str, heading: _Block, blocks: list[_Block]) -> bool:
+    """Tell whether a heading stands inside an HTML element that was opened above it, as a folded part of a card."""
+    above = "".join(block.text for block in blocks if block.kind == "html_block" and block.start < heading.start)
+    return len(_OPENED.findall(above)) > len(_CLOSED.findall(above))
 
 
 def _next_line(card: str, offset: int) -> int:
@@ -157,8 +193,7 @@ def add_fields(card: str, fields: dict[str, Any]) -> str:
     """
     front = REGEX_YAML_BLOCK.match(card)
     if front is None:
-        strange = card.lstrip("\ufeff \t\r\n").startswith("---")
-        return card if strange else _front_matter(fields) + ("\n" if card else "") + card
+        return card if _looks_like_front_matter(card) else _front_matter(fields) + ("\n" if card else "") + card
     known = _mapping(front[2])
     missing = {} if known is None else {key: value for key, value in fields.items() if key not in known}
     if not missing:
@@ -171,7 +206,21 @@ def add_fields(card: str, fields: dict[str, Any]) -> str:
     return card[: front.start(2)] + content + card[front.end(2) :]
 
 
+def lacks_fields(card: str, fields: dict[str, Any]) -> bool:
+    """Tell whether a card lacks fields even after `add_fields`: its front matter cannot be read."""
+    front = REGEX_YAML_BLOCK.match(card)
+    known = _mapping(front[2]) if front else None
+    return known is None or any(key not in known for key in fields)
+
+
+def _looks_like_front_matter(card: str) -> bool:
+    return card.lstrip("\ufeff \t\r\n").startswith("---")
+
+
 def _mapping(text: str) -> dict[str, Any] | None:
+    """Read YAML; None where it is no mapping, or where a rule among it says that the front matter ended before."""
+    if re.search(r"^(---|\.\.\.)", text, re.MULTILINE):
+        return None
     try:
         found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date that does not exist

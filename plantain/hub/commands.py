@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.strict import visible
 
 if TYPE_CHECKING:
     from plantain.hub.publish import Outcome
@@ -21,6 +22,10 @@ _TOKEN = "The token is the hub library's own: log in with `hf auth login`, or se
 
 class CardFileError(PlantainError, ValueError):
     """A file that was given as a card cannot be read."""
+
+
+class OptionsError(PlantainError, ValueError):
+    """Options that do not go together."""
 
 
 class PulledError(PlantainError, RuntimeError):
@@ -51,6 +56,11 @@ def _repo_id(text: str) -> str:
     return text
 
 
+def _add_create(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--create", action="store_true", help=f"create the {what} if there is none")
+    parser.add_argument("--private", action="store_true", help="with --create: only its owner sees it")
+
+
 def _add_publish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
     _add_repo(parser, "model repository with the card")
@@ -58,7 +68,7 @@ def _add_publish(parser: argparse.ArgumentParser) -> None:
         "--control", metavar="DIR", help="run of the untrained control (default: the shipped one on the same prompts)"
     )
     parser.add_argument("--no-pr", action="store_true", help="commit directly instead of opening a pull request")
-    parser.add_argument("--create", action="store_true", help="create the repository if there is none")
+    _add_create(parser, "repository")
     parser.add_argument(
         "--dry-run", action="store_true", help="write what would be sent to DIR.publish, with the diff; no network"
     )
@@ -71,8 +81,8 @@ def _add_pull(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--into",
         metavar="DIR",
-        default=os.environ.get("PLANTAIN_RUNS") or "precomputed",
-        help="folder of runs (default: PLANTAIN_RUNS, else precomputed)",
+        default=os.environ.get("PLANTAIN_RUNS") or "runs",
+        help="folder of runs (default: PLANTAIN_RUNS, else runs)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace runs that are here with other content")
     parser.set_defaults(command=_pull)
@@ -80,8 +90,7 @@ def _add_pull(parser: argparse.ArgumentParser) -> None:
 
 def _add_space(parser: argparse.ArgumentParser) -> None:
     _add_repo(parser, "the Space")
-    parser.add_argument("--create", action="store_true", help="create the Space if there is none")
-    parser.add_argument("--private", action="store_true", help="with --create: only its owner sees it")
+    _add_create(parser, "Space")
     parser.add_argument("--dry-run", action="store_true", help="list what would be sent; no network")
     parser.set_defaults(command=_space)
 
@@ -91,6 +100,9 @@ def _publish(options: argparse.Namespace) -> None:
 
     if options.card and not options.dry_run:
         raise CardFileError("--card goes with --dry-run: a publish reads the card from the Hub.")
+    if not options.dry_run:
+        _check_private(options)
+    print("Computing the run's statistics …", file=sys.stderr) if sys.stderr.isatty() else None
     offer = publish.make_offer(options.run, options.repo_id, options.control)
     if options.dry_run:
         card, folder = _card(options.card), Path(options.run).resolve().with_name(f"{offer.name}.publish")
@@ -101,7 +113,7 @@ def _publish(options: argparse.Namespace) -> None:
         return
     _quiet_hub()
     create = options.create or _asked_to_create(options.repo_id)
-    outcome = publish.publish(_remote(options.repo_id), offer, not options.no_pr, create)
+    outcome = publish.publish(_remote(options.repo_id), offer, not options.no_pr, create, options.private)
     words = {
         publish.NOTHING: "nothing changed, so nothing was sent",
         publish.OPENED: "a pull request was opened; merge it when it reads well",
@@ -109,6 +121,11 @@ def _publish(options: argparse.Namespace) -> None:
         publish.COMMITTED: "committed",
     }
     _print_outcome(options.repo_id, outcome, words[outcome.state])
+
+
+def _check_private(options: argparse.Namespace) -> None:
+    if options.private and not options.create:
+        raise OptionsError("--private goes with --create: it does not change a repository that exists.")
 
 
 def _asked_to_create(repo_id: str) -> bool:
@@ -120,7 +137,12 @@ def _asked_to_create(repo_id: str) -> bool:
     try:
         _remote(repo_id).base()
     except MissingRepoError:
-        print(f"{repo_id} does not exist, or your token may not see it. Create it? [y/N] ", end="", file=sys.stderr)
+        print(
+            f"{repo_id} does not exist, or your token may not see it. Create it, for everyone to see? [y/N] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     return False
 
@@ -128,7 +150,7 @@ def _asked_to_create(repo_id: str) -> bool:
 def _pull(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from plantain.hub.pull import REFUSED, pull_runs
+    from plantain.hub.pull import REFUSED, SAME, pull_runs
 
     _quiet_hub()
     with tqdm(unit="run", desc="pulling", delay=0.5, leave=False) as bar:
@@ -140,7 +162,7 @@ def _pull(options: argparse.Namespace) -> None:
         found = pull_runs(_remote(options.repo_id), options.into, options.overwrite, show)
     refused = [pulled for pulled in found if pulled.state == REFUSED]
     for pulled in found:
-        where = "is here already" if pulled.state == "same" else "brought"
+        where = "is here already" if pulled.state == SAME else "brought"
         print(f"{pulled.name}: {f'REFUSED: {pulled.reason}' if pulled in refused else where}")
     good = len(found) - len(refused)
     if good:
@@ -150,8 +172,10 @@ def _pull(options: argparse.Namespace) -> None:
 
 
 def _space(options: argparse.Namespace) -> None:
+    from plantain.hub.publish import NOTHING
     from plantain.hub.space import push_space, space_files
 
+    _check_private(options)
     files = space_files()
     if options.dry_run:
         _print_files(files)
@@ -159,7 +183,7 @@ def _space(options: argparse.Namespace) -> None:
         return
     _quiet_hub()
     outcome = push_space(_remote(options.repo_id, "space"), files, options.create, options.private)
-    sent = "nothing changed, so nothing was sent" if outcome.state == "nothing" else "updated"
+    sent = "nothing changed, so nothing was sent" if outcome.state == NOTHING else "updated"
     _print_outcome(options.repo_id, outcome, sent)
     print("ZeroGPU is chosen in the Space's settings. Its page builds anew within minutes of a change.")
 
@@ -180,13 +204,17 @@ def _remote(repo_id: str, repo_type: str = "model") -> Any:
 
 
 def _quiet_hub() -> None:
-    """Keep the hub library's warnings off the terminal, and its bars where nobody watches."""
+    """Keep the hub library's warnings off the terminal, but not that it waits, where somebody watches."""
     import warnings
 
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     warnings.filterwarnings("ignore", module="huggingface_hub")
-    if not sys.stderr.isatty():
+    constants.HF_HUB_DISABLE_XET = True  # a few megabytes go as fast without, and then the session's patience holds
+    if sys.stderr.isatty():
+        logging.set_verbosity_warning()
+    else:
         disable_progress_bars()
 
 
@@ -199,4 +227,4 @@ def _print_files(files: dict[str, bytes]) -> None:
 def _print_outcome(repo_id: str, outcome: Outcome, words: str) -> None:
     print(f"{repo_id}: {words}.\n{outcome.url}")
     for remark in outcome.remarks:
-        print(f"NOTE: {remark}")
+        print(f"NOTE: {visible(remark)}")

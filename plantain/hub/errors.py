@@ -2,6 +2,7 @@
 
 `HubError`    base; its `exit_code` is 2 where the caller has to change something, 1 where waiting may help
 `explained`   turn whatever the hub library raises into one of them
+`keep_secret` never show a token
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from huggingface_hub import errors as hub
 from huggingface_hub.utils import get_token, parse_ratelimit_headers
 
 from plantain import PlantainError
+from plantain.strict import visible
+
+_SECRETS: set[str] = set()  # tokens that a caller's own HfApi holds; the hub library's own is known anyway
+
+
+def keep_secret(token: object) -> None:
+    """Never show a token, wherever the Hub may repeat it."""
+    if isinstance(token, str) and token:
+        _SECRETS.add(token)
 
 
 class HubError(PlantainError, RuntimeError):
@@ -119,6 +129,7 @@ def _said(error: hub.HfHubHTTPError) -> str:
 
 def _one_line(what: object) -> str:
     """Shorten foreign words to a line; a token that they repeat is not shown."""
-    words = " ".join(str(what).split())[:200] or type(what).__name__
-    token = get_token()
-    return words.replace(token, "…") if token else words
+    words = " ".join(str(what).split()) or type(what).__name__
+    for token in filter(None, (get_token(), *_SECRETS)):
+        words = words.replace(token, "…")
+    return visible(words[:200])

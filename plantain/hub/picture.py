@@ -35,6 +35,14 @@ def heads_png(run: Run, control: Run | None) -> bytes:
     bytes
         PNG, 1,200 pixels wide, on white.
     """
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever is set up on this machine
+        return _png(run, control)
+
+
+def _png(run: Run, control: Run | None) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -48,7 +56,9 @@ def heads_png(run: Run, control: Run | None) -> bytes:
     for axes, shown in zip(places, runs, strict=True):
         image = _draw(axes, shown, limit)
     words = f"paired t: {run.info.negative} ← 0 → {run.info.positive}"
-    figure.colorbar(image, ax=list(places), location="bottom", shrink=0.6, aspect=40).set_label(words, parse_math=False)
+    figure.colorbar(image, ax=list(places), location="bottom", shrink=0.6, aspect=40).set_label(
+        _drawable(words), parse_math=False
+    )
     out = io.BytesIO()
     figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
@@ -70,5 +80,14 @@ def _draw(axes: Axes, run: Run, limit: float) -> AxesImage:
     axes.set_xticks(range(0, grid.shape[1], 4))
     axes.tick_params(axis="x", labelsize=7)
     axes.set_xlabel("head", fontsize=8)
-    axes.set_title(weights_label(run.info), fontsize=8, wrap=True, parse_math=False)
+    axes.set_title(_drawable(weights_label(run.info)), fontsize=8, wrap=True, parse_math=False)
     return image
+
+
+def _drawable(words: str) -> str:
+    """Replace what matplotlib's own font has no letter for."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    known = FT2Font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(letter if ord(letter) in known else "?" for letter in words)

@@ -11,21 +11,22 @@ import difflib
 import shutil
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from plantain import __version__
-from plantain.hub.cards import add_fields, new_card, section_names, set_section
-from plantain.hub.errors import MissingRepoError
+from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
 from plantain.hub.picture import heads_png
-from plantain.hub.remote import Base, Change, Remote
+from plantain.hub.remote import RUNS, Base, Change, Remote
 from plantain.hub.section import PublishError, card_fields, check_publishable, results_section
 from plantain.published import PUBLISHED, load_published
-from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, list_runs, load_run
+from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, list_runs, load_run, save_run
 from plantain.whole import swap_in
 
-CARD, RUNS, FIGURES = "README.md", "runs", "figures"
+CARD, FIGURES = "README.md", "figures"
+SHIPPED_CONTROL = "untrained-klein-4b"
 DIFF = "README.diff"
 
 
@@ -38,7 +39,7 @@ class Offer:
     name : str
         The run's, from its folder.
     files : dict of str to bytes
-        By path in the repository: the run's files as they are, and the figure.
+        By path in the repository: the run's files, and the figure.
     section : str
         Markdown for the card.
     fields : dict
@@ -78,7 +79,7 @@ def make_offer(folder: str | Path, repo_id: str, control: str | Path | None = No
         Of the run; its name is the run's.
     repo_id : str
     control : path, optional
-        Folder of the untrained control; by default a shipped one on the same prompts, if there is one.
+        Folder of the untrained control; by default the shipped one, if it is of the same prompts and architecture.
 
     Returns
     -------
@@ -92,33 +93,43 @@ def make_offer(folder: str | Path, repo_id: str, control: str | Path | None = No
         The run must not be published, or the control is none.
     """
     folder = Path(folder).resolve()
-    run, name = load_run(folder), folder.name
+    name = folder.name
+    run = replace(load_run(folder), folder=None)  # statistics that were kept beside it may be anybody's: once more
     check_publishable(run, name)
     beside, figure = _control(run, control), f"{FIGURES}/plantain-{name}.png"
-    files = {f"{RUNS}/{name}/{part}": _read(folder / part) for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+    files = {f"{RUNS}/{name}/{part}": content for part, content in _files(run).items()}
     files[figure] = heads_png(run, beside)
     section = results_section(run, name, repo_id, beside, load_published(), figure)
     return Offer(name, repo_id, files, section, card_fields(run))
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PublishError(f"{path.parent}: {path.name} cannot be read ({error.strerror}).") from error
+def _files(run: Run) -> dict[str, bytes]:
+    """Write the run's files anew, so that what is sent is what was checked."""
+    with TemporaryDirectory() as temporary:
+        folder = save_run(run, Path(temporary) / "run")
+        return {part: (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
 
 
 def _control(run: Run, folder: str | Path | None) -> Run | None:
-    if folder is not None:
-        control = load_run(folder)
-        if control.info.weights != "untrained":
-            raise PublishError(f"{folder}: is no untrained control. Give a run of an untrained model.")
-        return control
+    """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
+    if folder is None:
+        shipped = list_runs(PUBLISHED.parent)[0].get(SHIPPED_CONTROL)
+        return shipped if shipped is not None and not _unlike(run, shipped) else None
+    control = load_run(folder)
+    if control.info.weights != "untrained":
+        raise PublishError(f"{folder}: is no untrained control. Give a run of an untrained model.")
+    if unlike := _unlike(run, control):
+        raise PublishError(f"{folder}: is no control of this run: {unlike}.")
+    return control
+
+
+def _unlike(run: Run, control: Run) -> str:
+    """Say why a run is no control of another; nothing where it is one."""
     if run.info.weights == "untrained":
-        return None
-    shipped = list_runs(PUBLISHED.parent)[0].values()
-    same = (r for r in shipped if r.info.prompts_sha256 == run.info.prompts_sha256 and r.info.weights == "untrained")
-    return next(same, None)
+        return "this run is a control itself"
+    if run.info.layout != control.info.layout:
+        return "its model has another shape"
+    return "" if run.info.prompts_sha256 == control.info.prompts_sha256 else "its prompts are others"
 
 
 def render(card: bytes | None, offer: Offer) -> bytes:
@@ -141,11 +152,12 @@ def _first_card(offer: Offer) -> str:
         "Runs of plantain, which probes the image generator FLUX.2 Klein for an axis between two kinds of prompts in "
         "its attention layers. Every figure can be recomputed from the files in `runs/`."
     )
-    fields = {"license": "apache-2.0", "library_name": "diffusers", **offer.fields}
-    return new_card(offer.repo_id.partition("/")[2], about, fields)
+    return new_card(offer.repo_id.partition("/")[2], about, offer.fields)
 
 
-def publish(remote: Remote, offer: Offer, as_request: bool = True, create: bool = False) -> Outcome:
+def publish(
+    remote: Remote, offer: Offer, as_request: bool = True, create: bool = False, private: bool = False
+) -> Outcome:
     """Send a run in one commit.
 
     Parameters
@@ -155,8 +167,8 @@ def publish(remote: Remote, offer: Offer, as_request: bool = True, create: bool 
     as_request : bool
         As a pull request: a new one on the card's current revision, or onto the account's open one for this run.
         A repository that is created here gets the commit directly.
-    create : bool
-        Create the repository where there is none.
+    create, private : bool
+        Create the repository where there is none; so that only its owner sees it.
 
     Returns
     -------
@@ -172,17 +184,23 @@ def publish(remote: Remote, offer: Offer, as_request: bool = True, create: bool 
         Anything else; see `hub.errors`.
     """
     author = remote.account()
-    main, created = _main(remote, create)
-    number = remote.open_request(offer.title, author)
-    onto = remote.base(f"refs/pr/{number}") if as_request and number is not None else main
-    card = remote.read(CARD, onto)
+    main, created = remote.base_or_created(create, private=private)
     as_request = as_request and not created  # there is nothing yet that could be reviewed
-    content = {CARD: render(card, offer), **offer.files}
-    remarks = _remarks(content[CARD].decode(), offer, number if not as_request else None)
+    on_main = remote.read(CARD, main)
+    content = {CARD: render(on_main, offer), **offer.files}
+    if not remote.differing(content, main):
+        return Outcome(NOTHING, remote.url, _remarks(content[CARD].decode(), offer))
+    number = remote.open_request(offer.title, author) if as_request else None
+    onto = main if number is None else remote.base(f"refs/pr/{number}")
+    if onto != main:
+        content[CARD] = render(remote.read(CARD, onto), offer)
+    remarks = _remarks(content[CARD].decode(), offer)
+    if content[CARD] != render(on_main, offer):
+        remarks = (*remarks, f"The card changed since pull request {number} was opened: merge or close it soon.")
     changed = remote.differing(content, onto)
     if not changed:
-        return Outcome(NOTHING, remote.request_url(number) if onto != main else remote.url, remarks)
-    change = Change(changed, offer.title, _description(main))
+        return Outcome(NOTHING, remote.request_url(number), remarks)
+    change = Change(changed, offer.title, _description(onto))
     sent = remote.send(change, onto, author if as_request and onto == main else None)
     if not sent.answered:
         remarks = (*remarks, "The Hub's answer was lost; the change was looked for and found.")
@@ -191,25 +209,14 @@ def publish(remote: Remote, offer: Offer, as_request: bool = True, create: bool 
     return Outcome(OPENED, sent.url, remarks) if onto == main else Outcome(UPDATED, remote.request_url(number), remarks)
 
 
-def _main(remote: Remote, create: bool) -> tuple[Base, bool]:
-    """Return the head of the repository, and whether the repository was created for it."""
-    try:
-        return remote.base(), False
-    except MissingRepoError as error:
-        if not create:
-            raise MissingRepoError(f"{error} Check the name and the token, or create it with --create.") from error
-    remote.create()
-    return remote.base(), True
-
-
-def _description(main: Base) -> str:
+def _description(base: Base) -> str:
     return (
-        f"Written by plantain {__version__} on the card as it was at {main.sha[:12]}. It changes one section of the "
+        f"Written by plantain {__version__} on the card as it was at {base.sha[:12]}. It changes one section of the "
         "card, between two markers, adds fields that the front matter lacked, and brings the run's files."
     )
 
 
-def _remarks(card: str, offer: Offer, number: int | None) -> tuple[str, ...]:
+def _remarks(card: str, offer: Offer) -> tuple[str, ...]:
     """Say what the publisher would want to know about the card."""
     found = Counter(section_names(card))
     remarks = [
@@ -220,8 +227,8 @@ def _remarks(card: str, offer: Offer, number: int | None) -> tuple[str, ...]:
     others = [name for name in found if name != offer.name]
     if others:
         remarks.append(f"The card also has sections of: {', '.join(others)}. They were left as they are.")
-    if number is not None:
-        remarks.append(f"Your pull request {number} for this run is still open.")
+    if lacks_fields(card, offer.fields):
+        remarks.append("The card's front matter cannot be read, so that nothing was added to it.")
     return tuple(remarks)
 
 

@@ -1,16 +1,18 @@
 """Published runs come from the Hub. What a stranger published is checked before anything of it is shown.
 
-`pull_runs`   the runs of a repository into a folder, one by one; what is wrong with one does not stop the others
+`pull_runs`     the runs of a repository into a folder, one by one; what is wrong with one does not stop the others
+`put_as_it_is`  for `pull_runs`: nothing is computed yet
 
 Only run.json and the capture are fetched. What else belongs to a run is computed from them, here.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
-import uuid
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +21,16 @@ from typing import Any
 
 from plantain import PlantainError
 from plantain.hub.errors import HubError
-from plantain.hub.publish import RUNS
-from plantain.hub.remote import Base, Remote, is_content
-from plantain.results import CAPTURE, LARGEST, RUN_JSON, Run, RunError, load_run, save_run
+from plantain.hub.remote import RUNS, Base, Remote, is_content
+from plantain.results import CAPTURE, LARGEST, RUN_JSON, Run, RunError, check_target, load_run, save_run
+from plantain.strict import visible
+from plantain.whole import swap_in
 
-MOST_RUNS = 100
+MOST_RUNS, MOST_BYTES = 100, 2 << 30
 _RUN_FILE = re.compile(rf"{RUNS}/([A-Za-z0-9_][A-Za-z0-9._-]{{0,79}})/({re.escape(RUN_JSON)}|{re.escape(CAPTURE)})")
 _ESCAPES = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:|[\x00-\x1f\x7f]")
+
+_WORK = ".pull-"
 
 NEW, SAME, REFUSED = "new", "same", "refused"
 
@@ -39,11 +44,16 @@ class Pulled:
     reason: str = ""
 
 
+Put = Callable[[Run, Path, Path, bool], None]
+"""(a checked run, the folder with its two files, the folder that it shall have, whether one there is replaced)"""
+
+
 def pull_runs(
     remote: Remote,
     folder: str | Path,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    put: Put | None = None,
 ) -> list[Pulled]:
     """Bring a repository's runs into a folder.
 
@@ -56,6 +66,8 @@ def pull_runs(
         Replace a run that is here under the same name with another content.
     progress : callable, optional
         Told ``(done, total)`` runs.
+    put : callable, optional
+        Put a checked run where it belongs; by default it is saved anew, with its statistics.
 
     Returns
     -------
@@ -78,8 +90,18 @@ def pull_runs(
         for done, (name, files) in enumerate(sorted(offered.items())):
             if progress is not None:
                 progress(done, len(offered))
-            found.append(_pull(remote, base, name, files, (work, Path(folder)), overwrite))
+            found.append(_pull(_Fetch(remote, base, work), name, files, Path(folder) / name, overwrite, put or _save))
     return sorted(found, key=lambda pulled: pulled.name)
+
+
+def _save(run: Run, _files: Path, folder: Path, overwrite: bool) -> None:
+    save_run(run, folder, overwrite)
+
+
+def put_as_it_is(_run: Run, files: Path, folder: Path, overwrite: bool) -> None:
+    """Move a run's two files into place; its statistics are computed when they are asked for."""
+    check_target(folder, overwrite)
+    swap_in(files, folder)
 
 
 class PullError(PlantainError, RuntimeError):
@@ -91,7 +113,10 @@ def _workplace(folder: Path) -> Iterator[Path]:
     """Make a folder beside the runs, which nobody reads, and take it away at the end."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".pull-", dir=folder))
+        for left in folder.glob(f"{_WORK}*"):  # by a process that was killed
+            if time.time() - left.stat().st_mtime > 86_400:
+                shutil.rmtree(left, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder))
     except OSError as error:
         raise PullError(f"{folder}: cannot be written ({error.strerror}).") from error
     try:
@@ -106,31 +131,55 @@ def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pul
     refused = []
     for path, about in files.items():
         if _ESCAPES.search(path):
-            refused.append(Pulled(ascii(path), REFUSED, "its path leads out of the folder"))
+            refused.append(Pulled(ascii(path)[:200], REFUSED, "its path leads out of the folder"))
         elif found := _RUN_FILE.fullmatch(path):
             offered.setdefault(found[1], {})[found[2]] = about
-    for name in sorted(offered)[MOST_RUNS:]:
-        del offered[name]
-        refused.append(Pulled(name, REFUSED, f"more than {MOST_RUNS} runs are not taken"))
+    total = 0
+    for number, name in enumerate(sorted(offered), 1):
+        total += sum(about.size or 0 for about in offered[name].values())
+        if number > MOST_RUNS or total > MOST_BYTES:
+            del offered[name]
+            words = f"no more than {MOST_RUNS} runs of together {MOST_BYTES:,} bytes are taken"
+            refused.append(Pulled(name, REFUSED, words))
     return offered, refused
 
 
-def _pull(
-    remote: Remote, base: Base, name: str, files: dict[str, Any], places: tuple[Path, Path], overwrite: bool
-) -> Pulled:
-    """Fetch and check one run, and put it where it belongs."""
-    work, folder = places
+@dataclass(frozen=True)
+class _Fetch:
+    """Where files come from, and where they are put until they are checked."""
+
+    remote: Remote
+    base: Base
+    work: Path
+
+
+def _pull(fetch: _Fetch, name: str, files: dict[str, Any], folder: Path, overwrite: bool, put: Put) -> Pulled:
+    """Fetch and check one run, and put it where it belongs. Whatever is wrong with it concerns it alone."""
     try:
-        run = _fetched(remote, base, name, files, work)
-        there = _here(folder / name)
-        if there is not None and (there.capture_sha256, there.info) == (run.capture_sha256, run.info):
+        if _is_here(folder, files):
             return Pulled(name, SAME)
-        save_run(run, folder / name, overwrite)
+        fetched = _fetched(fetch, name, files)
+        run, there = load_run(fetched), _here(folder)
+        if there is not None and _facts(there) == _facts(run):
+            return Pulled(name, SAME)
+        put(run, fetched, folder, overwrite)
     except HubError:
         raise
-    except PlantainError as error:
-        return Pulled(name, REFUSED, str(error))
+    except Exception as error:  # a stranger's file, which no check foresaw
+        if isinstance(error.__cause__ or error, OSError):  # a full disk is no fault of the run
+            raise PullError(f"{folder}: cannot be written ({error}).") from error
+        known = isinstance(error, PlantainError)
+        reason = str(error) if known else f"it cannot be read ({type(error).__name__})"
+        return Pulled(name, REFUSED, visible(reason.replace(f"{fetch.work}{os.sep}", "")))
     return Pulled(name, NEW)
+
+
+def _is_here(folder: Path, files: dict[str, Any]) -> bool:
+    """Tell whether both files are here as the Hub has them, so that nothing need be fetched."""
+    try:
+        return all(is_content((folder / part).read_bytes(), files[part]) for part in (RUN_JSON, CAPTURE))
+    except (OSError, KeyError):
+        return False
 
 
 def _here(folder: Path) -> Run | None:
@@ -141,20 +190,25 @@ def _here(folder: Path) -> Run | None:
         return None
 
 
-def _fetched(remote: Remote, base: Base, name: str, files: dict[str, Any], work: Path) -> Run:
-    """Download a run's files, hold them against their hashes, and read it."""
+def _facts(run: Run) -> tuple[Any, ...]:
+    return run.capture_sha256, run.info, run.pairs
+
+
+def _fetched(fetch: _Fetch, name: str, files: dict[str, Any]) -> Path:
+    """Download a run's two files and hold them against their hashes; return the folder with them."""
     missing = [part for part in (RUN_JSON, CAPTURE) if part not in files]
     if missing:
         raise PullError(f"{missing[0]} is missing")
     for part, about in files.items():
         if about.size is None or about.size > LARGEST[part]:
-            raise PullError(f"{part} has {about.size or 'an unknown number of'} bytes, more than {LARGEST[part]:,}")
-    run_folder = work / uuid.uuid4().hex / name
-    run_folder.mkdir(parents=True)
+            size = "an unknown size" if about.size is None else f"{about.size:,} bytes"
+            raise PullError(f"{part} has {size}; at most {LARGEST[part]:,} bytes are taken")
+    folder = fetch.work / name
+    folder.mkdir()
     for part, about in files.items():
-        path = Path(remote.download(f"{RUNS}/{name}/{part}", base, str(work / "cache")))
-        content = path.read_bytes()
+        path = fetch.remote.download(f"{RUNS}/{name}/{part}", fetch.base, str(fetch.work / "cache"))
+        content = Path(path).read_bytes()
         if not is_content(content, about):
             raise PullError(f"{part} is not what the Hub says it is (its hash differs)")
-        (run_folder / part).write_bytes(content)
-    return load_run(run_folder)
+        (folder / part).write_bytes(content)
+    return folder

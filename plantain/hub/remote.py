@@ -17,13 +17,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils._http import default_client_factory
 
-from plantain.hub.errors import HubError, HubTroubleError, explained, hub_error
+from plantain.hub.errors import (
+    ConflictError,
+    HubError,
+    HubTroubleError,
+    MissingRepoError,
+    explained,
+    hub_error,
+    keep_secret,
+)
 
-MAIN = "main"
+MAIN, RUNS = "main", "runs"  # the branch; where published runs lie
 _PATIENCE = 60.0  # seconds for an answer; the library itself would wait for ever
 _LOOKS = (1.0, 3.0, 6.0)  # seconds before each look for a change whose answer was lost
 
@@ -64,6 +73,13 @@ class Sent:
     answered: bool = True
 
 
+def _patient_client() -> httpx2.Client:
+    """Make the hub library's client with an end to its patience; it makes a new one whenever a connection broke."""
+    client = default_client_factory()
+    client.timeout = httpx2.Timeout(_PATIENCE, connect=min(_PATIENCE, 20.0))
+    return client
+
+
 class Remote:
     """A repository on the Hub.
 
@@ -83,7 +99,8 @@ class Remote:
 
     def __init__(self, repo_id: str, repo_type: str = "model", api: HfApi | None = None) -> None:
         self.repo_id, self.repo_type, self._api = repo_id, repo_type, api or HfApi()
-        get_session().timeout = httpx2.Timeout(_PATIENCE, connect=min(_PATIENCE, 20.0))
+        keep_secret(self._api.token)
+        set_client_factory(_patient_client)
 
     @property
     def url(self) -> str:
@@ -107,10 +124,19 @@ class Remote:
         options |= {"repo_type": self.repo_type, "revision": revision, "timeout": _PATIENCE}
         return self._api.repo_info(self.repo_id, **options)
 
-    def create(self, **options: Any) -> None:
-        """Create the repository; options as of `HfApi.create_repo`."""
-        with explained(self.repo_id):
-            self._api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
+    def base_or_created(self, create: bool, **options: Any) -> tuple[Base, bool]:
+        """Return the head of the repository and whether it was created for it; options as of `HfApi.create_repo`."""
+        try:
+            return self.base(), False
+        except MissingRepoError as error:
+            if not create:
+                raise MissingRepoError(f"{error} Check the name and the token, or create it with --create.") from error
+        try:
+            with explained(self.repo_id):
+                self._api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
+        except ConflictError as error:
+            raise HubError(f"{self.repo_id}: the name is taken, and your token may not see what has it.") from error
+        return self.base(), True
 
     def read(self, path: str, base: Base) -> bytes | None:
         """Return a file at a commit; None where there is none."""
@@ -140,6 +166,8 @@ class Remote:
 
     def differing(self, files: dict[str, bytes], base: Base) -> dict[str, bytes]:
         """Return the files that a commit does not have, or has otherwise."""
+        if not files:
+            return {}
         with explained(self.repo_id):
             found = self._api.get_paths_info(self.repo_id, list(files), repo_type=self.repo_type, revision=base.sha)
             same = {there.path for there in found if there.path in files and is_content(files[there.path], there)}
@@ -180,10 +208,11 @@ class Remote:
         HubError, HubTroubleError
             Nothing landed; or it is not known whether something did, which the message says.
         """
+        operations = self._uploaded(change, base, author is not None)
         try:
             made = self._api.create_commit(
                 self.repo_id,
-                _operations(change),
+                operations,
                 commit_message=change.title,
                 commit_description=change.text,
                 repo_type=self.repo_type,
@@ -196,6 +225,21 @@ class Remote:
                 raise hub_error(error, self.repo_id) from error
             return self._found(change, base, author, error)
         return Sent(str(made.pr_url or made.commit_url))
+
+    def _uploaded(self, change: Change, base: Base, create_pr: bool) -> list[Any]:
+        """Send what goes by LFS, and refuse what the repository would drop without a word."""
+        additions = [CommitOperationAdd(path_in_repo=p, path_or_fileobj=content) for p, content in change.files.items()]
+        with explained(self.repo_id):
+            self._api.preupload_lfs_files(
+                self.repo_id, additions, repo_type=self.repo_type, revision=base.revision, create_pr=create_pr,
+                free_memory=False,
+            )  # fmt: skip
+        dropped = [add.path_in_repo for add in additions if getattr(add, "_should_ignore", False)]
+        if dropped:
+            raise HubError(
+                f"{self.repo_id}: its .gitignore keeps {', '.join(dropped)} out. Take those lines out of it."
+            )
+        return [*additions, *(CommitOperationDelete(path_in_repo=path) for path in change.deleted)]
 
     def _found(self, change: Change, base: Base, author: str | None, error: Exception) -> Sent:
         """Look for a change whose answer was lost."""
@@ -214,7 +258,8 @@ class Remote:
             if sent is not None:
                 return sent
         raise HubTroubleError(
-            f"{hub_error(error, self.repo_id)} The change is not on the Hub: nothing was sent twice or overwritten."
+            f"{hub_error(error, self.repo_id)} The change was not seen on the Hub within {sum(_LOOKS):g} s: look at "
+            f"{self.url} before you run it again. Nothing was sent twice."
         ) from error
 
     def _look(self, change: Change, base: Base, author: str | None) -> Sent | None:
@@ -226,15 +271,9 @@ class Remote:
         else:
             now = self.base(base.revision)
             url = f"{self.url}/commit/{now.sha}"
-        landed = now.sha != base.sha and not self.differing(change.files, now)
+        gone = not change.deleted or not set(change.deleted) & set(self.files(now))
+        landed = now.sha != base.sha and gone and not self.differing(change.files, now)
         return Sent(url, answered=False) if landed else None
-
-
-def _operations(change: Change) -> list[Any]:
-    return [
-        *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in change.files.items()),
-        *(CommitOperationDelete(path_in_repo=path) for path in change.deleted),
-    ]
 
 
 def _may_have_landed(error: Exception) -> bool:

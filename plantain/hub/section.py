@@ -18,6 +18,7 @@ from plantain.export import RANDOM
 from plantain.prompts import PromptError, PromptSetError, load_prompt_set
 from plantain.results import Run
 from plantain.statements import careful_statements
+from plantain.strict import visible
 from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, notes, provenance, weights_label
 
 PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
@@ -87,9 +88,21 @@ def results_section(
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
     lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
     lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
-    said = [*notes(run, summary), *careful_statements(run, "card", "all"), *_control_lines(run, control)]
-    lines += [f"- {_plain(line)}" for line in said]
+    said = [*_comparing(run, summary), *careful_statements(run, "card", "all"), *_control_lines(run, control)]
+    of_heads = next(line for line in careful_statements(run, "heads", "all") if line.startswith("Corrected for"))
+    said.append(f"The same for the true heads: {of_heads}")
+    lines += [f"- {_plain(_naming(line, published['name']))}" for line in said]
     return "\n".join([*lines, "", *_how_to(run, name, repo_id), "", *_provenance(run, name)])
+
+
+def _comparing(run: Run, summary: dict[str, Any]) -> list[str]:
+    """Return the notes, less that weights are random: the section says it above its tables."""
+    return [note for note in notes(run, summary) if not note.startswith("These weights are random")]
+
+
+def _naming(words: str, card: str) -> str:
+    """Name the published card, which on another card would be taken for that one."""
+    return words.replace("The card ", f"The card {card} ").replace("the card's", f"{card}'s")
 
 
 def figure_words(run: Run, control: Run | None) -> str:
@@ -112,7 +125,8 @@ def _table(run: Run, units: str, control: Run | None, published: dict[str, Any])
     summary = run.summary(units)
     rows = metrics(summary, published, control.headline(units) if control else None)
     head = ["Metric", "Value", "Significance", *(["Untrained control"] if control else []), "Prompt embedding"]
-    title = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: all tokens, {summary['n_pairs']} pairs."
+    words = _naming(UNIT_WORDS[units], published["name"])
+    title = f"{summary['n_units']:,} {words}, scope: all tokens, {summary['n_pairs']} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
 
 
@@ -139,17 +153,22 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     i = run.info
     words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
     words += ["--size", str(i.size), "--seed", str(i.seed), "--dtype", i.dtype, "--out", f"runs/{name}"]
-    made = "# first: python -m plantain make-model untrained-klein-4b DIR; its weights have the fingerprint below"
-    first = [made] if i.weights == "untrained" else []
+    first = (
+        "python -m plantain make-model untrained-klein-4b DIR  # with the seed and tokenizer of the fingerprint below"
+    )
     return [
-        "**How to reproduce it** with plantain, from the model (its revision and versions are below) or from this "
-        "run's own files, from which every figure is recomputed:",
+        "**How to look at it** with plantain, once it is merged; every figure comes from the run's raw material:",
         "",
         "```bash",
-        *first,
+        f"python -m plantain pull --repo-id {repo_id} --into published",
+        f"python -m plantain report published/{name}",
+        "```",
+        "",
+        "**How to make it again**, from the model (in the revision below, if it has changed since):",
+        "",
+        "```bash",
+        *([first] if i.weights == "untrained" else []),
         _line(shlex.join(words)),
-        f"python -m plantain pull --repo-id {repo_id} --into runs",
-        f"python -m plantain report runs/{name}",
         "```",
     ]
 
@@ -186,9 +205,11 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
 
 def _plain(text: str) -> str:
     """Make any words plain text in markdown: on one line, no markup, no HTML."""
-    escaped = _MARKDOWN.sub(r"\\\1", _line(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    escaped = _MARKDOWN.sub(r"\\\1", _line(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return (
+        escaped.replace("@", "&#64;").replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
+    )  # no link, no mention
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

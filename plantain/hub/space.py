@@ -1,7 +1,7 @@
 """The Space is made from the working tree: the files that it needs, in one commit.
 
 `space_files`   what it needs
-`push_space`    send what differs, take away what is gone
+`push_space`    send what differs, take away code and prompts that are gone
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from plantain import PlantainError
-from plantain.hub.errors import MissingRepoError
 from plantain.hub.publish import COMMITTED, NOTHING, Outcome
 from plantain.hub.remote import Change, Remote
 from plantain.results import list_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
-FOLDERS = ("plantain", "prompts", "precomputed", "docs")
+RUNS_FOLDER = "precomputed"
+FOLDERS = ("plantain", "prompts", RUNS_FOLDER, "docs")
 
 _ENDINGS = {
-    "plantain": (".py", ".css", ".js"), "prompts": (".toml",), "docs": (".png",),
-    "precomputed": (".json", ".safetensors", ".csv"),
+    "plantain": (".py", ".css", ".js"), "prompts": (".toml", ".csv"), "docs": (".png",),
+    RUNS_FOLDER: (".json", ".safetensors", ".csv"),
 }  # fmt: skip
 _TITLE = "plantain: the working tree"
 
@@ -42,12 +42,14 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
     SpaceError
         A file is missing or cannot be read, or a saved run is damaged.
     """
-    _, damaged = list_runs(root / "precomputed")
+    runs, damaged = list_runs(root / RUNS_FOLDER)
     if damaged:
         raise SpaceError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
+    shown = {"published.json", *runs}
     paths = [root / name for name in FILES]
     for folder, endings in _ENDINGS.items():
-        paths += [p for p in sorted((root / folder).rglob("*")) if p.suffix in endings and _is_plain(p, root)]
+        found = (p for p in sorted((root / folder).rglob("*")) if p.suffix in endings and _is_plain(p, root))
+        paths += [p for p in found if folder != RUNS_FOLDER or p.relative_to(root / folder).parts[0] in shown]
     try:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
     except OSError as error:
@@ -55,9 +57,8 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
 
 
 def _is_plain(path: Path, root: Path) -> bool:
-    """Tell whether a path is a file inside the tree that no name hides; pairs of unfinished runs do not go along."""
-    parts = path.relative_to(root).parts
-    hidden = any(part.startswith((".", "__pycache__")) or part.endswith(".unfinished") for part in parts)
+    """Tell whether a path is a file inside the tree that no name hides."""
+    hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(root).parts)
     return path.is_file() and not path.is_symlink() and not hidden
 
 
@@ -85,19 +86,18 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
         See `hub.errors`.
     """
     remote.account()  # a wrong token is told before anything is read
-    try:
-        base = remote.base()
-    except MissingRepoError as error:
-        if not create:
-            raise MissingRepoError(f"{error} Check the name and the token, or create it with --create.") from error
-        remote.create(space_sdk="gradio", private=private)
-        base = remote.base()
+    base, _ = remote.base_or_created(create, space_sdk="gradio", private=private)
+    there = [path for path in remote.files(base) if path.startswith(_OURS) and path not in files]
+    kept = tuple(path for path in there if path.startswith(f"{RUNS_FOLDER}/"))
+    gone = tuple(path for path in there if path not in kept)
+    remarks = (f"Taken away, since they are not here: {', '.join(gone)}.",) if gone else ()
+    if kept:
+        remarks += (f"Runs that are on the Space only were left there: {', '.join(kept)}.",)
     changed = remote.differing(files, base)
-    gone = tuple(path for path in remote.files(base) if path.startswith(_OURS) and path not in files)
     if not changed and not gone:
-        return Outcome(NOTHING, remote.url)
+        return Outcome(NOTHING, remote.url, remarks)
     remote.send(Change(changed, _TITLE, deleted=gone), base)
-    return Outcome(COMMITTED, remote.url)
+    return Outcome(COMMITTED, remote.url, remarks)
 
 
 _OURS = tuple(f"{folder}/" for folder in FOLDERS)

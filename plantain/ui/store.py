@@ -30,9 +30,10 @@ class RunStore:
 
     Parameters
     ----------
-    folders : path
-        Where two folders have a run of one name, the later one's is called ``NAME (FOLDER)``; the same run is not
-        shown twice.
+    folder : path
+        Of runs that are one's own.
+    others : path
+        Folders of runs that are somebody else's: each is called ``NAME (FOLDER)``, and not shown where it is one's own.
     notices : sequence of str
         What else the page should say above its tabs.
 
@@ -43,21 +44,17 @@ class RunStore:
         Folders that could not be read, with the reason.
     """
 
-    def __init__(self, *folders: str | Path, notices: Sequence[str] = ()) -> None:
-        self.saved: dict[str, Run] = {}
-        self.problems: dict[str, str] = {}
-        for folder in folders:
-            runs, damaged = list_runs(folder)
+    def __init__(self, folder: str | Path, *others: str | Path, notices: Sequence[str] = ()) -> None:
+        self.saved, self.problems = list_runs(folder)
+        for other in others:
+            runs, damaged = list_runs(other)
             self.problems |= damaged
-            for name, run in runs.items():
-                self._take(name, run, Path(folder).name)
+            self.saved |= {f"{n} ({Path(other).name})": run for n, run in runs.items() if not self._has(n, run)}
         self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
 
-    def _take(self, name: str, run: Run, folder: str) -> None:
-        if name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256:
-            return
-        self.saved[f"{name} ({folder})" if name in self.saved else name] = run
+    def _has(self, name: str, run: Run) -> bool:
+        return name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
