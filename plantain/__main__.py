@@ -1,4 +1,4 @@
-"""The command line: ``python -m plantain run|report|pair|make-model|publish|pull|space``. Knows nothing about Gradio.
+"""The command line: ``python -m plantain COMMAND``; ``--help`` lists the commands. Knows nothing about Gradio.
 
 Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
 commands that need a model.
@@ -19,6 +19,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NoReturn
 
 from plantain import PlantainError, __version__
@@ -30,7 +32,7 @@ from plantain.prompts import PromptSet, load_prompt_set
 from plantain.published import load_published
 from plantain.results import Run, check_target, load_run, save_run
 from plantain.scopes import SCOPES, UNITS
-from plantain.strict import visible
+from plantain.strict import visible, visible_lines
 from plantain.tables import provenance, report_text, weights_label
 from plantain.team import ALONE, Team, find_team
 from plantain.unfinished import UnfinishedRun
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
     _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
     _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
+    _add_atlas(commands.add_parser("atlas", help="compare runs of several prompt sets on one model"))
     add_commands(commands)
     return parser
 
@@ -124,10 +127,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         required=True,
         type=_not_empty,
+        nargs="+",
         metavar="FILE",
-        help="prompt set (TOML), e.g. prompts/moral_valence.toml",
+        help="prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each",
     )
-    parser.add_argument("--out", required=True, type=_not_empty, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--out", required=True, type=_not_empty, metavar="DIR", help="folder of the run, or of the runs"
+    )
     parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of noise, flips and halves (default: 0)")
     _add_model_options(parser)
@@ -159,6 +165,14 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_pair)
 
 
+def _add_atlas(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders of runs, one of them of prompts/moral_valence.toml"
+    )
+    _add_unit_options(parser, "card")
+    parser.set_defaults(command=_atlas)
+
+
 def _add_make_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", choices=tuple(ARCHITECTURES), help="which model")
     parser.add_argument("folder", type=_not_empty, metavar="DIR", help="folder of the model, 16 GB")
@@ -175,40 +189,72 @@ def _add_make_model(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     # Everything that can be refused is refused before the model loads.
-    prompt_set = load_prompt_set(options.prompts)
-    check_target(options.out, options.overwrite)
-    from plantain.experiment import ExperimentConfig, Plan
+    sets = {path: load_prompt_set(path) for path in options.prompts}
+    several = len(options.prompts) > 1
+    targets = {path: Path(options.out) / Path(path).stem if several else Path(options.out) for path in sets}
+    if len(set(targets.values())) < len(options.prompts):
+        raise _UsageError("two prompt sets of one file name would be one run; name the files differently")
+    for out in targets.values():
+        check_target(out, options.overwrite)
+    from plantain.experiment import ExperimentConfig
 
     config = ExperimentConfig(size=options.size, seed=options.seed)
     team = find_team(options.device)
+    model = _Model(options, team)
+    for path, prompt_set in sets.items():
+        _run_set(options, prompt_set, targets[path], config, model, team)
+    if team.leads and several:
+        print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
+
+
+class _Model:
+    """The model of a command: whole in memory once it is, or one half at a time."""
+
+    def __init__(self, options: argparse.Namespace, team: Team) -> None:
+        from plantain.models import ModelHalves, own_device
+
+        device = own_device(options.device, team.local_rank) if team.size > 1 else options.device
+        self.halves = ModelHalves(options.model, device, options.dtype)
+        self.in_phases = options.low_memory or not self.halves.fit_together()
+
+    @cached_property
+    def pipe(self) -> Any:
+        return self.halves.both()
+
+
+def _run_set(
+    options: argparse.Namespace, prompt_set: PromptSet, out: Path, config: Any, model: _Model, team: Team
+) -> None:
+    """Probe one prompt set and save its run."""
+    from plantain.experiment import Plan
+
     kept: list[UnfinishedRun] = []
 
     def keep(plan: Plan) -> UnfinishedRun:
         with team.leader_first():  # the others find the folder as the first one left it
-            kept.append(UnfinishedRun(options.out, plan.settings(), options.overwrite and team.leads))
+            kept.append(UnfinishedRun(out, plan.settings(), options.overwrite and team.leads))
         return kept[0]
 
-    run = _probe(options, prompt_set, config, keep, team)
+    run = _probe(options, prompt_set, config, keep, model, team)
     if team.leads:
-        save_run(run, options.out, options.overwrite)
+        save_run(run, out, options.overwrite)
         kept[0].discard()
-        print(f"{options.out}: {provenance(run)}")
-        print(f"Look at it: python -m plantain report {options.out}")
+        print(f"{out}: {provenance(run)}")
+        print(f"Look at it: python -m plantain report {out}")
 
 
-def _probe(options: argparse.Namespace, prompt_set: PromptSet, config: Any, keep: Callable, team: Team) -> Run:
+def _probe(
+    options: argparse.Namespace, prompt_set: PromptSet, config: Any, keep: Callable, model: _Model, team: Team
+) -> Run:
     """Run all pairs, with the whole model in memory or one half at a time."""
     from plantain.experiment import run_experiment, run_in_phases
-    from plantain.models import ModelHalves, own_device
 
-    device = own_device(options.device, team.local_rank) if team.size > 1 else options.device
-    halves = ModelHalves(options.model, device, options.dtype)
     common = {"keep": keep, "batch": options.batch, "team": team}
     with _bar("probing", team) as probing:
-        if not options.low_memory and halves.fit_together():
-            return run_experiment(halves.both(), prompt_set, config, probing, **common)
+        if not model.in_phases:
+            return run_experiment(model.pipe, prompt_set, config, probing, **common)
         with _bar("encoding", team) as encoding:
-            return run_in_phases(halves, prompt_set, config, probing, encoded=encoding, **common)
+            return run_in_phases(model.halves, prompt_set, config, probing, encoded=encoding, **common)
 
 
 @contextmanager
@@ -231,7 +277,21 @@ def _report(options: argparse.Namespace) -> None:
         print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
     else:
         report = report_text(run, load_published(), options.units, options.scope)
-        print("\n".join(map(visible, report.splitlines())))  # a run may be a stranger's
+        print(visible_lines(report))  # a run may be a stranger's
+
+
+def _atlas(options: argparse.Namespace) -> None:
+    from plantain.atlas import AtlasError, keep_atlas, read_axes
+    from plantain.atlas_words import atlas_text
+
+    folders = [Path(folder) for folder in options.runs]
+    runs = {folder.resolve().name: load_run(folder) for folder in folders}
+    if len(runs) < len(folders):
+        raise AtlasError("two runs have one name; rename a folder.")
+    axes = read_axes(runs)
+    with _bar("comparing", unit="step") as show:
+        atlas = keep_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
+    print(json.dumps(atlas, allow_nan=False) if options.json else visible_lines(atlas_text(atlas)))
 
 
 def _pair(options: argparse.Namespace) -> None:

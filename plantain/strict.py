@@ -2,7 +2,7 @@
 
 `strict_json`     JSON without repeated names, and numbers and text that others may choke on
 `strict_arrays`   the arrays of a safetensors file, of the expected names and kinds only
-`visible`         foreign words for a terminal or a card: what cannot be seen is written out
+`visible`, `visible_lines`   foreign words for a terminal or a card: what cannot be seen is written out
 
 Knows nothing about what is in them.
 """
@@ -96,3 +96,8 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
 def visible(text: str) -> str:
     """Write out control and format characters, which could clear a terminal, forge a line or turn words around."""
     return "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs") else ascii(c)[1:-1] for c in text)
+
+
+def visible_lines(text: str) -> str:
+    """Do the same line by line, so that a text keeps its lines."""
+    return "\n".join(map(visible, text.split("\n")))

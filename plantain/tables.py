@@ -224,7 +224,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary['n_pairs']}.",
         *(f"NOTE: {note}" for note in notes(run, summary)),
         "",
-        *_markdown_table(heads, table),
+        *markdown_table(heads, table),
         "",
         "Read with care:",
         *(f"- {line}" for line in careful_statements(run, units, scope)),
@@ -254,7 +254,8 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
     return "\n".join(lines)
 
 
-def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Write a table's lines in markdown, aligned for reading as text too."""
     cells = [[c.replace("|", "\\|") for c in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
@@ -264,7 +265,7 @@ def _markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
 def _frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
     """Write a frame in markdown, in two decimals or in significant digits; NaN is a dash."""
     rows = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
-    return _markdown_table(list(frame.columns), rows)
+    return markdown_table(list(frame.columns), rows)
 
 
 def _cell(value: Any, digits: int | None) -> str:

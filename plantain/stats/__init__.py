@@ -11,12 +11,21 @@ Knows nothing about the project. ``diffs`` is always float (n_pairs, n_units): p
 `reliability`  `draw_halves`, `split_half`, `spearman_brown`, `split_half_null`
 `correlation`  `pearson`, `spearman`
 `directions`   `dimension`: first share, participation ratio, common gain
+`between`      `membership_test`, `selectivity_test`, `true_correlation`: two or more sets of pairs
 `conformal`    `conformal_scores`, `prediction_intervals`: each pair, and one more, against the others
 
 Units whose differences are all zero have t = d = 0. A unit with zero variance and a mean that is not zero
 is *degenerate*: its t does not exist. It is NaN here, and callers leave it out and count it.
 """
 
+from plantain.stats.between import (
+    MembershipTest,
+    SelectivityTest,
+    TrueCorrelation,
+    membership_test,
+    selectivity_test,
+    true_correlation,
+)
 from plantain.stats.conformal import PredictionIntervals, conformal_scores, prediction_intervals
 from plantain.stats.correlation import pearson, spearman
 from plantain.stats.counts import (
@@ -38,10 +47,13 @@ from plantain.stats.sign_flips import SignFlipNull, draw_signs, max_t_p, sign_fl
 
 __all__ = [
     "Dimension",
+    "MembershipTest",
     "PredictionIntervals",
     "QValues",
+    "SelectivityTest",
     "SignFlipNull",
     "Spectrum",
+    "TrueCorrelation",
     "cohens_dz",
     "conformal_scores",
     "count_interval",
@@ -58,16 +70,19 @@ __all__ = [
     "leave_one_out_counts",
     "max_t_p",
     "mean_interval",
+    "membership_test",
     "paired_differences",
     "paired_t",
     "pearson",
     "prediction_intervals",
     "quantile_above",
     "quantile_interval",
+    "selectivity_test",
     "shrinkage",
     "sign_flip_null",
     "spearman",
     "spearman_brown",
     "split_half",
     "split_half_null",
+    "true_correlation",
 ]

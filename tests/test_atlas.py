@@ -1,0 +1,185 @@
+"""Several axes side by side: on planted truth, by other means, and what cannot stand in one atlas."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+from test_analysis import N_SLICES, made_info, made_run
+
+from plantain import atlas as atlas_module
+from plantain.atlas import PROMPTS, AtlasError, keep_atlas, make_atlas, read_axes
+from plantain.atlas_words import atlas_text
+from plantain.prompts import load_prompt_set
+from plantain.results import save_run
+
+SETS = {path.stem: load_prompt_set(path) for path in sorted(PROMPTS.glob("*.toml"))}
+PLANTED = 5
+
+
+def made(name, effect=0.0, unit=PLANTED, **changes):
+    """Make up a run of one of the project's sets, with an effect on one unit."""
+    found = SETS[name]
+    differences = np.random.default_rng(list(name.encode())).normal(size=(25, N_SLICES))
+    differences[:, unit] += effect
+    facts = {"prompt_set": found.name, "title": found.title, "positive": found.positive, "negative": found.negative}
+    return made_run(differences, **{**facts, "prompts_sha256": found.sha256, **changes})
+
+
+def made_runs(effects, names=tuple(SETS)):
+    return {name: made(name, effects.get(name, effects.get("all", 0.0))) for name in names}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """An effect on the two moral sets alone."""
+    return make_atlas(read_axes(made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5})))
+
+
+@pytest.fixture(scope="module")
+def everywhere():
+    return make_atlas(read_axes(made_runs({"all": 1.5})))
+
+
+def of_unit(rows):
+    (row,) = [row for row in rows if row["unit"] == made("tempo").analysis("card").table.names[PLANTED]]
+    return row
+
+
+def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everywhere_is_not(planted, everywhere):
+    alone, common = (of_unit(found["selectivity"]["units"]) for found in (planted, everywhere))
+    assert alone["selectivity"] > 1 and alone["p"] <= 0.001
+    assert abs(common["selectivity"]) < 0.6 and common["p"] > 0.1
+    assert planted["selectivity"]["controls"] == ["contact", "nonmoral_valence", "posture", "tempo"]
+
+
+def test_chosen_units_are_measured_on_new_pairs(planted):
+    found = planted["replication"]
+    first, again = (made(name, 1.5).analysis("card") for name in ("moral_valence", "moral_valence_replication"))
+    chosen = np.argsort(-np.abs(first.t), kind="stable")[:20]
+    assert [row["t"] for row in found["units"]] == first.t[chosen].tolist()
+    assert [row["t_again"] for row in found["units"]] == again.t[chosen].tolist()
+    signs = np.sign(first.t[chosen])
+    assert found["n_same_sign"] == int((signs * again.t[chosen] > 0).sum())
+    scores = (signs * again.differences[:, chosen] / again.differences[:, chosen].std(axis=0, ddof=1)).mean(axis=1)
+    assert found["score"] == pytest.approx(scores.mean())
+    low, high = reference.t.interval(0.95, 24, scores.mean(), reference.sem(scores))
+    assert found["interval"] == pytest.approx([low, high])
+    assert of_unit(found["units"])["d_z"] > 1
+
+
+def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
+    found = planted["competition"]
+    counts = {name: int((np.abs(run.analysis("card").t) > 3).sum()) for name, run in
+              made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5}).items()}  # fmt: skip
+    rivals = [name for name, s in SETS.items() if s.role in ("sibling", "control")]
+    assert {row["name"]: row["counts"] for row in found["against"]} == {
+        name: [counts["moral_valence"], counts[name]] for name in rivals
+    }
+    assert (found["rank"], found["of"]) == (1 + sum(counts[r] > counts["moral_valence"] for r in rivals), 9)
+    assert found["p_exceeds_all"] == max(row["p"] for row in found["against"])
+
+
+def test_every_two_axes_are_compared_once(planted):
+    names = [axis["name"] for axis in planted["axes"]]
+    assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
+    assert len({frozenset((b["first"], b["second"])) for b in planted["between"]}) == 55 == len(planted["between"])
+
+
+def test_the_size_says_nothing_of_direction():
+    plain, turned = (made("moral_valence"), made("moral_valence"))
+    turned.sums.streams["single"][:] = turned.sums.streams["single"][::-1]
+    turned.sums.streams["joint_image"][:] = turned.sums.streams["joint_image"][::-1]
+    sizes = [
+        atlas_module._axis_facts(atlas_module.Axis("a", run, "axis"), "card", "all")["size"] for run in (plain, turned)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1])
+    a = plain.analysis("card")
+    shares = 100 * np.sqrt((a.differences**2).mean(axis=0)) / a.magnitudes.mean(axis=(0, 1))
+    assert sizes[0] == pytest.approx(np.median(shares))
+
+
+def test_the_words_hold_the_numbers_and_their_limits(planted):
+    text = atlas_text(planted)
+    assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
+    assert f"stands {planted['competition']['rank']}" in text and "it could not fall below 1/9" in text
+    assert "tests the equality of two distributions" in text and "about 43%" in text
+    assert f"{planted['replication']['n_same_sign']} of 20 keep their sign" in text
+    stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
+    assert "The weights are random" in atlas_text(stand_in)
+    assert (
+        stand_in["replication"] is None
+        and stand_in["selectivity"] is None
+        and "On new pairs" not in atlas_text(stand_in)
+    )
+
+
+def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
+    axes = read_axes(made_runs({}, ("moral_valence", "tempo", "contact")))
+    steps = []
+    first = keep_atlas(axes, "card", "all", tmp_path, lambda *step: steps.append(step))
+    assert steps[-1] == (6, 6) and [s[0] for s in steps] == list(range(1, 7))
+    monkeypatch.setattr(atlas_module, "make_atlas", lambda *_: pytest.fail("computed again"))
+    assert keep_atlas(axes, "card", "all", tmp_path) == first
+    monkeypatch.undo()
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("{")
+    assert keep_atlas(axes, "card", "all", tmp_path) == first and json.loads(kept.read_text()) == first
+    assert keep_atlas(axes, "heads", "all", tmp_path) != first and len(list(tmp_path.iterdir())) == 2
+    assert keep_atlas(axes, "card", "all", tmp_path / "missing") == first
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda runs: {"moral_valence": runs["moral_valence"]}, "at least two runs"),
+        (lambda runs: {"tempo": runs["tempo"], "contact": runs["contact"]}, "exactly one run of a set with the role"),
+        (lambda runs: {**runs, "again": runs["tempo"]}, "tempo and again are of one prompt set"),
+        (lambda runs: {**runs, "posture": made("posture", size=512)}, "posture and moral_valence differ in size"),
+        (lambda runs: {**runs, "posture": made("posture", fingerprint="e" * 64)}, "differ in fingerprint"),
+        (lambda runs: {**runs, "few": made_run(np.ones((5, N_SLICES)))}, "few has 5 pairs; an atlas needs 6"),
+    ],
+)
+def test_runs_that_cannot_stand_in_one_atlas(change, words):
+    runs = made_runs({}, ("moral_valence", "tempo", "contact"))
+    with pytest.raises(AtlasError, match=words):
+        read_axes(change(runs))
+
+
+def test_a_set_of_ones_own_is_shown_and_does_not_compete():
+    runs = made_runs({}, ("moral_valence", "tempo")) | {
+        "mine": made_run(np.ones((25, N_SLICES)) * [1e-3] + 1, title="M")
+    }
+    differences = np.random.default_rng(1).normal(size=(25, N_SLICES))
+    runs["mine"] = made_run(differences, prompts_sha256="e" * 64)
+    axes = read_axes(runs)
+    assert [axis.role for axis in axes] == ["axis", "control", "other"]
+    assert [row["name"] for row in make_atlas(axes)["competition"]["against"]] == ["tempo"]
+
+
+def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_path):
+    prompts = []
+    for name in ("tempo", "contact"):  # six pairs of each
+        head, *pairs = (PROMPTS / f"{name}.toml").read_text(encoding="utf-8").split("[[pair]]")
+        prompts.append(tmp_path / f"{name}.toml")
+        prompts[-1].write_text("[[pair]]".join([head, *pairs[:6]]), encoding="utf-8")
+    code, out, _ = cli("run", "--model", "tiny-random", "--prompts", *prompts, "--size", 64, "--out", tmp_path / "runs")
+    folders = [tmp_path / "runs" / name for name in ("tempo", "contact")]
+    assert code == 0 and f"python -m plantain atlas {folders[0]} {folders[1]}" in out
+    folders.insert(0, save_run(moral_run, tmp_path / "runs" / "moral"))
+    code, out, _ = cli("atlas", *folders, "--json")
+    assert code == 0 and [axis["name"] for axis in json.loads(out)["axes"]] == ["moral", "tempo", "contact"]
+    code, text, _ = cli("atlas", *folders)
+    assert code == 0 and text.strip() == atlas_text(json.loads(out)) and "weights are random" in text
+    assert (
+        "exactly one run" in cli("atlas", *folders[1:])[2]
+        and "two runs have one name" in cli("atlas", *folders[:1] * 2)[2]
+    )
+    (tmp_path / "more").mkdir()
+    same = (tmp_path / "more" / "tempo.toml").write_bytes(prompts[0].read_bytes()) and tmp_path / "more" / "tempo.toml"
+    code, _, err = cli("run", "--model", "tiny-random", "--prompts", prompts[0], same, "--out", tmp_path / "x")
+    assert code == 2 and "name the files differently" in err and not (tmp_path / "x").exists()
+
+
+def test_the_info_that_an_atlas_compares_exists():
+    assert all(hasattr(made_info(), key) for key in atlas_module._SETTINGS)
