@@ -73,7 +73,7 @@ def open_store() -> RunStore:
     if not repo_id:
         return RunStore(folder)
     published, notices = bring_runs(repo_id)
-    return RunStore(folder, published, notices=notices)
+    return RunStore(folder, {repo_id: published}, notices)
 
 
 def main() -> None:

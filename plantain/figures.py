@@ -169,10 +169,10 @@ def _both_weights(runs: tuple[Run, Run]) -> str:
 
 
 COMPARED: dict[str, DrawTwo] = {
-    "t against t": _density,
     "map of the first run": _map_of(0),
     "map of the second run": _map_of(1),
     "map of the difference": _map_of_difference,
+    "t against t": _density,
 }
 """Name -> what draws it; raises `NoFigureError` or `NotComparableError` where there is nothing to draw."""
 

@@ -233,7 +233,7 @@ def test_published_runs_are_on_the_page(browser, tmp_path):
         page = browser.new_page()
         page.goto(url)
         page.wait_for_selector("#findings >> text=680 slices")
-        assert page.input_value("#run input").startswith("theirs (owner--name)")
+        assert page.input_value("#run input").startswith("theirs (owner/name)")
         assert page.locator("[role=alert]").count() == 0
         assert {token for _, token in hub.tokens} == {""}  # no token is needed, and none is sent
         page.close()

@@ -105,6 +105,9 @@ def test_runs_of_one_model_are_compared_unit_by_unit_and_follow_the_choice(page,
 def test_the_figures_of_two_runs_can_be_kept_where_there_are_any(page):
     show_tab(page, "Compare")
     page.wait_for_selector("#comparison table")
+    name, content = download(page, "Figure as SVG")
+    assert name.endswith("-card-all-map-of-the-first-run.svg") and b"STAND-IN" in content
+    pick(page, "Figure", "t against t")
     page.get_by_role("button", name="Figure as SVG").click()
     page.wait_for_selector("#compare-figure-line [role=alert] >> text=no unit of one is a unit of the other")
     pick(page, "Compare with", "other-seed")

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
 
-BODY = "## Results\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```bash\npython -m plantain report runs/klein\n```\n\nwords"
+BODY = (
+    "## Results\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```bash\npython -m plantain report runs/klein\n```\n\n"
+    "<details><summary>More</summary>\n\nwords\n\n</details>"
+)
 FIELDS = {"base_model": "owner/model", "tags": ["interpretability", "plantain"]}
 BEGIN, END = "<!-- plantain:begin klein -->", "<!-- plantain:end klein -->"
 

@@ -60,6 +60,7 @@ def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(h
     assert list(front) == ["license", "tags", "base_model"] and front["tags"] == ["x"]
     text = card.decode()
     assert text.index("old") < text.index("<!-- plantain:begin klein -->") < text.index("## Limitations")
+    assert f"pull --repo-id {REPO} --revision refs/pr/1" in out
     for name in ("run.json", "capture.safetensors", "units.csv"):
         assert files[f"runs/klein/{name}"] == (local_run / name).read_bytes()
     assert files["figures/plantain-klein.png"].startswith(b"\x89PNG") and "figures/plantain-klein.png" in text
@@ -103,10 +104,13 @@ def test_a_direct_commit_goes_onto_main_and_needs_no_right_to_pull_requests(hub,
     published(cli, local_run)
     hub.fail("discussions", 403)
     code, out, _ = published(cli, local_run, "--no-pr")
-    assert code == 0 and "committed" in out
+    assert code == 0 and "committed" in out and "pull request" not in out
     assert section_names(repo.head()["README.md"].decode()) == ["klein"] and len(repo.requests) == 1
-    code, out, _ = published(cli, local_run)  # main has it all: nothing is left for the request
-    assert code == 0 and "nothing changed" in out and hub.sent(COMMIT) == 2
+    hub.faults.clear()
+    for how in ([], ["--no-pr"]):  # main has it all: nothing is left for the request
+        code, out, _ = published(cli, local_run, *how)
+        assert code == 0 and "nothing changed" in out and hub.sent(COMMIT) == 2
+        assert "Your pull request 1 with this run is still open: close it." in out
 
 
 def test_a_card_that_moved_on_under_an_open_pull_request_is_told(hub, repo, local_run, cli, made_run):
@@ -173,12 +177,14 @@ def with_weights(run, weights="pretrained", **more):
 
 def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     offer = make_offer(ROOT / "precomputed" / "untrained-klein-4b", REPO)
-    assert offer.section.startswith("## Control: random weights in Klein's architecture, not FLUX.2 Klein.")
+    assert offer.section.startswith("## Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein;")
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
     assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
     assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
     assert "The card phanerozoic/moral-plantain does not state its size" in offer.section
-    assert "600 units: 0 have a family-wise p" in offer.section
+    assert "The true heads: Corrected for 600 units: 0 have a family-wise p" in offer.section
+    assert "65 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
+    assert "The card phanerozoic/moral-plantain published 3,221 (19.7%)" in offer.section
 
 
 def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
@@ -186,7 +192,7 @@ def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
     folder = save_run(with_weights(made_run(), title=nasty, positive="*p*", device="[x](y)"), tmp_path / "klein")
     section = make_offer(folder, REPO).section
     assert "<img" not in section and "<!--" not in section and "\n# e" not in section and "**c**" not in section
-    assert r"\[x\](y)" in section and section.count("\n```") == 4
+    assert r"\[x\](y)" in section and section.count("\n```") == 2
     assert "@you" not in section and "://evil" not in section and "\u202e" not in section
 
 
@@ -195,7 +201,7 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
     assert "No untrained control was run on these prompts" in make_offer(folder, REPO).section
     control = save_run(with_weights(made_run(3), "untrained"), tmp_path / "control")
     section = make_offer(folder, REPO, control).section
-    assert "| Metric | Value | Significance | Untrained control | Prompt embedding |" in section
+    assert "| Metric | Value | Against its null | Untrained control | Prompt embedding |" in section
     assert "The untrained control: " in section and "differs in: seed 0 / 3" in section
     others = {
         "its prompts are others": save_run(with_weights(made_run(3), "untrained", title="T"), tmp_path / "a"),

@@ -70,6 +70,15 @@ def test_a_second_pull_brings_nothing_and_other_content_is_replaced_on_request_o
     assert load_run(tmp_path / "runs" / "good").capture_sha256 == load_run(good).capture_sha256 != before
 
 
+def test_a_pull_request_can_be_looked_at_before_it_is_merged(hub, cli, good, tmp_path):
+    repo = hub.add(REPO)
+    repo.commit("refs/pr/3", {**repo.head(), **files_of(good, "good")})
+    assert "has no published runs" in pulled(cli, tmp_path / "runs")[2]
+    assert "good: brought" in pulled(cli, tmp_path / "runs", "--revision", "refs/pr/3")[1]
+    code, _, err = pulled(cli, tmp_path / "runs", "--revision", "refs/pr/4")
+    assert code == 2 and "does not find what was asked for" in err
+
+
 def test_runs_are_published_for_everyone(hub, cli, good, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "")  # no login is needed to look
     hub.add(REPO, files_of(good, "good"))
@@ -389,9 +398,9 @@ def test_the_app_shows_published_runs_beside_the_shipped_ones_and_no_run_twice(h
     save_run(made_run(6), shipped / "good")
     hub.add(REPO, {**files_of(shipped / "same", "same"), **files_of(good, "good"), **files_of(good, "more")})
     folder, notices = bring_runs(REPO)
-    store = RunStore(shipped, folder, notices=notices)
-    assert list(store.saved) == ["good", "same", "good (eve--runs)", "more (eve--runs)"] and store.problems == {}
-    assert store.saved["good (eve--runs)"].capture_sha256 == load_run(good).capture_sha256
+    store = RunStore(shipped, {REPO: folder}, notices)
+    assert list(store.saved) == ["good", "same", f"good ({REPO})", f"more ({REPO})"] and store.problems == {}
+    assert store.saved[f"good ({REPO})"].capture_sha256 == load_run(good).capture_sha256
 
 
 def test_a_run_published_by_an_owner_with_other_weights_keeps_its_label(hub, cli, made_run, tmp_path):

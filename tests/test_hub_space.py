@@ -69,7 +69,7 @@ def test_a_space_is_created_on_request_updated_in_one_commit_and_left_where_noth
     assert code == 2 and "there is no such repository" in err and "--create" in err
     code, out, _ = cli("space", "--repo-id", SPACE, "--create")
     space = hub.repos["spaces", SPACE]
-    assert code == 0 and "updated" in out and "/spaces/bob/plantain" in out and hub.sent(COMMIT) == 1
+    assert code == 0 and "created" in out and "/spaces/bob/plantain" in out and hub.sent(COMMIT) == 1
     assert set(space.head()) == {".gitattributes", *FILES, "plantain/a.py"}
     assert "nothing changed" in cli("space", "--repo-id", SPACE)[1] and hub.sent(COMMIT) == 1
     there = {"plantain/gone.py": b"old", "mine.txt": b"the owner's", "precomputed/theirs/run.json": b"x"}

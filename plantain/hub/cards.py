@@ -101,7 +101,8 @@ def _newline(text: str) -> str:
 
 
 def _block(name: str, body: str, newline: str) -> str:
-    lines = (f"<!-- plantain:begin {name} -->", NOTICE, *body.split("\n"), f"<!-- plantain:end {name} -->")
+    # The empty line ends whatever HTML the body ends with, which would have the marker in it otherwise.
+    lines = (f"<!-- plantain:begin {name} -->", NOTICE, *body.split("\n"), "", f"<!-- plantain:end {name} -->")
     return newline.join(lines)
 
 

@@ -84,6 +84,7 @@ def _add_pull(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("PLANTAIN_RUNS") or "runs",
         help="folder of runs (default: PLANTAIN_RUNS, else runs)",
     )
+    parser.add_argument("--revision", default="main", metavar="REV", help="refs/pr/N for what a pull request brings")
     parser.add_argument("--overwrite", action="store_true", help="replace runs that are here with other content")
     parser.set_defaults(command=_pull)
 
@@ -99,21 +100,21 @@ def _publish(options: argparse.Namespace) -> None:
     from plantain.hub import publish
 
     if options.card and not options.dry_run:
-        raise CardFileError("--card goes with --dry-run: a publish reads the card from the Hub.")
-    if not options.dry_run:
-        _check_private(options)
-    print("Computing the run's statistics …", file=sys.stderr) if sys.stderr.isatty() else None
-    offer = publish.make_offer(options.run, options.repo_id, options.control)
+        raise OptionsError("--card goes with --dry-run: a publish reads the card from the Hub.")
+    _check_private(options)
+    publish.check_offer(options.run, options.control)
     if options.dry_run:
-        card, folder = _card(options.card), Path(options.run).resolve().with_name(f"{offer.name}.publish")
-        diff = publish.write_out(offer, card, folder)
-        _print_files({publish.CARD: (folder / publish.CARD).read_bytes(), **offer.files})
-        before = options.card or "no card (give a copy of the card with --card FILE)"
-        print(f"\nNothing was sent. All of it is in {folder}. The card, against {before}:\n\n{diff or 'unchanged'}")
-        return
+        return _dry_run(options)
     _quiet_hub()
+    remote = _remote(options.repo_id)
+    remote.account()  # what cannot be sent is told before half a minute of statistics
     create = options.create or _asked_to_create(options.repo_id)
-    outcome = publish.publish(_remote(options.repo_id), offer, not options.no_pr, create, options.private)
+    if not create:
+        remote.base_or_created(create=False)
+    if sys.stderr.isatty():
+        print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
+    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
     words = {
         publish.NOTHING: "nothing changed, so nothing was sent",
         publish.OPENED: "a pull request was opened; merge it when it reads well",
@@ -121,6 +122,21 @@ def _publish(options: argparse.Namespace) -> None:
         publish.COMMITTED: "committed",
     }
     _print_outcome(options.repo_id, outcome, words[outcome.state])
+    if outcome.state in (publish.OPENED, publish.UPDATED):
+        number = outcome.url.rpartition("/")[2]
+        print(f"Look at it first: python -m plantain pull --repo-id {options.repo_id} --revision refs/pr/{number}")
+
+
+def _dry_run(options: argparse.Namespace) -> None:
+    """Write everything that a publish would send into a folder beside the run."""
+    from plantain.hub import publish
+
+    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    card, folder = _card(options.card), Path(options.run).resolve().with_name(f"{offer.name}.publish")
+    diff = publish.write_out(offer, card, folder)
+    _print_files({publish.CARD: (folder / publish.CARD).read_bytes(), **offer.files})
+    before = options.card or "no card (give a copy of the card with --card FILE)"
+    print(f"\nNothing was sent. All of it is in {folder}. The card, against {before}:\n\n{diff or 'unchanged'}")
 
 
 def _check_private(options: argparse.Namespace) -> None:
@@ -159,7 +175,8 @@ def _pull(options: argparse.Namespace) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        found = pull_runs(_remote(options.repo_id), options.into, options.overwrite, show)
+        remote = _remote(options.repo_id)
+        found = pull_runs(remote, options.into, options.overwrite, show, revision=options.revision)
     refused = [pulled for pulled in found if pulled.state == REFUSED]
     for pulled in found:
         where = "is here already" if pulled.state == SAME else "brought"
@@ -172,7 +189,7 @@ def _pull(options: argparse.Namespace) -> None:
 
 
 def _space(options: argparse.Namespace) -> None:
-    from plantain.hub.publish import NOTHING
+    from plantain.hub.publish import COMMITTED, CREATED, NOTHING
     from plantain.hub.space import push_space, space_files
 
     _check_private(options)
@@ -183,9 +200,10 @@ def _space(options: argparse.Namespace) -> None:
         return
     _quiet_hub()
     outcome = push_space(_remote(options.repo_id, "space"), files, options.create, options.private)
-    sent = "nothing changed, so nothing was sent" if outcome.state == NOTHING else "updated"
-    _print_outcome(options.repo_id, outcome, sent)
-    print("ZeroGPU is chosen in the Space's settings. Its page builds anew within minutes of a change.")
+    words = {NOTHING: "nothing changed, so nothing was sent", COMMITTED: "updated", CREATED: "created"}
+    _print_outcome(options.repo_id, outcome, words[outcome.state])
+    if outcome.state != NOTHING:
+        print("ZeroGPU is chosen in the Space's settings. Its page builds anew within minutes of a change.")
 
 
 def _card(path: str | None) -> bytes | None:

@@ -18,8 +18,9 @@ from typing import Any
 
 from plantain import __version__
 from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
+from plantain.hub.errors import HubError
 from plantain.hub.picture import heads_png
-from plantain.hub.remote import RUNS, Base, Change, Remote
+from plantain.hub.remote import RUNS, Base, Change, Remote, Sent
 from plantain.hub.section import PublishError, card_fields, check_publishable, results_section
 from plantain.published import PUBLISHED, load_published
 from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, list_runs, load_run, save_run
@@ -67,7 +68,15 @@ class Outcome:
     remarks: tuple[str, ...] = ()
 
 
-NOTHING, OPENED, UPDATED, COMMITTED = "nothing", "opened", "updated", "committed"
+NOTHING, OPENED, UPDATED, COMMITTED, CREATED = "nothing", "opened", "updated", "committed", "created"
+
+
+def check_offer(folder: str | Path, control: str | Path | None = None) -> None:
+    """Refuse at once what `make_offer` would refuse, before statistics are computed or anybody is asked."""
+    folder = Path(folder).resolve()
+    run = load_run(folder)
+    check_publishable(run, folder.name)
+    _control(run, control)
 
 
 def make_offer(folder: str | Path, repo_id: str, control: str | Path | None = None) -> Offer:
@@ -188,9 +197,16 @@ def publish(
     as_request = as_request and not created  # there is nothing yet that could be reviewed
     on_main = remote.read(CARD, main)
     content = {CARD: render(on_main, offer), **offer.files}
-    if not remote.differing(content, main):
-        return Outcome(NOTHING, remote.url, _remarks(content[CARD].decode(), offer))
-    number = remote.open_request(offer.title, author) if as_request else None
+    number = _open_request(remote, offer, author, needed=as_request)
+    changed = remote.differing(content, main)
+    if not as_request or not changed:
+        remarks = _remarks(content[CARD].decode(), offer)
+        if number is not None:
+            remarks = (*remarks, f"Your pull request {number} with this run is still open: close it.")
+        if not changed:
+            return Outcome(NOTHING, remote.url, remarks)
+        sent = remote.send(Change(changed, offer.title, _description(main)), main)
+        return Outcome(COMMITTED, sent.url, (*remarks, *_lost(sent)))
     onto = main if number is None else remote.base(f"refs/pr/{number}")
     if onto != main:
         content[CARD] = render(remote.read(CARD, onto), offer)
@@ -201,12 +217,23 @@ def publish(
     if not changed:
         return Outcome(NOTHING, remote.request_url(number), remarks)
     change = Change(changed, offer.title, _description(onto))
-    sent = remote.send(change, onto, author if as_request and onto == main else None)
-    if not sent.answered:
-        remarks = (*remarks, "The Hub's answer was lost; the change was looked for and found.")
-    if not as_request:
-        return Outcome(COMMITTED, sent.url, remarks)
+    sent = remote.send(change, onto, author if onto == main else None)
+    remarks = (*remarks, *_lost(sent))
     return Outcome(OPENED, sent.url, remarks) if onto == main else Outcome(UPDATED, remote.request_url(number), remarks)
+
+
+def _open_request(remote: Remote, offer: Offer, author: str, needed: bool) -> int | None:
+    """Find the account's open pull request for the run; where it is not needed, not being let in is no matter."""
+    try:
+        return remote.open_request(offer.title, author)
+    except HubError:
+        if needed:
+            raise
+        return None
+
+
+def _lost(sent: Sent) -> tuple[str, ...]:
+    return () if sent.answered else ("The Hub's answer was lost; the change was looked for and found.",)
 
 
 def _description(base: Base) -> str:

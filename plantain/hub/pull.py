@@ -21,7 +21,7 @@ from typing import Any
 
 from plantain import PlantainError
 from plantain.hub.errors import HubError
-from plantain.hub.remote import RUNS, Base, Remote, is_content
+from plantain.hub.remote import MAIN, RUNS, Base, Remote, is_content
 from plantain.results import CAPTURE, LARGEST, RUN_JSON, Run, RunError, check_target, load_run, save_run
 from plantain.strict import visible
 from plantain.whole import swap_in
@@ -54,6 +54,7 @@ def pull_runs(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     put: Put | None = None,
+    revision: str = MAIN,
 ) -> list[Pulled]:
     """Bring a repository's runs into a folder.
 
@@ -68,6 +69,8 @@ def pull_runs(
         Told ``(done, total)`` runs.
     put : callable, optional
         Put a checked run where it belongs; by default it is saved anew, with its statistics.
+    revision : str
+        A branch, or ``refs/pr/N``: a pull request can be looked at before it is merged.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def pull_runs(
     PullError
         There is no published run in it, or the folder cannot be written.
     """
-    base = remote.base()
+    base = remote.base(revision)
     offered, refused = _offered(remote.files(base))
     if not offered and not refused:
         raise PullError(f"{remote.repo_id}: has no published runs (no {RUNS}/NAME/{RUN_JSON}).")

@@ -15,6 +15,7 @@ from typing import Any
 from plantain import PlantainError
 from plantain.comparison import differences
 from plantain.export import RANDOM
+from plantain.models import KLEIN
 from plantain.prompts import PromptError, PromptSetError, load_prompt_set
 from plantain.results import Run
 from plantain.statements import careful_statements
@@ -24,6 +25,7 @@ from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, notes, prov
 PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 _LONGEST_NAME = 80
+_LEVEL = 0.05
 
 
 class PublishError(PlantainError, ValueError):
@@ -74,30 +76,59 @@ def results_section(
     str
         Markdown with ``\\n`` as line ends. Words that come from the run are escaped.
     """
-    i = run.info
-    what = f"{i.title}: {i.positive} vs. {i.negative}"
-    heading = f"Results: {what}"
+    i, summary = run.info, run.summary()
+    sides = f"{i.positive} vs. {i.negative}"
+    heading = f"Results of plantain: {i.model}, {sides} ({name})"
     if i.weights == "untrained":
-        heading = f"Control: random weights in Klein's architecture, not FLUX.2 Klein. {what}"
-    lines = [f"## {_plain(heading)}", "", _plain(provenance(run)), ""]
+        heading = f"Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein; {sides} ({name})"
+    lines = [f"## {_plain(heading)}", ""]
     if i.is_random:
         lines += [f"**{RANDOM}**", ""]
+    lines += [_plain(_verdict(run, summary, control, published)), "", _plain(provenance(run)), ""]
     for units in ("card", "heads"):
         lines += _table(run, units, control, published)
-    summary = run.summary()
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
     lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
     lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
-    said = [*_comparing(run, summary), *careful_statements(run, "card", "all"), *_control_lines(run, control)]
+    first, more = _cautions(run, summary, control, published["name"])
+    lines += [f"- {_plain(line)}" for line in first]
+    lines += ["", *_folded("More to hold against it", [f"- {_plain(line)}" for line in more]), ""]
+    return "\n".join([*lines, *_how_to(run, name, repo_id), "", *_folded("Provenance", _provenance(run, name))])
+
+
+def _folded(title: str, lines: list[str]) -> list[str]:
+    """Fold lines away: whoever doubts opens them."""
+    return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+
+
+def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: dict[str, Any]) -> str:
+    """Say the first figure in words, beside chance, the control and what was published."""
+    count, facts = summary["thresholds"]["3"]["count"], summary["inference"]["thresholds"]["3"]
+    more = "more than" if facts["p"] <= _LEVEL else "no more than"
+    said = (
+        f"{count:,} of {summary['n_units']:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
+        f"{facts['null_median']:,.0f} in the median, p = {facts['p']:.2g})."
+    )
+    if control is not None:
+        said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
+    if (run.info.positive, run.info.negative) == ("helping", "ignoring"):
+        theirs = published["thresholds"]["3"]
+        theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
+        said += f" The card {published['name']} published {theirs}, on prompts of its own."
+    return said
+
+
+def _cautions(run: Run, summary: dict[str, Any], control: Run | None, card: str) -> tuple[list[str], list[str]]:
+    """Sort what is to be held against a run: what everyone should read, and the rest."""
+    careful = careful_statements(run, "card", "all")
     of_heads = next(line for line in careful_statements(run, "heads", "all") if line.startswith("Corrected for"))
-    said.append(f"The same for the true heads: {of_heads}")
-    lines += [f"- {_plain(_naming(line, published['name']))}" for line in said]
-    return "\n".join([*lines, "", *_how_to(run, name, repo_id), "", *_provenance(run, name)])
-
-
-def _comparing(run: Run, summary: dict[str, Any]) -> list[str]:
-    """Return the notes, less that weights are random: the section says it above its tables."""
-    return [note for note in notes(run, summary) if not note.startswith("These weights are random")]
+    starts = ("|t| >", "Corrected for", "The halves", "Split-half", "Spearman")
+    first = [line for line in careful if line.startswith(starts)]
+    first.append(f"The true heads: {of_heads.partition('. ')[0]}.")
+    first += [note for note in notes(run, summary) if not note.startswith("These weights are random")]
+    first += _control_lines(run, control)
+    rest = [line for line in careful if not line.startswith(starts)]
+    return [_naming(line, card) for line in first], [_naming(line, card) for line in rest]
 
 
 def _naming(words: str, card: str) -> str:
@@ -124,7 +155,7 @@ def _table(run: Run, units: str, control: Run | None, published: dict[str, Any])
     """Write the card's own table for one choice of units, the control's figures in a column of their own."""
     summary = run.summary(units)
     rows = metrics(summary, published, control.headline(units) if control else None)
-    head = ["Metric", "Value", "Significance", *(["Untrained control"] if control else []), "Prompt embedding"]
+    head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
     words = _naming(UNIT_WORDS[units], published["name"])
     title = f"{summary['n_units']:,} {words}, scope: all tokens, {summary['n_pairs']} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
@@ -153,21 +184,22 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     i = run.info
     words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
     words += ["--size", str(i.size), "--seed", str(i.seed), "--dtype", i.dtype, "--out", f"runs/{name}"]
-    first = (
-        "python -m plantain make-model untrained-klein-4b DIR  # with the seed and tokenizer of the fingerprint below"
-    )
+    made = []
+    if i.weights == "untrained":
+        words[5] = f"models/{i.model}"
+        made = [
+            f"python -m plantain make-model untrained-klein-4b {words[5]} --tokenizer {KLEIN}",
+            "# its seed is not recorded: the weights' fingerprint below tells whether these are the same",
+        ]
     return [
-        "**How to look at it** with plantain, once it is merged; every figure comes from the run's raw material:",
+        "**How to look at it and make it again,** from plantain's folder, after `pip install -c constraints.txt -r "
+        "requirements.txt`. Every figure comes from the run's raw material, which `pull` brings:",
         "",
         "```bash",
         f"python -m plantain pull --repo-id {repo_id} --into published",
         f"python -m plantain report published/{name}",
-        "```",
         "",
-        "**How to make it again**, from the model (in the revision below, if it has changed since):",
-        "",
-        "```bash",
-        *([first] if i.weights == "untrained" else []),
+        *made,
         _line(shlex.join(words)),
         "```",
     ]
@@ -197,7 +229,7 @@ def _provenance(run: Run, name: str) -> list[str]:
         "Made": f"{i.date} in {i.seconds:.0f} s",
         "Software": ", ".join(f"{library} {version}" for library, version in i.versions.items()),
     }
-    return ["**Provenance:**", "", *(f"- {what}: {_plain(fact)}" for what, fact in facts.items())]
+    return [f"- {what}: {_plain(fact)}" for what, fact in facts.items()]
 
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plantain import PlantainError
-from plantain.hub.publish import COMMITTED, NOTHING, Outcome
+from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
 from plantain.hub.remote import Change, Remote
 from plantain.results import list_runs
 
@@ -86,7 +86,7 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
         See `hub.errors`.
     """
     remote.account()  # a wrong token is told before anything is read
-    base, _ = remote.base_or_created(create, space_sdk="gradio", private=private)
+    base, created = remote.base_or_created(create, space_sdk="gradio", private=private)
     there = [path for path in remote.files(base) if path.startswith(_OURS) and path not in files]
     kept = tuple(path for path in there if path.startswith(f"{RUNS_FOLDER}/"))
     gone = tuple(path for path in there if path not in kept)
@@ -97,7 +97,7 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
     if not changed and not gone:
         return Outcome(NOTHING, remote.url, remarks)
     remote.send(Change(changed, _TITLE, deleted=gone), base)
-    return Outcome(COMMITTED, remote.url, remarks)
+    return Outcome(CREATED if created else COMMITTED, remote.url, remarks)
 
 
 _OURS = tuple(f"{folder}/" for folder in FOLDERS)

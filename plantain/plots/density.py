@@ -65,4 +65,4 @@ def _middle(edges: np.ndarray, i: int) -> float:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) < 44 else name[:42] + " …"
+    return name if len(name) < 36 else name[:34] + " …"

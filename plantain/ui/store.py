@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,8 +32,9 @@ class RunStore:
     ----------
     folder : path
         Of runs that are one's own.
-    others : path
-        Folders of runs that are somebody else's: each is called ``NAME (FOLDER)``, and not shown where it is one's own.
+    others : mapping of str to path, optional
+        Folders of runs that are somebody else's, by whose: a run is called ``NAME (WHOSE)``, and not shown where it is
+        one's own.
     notices : sequence of str
         What else the page should say above its tabs.
 
@@ -44,12 +45,14 @@ class RunStore:
         Folders that could not be read, with the reason.
     """
 
-    def __init__(self, folder: str | Path, *others: str | Path, notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: str | Path, others: Mapping[str, str | Path] | None = None, notices: Sequence[str] = ()
+    ) -> None:
         self.saved, self.problems = list_runs(folder)
-        for other in others:
+        for whose, other in (others or {}).items():
             runs, damaged = list_runs(other)
             self.problems |= damaged
-            self.saved |= {f"{n} ({Path(other).name})": run for n, run in runs.items() if not self._has(n, run)}
+            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if not self._has(n, run)}
         self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
 
