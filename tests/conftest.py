@@ -168,7 +168,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
-        monkeypatch.setattr(remote, "_PATIENCE", 2.0)
+        monkeypatch.setattr(remote, "_PATIENCE", 4.0)  # more than a busy machine needs for an answer
         hub_http.close_session()
         yield served
         hub_http.close_session()
