@@ -95,7 +95,7 @@ def test_references_name_model_revision_weights_prompts_and_date(made_run):
     text = cite_text(run, "mine", load_published(), "https://huggingface.co/spaces/a/b")
     for said in (
         "plantain, version", "https://huggingface.co/spaces/a/b", "“mine”", "black_forest/K&1", "ab12" * 10,
-        "pretrained weights", "0" * 64, "2026-01-01",
+        "pretrained weights", run.info.prompts_sha256, "2026-01-01",
     ):  # fmt: skip
         assert said in text
     assert "random" not in text
@@ -122,4 +122,4 @@ def test_bibtex_is_well_formed(made_run):
     bare = re.sub(r"\\[{}]", "", text)  # escaped braces do not count
     assert bare.count("{") == bare.count("}")
     assert r"a\_b\{c\}\%\$\#\&\textasciitilde{}\textasciicircum{}\textbackslash{}d" in text
-    assert "url = {https://huggingface.co/spaces/a_b/c}" in text and f"SHA-256: {'0' * 64}" in text
+    assert "url = {https://huggingface.co/spaces/a_b/c}" in text and f"SHA-256: {run.info.prompts_sha256}" in text
