@@ -20,7 +20,6 @@ if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA
 
 from plantain.engine import Engine, Item
-from plantain.hub.start import bring_runs
 from plantain.models import KLEIN
 from plantain.prompts import PromptPair, load_prompt_set
 from plantain.published import load_published
@@ -72,6 +71,8 @@ def open_store() -> RunStore:
     repo_id = os.environ.get("PLANTAIN_RESULTS_REPO")
     if not repo_id:
         return RunStore(folder)
+    from plantain.hub.start import bring_runs  # only here: a page without published runs starts without it
+
     published, notices = bring_runs(repo_id)
     return RunStore(folder, {repo_id: published}, notices)
 

@@ -14,7 +14,6 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,12 @@ import numpy as np
 from plantain import PlantainError, __version__, stats
 from plantain.analysis import THRESHOLDS
 from plantain.comparison import compare
-from plantain.prompts import PromptSet, PromptSetError, load_prompt_set
+from plantain.prompts import shipped_sets
+from plantain.provenance import RANDOM
 from plantain.run import Run
 from plantain.strict import strict_json
 from plantain.whole import write_whole
 
-PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 MIN_PAIRS = 6  # halves of three, with one pair left out
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 # What has to be the same, or a difference between two axes may be one of these.
@@ -67,8 +66,7 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
     AtlasError
         There are fewer than two runs, two of one prompt set, not exactly one axis, or runs of another model or setting.
     """
-    roles = _known_sets()
-    axes = [Axis(name, run, getattr(roles.get(run.info.prompts_sha256), "role", "other")) for name, run in runs.items()]
+    axes = [Axis(name, run, _role(run)) for name, run in runs.items()]
     if len(axes) < 2:
         raise AtlasError("an atlas needs at least two runs.")
     first = axes[0]
@@ -90,15 +88,9 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
 
 
-@cache
-def _known_sets() -> dict[str, PromptSet]:
-    """Read the project's own prompt sets, by hash."""
-    found: dict[str, PromptSet] = {}
-    for path in sorted(PROMPTS.glob("*.toml")):
-        with suppress(PromptSetError):
-            prompt_set = load_prompt_set(path)
-            found[prompt_set.sha256] = prompt_set
-    return found
+def _role(run: Run) -> str:
+    known = shipped_sets().get(run.info.prompts_sha256)
+    return known[1].role if known else "other"
 
 
 def keep_atlas(
@@ -191,7 +183,7 @@ def make_atlas(
 
 def _weights(run: Run) -> str:
     """Say which weights all runs have, loudly where they are random."""
-    loud = " The weights are random: the numbers say nothing about FLUX.2 Klein." if run.info.is_random else ""
+    loud = f" {RANDOM}" if run.info.is_random else ""
     return f"Weights: {run.info.model} ({run.info.weights}), {run.info.size} px, seed {run.info.seed}.{loud}"
 
 

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from plantain import __version__
+from plantain.provenance import RANDOM
 from plantain.results import Run, RunInfo, save_run
 from plantain.tables import provenance, weights_label
 
-RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 
 

@@ -3,6 +3,7 @@
 `PromptPair`        one pair: the same scene, a positive and a negative act
 `PromptSet`         the pairs of one contrast, with a content hash
 `load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
+`shipped_sets`      the project's own, by hash
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from plantain import PlantainError
 
+SHIPPED = Path(__file__).resolve().parent.parent / "prompts"
 MIN_PAIRS = 4  # split halves need two pairs each
 SET_KEYS = ("name", "title", "positive", "negative", "pair")
 NOTE_KEYS = ("role", "about", "reading")  # may be left out
@@ -111,6 +114,17 @@ def load_prompt_set(path: str | Path) -> PromptSet:
         raise PromptSetError(f"{path}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
     pairs = _read_pairs(raw.pop("pair"), path)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+
+
+@cache
+def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
+    """Read the project's own prompt sets: by hash, the file and the set. One that cannot be read is left out."""
+    found: dict[str, tuple[Path, PromptSet]] = {}
+    for path in sorted(SHIPPED.glob("*.toml")):
+        with suppress(PromptSetError):
+            prompt_set = load_prompt_set(path)
+            found[prompt_set.sha256] = (path, prompt_set)
+    return found
 
 
 def _read_pairs(rows: object, path: Path) -> tuple[PromptPair, ...]:

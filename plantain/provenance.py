@@ -13,6 +13,8 @@ from plantain.models import WEIGHTS
 from plantain.prompts import PromptPair
 from plantain.units import Layout
 
+RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
+
 
 @dataclass(frozen=True)
 class RunInfo:

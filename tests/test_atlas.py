@@ -8,8 +8,9 @@ from scipy import stats as reference
 from test_analysis import N_SLICES, made_info, made_run
 
 from plantain import atlas as atlas_module
-from plantain.atlas import PROMPTS, AtlasError, keep_atlas, make_atlas, read_axes
+from plantain.atlas import AtlasError, keep_atlas, make_atlas, read_axes
 from plantain.atlas_words import atlas_text
+from plantain.prompts import SHIPPED as PROMPTS
 from plantain.prompts import load_prompt_set
 from plantain.results import save_run
 

@@ -90,9 +90,9 @@ def _inserted(card: str, place: int, name: str, body: str) -> str | None:
     before, after = card[:place] + _blank_lines(card[:place], newline), card[place:]
     block = _block(name, body, newline)
     new = before + block + newline + (newline if after else "") + after
-    section = _Section(name, len(before), len(before) + len(block))
-    others = [s.name for s in _sections(new) if s != section]
-    return new if section in _sections(new) and others == section_names(card) else None
+    section, found = _Section(name, len(before), len(before) + len(block)), _sections(new)
+    others = [s.name for s in found if s != section]
+    return new if section in found and others == section_names(card) else None
 
 
 def _newline(text: str) -> str:

@@ -11,6 +11,7 @@ import difflib
 import shutil
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +24,11 @@ from plantain.hub.picture import heads_png
 from plantain.hub.remote import RUNS, Base, Change, Remote, Sent
 from plantain.hub.section import PublishError, card_fields, check_publishable, results_section
 from plantain.published import PUBLISHED, load_published
-from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, list_runs, load_run, save_run
+from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, RunError, load_run, save_run
 from plantain.whole import swap_in
 
 CARD, FIGURES = "README.md", "figures"
-SHIPPED_CONTROL = "untrained-klein-4b"
+SHIPPED_CONTROL = PUBLISHED.parent / "untrained-klein-4b"
 DIFF = "README.diff"
 
 
@@ -122,8 +123,10 @@ def _files(run: Run) -> dict[str, bytes]:
 def _control(run: Run, folder: str | Path | None) -> Run | None:
     """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
     if folder is None:
-        shipped = list_runs(PUBLISHED.parent)[0].get(SHIPPED_CONTROL)
-        return shipped if shipped is not None and not _unlike(run, shipped) else None
+        with suppress(RunError):  # a copy without it has no control to show
+            shipped = load_run(SHIPPED_CONTROL)
+            return None if _unlike(run, shipped) else shipped
+        return None
     control = load_run(folder)
     if control.info.weights != "untrained":
         raise PublishError(f"{folder}: is no untrained control. Give a run of an untrained model.")

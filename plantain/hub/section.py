@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 from plantain import PlantainError
 from plantain.comparison import differences
-from plantain.export import RANDOM
 from plantain.models import KLEIN
-from plantain.prompts import PromptError, PromptSetError, load_prompt_set
+from plantain.prompts import shipped_sets
+from plantain.provenance import RANDOM
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.strict import visible
 from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, notes, provenance, weights_label
 
-PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 _LONGEST_NAME = 80
 _LEVEL = 0.05
@@ -207,13 +205,8 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
 
 def _prompts_file(run: Run) -> str:
     """Find the prompt set among the project's own; else say that it is somebody else's."""
-    for path in sorted(PROMPTS.glob("*.toml")):
-        try:
-            if load_prompt_set(path).sha256 == run.info.prompts_sha256:
-                return f"prompts/{path.name}"
-        except (PromptSetError, PromptError):
-            continue
-    return "THE-PROMPTS.toml"
+    known = shipped_sets().get(run.info.prompts_sha256)
+    return f"prompts/{known[0].name}" if known else "THE-PROMPTS.toml"
 
 
 def _provenance(run: Run, name: str) -> list[str]:
