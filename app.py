@@ -19,6 +19,7 @@ ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"
 if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA
 
+from plantain.conditions import Conditions
 from plantain.engine import Engine, Item
 from plantain.models import KLEIN
 from plantain.prompts import PromptPair, load_prompt_set
@@ -31,11 +32,15 @@ COLD_START = 15  # seconds: a cold worker moves 16 GB to the card inside the req
 FACTOR = 1.5  # by which ZeroGPU counts a second of half an RTX Pro 6000; a test holds it against `spaces`
 
 
-def gpu_seconds(pairs: tuple[PromptPair, ...] | int, size: int | None = None, seed: int = 0) -> int:
+def gpu_seconds(pairs: int, size: int | None = None) -> int:
     """Return the GPU seconds to ask for. A guess from passes and pixels: nothing was measured on ZeroGPU yet."""
-    n = pairs if isinstance(pairs, int) else len(pairs)
     per_pass = 0.1 + 0.4 * ((size or 1024) / 1024) ** 2
-    return COLD_START + round(2 * n * per_pass)
+    return COLD_START + round(2 * pairs * per_pass)
+
+
+def call_seconds(pairs: tuple[PromptPair, ...], conditions: Conditions) -> int:
+    """Return the same for a call; a repeated measure costs as much as a pair."""
+    return gpu_seconds(len(pairs) * conditions.n_repeats, conditions.size)
 
 
 def quota_seconds(pairs: int, size: int | None) -> int:
@@ -49,16 +54,16 @@ def cost(pairs: int, size: int | None) -> str:
 
 
 def _gpu(function: Callable) -> Callable:
-    return spaces.GPU(duration=gpu_seconds)(function) if ON_ZERO_GPU else function
+    return spaces.GPU(duration=call_seconds)(function) if ON_ZERO_GPU else function
 
 
 engine = Engine(os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None))
 
 
 @_gpu
-def captures_on_gpu(pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[Item]:
+def captures_on_gpu(pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
     """Yield every pair's capture from where the accelerator is; plain data crosses the process boundary."""
-    yield from engine.captures(pairs, size, seed)
+    yield from engine.captures(pairs, conditions)
 
 
 engine.on_device = captures_on_gpu

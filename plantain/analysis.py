@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from plantain import stats
-from plantain.units import Layout, SumsOfSquares, UnitTable, magnitudes, unit_table
+from plantain.sums import SumsOfSquares
+from plantain.units import Layout, UnitTable, magnitudes, unit_table
 
 THRESHOLDS = (3.0, 5.0)
 LARGE_EFFECT = 0.8

@@ -32,7 +32,7 @@ from plantain.whole import write_whole
 MIN_PAIRS = 6  # halves of three, with one pair left out
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 # What has to be the same, or a difference between two axes may be one of these.
-_SETTINGS = ("fingerprint", "dtype", "size", "seed", "layout")
+_SETTINGS = ("fingerprint", "dtype", "size", "seed", "seeds", "steps", "mask_padding", "referenced", "layout")
 
 
 class AtlasError(PlantainError, ValueError):
@@ -184,7 +184,7 @@ def make_atlas(
 def _weights(run: Run) -> str:
     """Say which weights all runs have, loudly where they are random."""
     loud = f" {RANDOM}" if run.info.is_random else ""
-    return f"Weights: {run.info.model} ({run.info.weights}), {run.info.size} px, seed {run.info.seed}.{loud}"
+    return f"Weights: {run.info.model} ({run.info.weights}), {run.info.settings_words}.{loud}"
 
 
 def _differences(axes: list[Axis], units: str, scope: str) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ import torch
 
 from plantain import PlantainError
 from plantain.prompts import PromptError
-from plantain.scopes import STREAM_SCOPES
+from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
 from plantain.units import SLICE, Layout
 
 _PLACEHOLDER = "x"
@@ -126,16 +126,23 @@ def compare_tokens(positive: Tokens, negative: Tokens) -> tuple[int, int]:
 
 
 class Recorder:
-    """Sums of squares per block, left on the device until the pass is over."""
+    """Sums of squares per block, left on the device until the pass is over.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tokens : tuple of str
+        The scopes that are recorded: all of `TOKEN_SCOPES`, or the plain ones where there is no reference image.
+    """
+
+    def __init__(self, tokens: tuple[str, ...]) -> None:
+        self._scopes = {stream: recorded_scopes(stream, tokens) for stream in STREAM_SCOPES}
         self._sums: dict[str, dict[int, torch.Tensor]] = {stream: {} for stream in STREAM_SCOPES}
 
     def hook(self, stream: str, block: int, segments: list[list[Segment]]):
         """Make the pre-hook of one projection; it launches kernels and never waits for them."""
 
         def record(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-            self._sums[stream][block] = sum_squares(args[0], segments, STREAM_SCOPES[stream])
+            self._sums[stream][block] = sum_squares(args[0], segments, self._scopes[stream])
 
         return record
 
@@ -240,8 +247,17 @@ def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, 
         yield "single", i, block.attn.to_out
 
 
+def _picture(start: int, n_image: int, n_reference: int) -> list[Segment]:
+    """Return the tokens that are pictures: the one that is drawn, then the reference."""
+    end = start + n_image
+    reference = [Segment("reference", end, end + n_reference)] if n_reference else []
+    return [Segment("image", start, end), *reference]
+
+
 @contextmanager
-def recording(transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_image: int) -> Iterator[Recorder]:
+def recording(
+    transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_image: int, n_reference: int = 0
+) -> Iterator[Recorder]:
     """Record the prompt embedding and every output projection's input while the block of code runs.
 
     Parameters
@@ -250,8 +266,8 @@ def recording(transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_
         A Flux2 transformer.
     texts : list of tuple of Segment
         Scopes of each prompt's text tokens, which come first in the single blocks' sequence.
-    n_image : int
-        Image tokens.
+    n_image, n_reference : int
+        Tokens of the image, and of the reference image, which follow them; 0 where there is none.
 
     Yields
     ------
@@ -263,12 +279,12 @@ def recording(transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_
         A block has no output projection where it should be; hooks already placed are removed.
     """
     n_text = texts[0][-1].stop
-    recorder = Recorder()
+    recorder = Recorder(TOKEN_SCOPES if n_reference else PLAIN_SCOPES)
     segments = {
         "embedding": [list(text) for text in texts],
-        "joint_image": [[Segment("image", 0, n_image)] for _ in texts],
+        "joint_image": [_picture(0, n_image, n_reference) for _ in texts],
         "joint_text": [list(text) for text in texts],
-        "single": [[*text, Segment("image", n_text, n_text + n_image)] for text in texts],
+        "single": [[*text, *_picture(n_text, n_image, n_reference)] for text in texts],
     }
     with ExitStack() as stack:
         try:

@@ -17,7 +17,8 @@ from plantain.results import Run
 N_TOP = 20
 _SETTINGS = {
     "model": "model", "revision": "revision", "fingerprint": "weights (fingerprint)", "dtype": "precision",
-    "device": "device", "size": "size", "seed": "seed", "prompt_set": "prompt set", "prompts_sha256": "prompts",
+    "device": "device", "size": "size", "seed": "seed", "steps": "steps", "mask_padding": "padding masked",
+    "referenced": "reference", "prompt_set": "prompt set", "prompts_sha256": "prompts",
 }  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def differences(a: Run, b: Run) -> list[str]:
 def _settings(run: Run) -> dict[str, object]:
     contrast = f"“{run.info.positive}” minus “{run.info.negative}”"
     return {words: getattr(run.info, key) for key, words in _SETTINGS.items()} | {
+        "noise seeds": "that one" if run.info.seeds == (run.info.seed,) else ", ".join(map(str, run.info.seeds)),
         "contrast": contrast,
         "number of pairs": len(run.pairs),
     }

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.conditions import Conditions
 from plantain.models import ModelInfo
-from plantain.pairs import PairResult, WrongModelError, check_same_model, score_pair
+from plantain.pairs import PairResult, WrongModelError, check_reference, check_same_model, score_pair
 from plantain.prompts import PromptPair, PromptSet
 from plantain.results import Run
 from plantain.tables import WEIGHTS_WORDS
@@ -52,7 +53,7 @@ class Failure:
 
 
 Item = ModelInfo | Done | Failure
-OnDevice = Callable[[tuple[PromptPair, ...], int, int], Generator[Item, None, None]]
+OnDevice = Callable[[tuple[PromptPair, ...], Conditions], Generator[Item, None, None]]
 Quota = Callable[[int, int | None], int]
 """(pairs, size) -> seconds of a visitor's GPU quota that a call asks for."""
 
@@ -164,33 +165,34 @@ class Engine:
 
     # --- passes ---
 
-    def captures(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Iterator[Item]:
+    def captures(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
         """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
         from plantain.experiment import iter_pairs
         from plantain.models import describe
         from plantain.passes import Passes
 
         yield describe(self._pipe)
-        passes = Passes(self._pipe, size, seed)
+        passes = Passes(self._pipe, conditions)
         for pair in pairs:
             try:
                 with self._one_pair:
                     item = next(iter_pairs(passes, (pair,)))
             except Exception as error:
-                if (reason := _reason(error, size)) is None:
+                if (reason := _reason(error, conditions.size)) is None:
                     raise
                 yield Failure(reason)
                 return
             yield item
 
-    def _items(self, pairs: tuple[PromptPair, ...], size: int, seed: int) -> Generator[ModelInfo | Done, None, None]:
+    def _items(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Generator[ModelInfo | Done, None, None]:
         """Yield what the device yields; a failure there becomes an error here."""
-        with closing(self.on_device(pairs, size, seed)) as items:
+        with closing(self.on_device(pairs, conditions)) as items:
             for item in items:
                 if isinstance(item, Failure):
                     raise PassError(item.text)
                 if not isinstance(item, ModelInfo):
-                    self._timed.setdefault(size, deque(maxlen=_TIMED)).append(item[1])
+                    timed = self._timed.setdefault(conditions.size, deque(maxlen=_TIMED))
+                    timed.append(item[1] / conditions.n_repeats)
                 yield item
 
     def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
@@ -204,7 +206,7 @@ class Engine:
         from plantain.experiment import prepare_pair
 
         pair = prepare_pair(self._ready_pipe(), run, positive, negative)
-        _, (capture, _) = self._items((pair,), run.info.size, run.info.seed)
+        _, (capture, _) = self._items((pair,), run.info.conditions)
         return score_pair(run, pair, capture)
 
     def count_tokens(self, text: str) -> int:
@@ -232,6 +234,7 @@ class Engine:
 
         try:
             check_same_model(describe(self._pipe), run.info)
+            check_reference(run.info, None)
         except WrongModelError as error:
             return str(error)
         return None
@@ -291,11 +294,11 @@ class Engine:
     def _probe_steps(self, plan: Plan, most: int | None) -> Generator[Step, None, None]:
         from plantain.experiment import assemble
 
-        pairs, seed = plan.prompt_set.pairs, plan.config.seed
-        key = self._key(plan.prompt_set, plan.size, seed)
+        pairs = plan.prompt_set.pairs
+        key = self._key(plan.prompt_set, plan.conditions.size, plan.config.seed)
         state = self._unfinished.pop(key, _Unfinished())
         todo = pairs[len(state.done) :][:most]
-        items = self._items(todo, plan.size, seed)
+        items = self._items(todo, plan.conditions)
         try:
             yield Step(len(state.done), len(pairs), None)
             if todo:  # else nothing is asked of the device: only the end was missing

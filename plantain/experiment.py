@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from plantain.models import ModelHalves, describe
-from plantain.pairs import PairResult, check_same_model, score_pair, visitor_pair
-from plantain.passes import Passes, capture_pair, pack_embeddings, unpack_embeddings
+from plantain.pairs import PairResult, check_reference, check_same_model, score_pair, visitor_pair
+from plantain.passes import Passes, Reference, References, pack_embeddings, unpack_embeddings
 from plantain.plan import ConfigError, ExperimentConfig, Plan, assemble, check_prompts, plan_run
 from plantain.prompts import PromptPair, PromptSet
+from plantain.reference import ReferenceSet
 from plantain.results import Run, RunError
 from plantain.team import ALONE, Team
 from plantain.unfinished import Done, UnfinishedRun
@@ -83,6 +84,7 @@ def run_experiment(
     keep: Callable[[Plan], UnfinishedRun] | None = None,
     batch: int | None = None,
     team: Team = ALONE,
+    references: ReferenceSet | None = None,
 ) -> Run:
     """Probe a pipeline with all pairs of a set.
 
@@ -99,6 +101,8 @@ def run_experiment(
         Prompts in one pass; `passes.usual_batch` unless given.
     team : Team, optional
         The processes that share the pairs; all of them get the whole run.
+    references : ReferenceSet, optional
+        Every pair's reference image, from `reference.encode_images`.
 
     Returns
     -------
@@ -113,9 +117,14 @@ def run_experiment(
     RunError
         Pairs cannot be kept.
     """
-    plan = plan_run(pipe, prompt_set, config)
+    plan = plan_run(pipe, prompt_set, config, references)
     unfinished = keep(plan) if keep else None
-    return _run_pairs(plan, Passes(pipe, plan.size, plan.config.seed, batch), unfinished, progress, team)
+    passes = Passes(pipe, plan.conditions, batch, references=_finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, team)
+
+
+def _finder(references: ReferenceSet | None) -> References | None:
+    return (lambda pair: references.by_pair[pair.id]) if references else None
 
 
 def run_in_phases(
@@ -127,13 +136,14 @@ def run_in_phases(
     batch: int | None = None,
     team: Team = ALONE,
     encoded: Progress | None = None,
+    references: ReferenceSet | None = None,
 ) -> Run:
     """Do what `run_experiment` does with half the memory: encode all prompts, then run all passes.
 
     Parameters
     ----------
     halves : ModelHalves
-    prompt_set, config, progress, keep, batch, team
+    prompt_set, config, progress, keep, batch, team, references
         As for `run_experiment`. The prompt embeddings are kept as well (16 MB a pair for Klein).
     encoded : callable, optional
         Called with (pairs encoded, pairs in all) of this process.
@@ -152,11 +162,11 @@ def run_in_phases(
     """
     for pair in prompt_set.pairs:
         check_prompts(halves.pipe, pair)
-    plan = plan_run(halves.identified(), prompt_set, config)
+    plan = plan_run(halves.identified(), prompt_set, config, references)
     unfinished = keep(plan)
     embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), team.share(len(prompt_set.pairs))
     _encode(halves, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
-    passes = Passes(halves.with_transformer(), plan.size, plan.config.seed, batch, embeddings.of)
+    passes = Passes(halves.with_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
     return _run_pairs(plan, passes, unfinished, progress, team, embeddings)
 
 
@@ -221,7 +231,7 @@ def _run_pairs(
     return assemble(plan, [item for _, item in sorted(team.gather(done), key=lambda numbered: numbered[0])])
 
 
-def prepare_pair(pipe: Any, run: Run, positive: str, negative: str) -> PromptPair:
+def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: Reference | None = None) -> PromptPair:
     """Refuse everything that can be refused before a pass, and return the pair.
 
     Raises
@@ -231,12 +241,19 @@ def prepare_pair(pipe: Any, run: Run, positive: str, negative: str) -> PromptPai
     """
     pair = visitor_pair(positive, negative)
     check_same_model(describe(pipe), run.info)
+    check_reference(run.info, reference.sha256 if reference else None)
     check_prompts(pipe, pair)
     return pair
 
 
 def probe_pair(
-    pipe: Any, run: Run, positive: str, negative: str, units: str = "heads", scope: str = "all"
+    pipe: Any,
+    run: Run,
+    positive: str,
+    negative: str,
+    units: str = "heads",
+    scope: str = "all",
+    reference: Reference | None = None,
 ) -> PairResult:
     """Send one more pair through the run's own model and settings, and score it.
 
@@ -245,7 +262,9 @@ def probe_pair(
     PromptError
         A prompt is empty, too long or holds a control token, or both are the same.
     WrongModelError
-        The pipeline is not the model that made the run.
+        The pipeline is not the model that made the run, or the run has reference images and none is given.
     """
-    pair = prepare_pair(pipe, run, positive, negative)
-    return score_pair(run, pair, capture_pair(pipe, pair, run.info.size, run.info.seed), units, scope)
+    pair = prepare_pair(pipe, run, positive, negative, reference)
+    images = (lambda _pair: reference) if reference else None
+    capture = Passes(pipe, run.info.conditions, 1, references=images).capture([pair])[0]
+    return score_pair(run, pair, capture, units, scope)

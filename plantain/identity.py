@@ -6,6 +6,7 @@ torch, diffusers and transformers are imported on use.
 `identify`          the part of it that does not change while the pipeline lives
 `transformer_facts`, `encoder_facts`   what the fingerprint holds of each half
 `layers_needed`     how many layers of the text encoder take part in the prompt embedding
+`vae_fingerprint`   the part that encodes reference images, which a probe without them never loads
 `software_versions` the libraries that a result depends on
 """
 
@@ -167,6 +168,13 @@ def encoder_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
         "text_encoder_weights": _digest((name, w) for name, w in weights if _encoder_uses(name, n_layers)),
         "mark": encoder.get(WEIGHTS_MARK),
     }
+
+
+def vae_fingerprint(vae: Any) -> str:
+    """Return SHA-256 (hex) over a VAE's configuration and weights, on which the tokens of a reference image depend."""
+    shape = {key: vae.config.get(key) for key in ("block_out_channels", "latent_channels", "batch_norm_eps")}
+    weights = _digest([*vae.named_parameters(), *vae.named_buffers()])
+    return hashlib.sha256(json.dumps([shape, weights]).encode()).hexdigest()
 
 
 def _shared_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:

@@ -6,6 +6,7 @@ that importing this module costs nothing.
 `load_pipeline`   a hub repository, a local folder, or ``tiny-random``
 `ModelHalves`     the same with one half in memory at a time
 `own_device`      a CUDA device for each of several processes
+`denoising_schedule`  the times of a pipeline's denoising steps
 `describe`        which weights a pipeline holds: name, revision, kind, fingerprint, dtype, device
 `default_model`   Klein where there is a CUDA device, the stand-in otherwise
 """
@@ -13,6 +14,8 @@ that importing this module costs nothing.
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from transformers import Qwen3Model
 
 __all__ = [
-    "KLEIN", "STAND_IN", "WEIGHTS", "ModelError", "ModelHalves", "ModelInfo", "default_model", "describe",
-    "load_pipeline", "own_device", "software_versions",
+    "KLEIN", "STAND_IN", "WEIGHTS", "ModelError", "ModelHalves", "ModelInfo", "default_model",
+    "denoising_schedule", "describe", "load_pipeline", "own_device", "software_versions",
 ]  # fmt: skip
 
 KLEIN = "black-forest-labs/FLUX.2-klein-base-4B"
@@ -149,6 +152,15 @@ class ModelHalves:
         self._hold(transformer=self._source.transformer())
         return self.pipe.to(self.device)
 
+    @contextmanager
+    def with_vae(self) -> Iterator[Flux2KleinPipeline]:
+        """Lend the pipeline its VAE as well, for pictures; a probe runs without."""
+        self.pipe.register_modules(vae=self._source.vae().to(self.device))
+        try:
+            yield self.pipe
+        finally:
+            self.pipe.register_modules(vae=None)
+
     def _read_encoder(self) -> Qwen3Model:
         return self._source.encoder(layers_needed(self.pipe))
 
@@ -196,6 +208,33 @@ def own_device(device: str | None, index: int) -> str | None:
 
     wants_cuda = device == "cuda" or (device is None and torch.cuda.is_available())
     return f"cuda:{index}" if wants_cuda else device
+
+
+def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
+    """Return the scheduler and the times of denoising steps, as ``pipe(...)`` sets them.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    steps, n_image : int
+        Denoising steps, and tokens of the image, on which the times depend.
+
+    Returns
+    -------
+    scheduler
+        A new one: the pipeline's own keeps its state.
+    tensor (steps,)
+        Sigma times 1,000; the first is 1,000.
+    """
+    import numpy as np
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
+
+    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
+    mu = compute_empirical_mu(image_seq_len=n_image, num_steps=steps)
+    times, _ = retrieve_timesteps(scheduler, steps, pipe.transformer.device, sigmas=sigmas, mu=mu)
+    scheduler.set_begin_index(0)
+    return scheduler, times
 
 
 def _resolve_device(device: str | None) -> torch.device:

@@ -2,6 +2,7 @@
 
 `visitor_pair`      two texts -> `PromptPair`
 `check_same_model`  refuse a model other than the run's
+`check_reference`   refuse a pair without the run's reference image
 `score_pair`        full conformal rank of a captured pair among the run's -> `PairResult`
 """
 
@@ -15,8 +16,8 @@ from plantain import PlantainError, stats
 from plantain.models import ModelInfo
 from plantain.prompts import PromptError, PromptPair
 from plantain.results import Run, RunInfo
-from plantain.scopes import TOKEN_SCOPES
-from plantain.units import SIDES, PairCapture, magnitudes
+from plantain.sums import PairCapture
+from plantain.units import SIDES, magnitudes
 
 N_TOP = 20
 VISITOR = "visitor"  # id and category of a pair that is in no set
@@ -116,6 +117,27 @@ def check_same_model(model: ModelInfo, info: RunInfo) -> None:
     )
 
 
+def check_reference(info: RunInfo, sha256: str | None) -> None:
+    """Raise `WrongModelError` unless a new pair has a reference image where the run's pairs have one, and the same one.
+
+    Parameters
+    ----------
+    info : RunInfo
+    sha256 : str or None
+        Of the new pair's image.
+    """
+    theirs = set(info.references.values())
+    if theirs and sha256 is None:
+        raise WrongModelError(
+            f"the run was made with {info.referenced}, so a new pair needs one too: python -m plantain pair DIR "
+            "--reference IMAGE."
+        )
+    if sha256 is not None and not theirs:
+        raise WrongModelError("the run was made without a reference image; leave --reference away.")
+    if len(theirs) == 1 and sha256 not in theirs:
+        raise WrongModelError("the run was made with another reference image; give that one.")
+
+
 def score_pair(
     run: Run, pair: PromptPair, capture: PairCapture, units: str = "heads", scope: str = "all"
 ) -> PairResult:
@@ -129,7 +151,7 @@ def score_pair(
     scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
     # One of the run's own pairs, put in again, ties with itself but for rounding; ties count against a claim.
     low = int(np.count_nonzero(scores <= scores[-1] + 1e-9))
-    words = capture.sums.tokens[:, 0, TOKEN_SCOPES.index("words")].tolist()
+    words = capture.sums.tokens[:, 0, capture.sums.token_scopes.index("words")].tolist()
     names = a.table.names
     expected = stats.prediction_intervals(a.differences, N_TOP)
     intervals = {int(u): ends for u, *ends in zip(*(part.tolist() for part in expected), strict=True)}

@@ -4,19 +4,22 @@ Knows nothing about diffusers' classes or files: it uses a pipeline's `encode_pr
 `tokenizer` and `transformer`.
 
 `encode`         prompts -> embeddings; `pack_embeddings`, `unpack_embeddings` for files
-`forward`        one denoising step
+`forward`        one denoising step; `denoise` several
+`Reference`      a reference image as the transformer takes it
 `Passes`         pairs -> `PairCapture`, in batches; too large a batch is halved
 `capture_pair`   both passes of one pair
 `layout_of`, `image_tokens`   what follows from the pipeline's configuration
 
 A pass follows the card: one denoising step at guidance 1.0 from a fixed seed, so the image tokens are
-the same pure noise for every prompt, at sigma 1. Nothing but the text differs between two passes.
+the same pure noise for every prompt, at sigma 1. Nothing but the text differs between two passes. At a later step the
+images differ as well, by what the prompts made of the same noise.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +28,37 @@ import torch
 from safetensors import SafetensorError
 
 from plantain.capture import CaptureError, Tokens, compare_tokens, recording, tokenize
+from plantain.conditions import Conditions
+from plantain.models import denoising_schedule
 from plantain.prompts import PromptPair
-from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
-from plantain.units import SIDES, Layout, PairCapture, SumsOfSquares
+from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES
+from plantain.sums import PairCapture, SumsOfSquares
+from plantain.units import SIDES, Layout
 
 Embed = Callable[[PromptPair], torch.Tensor]
 """Where the embeddings of a pair's two prompts are kept, (2, 512, 7680) for Klein."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference image as the transformer takes it.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the image's file (hex).
+    latents : tensor (1, n_tokens, n_channels)
+    ids : tensor (1, n_tokens, 4)
+        Where each token lies, as the pipeline numbers reference images.
+    """
+
+    sha256: str
+    latents: torch.Tensor
+    ids: torch.Tensor
+
+
+References = Callable[[PromptPair], Reference]
+"""The reference image of a pair, the same for both sides."""
 
 _TOKENS = 8192  # of text and image in one pass on an accelerator, unless told otherwise
 _MOST = 16  # prompts in one pass
@@ -74,9 +102,22 @@ def unpack_embeddings(content: bytes | None) -> tuple[torch.Tensor, float] | Non
         return None
 
 
-@torch.no_grad()
 def forward(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> None:
-    """Run what the probe needs of ``pipe(prompt, num_inference_steps=1, guidance_scale=1.0)``.
+    """Run one denoising step on pure noise; see `denoise`."""
+    next(denoise(pipe, embeds, size, seed))
+
+
+@torch.no_grad()
+def denoise(
+    pipe: Any,
+    embeds: torch.Tensor,
+    size: int,
+    seed: int,
+    steps: int = 1,
+    reference: Reference | None = None,
+    attended: torch.Tensor | None = None,
+) -> Iterator[None]:
+    """Run what the probe needs of ``pipe(prompt, num_inference_steps=steps, guidance_scale=1.0)``.
 
     Parameters
     ----------
@@ -88,21 +129,46 @@ def forward(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> None:
         Height and width of the image in pixels, a multiple of 16.
     seed : int
         Seed of the noise, drawn on the CPU so that it is the same on every device; the same for every prompt.
+    steps : int
+        Denoising steps; the first one sees the noise at sigma 1.
+    reference : Reference, optional
+        Goes with the image, as by the pipeline's ``image=``.
+    attended : bool tensor (n_prompts, n_tokens), optional
+        Tokens, of text, image and reference, that attention may look at; all unless given.
+
+    Yields
+    ------
+    None
+        After the pass of every step.
     """
     weight = next(pipe.transformer.parameters())
     embeds = embeds.to(weight.device)
     _, text_ids = pipe.encode_prompt(prompt=None, prompt_embeds=embeds, device=weight.device)
-    latents, latent_ids = _noise(pipe, embeds, size, seed)
-    n = len(embeds)
-    pipe.transformer(
-        hidden_states=latents.to(weight.dtype).expand(n, -1, -1),
-        timestep=torch.ones(n, device=latents.device, dtype=latents.dtype),  # sigma 1: the first of one step
-        guidance=None,
-        encoder_hidden_states=embeds,
-        txt_ids=text_ids,
-        img_ids=latent_ids.expand(n, -1, -1),
-        return_dict=False,
-    )
+    latents, ids = (part.expand(len(embeds), -1, -1) for part in _noise(pipe, embeds, size, seed))
+    n_image, shown = latents.shape[1], [ids]
+    if reference is not None:
+        shown.append(reference.ids.to(ids).expand(len(embeds), -1, -1))
+    mask = None if attended is None else {"attention_mask": attended[:, None, None].to(weight.device)}
+    scheduler, times = denoising_schedule(pipe, steps, n_image)
+    for time_ in times:
+        pictures = [latents] if reference is None else [latents, _like(reference.latents, latents)]
+        out = pipe.transformer(
+            hidden_states=torch.cat(pictures, dim=1).to(weight.dtype),
+            timestep=time_.expand(len(embeds)).to(latents) / 1000,
+            guidance=None,
+            encoder_hidden_states=embeds,
+            txt_ids=text_ids,
+            img_ids=torch.cat(shown, dim=1),
+            joint_attention_kwargs=mask,
+            return_dict=False,
+        )[0]
+        yield
+        latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
+
+
+def _like(reference: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """Return a reference image's latents once for every prompt, on the same device."""
+    return reference.to(latents.device).expand(len(latents), -1, -1)
 
 
 def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,25 +210,34 @@ class Passes:
     ----------
     pipe
         A Klein pipeline.
-    size, seed : int
-        As for `forward`.
+    conditions : Conditions
     batch : int, optional
         Prompts that go through at once; `usual_batch` unless given. A batch for which the device has too little
         memory is halved, and stays so.
     embed : callable, optional
         Returns a pair's embeddings that were made before; the pipeline's text encoder makes them unless given.
+    references : callable, optional
+        Returns a pair's reference image. With images no more than one pair goes through at once: they may differ in
+        size.
     """
 
-    def __init__(self, pipe: Any, size: int, seed: int, batch: int | None = None, embed: Embed | None = None) -> None:
-        self._pipe, self._size, self._seed = pipe, size, seed
-        self._layout, self._n_image = layout_of(pipe), image_tokens(pipe, size)
-        self._embed = embed
-        self.batch = batch or usual_batch(pipe, size)
+    def __init__(
+        self,
+        pipe: Any,
+        conditions: Conditions,
+        batch: int | None = None,
+        embed: Embed | None = None,
+        references: References | None = None,
+    ) -> None:
+        self._pipe, self._conditions = pipe, conditions
+        self._layout, self._n_image = layout_of(pipe), image_tokens(pipe, conditions.size)
+        self._embed, self._references = embed, references
+        self.batch = batch or usual_batch(pipe, conditions.size)
 
     @property
     def pairs_at_once(self) -> int:
         """Pairs that make a batch, at least one."""
-        return max(1, self.batch // len(SIDES))
+        return 1 if self._references else max(1, self.batch // len(SIDES))
 
     def capture(self, pairs: Sequence[PromptPair]) -> list[PairCapture]:
         """Run both prompts of every pair and keep the sums of squares.
@@ -184,47 +259,82 @@ class Passes:
             An activation is NaN or infinite, the model is no Flux2 transformer, or one prompt alone is too much for
             the device's memory.
         """
+        if self._references and len(pairs) > 1:
+            return [capture for pair in pairs for capture in self.capture([pair])]
         prompts = [getattr(pair, side) for pair in pairs for side in SIDES]
         tokens = [tokenize(self._pipe.tokenizer, prompt, self._pipe.tokenizer_max_length) for prompt in prompts]
         kept = torch.cat([self._embed(pair) for pair in pairs]) if self._embed else None
-        sums: list[dict[str, np.ndarray]] = []
+        reference = self._references(pairs[0]) if self._references else None
+        sums: list[_Measures] = []
         while len(sums) < len(prompts):
             part = slice(len(sums), len(sums) + self.batch)
             try:
-                sums += self._run(prompts[part], tokens[part], None if kept is None else kept[part])
+                sums += self._run(prompts[part], tokens[part], None if kept is None else kept[part], reference)
             except torch.OutOfMemoryError as error:
                 self._halve(error)
-        n = len(SIDES)
-        return [self._join(tokens[i : i + n], sums[i : i + n]) for i in range(0, len(prompts), n)]
+        n, n_reference = len(SIDES), reference.latents.shape[1] if reference else 0
+        return [self._join(tokens[i : i + n], sums[i : i + n], n_reference) for i in range(0, len(prompts), n)]
 
     def _run(
-        self, prompts: list[str], tokens: list[Tokens], embeds: torch.Tensor | None
-    ) -> list[dict[str, np.ndarray]]:
+        self, prompts: list[str], tokens: list[Tokens], embeds: torch.Tensor | None, reference: Reference | None
+    ) -> list[_Measures]:
+        """Return every prompt's repeated measures."""
+        c, texts = self._conditions, [t.segments for t in tokens]
         embeds = encode(self._pipe, prompts) if embeds is None else embeds
-        with recording(self._pipe.transformer, [t.segments for t in tokens], self._n_image) as recorder:
-            forward(self._pipe, embeds, self._size, self._seed)
-        return recorder.collect(self._layout, prompts)
+        n_reference = reference.latents.shape[1] if reference else 0
+        attended = _without_padding(tokens, self._n_image + n_reference) if c.mask_padding else None
+        measures = []
+        with recording(self._pipe.transformer, texts, self._n_image, n_reference) as recorder:
+            for seed in c.seeds:
+                for _ in denoise(self._pipe, embeds, c.size, seed, c.steps, reference, attended):
+                    measures.append(recorder.collect(self._layout, prompts))
+        return [list(own) for own in zip(*measures, strict=True)]
 
     def _halve(self, error: Exception) -> None:
         if self.batch == 1:
             raise CaptureError(
-                f"the device has too little memory at {self._size} px; choose a smaller image."
+                f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
             ) from error
         self.batch //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # what the failed batch left in pieces
 
-    def _join(self, tokens: list[Tokens], sums: list[dict[str, np.ndarray]]) -> PairCapture:
-        streams = {stream: np.stack([own[stream] for own in sums])[:, None] for stream in STREAM_SCOPES}
+    def _join(self, tokens: list[Tokens], sides: list[_Measures], n_reference: int) -> PairCapture:
+        """Put the two sides of a pair together, measure by measure."""
+        counts, repeats = self._token_counts(tokens, n_reference), []
+        for measure in zip(*sides, strict=True):
+            streams = {stream: np.stack([own[stream] for own in measure])[:, None] for stream in STREAM_SCOPES}
+            repeats.append(self._seen(SumsOfSquares(streams, counts)))
         first, differing = compare_tokens(*tokens)
-        return PairCapture(SumsOfSquares(streams, _token_counts(tokens, self._n_image)), first, differing)
+        if len(repeats) == 1:
+            return PairCapture(repeats[0], first, differing)
+        return PairCapture(SumsOfSquares.average(repeats), first, differing, tuple(repeats))
+
+    def _token_counts(self, tokens: list[Tokens], n_reference: int) -> np.ndarray:
+        pictures = {"image": self._n_image, "reference": n_reference}
+        scopes = TOKEN_SCOPES if n_reference else PLAIN_SCOPES
+        counts = [[pictures[s] if s in pictures else t.count(s) for s in scopes] for t in tokens]
+        return np.array(counts, dtype=np.int64)[:, None]  # (2, 1, n_scopes)
+
+    def _seen(self, sums: SumsOfSquares) -> SumsOfSquares:
+        """Leave padding out where it is masked: its tokens still look at the others, but nothing looks at them."""
+        return sums.without("padding") if self._conditions.mask_padding else sums
+
+
+_Measures = list[dict[str, np.ndarray]]
+"""Of one prompt: a measure a seed and step, each stream -> float32 (n_scopes, n_slices)."""
+
+
+def _without_padding(tokens: list[Tokens], n_pictures: int) -> torch.Tensor:
+    """Return which tokens attention may look at, bool (n_prompts, n_tokens)."""
+    attended = torch.ones((len(tokens), len(tokens[0].ids) + n_pictures), dtype=torch.bool)
+    for row, own in zip(attended, tokens, strict=True):
+        for segment in own.segments:
+            if segment.scope == "padding":
+                row[segment.start : segment.stop] = False
+    return attended
 
 
 def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCapture:
     """Run both prompts of a pair, one after the other, and keep the sums of squares; see `Passes.capture`."""
-    return Passes(pipe, size, seed, batch=1).capture([pair])[0]
-
-
-def _token_counts(tokens: list[Tokens], n_image: int) -> np.ndarray:
-    counts = [[n_image if scope == "image" else t.count(scope) for scope in TOKEN_SCOPES] for t in tokens]
-    return np.array(counts, dtype=np.int64)[:, None]  # (2, 1, n_scopes)
+    return Passes(pipe, Conditions(size, (seed,)), batch=1).capture([pair])[0]

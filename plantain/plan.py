@@ -10,6 +10,7 @@ Knows nothing about how pairs are run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,13 +19,16 @@ import numpy as np
 
 from plantain import PlantainError, __version__, stats
 from plantain.capture import tokenize
+from plantain.conditions import MOST_REPEATS, Conditions
 from plantain.models import ModelInfo, describe, software_versions
 from plantain.pairs import VISITOR
 from plantain.passes import layout_of
 from plantain.prompts import PromptError, PromptPair, PromptSet
+from plantain.reference import ReferenceSet
 from plantain.results import PairRecord, Run, RunInfo
+from plantain.sums import PairCapture, SumsOfSquares
 from plantain.unfinished import Done
-from plantain.units import SIDES, Layout, SumsOfSquares
+from plantain.units import SIDES, Layout
 
 SIZES = range(64, 2048 + 1, 16)
 
@@ -44,6 +48,12 @@ class ExperimentConfig:
         (the pipeline's default), 256 elsewhere.
     seed : int
         Seed of the noise, and of the sign flips and halves.
+    seeds : tuple of int
+        Several seeds of the noise, as repeated measures; only `seed` unless given.
+    steps : int
+        Denoising steps; each is a repeated measure.
+    mask_padding : bool
+        Keep the padding out of the transformer's attention, and out of the scopes.
     n_permutations, n_splits : int
         Sign flips for the null, and random halves; 1,000 and 100 on the card.
     """
@@ -52,18 +62,34 @@ class ExperimentConfig:
     seed: int = 0
     n_permutations: int = 1000
     n_splits: int = 100
+    seeds: tuple[int, ...] = ()
+    steps: int = 1
+    mask_padding: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("size", "seed", "n_permutations", "n_splits"):
+        for name in ("size", "seed", "n_permutations", "n_splits", "steps"):
             value = getattr(self, name)
             if not (type(value) is int or (name == "size" and value is None)):
                 raise ConfigError(f"{name} {value!r}: give a whole number.")
         if self.size is not None and self.size not in SIZES:
             raise ConfigError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed {self.seed}: choose a whole number from 0 to 2^63 - 1.")
+        for seed in (self.seed, *self.seeds):
+            if type(seed) is not int or not 0 <= seed < 2**63:
+                raise ConfigError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
+        self._check_repeats()
         if self.n_permutations < 1 or self.n_splits < 1:
             raise ConfigError("at least one sign flip and one split are needed.")
+
+    def _check_repeats(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError("a seed stands twice: the same noise again is no other measure.")
+        if self.steps < 1 or max(1, len(self.seeds)) * self.steps > MOST_REPEATS:
+            raise ConfigError(
+                f"{len(self.seeds) or 1} seeds of {self.steps} steps: choose from 1 to {MOST_REPEATS} in all."
+            )
+
+    def conditions_for(self, pipe: Any) -> Conditions:
+        return Conditions(self.size_for(pipe), self.seeds or (self.seed,), self.steps, self.mask_padding)
 
     def size_for(self, pipe: Any) -> int:
         return self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
@@ -77,8 +103,9 @@ class Plan:
     model: ModelInfo
     layout: Layout
     versions: dict[str, str]
-    size: int
+    conditions: Conditions
     config: ExperimentConfig
+    references: ReferenceSet | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
@@ -88,13 +115,26 @@ class Plan:
             "dtype": self.model.dtype,
             "device": self.model.device,
             "prompts_sha256": self.prompt_set.sha256,
-            "size": self.size,
-            "seed": self.config.seed,
+            "conditions": {**asdict(self.conditions), "seeds": list(self.conditions.seeds)},
+            "references": self.references.hashes if self.references else {},
+            "vae": self.references.vae if self.references else "",
         }
 
 
-def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None = None) -> Plan:
-    """Settle model, size and versions of a run, and refuse prompts that the model cannot take.
+def plan_run(
+    pipe: Any,
+    prompt_set: PromptSet,
+    config: ExperimentConfig | None = None,
+    references: ReferenceSet | None = None,
+) -> Plan:
+    """Settle model, conditions and versions of a run, and refuse prompts that the model cannot take.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    prompt_set : PromptSet
+    config : ExperimentConfig, optional
+    references : ReferenceSet, optional
 
     Raises
     ------
@@ -105,7 +145,8 @@ def plan_run(pipe: Any, prompt_set: PromptSet, config: ExperimentConfig | None =
     for pair in prompt_set.pairs:
         check_prompts(pipe, pair)
     versions = {"plantain": __version__, **software_versions()}
-    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, config.size_for(pipe), config)
+    conditions = config.conditions_for(pipe)
+    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, conditions, config, references)
 
 
 def check_prompts(pipe: Any, pair: PromptPair) -> None:
@@ -137,8 +178,13 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
     prompt_set, config, n = plan.prompt_set, plan.config, len(done)
     info = RunInfo(
         **asdict(plan.model),
-        size=plan.size,
+        size=plan.conditions.size,
         seed=config.seed,
+        seeds=plan.conditions.seeds,
+        steps=plan.conditions.steps,
+        mask_padding=plan.conditions.mask_padding,
+        references=plan.references.hashes if plan.references else {},
+        vae=plan.references.vae if plan.references else "",
         prompt_set=prompt_set.name,
         title=prompt_set.title,
         positive=prompt_set.positive,
@@ -160,4 +206,10 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
         SumsOfSquares.concatenate([c.sums for c in captures]),
         stats.draw_signs(config.n_permutations, n, rng_signs),
         stats.draw_halves(config.n_splits, n, rng_halves),
+        repeats=_repeats(captures),
     )
+
+
+def _repeats(captures: Sequence[PairCapture]) -> tuple[SumsOfSquares, ...]:
+    """Put the pairs' repeated measures together, measure by measure."""
+    return tuple(SumsOfSquares.concatenate(list(own)) for own in zip(*(c.repeats for c in captures), strict=True))

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from plantain.conditions import MOST_REPEATS, Conditions
 from plantain.models import WEIGHTS
 from plantain.prompts import PromptPair
 from plantain.units import Layout
@@ -27,7 +29,7 @@ class RunInfo:
     size : int
         Height and width of the image in pixels.
     seed : int
-        Seed of the noise, and of the sign flips and halves.
+        Seed of the sign flips and halves, and of the noise unless `seeds` has others.
     prompt_set, title, positive, negative, prompts_sha256 : str
         From the `PromptSet`.
     layout : Layout
@@ -37,6 +39,12 @@ class RunInfo:
         End of the run, ISO 8601, UTC.
     seconds : float
         Time that the pairs took, without loading the model; interruptions left out.
+    seeds, steps, mask_padding
+        As in `Conditions`.
+    references : dict of str to str
+        Of every pair's id the SHA-256 (hex) of its reference image's file; empty where there were no images.
+    vae : str
+        SHA-256 (hex) of the VAE that encoded them; empty where there were none.
     """
 
     model: str
@@ -56,6 +64,28 @@ class RunInfo:
     versions: dict[str, str]
     date: str
     seconds: float
+    # What older runs do not say; no seeds are `seed` alone.
+    seeds: tuple[int, ...] = ()
+    steps: int = 1
+    mask_padding: bool = False
+    references: dict[str, str] = field(default_factory=dict)
+    vae: str = ""
+
+    @property
+    def conditions(self) -> Conditions:
+        """Under which conditions its prompts went through the model."""
+        return Conditions(self.size, self.seeds, self.steps, self.mask_padding)
+
+    @property
+    def referenced(self) -> str:
+        """Say which reference images there were; empty where there were none."""
+        n = len(set(self.references.values()))
+        return "" if not n else "one reference image" if n == 1 else f"{n} reference images"
+
+    @property
+    def settings_words(self) -> str:
+        """Say in words how its passes were made."""
+        return " · ".join(filter(None, (self.conditions.words, self.referenced)))
 
     @property
     def is_random(self) -> bool:
@@ -63,6 +93,8 @@ class RunInfo:
         return self.weights in ("stand-in", "untrained")
 
     def __post_init__(self) -> None:
+        if not self.seeds:
+            object.__setattr__(self, "seeds", (self.seed,))
         texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
         _require(texts, str)
         _require({"size": self.size, "seed": self.seed, **asdict(self.layout)}, int)
@@ -74,10 +106,26 @@ class RunInfo:
             raise ValueError(f"seed {self.seed}, size {self.size} or seconds {self.seconds} cannot be")
         if self.weights not in WEIGHTS:
             raise ValueError(f"weights {self.weights!r} are of no known kind")
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        _require(dict.fromkeys(["steps"], self.steps) | {f"seeds[{i}]": s for i, s in enumerate(self.seeds)}, int)
+        if not isinstance(self.seeds, tuple) or not isinstance(self.mask_padding, bool):
+            raise ValueError("seeds or mask_padding are of the wrong type")
+        if any(not 0 <= s < 1 << 63 for s in self.seeds) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"the seeds {self.seeds} cannot be")
+        if not (self.steps >= 1 and self.conditions.n_repeats <= MOST_REPEATS):
+            raise ValueError(f"{len(self.seeds)} seeds of {self.steps} steps cannot be")
+        _require(self.references, str)
+        digests = [*self.references.values(), *filter(None, [self.vae])]
+        if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+            raise ValueError("a hash of the reference images is no SHA-256")
 
 
 _MOST_TOKENS = 1 << 20
-_NOT_TEXTS = ("revision", "size", "seed", "layout", "versions", "seconds")
+_NOT_TEXTS = (
+    "revision", "size", "seed", "layout", "versions", "seconds", "seeds", "steps", "mask_padding", "references",
+)  # fmt: skip
 
 
 def _require(values: dict[str, Any], kind: type | tuple[type, ...]) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from io import StringIO
 from pathlib import Path
@@ -29,16 +30,19 @@ from plantain.provenance import PairRecord, RunInfo
 from plantain.run import Run, capture_bytes
 from plantain.scopes import STREAM_SCOPES, UNITS
 from plantain.strict import strict_arrays, strict_json
-from plantain.units import Layout, SumsOfSquares
+from plantain.sums import SumsOfSquares
+from plantain.units import Layout
 from plantain.whole import swap_in
 
 __all__ = ["Run", "RunError", "RunInfo", "check_target", "list_runs", "load_run", "save_run"]
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # 1 knows one seed, one step, and no reference image
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20}  # bytes; a run of Klein's 25 pairs has 30 kB and 13 MB
 _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
           "tokens": np.int64, "signs": np.int8, "halves": np.bool_}  # fmt: skip
+_REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
 
@@ -152,13 +156,13 @@ def load_run(folder: str | Path) -> Run:
         ) from error
     except ValueError as error:
         raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}).") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") not in READABLE:
         found = content.get("schema") if isinstance(content, dict) else None
-        raise RunError(f"{folder}: has schema {found!r}, this version reads {SCHEMA}. Update plantain.")
+        raise RunError(f"{folder}: has schema {found!r}, this version reads {SCHEMA} and older. Update plantain.")
     try:
         if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
             raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
-        return _build_run(content, strict_arrays(capture, _KINDS), folder)
+        return _build_run(content, capture, folder)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
 
@@ -176,15 +180,25 @@ def _read_files(folder: Path) -> tuple[bytes, bytes]:
             return text, capture
 
 
-def _build_run(content: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> Run:
-    info = dict(content["info"])
-    info["layout"] = Layout(**info["layout"])
+def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
+    fields_ = dict(content["info"])
+    fields_ |= {"layout": Layout(**fields_["layout"]), "seeds": tuple(fields_.get("seeds", ()))}
+    info = RunInfo(**fields_)
+    repeated = info.conditions.n_repeats > 1
+    arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if repeated else {})})
     pairs = tuple(_pair_record(row) for row in content["pairs"])
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     sums = SumsOfSquares(streams, arrays["tokens"])
-    run = Run(RunInfo(**info), pairs, sums, arrays["signs"], arrays["halves"], folder)
+    repeats = tuple(_repeats(arrays, info.conditions.n_repeats)) if repeated else ()
+    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, repeats)
     _check_prompts(run)
     return run
+
+
+def _repeats(arrays: dict[str, np.ndarray], n: int) -> Iterator[SumsOfSquares]:
+    """Take the repeated measures apart."""
+    for i in range(n):
+        yield SumsOfSquares({s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES}, arrays["tokens"])
 
 
 def _check_prompts(run: Run) -> None:
@@ -192,6 +206,8 @@ def _check_prompts(run: Run) -> None:
     i, pairs = run.info, tuple(record.pair for record in run.pairs)
     if PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs).sha256 != i.prompts_sha256:
         raise ValueError("the pairs are not those of prompts_sha256")
+    if i.references and set(i.references) != {pair.id for pair in pairs}:
+        raise ValueError("the reference images are not those of the pairs")
 
 
 def _pair_record(row: dict[str, Any]) -> PairRecord:

@@ -24,8 +24,8 @@ from plantain.inference import Inference, infer, parameters
 from plantain.kept import keep, recall
 from plantain.prompts import MIN_PAIRS
 from plantain.provenance import PairRecord, RunInfo
-from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
-from plantain.units import SumsOfSquares
+from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES, scopes_of
+from plantain.sums import SumsOfSquares
 
 _ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
 _MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
@@ -41,10 +41,13 @@ class Run:
     info : RunInfo
     pairs : tuple of PairRecord
     sums : SumsOfSquares
+        The average where there are repeated measures.
     signs : int8 array (n_permutations, n_pairs)
     halves : bool array (n_splits, n_pairs)
     folder : Path or None
         Where the run was read from; its slower statistics are kept there.
+    repeats : tuple of SumsOfSquares
+        The repeated measures (`Conditions.repeats`) that `sums` averages; empty where there is one.
     """
 
     info: RunInfo
@@ -53,6 +56,7 @@ class Run:
     signs: np.ndarray
     halves: np.ndarray
     folder: Path | None = None
+    repeats: tuple[SumsOfSquares, ...] = ()
     _analyses: dict[tuple[str, str], Analysis] = field(default_factory=dict, repr=False)
     _inferences: dict[tuple[str, str], Inference] = field(default_factory=dict, repr=False)
 
@@ -65,12 +69,26 @@ class Run:
                 raise ValueError(f"{n} pairs, but the {name} have {got}.")
         if (self.sums.tokens < 0).any() or (self.sums.tokens > _MOST_TOKENS).any():
             raise ValueError("token counts must not be negative, nor absurd.")
+        self._check_repeats()
         for stream, values in self.sums.streams.items():
             got, wanted = values.shape[3], self.info.layout.n_slices(stream)
             if got != wanted:
                 raise ValueError(f"{stream}: {got} slices, but the layout has {wanted}.")
             if not np.isfinite(values).all() or (values < 0).any():
                 raise ValueError(f"{stream}: sums of squares must be finite and not negative.")
+
+    def _check_repeats(self) -> None:
+        """Refuse repeated measures that are not those of the conditions, or that the sums are not the average of."""
+        n = self.info.conditions.n_repeats
+        if len(self.repeats) != (n if n > 1 else 0):
+            raise ValueError(f"{len(self.repeats)} repeated measures, but the conditions have {n}.")
+        if ("reference" in self.sums.token_scopes) != bool(self.info.references):
+            raise ValueError("reference images and their tokens do not belong together.")
+        if not self.repeats:
+            return
+        average = SumsOfSquares.average(self.repeats)
+        if any(not np.array_equal(values, average.streams[s]) for s, values in self.sums.streams.items()):
+            raise ValueError("the sums are not the average of the repeated measures.")
 
     def _check_draws(self) -> None:
         """Refuse sign flips and halves from which nothing can be computed."""
@@ -162,6 +180,10 @@ class Run:
         """Image tokens of a pass, the same for every prompt."""
         return int(self.sums.tokens[0, 0, TOKEN_SCOPES.index("image")])
 
+    def scopes(self, units: str) -> list[str]:
+        """Return the scopes that a kind of units has in this run."""
+        return scopes_of(units, self.sums.present)
+
     def unequal_pairs(self) -> list[str]:
         """Ids of the pairs whose two prompts differ in their number of tokens."""
         words = self.sums.tokens[:, :, TOKEN_SCOPES.index("words")]
@@ -173,7 +195,13 @@ def capture_bytes(run: Run) -> bytes:
     arrays = {f"sum_squares.{stream}": values for stream, values in run.sums.streams.items()}
     arrays |= {"tokens": run.sums.tokens, "signs": run.signs, "halves": run.halves}
     # One metadata key: several would be written in an order that changes from run to run.
-    axes = {f"sum_squares.{s}": ["side", "pair", list(scopes), "slice"] for s, scopes in STREAM_SCOPES.items()}
-    axes |= {"tokens": ["side", "pair", list(TOKEN_SCOPES)], "signs": ["flip", "pair"], "halves": ["split", "pair"]}
+    axes = {f"sum_squares.{s}": ["side", "pair", list(run.sums.scopes(s)), "slice"] for s in STREAM_SCOPES}
+    axes |= {"tokens": ["side", "pair", list(run.sums.token_scopes)]}
+    axes |= {"signs": ["flip", "pair"], "halves": ["split", "pair"]}
+    if run.repeats:
+        repeats = list(run.info.conditions.repeats)
+        for stream in STREAM_SCOPES:
+            arrays[f"repeats.{stream}"] = np.stack([repeat.streams[stream] for repeat in run.repeats])
+            axes[f"repeats.{stream}"] = [repeats, *axes[f"sum_squares.{stream}"]]
     arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     return safetensors.numpy.save(arrays, metadata={"axes": json.dumps(axes)})

@@ -21,7 +21,7 @@ from plantain.stand_in import WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
+    from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
     from transformers import Qwen3Model
 
 STAND_IN = "tiny-random"
@@ -72,6 +72,15 @@ class Saved:
                 self._folder / "transformer", torch_dtype=self._dtype, local_files_only=True
             ).eval()
 
+    def vae(self) -> AutoencoderKLFlux2:
+        """Return the VAE, which only pictures need."""
+        from diffusers import AutoencoderKLFlux2
+
+        with self._damage():
+            return AutoencoderKLFlux2.from_pretrained(
+                self._folder / "vae", torch_dtype=self._dtype, local_files_only=True
+            ).eval()
+
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""
         parts = (self._folder / part for part in ("text_encoder", "transformer"))
@@ -106,6 +115,10 @@ class StandIn:
     def transformer(self) -> Flux2Transformer2DModel:
         """Return the transformer."""
         return build_stand_in().transformer.to(dtype=self._dtype)
+
+    def vae(self) -> AutoencoderKLFlux2:
+        """Return the VAE, which only pictures need."""
+        return build_stand_in().vae.to(dtype=self._dtype)
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""

@@ -16,7 +16,6 @@ from plantain.breakdown import PairPart, TokenRelation, against_tokens
 from plantain.closeup import CloseUp
 from plantain.inference import MAX_EXACT
 from plantain.results import Run
-from plantain.scopes import TOKEN_SCOPES
 from plantain.units import scope_changes
 
 _KINDS = {"attention": "attention", "mlp": "MLP"}
@@ -274,7 +273,7 @@ def _baseline_line(summary: dict[str, Any]) -> str:
 def _where_line(run: Run, units: str) -> str:
     """Say where the change sits: sums of squares add up over scopes, RMS values do not."""
     changes = scope_changes(run.sums, run.info.layout, units)
-    parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in TOKEN_SCOPES)
+    parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in run.sums.present)
     return (
         f"Mean change of the sum of squares, in percent of the whole: {parts}; together {sum(changes.values()):+.3g}%."
     )

@@ -84,7 +84,7 @@ def provenance(run: Run) -> str:
     i = run.info
     return (
         f"{i.title}: {i.positive} vs. {i.negative}, {len(run.pairs)} pairs · {weights_label(i)} · "
-        f"{i.dtype} on {i.device} · {i.size} px · seed {i.seed} · {i.date[:10]} · {i.seconds:.0f} s"
+        f"{i.dtype} on {i.device} · {i.settings_words} · {i.date[:10]} · {i.seconds:.0f} s"
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from safetensors import SafetensorError
 
 from plantain.results import RunError
 from plantain.scopes import STREAM_SCOPES
-from plantain.units import PairCapture, SumsOfSquares
+from plantain.sums import PairCapture, SumsOfSquares
 from plantain.whole import write_whole
 
 Done = tuple[PairCapture, float]
@@ -70,6 +72,8 @@ class UnfinishedRun:
     def save(self, index: int, capture: PairCapture, seconds: float) -> None:
         """Keep a pair; a reader finds the whole file or none."""
         arrays = {f"sum_squares.{name}": np.ascontiguousarray(v) for name, v in capture.sums.streams.items()}
+        for i, repeat in enumerate(capture.repeats):
+            arrays |= {f"repeats.{i}.{name}": np.ascontiguousarray(v) for name, v in repeat.streams.items()}
         arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
         arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
         arrays["seconds"] = np.array([seconds])
@@ -84,7 +88,8 @@ class UnfinishedRun:
             arrays = safetensors.numpy.load(self._path(index).read_bytes())
             sums = SumsOfSquares({s: arrays[f"sum_squares.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])
             first, differing = (int(v) for v in arrays["differences"])
-            return PairCapture(sums, first, differing), float(arrays["seconds"][0])
+            repeats = tuple(_repeats(arrays))
+            return PairCapture(sums, first, differing, repeats), float(arrays["seconds"][0])
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
 
@@ -108,3 +113,11 @@ class UnfinishedRun:
     def discard(self) -> None:
         """Remove what was kept; called when the run stands."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _repeats(arrays: dict[str, np.ndarray]) -> Iterator[SumsOfSquares]:
+    """Yield the repeated measures of a kept pair; none where there was one."""
+    for i in count():
+        if f"repeats.{i}.single" not in arrays:
+            return
+        yield SumsOfSquares({s: arrays[f"repeats.{i}.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])

@@ -3,8 +3,6 @@
 Knows nothing about torch or files. Everything is derived from the model's configuration.
 
 `Layout`       how many blocks, heads and channels a transformer has
-`SumsOfSquares` the raw material: sums of squares per side, pair, scope and slice, with token counts
-`PairCapture`  the raw material of one pair, and where its prompts differ
 `unit_table`   which units a choice of units and scope has, and where each one sits
 `magnitudes`   RMS of every unit
 
@@ -21,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError
-from plantain.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
+from plantain.scopes import SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
+from plantain.sums import SumsOfSquares
 
 
 class UnitsError(PlantainError, ValueError):
@@ -109,60 +108,6 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class SumsOfSquares:
-    """Sums of squares of the output projections' inputs; they add up, RMS values do not.
-
-    Attributes
-    ----------
-    streams : dict of str to float32 array (2, n_pairs, n_scopes, n_slices)
-        Per stream of `STREAM_SCOPES`; the scopes in that order, the slices block by block and by channel.
-    tokens : int array (2, n_pairs, 4)
-        Tokens per recorded scope, in the order of `TOKEN_SCOPES`.
-    """
-
-    streams: dict[str, np.ndarray]
-    tokens: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.tokens.ndim != 3 or self.tokens.shape[0] != 2 or self.tokens.shape[2] != len(TOKEN_SCOPES):
-            raise ValueError(f"token counts must be (2, n_pairs, {len(TOKEN_SCOPES)}), not {self.tokens.shape}.")
-        for stream, scopes in STREAM_SCOPES.items():
-            got, want = self.streams[stream].shape, (2, self.n_pairs, len(scopes))
-            if len(got) != 4 or got[:3] != want:
-                raise ValueError(f"{stream}: sums of squares must be {want} + (n_slices,), not {got}.")
-
-    @property
-    def n_pairs(self) -> int:
-        return self.tokens.shape[1]
-
-    @classmethod
-    def concatenate(cls, parts: list[SumsOfSquares]) -> SumsOfSquares:
-        """Join along the pairs."""
-        streams = {name: np.concatenate([p.streams[name] for p in parts], axis=1) for name in STREAM_SCOPES}
-        return cls(streams, np.concatenate([p.tokens for p in parts], axis=1))
-
-
-@dataclass(frozen=True)
-class PairCapture:
-    """What the two passes of a pair left.
-
-    Attributes
-    ----------
-    sums : SumsOfSquares
-        With one pair.
-    first_difference : int
-        Index of the first token that differs between the sides; everything before it is identical, since
-        the text encoder is causal.
-    n_differing : int
-        Positions at which the two token sequences differ.
-    """
-
-    sums: SumsOfSquares
-    first_difference: int
-    n_differing: int
-
-
-@dataclass(frozen=True)
 class UnitTable:
     """Where each unit sits; all arrays have shape (n_units,).
 
@@ -232,7 +177,7 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: 
     sums : SumsOfSquares
     layout : Layout
     units : {"card", "heads", "text-heads", "mlp", "embedding"}
-    scope : {"all", "image", "prompt", "words", "padding", "template"}
+    scope : {"all", "image", "prompt", "words", "padding", "template", "reference"}
 
     Returns
     -------
@@ -259,17 +204,17 @@ def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> d
     Returns
     -------
     dict of str to float
-        Per scope of `TOKEN_SCOPES`: mean over pairs of the sum of squares of all units, positive minus negative, in
+        Per recorded scope: mean over pairs of the sum of squares of all units, positive minus negative, in
         percent of the mean sum of squares of both sides in all scopes. They add up to the change of ``all``; a scope
         that no unit has carries 0.
     """
-    totals = np.zeros((2, len(TOKEN_SCOPES)))
+    totals = np.zeros((2, len(sums.token_scopes)))
     for part in _parts(layout, units, "all"):
-        for row, scope in enumerate(STREAM_SCOPES[part.stream]):
+        for row, scope in enumerate(sums.scopes(part.stream)):
             squares = _part_squares(sums.streams[part.stream][:, :, row].astype(np.float64), layout, part)
-            totals[:, TOKEN_SCOPES.index(scope)] += squares.sum(axis=2).mean(axis=1)
+            totals[:, sums.token_scopes.index(scope)] += squares.sum(axis=2).mean(axis=1)
     changes = 100 * (totals[0] - totals[1]) / totals.sum(axis=1).mean()
-    return dict(zip(TOKEN_SCOPES, changes.tolist(), strict=True))
+    return dict(zip(sums.token_scopes, changes.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -315,11 +260,14 @@ def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np
 
 
 def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: str) -> np.ndarray:
-    wanted = stream_scopes(part.stream, scope)
-    rows = [STREAM_SCOPES[part.stream].index(s) for s in wanted]
+    recorded = sums.scopes(part.stream)
+    wanted = [s for s in stream_scopes(part.stream, scope) if s in recorded]
+    rows = [recorded.index(s) for s in wanted]
     tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
     if not tokens.all():
-        raise UnitsError(f"a prompt has no token in scope {scope!r}, so it has no magnitude there.")
+        raise UnitsError(
+            f"a prompt has no recorded token in scope {scope!r} (see how the run was made), so no magnitude there."
+        )
     squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)
     return np.sqrt(_part_squares(squares, layout, part) / (tokens[..., None] * part.width))
 

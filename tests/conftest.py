@@ -19,10 +19,11 @@ from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.models import load_pipeline
 from plantain.prompts import PromptPair, PromptSet, load_prompt_set
 from plantain.results import PairRecord, Run, RunInfo, save_run
-from plantain.scopes import STREAM_SCOPES
+from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, recorded_scopes
 from plantain.stand_in import build_stand_in
 from plantain.stats import draw_halves, draw_signs
-from plantain.units import Layout, SumsOfSquares
+from plantain.sums import SumsOfSquares
+from plantain.units import Layout
 from plantain.untrained import KLEIN_4B, Architecture
 
 ROOT = Path(__file__).parents[1]
@@ -118,8 +119,8 @@ def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
     rng = np.random.default_rng(seed)
     layout = Layout(n_joint=1, n_single=2, n_heads=2, head_dim=32, mlp_dim=64, text_dim=48)
     streams = {
-        stream: rng.uniform(1, 2, (2, n_pairs, len(scopes), layout.n_slices(stream))).astype(np.float32)
-        for stream, scopes in STREAM_SCOPES.items()
+        stream: rng.uniform(1, 2, (2, n_pairs, len(recorded_scopes(stream, PLAIN_SCOPES)), layout.n_slices(stream)))
+        for stream in STREAM_SCOPES
     }
     tokens = np.broadcast_to(np.array([25, 60, 427, 16]), (2, n_pairs, 4)).copy()
     pairs = tuple(
@@ -132,7 +133,7 @@ def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
         prompts_sha256=prompt_set.sha256, layout=layout, versions={"plantain": "0"}, date="2026-01-01T00:00:00+00:00",
         seconds=1.5,
     )  # fmt: skip
-    sums = SumsOfSquares(streams, tokens)
+    sums = SumsOfSquares({s: values.astype(np.float32) for s, values in streams.items()}, tokens)
     return Run(info, pairs, sums, draw_signs(20, n_pairs, rng), draw_halves(10, n_pairs, rng))
 
 

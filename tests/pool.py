@@ -11,7 +11,8 @@ import numpy as np
 from plantain.models import load_pipeline
 from plantain.passes import capture_pair, layout_of
 from plantain.prompts import PromptPair
-from plantain.units import Layout, SumsOfSquares, magnitudes
+from plantain.sums import SumsOfSquares
+from plantain.units import Layout, magnitudes
 
 SIZE = 64
 

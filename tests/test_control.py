@@ -16,11 +16,11 @@ from test_recompute import leaves
 from plantain.analysis import summarize
 from plantain.published import load_published
 from plantain.results import load_run
+from plantain.sums import SumsOfSquares
 from plantain.tables import metrics, report_text
 from plantain.ui import RunStore
 from plantain.ui.findings import CONTROL, findings_html
 from plantain.ui.shared import Page
-from plantain.units import SumsOfSquares
 
 FOLDER = Path(__file__).parents[1] / "precomputed" / "untrained-klein-4b"
 

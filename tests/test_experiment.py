@@ -7,6 +7,7 @@ import pytest
 
 from plantain import experiment
 from plantain.analysis import analyze
+from plantain.conditions import Conditions
 from plantain.experiment import ConfigError, ExperimentConfig, iter_pairs, plan_run, probe_pair, run_experiment
 from plantain.models import describe, load_pipeline
 from plantain.pairs import WrongModelError
@@ -15,8 +16,8 @@ from plantain.prompts import PromptError
 from plantain.run import capture_bytes
 from plantain.scopes import UNITS
 from plantain.stats import max_t_p
+from plantain.sums import SumsOfSquares
 from plantain.unfinished import UnfinishedRun
-from plantain.units import SumsOfSquares
 
 CONFIG = ExperimentConfig(size=64)
 
@@ -103,7 +104,7 @@ def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
 
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     plan = plan_run(pipe, small_set, CONFIG)
-    done = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs))
+    done = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
     few = experiment.assemble(plan, done)
     many = experiment.assemble(replace(plan, config=replace(CONFIG, n_permutations=2000)), done)
     assert many.signs.shape[0] == 2000 and np.array_equal(few.halves, many.halves)
@@ -139,8 +140,8 @@ def test_at_least_one_flip_and_one_split_are_needed(setting):
 
 
 def test_without_a_size_the_cpu_takes_256(pipe, small_set):
-    assert plan_run(pipe, small_set).size == 256
-    assert plan_run(pipe, small_set, ExperimentConfig(size=80)).size == 80
+    assert plan_run(pipe, small_set).conditions.size == 256
+    assert plan_run(pipe, small_set, ExperimentConfig(size=80)).conditions.size == 80
 
 
 def test_the_largest_seed_works(pipe, small_set):
@@ -190,10 +191,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
 
 def test_a_pair_in_the_middle_that_got_lost_is_the_only_one_computed(pipe, small_set, captured, tmp_path):
     unfinished = UnfinishedRun(tmp_path / "run", plan_run(pipe, small_set, CONFIG).settings())
-    whole = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs, unfinished))
+    whole = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs, unfinished))
     captured.clear()
     (unfinished.folder / "pair-0002.safetensors").unlink()
-    again = list(iter_pairs(Passes(pipe, 64, 0), small_set.pairs, unfinished))
+    again = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs, unfinished))
     assert captured == [small_set.pairs[2].id]
     for (one, _), (other, _) in zip(whole, again, strict=True):
         assert np.array_equal(one.sums.streams["single"], other.sums.streams["single"])

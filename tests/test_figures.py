@@ -9,8 +9,8 @@ from plantain.closeup import close_up
 from plantain.comparison import NotComparableError
 from plantain.figures import ANSWERED, COMPARED, FIGURES, LIGHT, NoFigureError, standalone_svg
 from plantain.pairs import score_pair, visitor_pair
+from plantain.sums import PairCapture, SumsOfSquares
 from plantain.ui import theme
-from plantain.units import PairCapture, SumsOfSquares
 
 CSS = "\n".join(path.read_text(encoding="utf-8") for path in theme.STYLES)
 SVG = "{http://www.w3.org/2000/svg}"

@@ -12,11 +12,12 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "strict", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources",
-    "models", "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture",
-    "passes", "published", "provenance", "run", "results", "breakdown", "closeup", "statements", "unfinished",
-    "pairs", "team", "plan", "experiment", "comparison", "atlas", "tables", "atlas_words", "answers", "plots",
-    "figures", "export", "engine", "ui", "hub", "__main__", "app",
+    "whole", "progress", "strict", "prompts", "wording", "conditions", "scopes", "sums", "units", "stats",
+    "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer", "untrained", "analysis",
+    "inference", "kept", "capture", "passes", "reference", "published", "provenance", "run", "results", "breakdown",
+    "closeup", "statements", "unfinished", "pairs", "team", "plan", "experiment", "drawing", "comparison", "atlas",
+    "tables", "atlas_words", "answers", "plots", "figures", "export", "engine", "ui", "hub", "making", "__main__",
+    "app",
 ]  # fmt: skip
 
 # Who alone may import a library.
@@ -24,8 +25,21 @@ IMPORTERS = {
     "diffusers": {"models", "sources", "stand_in", "identity", "untrained"},
     "transformers": {"models", "sources", "stand_in", "identity", "untrained", "own_tokenizer"},
     "tokenizers": {"stand_in", "identity"},
-    "torch": {"models", "sources", "stand_in", "identity", "capture", "passes", "fresh_weights", "untrained"},
+    "torch": {
+        "models",
+        "sources",
+        "stand_in",
+        "identity",
+        "capture",
+        "passes",
+        "reference",
+        "drawing",
+        "fresh_weights",
+        "untrained",
+    },
+    "PIL": {"reference", "drawing"},
     "accelerate": {"team"},
+    "tqdm": {"progress"},
     "gradio": {"ui"},
     "huggingface_hub": {"sources", "fresh_weights", "own_tokenizer", "hub"},
     "httpx2": {"hub"},

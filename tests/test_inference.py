@@ -11,7 +11,7 @@ from plantain import kept
 from plantain.breakdown import PairPart, by_pair
 from plantain.inference import COLUMNS, parameters, without_block_means
 from plantain.results import load_run, save_run
-from plantain.scopes import SCOPES, TOKEN_SCOPES, UNITS
+from plantain.scopes import PLAIN_SCOPES, UNITS
 from plantain.statements import careful_statements, pair_statements
 from plantain.stats import draw_halves, split_half
 from plantain.units import scope_changes
@@ -32,7 +32,7 @@ def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):
     np.testing.assert_allclose(columns["percent"], percent)
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", [*PLAIN_SCOPES, "all", "prompt"])
 @pytest.mark.parametrize("units", UNITS)
 def test_every_choice_has_facts_that_are_json(moral_run, units, scope):
     if scope == "image" and units in ("text-heads", "embedding"):
@@ -56,7 +56,7 @@ def test_the_changes_of_the_scopes_add_up_to_the_whole(moral_run):
     for stream in ("joint_image", "single"):
         squares += moral_run.sums.streams[stream].astype(float).sum(axis=(2, 3)).mean(axis=1)
     changes = scope_changes(moral_run.sums, moral_run.info.layout, "card")
-    assert list(changes) == list(TOKEN_SCOPES)
+    assert list(changes) == list(PLAIN_SCOPES)
     assert sum(changes.values()) == pytest.approx(100 * (squares[0] - squares[1]) / squares.mean(), rel=1e-9)
 
 

@@ -12,7 +12,8 @@ from plantain import PlantainError
 from plantain.models import ModelInfo
 from plantain.pairs import WrongModelError, check_same_model, score_pair, visitor_pair
 from plantain.prompts import PromptError, PromptPair
-from plantain.units import PairCapture, UnitsError
+from plantain.sums import PairCapture
+from plantain.units import UnitsError
 
 PAIR = PromptPair("visitor", "visitor", "Ana helps.", "Ana hurries.")
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from plantain.capture import CaptureError, Segment, _on_accelerator, _on_processor, sum_squares, tokenize
+from plantain.conditions import Conditions
 from plantain.models import load_pipeline
 from plantain.passes import Passes, capture_pair, encode, forward, pack_embeddings, unpack_embeddings, usual_batch
-from plantain.scopes import STREAM_SCOPES, TOKEN_SCOPES
+from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES
 
 SIZE, SEED = 64, 3
 
@@ -40,11 +41,11 @@ TEXTS = [
 def test_every_way_of_summing_gives_the_sums_of_plain_arithmetic(reduce, dtype):
     x = torch.randn(2, 530, 96, generator=torch.Generator().manual_seed(0)).to(dtype)
     segments = [[*text, Segment("image", 512, 530)] for text in TEXTS]
-    before, got = x.clone(), reduce(x, segments, TOKEN_SCOPES)
+    before, got = x.clone(), reduce(x, segments, PLAIN_SCOPES)
     assert torch.equal(x, before)  # in float32 it is the model's own memory
     assert got.shape == (2, 4, 6) and got.dtype == torch.float32
     for prompt, own in enumerate(segments):
-        for row, scope in enumerate(TOKEN_SCOPES):
+        for row, scope in enumerate(PLAIN_SCOPES):
             tokens = [t for s in own if s.scope == scope for t in range(s.start, s.stop)]
             expected = (x[prompt, tokens].double() ** 2).sum(0).unflatten(0, (6, 16)).sum(1)
             np.testing.assert_allclose(got[prompt, row].double(), expected, rtol=1e-5)
@@ -60,7 +61,7 @@ def test_another_number_of_prompts_is_refused():
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 16])
 def test_prompts_together_give_what_each_gives_alone(pipe, small_set, batch):
-    together = Passes(pipe, SIZE, SEED, batch).capture(small_set.pairs)
+    together = Passes(pipe, Conditions(SIZE, (SEED,)), batch).capture(small_set.pairs)
     for pair, got in zip(small_set.pairs, together, strict=True):
         close(got, capture_pair(pipe, pair, SIZE, SEED), rtol=1e-4)
 
@@ -97,7 +98,7 @@ def small_memory(pipe, most):
 def test_too_large_a_batch_is_halved_and_stays_so(pipe, small_set):
     expected = [capture_pair(pipe, pair, SIZE, SEED) for pair in small_set.pairs]
     came, hook = small_memory(pipe, most=2)
-    passes = Passes(pipe, SIZE, SEED, batch=8)
+    passes = Passes(pipe, Conditions(SIZE, (SEED,)), batch=8)
     got = passes.capture(small_set.pairs)
     assert came == [8, 4, 2, 2, 2, 2] and passes.batch == 2 and passes.pairs_at_once == 1
     assert passes.capture(small_set.pairs[:1]) and came[6:] == [2]
@@ -109,7 +110,7 @@ def test_too_large_a_batch_is_halved_and_stays_so(pipe, small_set):
 def test_a_single_prompt_that_is_too_much_is_said(pipe, small_set):
     came, hook = small_memory(pipe, most=0)
     with pytest.raises(CaptureError, match="too little memory at 64 px; choose a smaller image"):
-        Passes(pipe, SIZE, SEED, batch=4).capture(small_set.pairs)
+        Passes(pipe, Conditions(SIZE, (SEED,)), batch=4).capture(small_set.pairs)
     hook.remove()
     assert came == [4, 2, 1]
     assert not any(module._forward_pre_hooks for module in pipe.transformer.modules())
@@ -123,15 +124,17 @@ def test_a_bad_number_is_named_with_its_own_prompt(pipe, small_set):
 
     handle = pipe.transformer.single_transformer_blocks[4].attn.to_out.register_forward_pre_hook(plant)
     with pytest.raises(CaptureError) as caught:
-        Passes(pipe, SIZE, SEED, batch=4).capture(small_set.pairs)
+        Passes(pipe, Conditions(SIZE, (SEED,)), batch=4).capture(small_set.pairs)
     handle.remove()
     assert str(caught.value).startswith("single[4]: NaN") and repr(small_set.pairs[0].negative) in str(caught.value)
 
 
 def test_tokens_are_counted_for_every_prompt_of_a_batch(pipe, small_set):
-    for pair, got in zip(small_set.pairs, Passes(pipe, SIZE, SEED, 8).capture(small_set.pairs), strict=True):
+    for pair, got in zip(
+        small_set.pairs, Passes(pipe, Conditions(SIZE, (SEED,)), 8).capture(small_set.pairs), strict=True
+    ):
         words = [tokenize(pipe.tokenizer, text).count("words") for text in (pair.positive, pair.negative)]
-        assert got.sums.tokens[:, 0, TOKEN_SCOPES.index("words")].tolist() == words
+        assert got.sums.tokens[:, 0, PLAIN_SCOPES.index("words")].tolist() == words
 
 
 # --- kept embeddings ---------------------------------------------------------------------------------------
@@ -160,7 +163,7 @@ def test_a_pass_from_kept_embeddings_is_the_pass_with_its_encoder(pipe, small_se
 
     encoder, pipe.text_encoder = pipe.text_encoder, None
     try:
-        got = Passes(pipe, SIZE, SEED, embed=embed).capture(small_set.pairs)
+        got = Passes(pipe, Conditions(SIZE, (SEED,)), embed=embed).capture(small_set.pairs)
     finally:
         pipe.text_encoder = encoder
     assert asked == [pair.id for pair in small_set.pairs]

@@ -23,7 +23,7 @@ from plantain.results import (
     save_run,
 )
 from plantain.scopes import UNITS
-from plantain.units import SumsOfSquares
+from plantain.sums import SumsOfSquares
 
 FILES = {"run.json", "capture.safetensors", "units.csv"}
 
@@ -249,8 +249,12 @@ DAMAGE = [
     ("capture.safetensors", Path.unlink, "is no run .capture.safetensors: No such file"),
     ("run.json", truncate, "run.json is damaged"),
     ("run.json", lambda path: path.write_bytes(b"\xff\xfe{}"), "run.json is damaged"),
-    ("run.json", lambda path: path.write_text("[1, 2]"), "has schema None, this version reads 1"),
-    ("run.json", lambda path: edit_json(path, schema=99), "has schema 99, this version reads 1. Update plantain"),
+    ("run.json", lambda path: path.write_text("[1, 2]"), "has schema None, this version reads 2 and older"),
+    (
+        "run.json",
+        lambda path: edit_json(path, schema=99),
+        "has schema 99, this version reads 2 and older. Update plantain",
+    ),
     ("run.json", Path.unlink, "is no run .run.json: No such file"),
     ("run.json", drop("info"), "is damaged .KeyError: 'info'"),
     ("run.json", drop("capture_sha256"), "is damaged .KeyError: 'capture_sha256'"),

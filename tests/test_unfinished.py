@@ -8,8 +8,8 @@ import pytest
 import safetensors.numpy
 
 from plantain.results import RunError
+from plantain.sums import PairCapture, SumsOfSquares
 from plantain.unfinished import UnfinishedRun
-from plantain.units import PairCapture, SumsOfSquares
 
 
 def truncate(path: Path) -> None:

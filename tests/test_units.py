@@ -5,7 +5,8 @@ import pytest
 
 from plantain import PlantainError
 from plantain.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
-from plantain.units import SLICE, Layout, SumsOfSquares, UnitsError, magnitudes, unit_table
+from plantain.sums import SumsOfSquares
+from plantain.units import SLICE, Layout, UnitsError, magnitudes, unit_table
 
 KLEIN_4B = {
     "num_layers": 5,
@@ -115,7 +116,7 @@ def raw_run(rng):
         for pair in range(N_PAIRS):
             words = 3 + pair + side  # sides of unequal length: the worst case
             text = ["template"] * 2 + ["words"] * words + ["template"] + ["padding"] * (11 - words)
-            labels[side, pair] = {"text": text, "image": ["image"] * 5}
+            labels[side, pair] = {"text": text, "image": ["image"] * 5 + ["reference"] * 3}
             for stream, parts in RAW_STREAMS.items():
                 n_tokens = sum(len(labels[side, pair][part]) for part in parts)
                 for block in range(SMALL.n_blocks(stream)):
@@ -142,7 +143,7 @@ def collect(labels, raw) -> SumsOfSquares:
                     values = x[token, s * SLICE : (s + 1) * SLICE]
                     total[side, pair, scopes.index(label), block * per_block + s] += (values**2).sum()
         streams[stream] = total
-    tokens = np.zeros((2, N_PAIRS, 4), dtype=int)
+    tokens = np.zeros((2, N_PAIRS, 5), dtype=int)
     for (side, pair), parts in labels.items():
         for label in parts["text"] + parts["image"]:
             tokens[side, pair, TOKEN_SCOPES.index(label)] += 1
@@ -158,12 +159,13 @@ BY_HAND = {
     "embedding": [("embedding", 0, 48, 16)],
 }
 LABELS_OF = {
-    "all": {"template", "words", "padding", "image"},
+    "all": {"template", "words", "padding", "image", "reference"},
     "image": {"image"},
     "prompt": {"template", "words"},
     "words": {"words"},
     "padding": {"padding"},
     "template": {"template"},
+    "reference": {"reference"},
 }
 
 
@@ -195,7 +197,7 @@ def test_magnitudes_are_the_rms_over_the_scopes_tokens_and_the_units_channels(re
     labels, raw, sums = recorded
     expected = by_hand(labels, raw, units, scope)
     if expected is None:  # the text has no image tokens
-        assert units in ("text-heads", "embedding") and scope == "image"
+        assert units in ("text-heads", "embedding") and scope in ("image", "reference")
         return
     got = magnitudes(sums, SMALL, units, scope)
     assert got.shape == (2, N_PAIRS, unit_table(SMALL, units, scope).n_units)
@@ -244,7 +246,7 @@ def test_a_prompt_without_a_token_in_the_scope_is_a_clear_error(recorded):
     tokens = sums.tokens.copy()
     tokens[1, 2, TOKEN_SCOPES.index("padding")] = 0  # one prompt fills the whole text
     full = SumsOfSquares(sums.streams, tokens)
-    with pytest.raises(UnitsError, match="no token in scope 'padding'"):
+    with pytest.raises(UnitsError, match="no recorded token in scope 'padding'"):
         magnitudes(full, SMALL, "heads", "padding")
     assert np.isfinite(magnitudes(full, SMALL, "heads", "all")).all()
 
@@ -264,9 +266,9 @@ def test_pairs_are_joined_in_order(recorded):
 
 def test_arrays_of_a_wrong_shape_are_refused_with_the_shape(recorded):
     *_, sums = recorded
-    with pytest.raises(ValueError, match=r"token counts must be \(2, n_pairs, 4\), not \(2, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"token counts must be \(2, n_pairs, 4 or 5\), not \(2, 3, 3\)"):
         SumsOfSquares(sums.streams, sums.tokens[..., :3])
-    with pytest.raises(ValueError, match=r"token counts .* not \(1, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"token counts .* not \(1, 3, 5\)"):
         SumsOfSquares(sums.streams, sums.tokens[:1])
     for stream in STREAM_SCOPES:
         short = {**sums.streams, stream: sums.streams[stream][:, :2]}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.progress import bar
 from plantain.strict import visible
 
 if TYPE_CHECKING:
@@ -164,17 +165,10 @@ def _asked_to_create(repo_id: str) -> bool:
 
 
 def _pull(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
     from plantain.hub.pull import REFUSED, SAME, pull_runs
 
     _quiet_hub()
-    with tqdm(unit="run", desc="pulling", delay=0.5, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with bar("pulling", "run") as show:
         remote = _remote(options.repo_id)
         found = pull_runs(remote, options.into, options.overwrite, show, revision=options.revision)
     refused = [pulled for pulled in found if pulled.state == REFUSED]

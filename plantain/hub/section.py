@@ -15,7 +15,7 @@ from plantain import PlantainError
 from plantain.comparison import differences
 from plantain.models import KLEIN
 from plantain.prompts import shipped_sets
-from plantain.provenance import RANDOM
+from plantain.provenance import RANDOM, RunInfo
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.strict import visible
@@ -181,7 +181,7 @@ def _control_lines(run: Run, control: Run | None) -> list[str]:
 def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     i = run.info
     words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
-    words += ["--size", str(i.size), "--seed", str(i.seed), "--dtype", i.dtype, "--out", f"runs/{name}"]
+    words += ["--size", str(i.size), *_conditions(i), "--dtype", i.dtype, "--out", f"runs/{name}"]
     made = []
     if i.weights == "untrained":
         words[5] = f"models/{i.model}"
@@ -203,6 +203,16 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     ]
 
 
+def _conditions(info: RunInfo) -> list[str]:
+    """Return the options that make a run's conditions."""
+    c = info.conditions
+    found = ["--seed", str(info.seed)] if c.seeds == (info.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
+    found += ["--steps", str(c.steps)] if c.steps > 1 else []
+    found += ["--mask-padding"] if c.mask_padding else []
+    images = {0: [], 1: ["--reference", "IMAGE"]}.get(len(set(info.references.values())), ["--reference-set", "IMAGES"])
+    return found + images
+
+
 def _prompts_file(run: Run) -> str:
     """Find the prompt set among the project's own; else say that it is somebody else's."""
     known = shipped_sets().get(run.info.prompts_sha256)
@@ -216,7 +226,7 @@ def _provenance(run: Run, name: str) -> list[str]:
         "Revision": i.revision or "none",
         "Weights' fingerprint (SHA-256)": i.fingerprint,
         "Precision and device": f"{i.dtype} on {i.device}",
-        "Image": f"{i.size} px, one denoising step at guidance 1, seed {i.seed}",
+        "Image": f"{i.settings_words}, denoising at guidance 1",
         "Prompts": f"{i.prompt_set}, {len(run.pairs)} pairs, SHA-256 {i.prompts_sha256} (in runs/{name}/run.json)",
         "Raw material (SHA-256)": run.capture_sha256,
         "Made": f"{i.date} in {i.seconds:.0f} s",

@@ -106,7 +106,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with _errors() as call:
             _require(str, run=run, positive=positive, negative=negative)
             found = store.get(run)
-            call.asked = engine.asks(1, found.info.size)
+            call.asked = engine.asks(found.info.conditions.n_repeats, found.info.size)
             return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
 
     def run_probe(size: int = 0, seed: int = 0) -> dict:

@@ -171,7 +171,11 @@ def _from_address(request: gr.Request) -> tuple[Any, Any]:
 
 def _label(page: Page, name: str | None) -> str:
     run = page.store.find(name)
-    return f"Score this pair{page.cost(1, run.info.size if run else None)}"
+    return f"Score this pair{_price(page, run)}"
+
+
+def _price(page: Page, run: Run | None) -> str:
+    return page.cost(run.info.conditions.n_repeats, run.info.size) if run else page.cost(1, None)
 
 
 def _count(page: Page, text: str) -> Count:
@@ -215,7 +219,7 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
         run = page.run_or_none(name)
         if run is None:
             raise PlantainError("Choose a run first: the pair is compared with its pairs.")
-        asked = page.engine.asks(1, run.info.size)
+        asked = page.engine.asks(run.info.conditions.n_repeats, run.info.size)
         result = page.engine.probe_pair(run, positive, negative)
         return Answer(name, positive, negative, now, result)
     except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page

@@ -24,7 +24,8 @@ from plantain.capture import recording, tokenize
 from plantain.models import load_pipeline
 from plantain.passes import encode, forward, image_tokens, layout_of
 from plantain.prompts import PromptPair, load_prompt_set
-from plantain.units import SumsOfSquares, magnitudes, unit_table
+from plantain.sums import SumsOfSquares
+from plantain.units import magnitudes, unit_table
 
 PROMPTS = Path(__file__).parents[2] / "prompts" / "moral_valence.toml"
 N_FLIPS = 999

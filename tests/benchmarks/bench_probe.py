@@ -145,6 +145,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     from torch.utils.flop_counter import FlopCounterMode
 
     from plantain.capture import recording, tokenize
+    from plantain.conditions import Conditions
     from plantain.models import ModelHalves
     from plantain.passes import Passes, encode, forward, image_tokens, layout_of
     from plantain.prompts import PromptPair
@@ -160,7 +161,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     pipe = halves.with_transformer()
     pairs = [PromptPair(str(i), "", *prompts[i : i + 2]) for i in range(0, len(prompts), 2)]
     kept = lambda pair: torch.cat([embeds[pair.positive], embeds[pair.negative]])  # noqa: E731
-    passes = Passes(pipe, size, SEED, batch=1, embed=kept)
+    passes = Passes(pipe, Conditions(size, (SEED,)), batch=1, embed=kept)
     with FlopCounterMode(display=False) as counter:
         forward(pipe, embeds[prompts[0]], size, SEED)
     probing, captures = [], []

@@ -1,0 +1,38 @@
+"""Progress on a terminal. The only importer of tqdm.
+
+`bar`   a bar with the time left; gone at the end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def bar(name: str, unit: str = "pair", shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Show progress once something is under way; gone at the end, so that an error stays the only line.
+
+    Parameters
+    ----------
+    name : str
+        What is done.
+    unit : str
+        What is counted; ``B`` for bytes.
+    shown : bool
+        Of several processes only one shows a bar.
+
+    Yields
+    ------
+    callable
+        Takes what is done and what there is in all.
+    """
+    from tqdm import tqdm
+
+    with tqdm(unit=unit, unit_scale=unit == "B", desc=name, delay=0.1, leave=False, disable=not shown) as shown_bar:
+
+        def show(done: int, total: int) -> None:
+            shown_bar.total = total
+            shown_bar.update(done - shown_bar.n)
+
+        yield show

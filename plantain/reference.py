@@ -1,0 +1,180 @@
+"""Reference images: read from files, and encoded as the pipeline encodes its ``image=``. The only reader of pictures.
+
+`find_images`     the file of every pair
+`encode_images`   files -> `ReferenceSet`
+`ReferenceSet`    every pair's reference image, as the transformer takes it
+
+A reference image is the same for both sides of a pair, so that the sides differ in their text alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from plantain import PlantainError
+from plantain.identity import vae_fingerprint
+from plantain.passes import Reference
+from plantain.prompts import PromptPair
+
+KINDS = (".png", ".jpg", ".jpeg", ".webp")
+LARGEST = 64 << 20  # bytes of a file
+MOST_PIXELS = 64_000_000
+_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
+
+
+class ImageError(PlantainError, ValueError):
+    """A reference image that cannot be used; the message names the file or the pair."""
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Every pair's reference image, as the transformer takes it.
+
+    Attributes
+    ----------
+    by_pair : mapping of str to Reference
+        By the pair's id.
+    vae : str
+        SHA-256 (hex) of the VAE that encoded them.
+    """
+
+    by_pair: Mapping[str, Reference]
+    vae: str
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Of every pair's id the SHA-256 of its image's file."""
+        return {pair_id: reference.sha256 for pair_id, reference in self.by_pair.items()}
+
+
+def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: str | Path | None) -> dict[str, Path]:
+    """Find the file of every pair's reference image.
+
+    Parameters
+    ----------
+    pairs : iterable of PromptPair
+    image : path or None
+        One image for all pairs.
+    folder : path or None
+        A folder with ``ID.png`` (or .jpg, .jpeg, .webp) for every pair.
+
+    Returns
+    -------
+    dict of str to Path
+        By the pair's id; empty without image and folder.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or two of one pair.
+    """
+    if image is not None:
+        return {pair.id: Path(image) for pair in pairs}
+    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs} if folder is not None else {}
+
+
+def _image_of(pair: PromptPair, folder: Path) -> Path:
+    found = [path for path in (folder / (file_stem(pair) + kind) for kind in KINDS) if path.is_file()]
+    if not found:
+        raise ImageError(
+            f"{folder}: has no image for the pair {pair.id!r}. Put {file_stem(pair)}.png there, or draw all of them: "
+            "python -m plantain make-references PROMPTS DIR."
+        )
+    if len(found) > 1:
+        raise ImageError(f"{folder}: has two images for the pair {pair.id!r} ({found[0].name}, {found[1].name}).")
+    return found[0]
+
+
+def file_stem(pair: PromptPair) -> str:
+    """Return the name of a pair's image without its ending.
+
+    Raises
+    ------
+    ImageError
+        The pair's id cannot be a file's name.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,99}", pair.id):
+        raise ImageError(f"the id {pair.id!r} cannot be an image's name; use letters, digits, dots and dashes.")
+    return pair.id
+
+
+def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
+    """Encode reference images as ``pipe(image=...)`` does, each file once.
+
+    Parameters
+    ----------
+    pipe
+        A Klein pipeline with its VAE.
+    files : mapping of str to Path
+        From `find_images`.
+
+    Returns
+    -------
+    ReferenceSet
+
+    Raises
+    ------
+    ImageError
+        A file is no picture, too large, or of a shape that the pipeline refuses.
+    """
+    encoded: dict[str, Reference] = {}
+    found: dict[str, Reference] = {}
+    for pair_id, path in files.items():
+        content = _read(path)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in encoded:
+            encoded[digest] = _encode(pipe, _open(content, path), digest, path)
+        found[pair_id] = encoded[digest]
+    return ReferenceSet(found, vae_fingerprint(pipe.vae))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ImageError(f"{path}: is larger than {LARGEST >> 20} MiB.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _open(content: bytes, path: Path) -> Image.Image:
+    """Decode a picture, as its viewer would see it: turned upright, in RGB."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path}: is a damaged picture ({error}).") from error
+
+
+@torch.no_grad()
+def _encode(pipe: Any, image: Image.Image, digest: str, path: Path) -> Reference:
+    """Do with a picture what the pipeline's call does with it."""
+    processor, multiple = pipe.image_processor, pipe.vae_scale_factor * 2
+    try:
+        processor.check_image_input(image)
+    except ValueError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if image.width * image.height > _AREA:
+        image = processor._resize_to_target_area(image, _AREA)
+    height, width = (side // multiple * multiple for side in (image.height, image.width))
+    pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")
+    latents, ids = pipe.prepare_image_latents(
+        images=[pixels], batch_size=1, generator=None, device=pipe.vae.device, dtype=pipe.vae.dtype
+    )
+    return Reference(digest, latents, ids)
