@@ -28,10 +28,11 @@ from plantain.models import STAND_IN
 from plantain.pairs import PairResult, check_reference, visitor_pair
 from plantain.progress import bar
 from plantain.published import load_published
+from plantain.report import report_text
 from plantain.results import Run, load_run
 from plantain.scopes import SCOPES, UNITS
 from plantain.strict import visible, visible_lines
-from plantain.tables import report_text, weights_label
+from plantain.tables import weights_label
 
 
 def main(args: list[str] | None = None) -> int:

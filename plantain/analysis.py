@@ -55,6 +55,15 @@ class Analysis:
         return ~np.isnan(self.t)
 
     @cached_property
+    def rms_percent(self) -> np.ndarray:
+        """RMS of the differences in percent of the mean magnitude: their size, whichever way they point (n_units,).
+
+        t grows with how alike the pairs are as well. NaN for a unit that is always zero.
+        """
+        mean = self.magnitudes.mean(axis=(0, 1))
+        return 100 * np.sqrt(np.mean(self.differences**2, axis=0)) / np.where(mean > 0, mean, np.nan)
+
+    @cached_property
     def ranking(self) -> np.ndarray:
         """Indices of the tested units by falling |t|."""
         order = np.argsort(-np.nan_to_num(np.abs(self.t), nan=-1.0), kind="stable")

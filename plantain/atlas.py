@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError, __version__, stats
-from plantain.analysis import THRESHOLDS
+from plantain.analysis import THRESHOLDS, Analysis
 from plantain.comparison import compare
 from plantain.prompts import shipped_sets
 from plantain.provenance import RANDOM
@@ -201,15 +201,14 @@ def _axis_facts(axis: Axis, units: str, scope: str) -> dict[str, Any]:
         "name": axis.name, "role": axis.role, "title": info.title, "positive": info.positive,
         "negative": info.negative, "n_pairs": len(axis.run.pairs),
         **{key: headline[key] for key in ("thresholds", "large_effect", "split_half", "max_abs_t")},
-        "size": _size(a.differences, a.magnitudes),
+        "size": _size(a),
     }  # fmt: skip
 
 
-def _size(differences: np.ndarray, magnitudes: np.ndarray) -> float | None:
-    """Return how large differences are, whichever way they point: RMS in % of the magnitude, median over units."""
-    mean = magnitudes.mean(axis=(0, 1))
-    share = np.sqrt(np.mean(differences**2, axis=0))[mean > 0] / mean[mean > 0]
-    return _number(100 * float(np.median(share))) if len(share) else None
+def _size(analysis: Analysis) -> float | None:
+    """Return how large differences are, whichever way they point: in % of the magnitude, median over units."""
+    known = analysis.rms_percent[np.isfinite(analysis.rms_percent)]
+    return _number(np.median(known)) if len(known) else None
 
 
 def _between(one: Axis, other: Axis, units: str, scope: str, diffs: dict[str, np.ndarray]) -> dict[str, Any]:

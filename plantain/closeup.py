@@ -47,6 +47,8 @@ class CloseUp:
         95% interval of the mean (Student's t).
     percent : float
         The mean in percent of the unit's mean magnitude; NaN for a unit that is always zero.
+    rms_percent : float
+        The RMS of the differences in percent of it, whichever way they point.
     differences : float64 array (n_pairs,)
     magnitudes : float64 array (2, n_pairs)
     scopes : dict of str to float
@@ -67,6 +69,7 @@ class CloseUp:
     mean: float
     interval: tuple[float, float]
     percent: float
+    rms_percent: float
     differences: np.ndarray
     magnitudes: np.ndarray
     scopes: dict[str, float]
@@ -128,6 +131,7 @@ def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
         mean=float(diffs.mean()),
         interval=stats.mean_interval(diffs),
         percent=float(100 * diffs.mean() / size.mean()) if size.any() else float("nan"),
+        rms_percent=float(a.rms_percent[index]),
         differences=diffs,
         magnitudes=size,
         scopes=_t_by_scope(run, units, name),

@@ -111,7 +111,7 @@ def _json(content: Any) -> str:
 
 # Significant digits of the numbers in units.csv, which people read; the bits are in the capture. At 9 each, the file
 # of a full-size run would be a quarter larger.
-_DIGITS = (6, 6, 7, 9, 9, *(4 for _ in COLUMNS))  # mean of either side, mean difference, t, d_z
+_DIGITS = (6, 6, 7, 9, 9, *(4 for _ in COLUMNS), 4)  # mean of either side, mean difference, t, d_z
 
 
 def _units_csv(run: Run) -> str:
@@ -120,12 +120,19 @@ def _units_csv(run: Run) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
-         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "weights"]
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "rms_percent", "weights"]
     )  # fmt: skip
     for units in UNITS:
         a = run.analysis(units)
         more = run.inference(units).columns
-        columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz, *(more[c] for c in COLUMNS))
+        columns = (
+            *a.magnitudes.mean(axis=1),
+            a.differences.mean(axis=0),
+            a.t,
+            a.dz,
+            *(more[c] for c in COLUMNS),
+            a.rms_percent,
+        )
         for i, name in enumerate(a.table.names):
             head = a.table.head[i] if a.table.head[i] >= 0 else ""
             place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]

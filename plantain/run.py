@@ -163,7 +163,7 @@ class Run:
         """
         if units == "embedding":
             return None
-        return summarize(self.analysis("embedding", "all" if scope == "image" else scope))
+        return summarize(self.analysis("embedding", scope if scope in self.scopes("embedding") else "all"))
 
     @cached_property
     def categories(self) -> list[str]:

@@ -86,6 +86,11 @@ def unit_statements(run: Run, unit: CloseUp) -> list[str]:
         f"t = {unit.t:+.2f}, d_z = {unit.dz:+.2f}; rank {unit.rank:,} of {unit.n_units:,} by |t|, scope {unit.scope}.",
         f"Mean difference {unit.mean:+.4g} (95% interval by Student's t: {low:+.4g} to {high:+.4g}){share}: {larger}.",
     ]
+    if not np.isnan(unit.rms_percent):
+        lines.append(
+            f"Whichever way they point, the differences have a size (RMS) of {unit.rms_percent:.2f}% of the magnitude; "
+            "t grows with how alike they are as well."
+        )
     if not np.isnan(unit.p):
         lines.append(
             f"Were the signs of the {len(unit.differences)} differences a coin's, a |t| at least this large would "

@@ -2,24 +2,22 @@
 
 `weights_label`     which weights made a number, in plain words; `weights_words` in a sentence
 `metrics`           the headline figures beside the published ones
-`report_text`       the card's results section for a run
 `top_units_frame`   the units with the largest |t|
 `categories_frame`, `pairs_frame`   the pairs behind a result
 """
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plantain.analysis import THRESHOLDS, Analysis
-from plantain.breakdown import PairPart, by_category, by_pair
+from plantain.breakdown import PairPart, by_category
 from plantain.inference import Inference
 from plantain.results import Run, RunInfo
-from plantain.statements import careful_statements, pair_statements
 
 WEIGHTS_WORDS = {
     "pretrained": "pretrained weights from the Hub",
@@ -211,49 +209,6 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
     return found
 
 
-def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
-    """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
-    summary = run.summary(units, scope)
-    heads = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
-    table = [list(astuple(m))[: len(heads)] for m in metrics(summary, published)]
-    pairs = by_pair(run, units, scope)
-    lines = [
-        f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
-        "",
-        provenance(run),
-        f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary['n_pairs']}.",
-        *(f"NOTE: {note}" for note in notes(run, summary)),
-        "",
-        *markdown_table(heads, table),
-        "",
-        "Read with care:",
-        *(f"- {line}" for line in careful_statements(run, units, scope)),
-        *(f"- {line}" for line in pair_statements(run, pairs, units, scope)),
-        "",
-        f"By category. {CATEGORY_NOTE}",
-        "",
-        *_frame_table(categories_frame(run, units, scope)),
-        "",
-        "By pair (without: units left over the threshold without it):",
-        "",
-        *_frame_table(pairs_frame(pairs)),
-        "",
-        f"Top units. {CHOSEN_NOTE}",
-        "",
-        *_frame_table(top_units_frame(run.analysis(units, scope), 5, inference=run.inference(units, scope)), 3),
-        "",
-        "Top blocks by max |t|, this run:",
-        *(f"- {block_line(row)}" for row in summary["top_blocks"]),
-        "",
-        "Top blocks by max |t|, published:",
-        *(f"- {block_line(row)}" for row in published["top_blocks"]),
-        "",
-        f"Published figures: {published['source']} ({published['n_units']:,} units). {published['note']}",
-        published["units_note"],
-    ]
-    return "\n".join(lines)
-
-
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     """Write a table's lines in markdown, aligned for reading as text too."""
     cells = [[c.replace("|", "\\|") for c in row] for row in (head, *rows)]
@@ -262,8 +217,8 @@ def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
 
 
-def _frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
-    """Write a frame in markdown, in two decimals or in significant digits; NaN is a dash."""
+def frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
+    """Write a frame in markdown, a list of lines, in two decimals or in significant digits; NaN is a dash."""
     rows = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
     return markdown_table(list(frame.columns), rows)
 
@@ -283,7 +238,8 @@ def top_units_frame(
     -------
     DataFrame
         Columns ``rank`` (among all tested units), ``unit``, ``block``, ``kind``, ``t``, ``d_z``,
-        ``mean_difference`` and ``percent_of_magnitude`` (NaN for a unit that is always zero); with an `Inference`
+        ``mean_difference``, ``percent_of_magnitude`` and ``rms_percent`` (the size of the differences, whichever way
+        they point; both NaN for a unit that is always zero); with an `Inference`
         also ``g``, ``d_low``, ``d_high``, ``p_exact``, ``p_fwer``, ``q_bh`` and ``q_by``.
     """
     a, order = analysis, analysis.ranking
@@ -303,6 +259,7 @@ def top_units_frame(
         "d_z": a.dz[order],
         "mean_difference": mean,
         "percent_of_magnitude": 100 * mean / np.where(size > 0, size, np.nan),
+        "rms_percent": a.rms_percent[order],
     })  # fmt: skip
     if inference is None:
         return frame

@@ -15,9 +15,10 @@ from test_recompute import leaves
 
 from plantain.analysis import summarize
 from plantain.published import load_published
+from plantain.report import report_text
 from plantain.results import load_run
 from plantain.sums import SumsOfSquares
-from plantain.tables import metrics, report_text
+from plantain.tables import metrics
 from plantain.ui import RunStore
 from plantain.ui.findings import CONTROL, findings_html
 from plantain.ui.shared import Page

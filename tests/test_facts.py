@@ -14,11 +14,11 @@ from test_analysis import BLOCKS, LAYOUT, made_differences, made_run, rounded, s
 from test_control import leaves
 
 from plantain.published import load_published
+from plantain.report import report_text
 from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
 from plantain.statements import careful_statements
 from plantain.stats import draw_halves, draw_signs
 from plantain.sums import SumsOfSquares
-from plantain.tables import report_text
 from plantain.units import scope_changes
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20

@@ -15,9 +15,9 @@ ORDER = [
     "whole", "progress", "strict", "prompts", "wording", "conditions", "scopes", "sums", "units", "stats",
     "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer", "untrained", "analysis",
     "inference", "kept", "capture", "passes", "reference", "published", "provenance", "run", "results", "breakdown",
-    "closeup", "statements", "unfinished", "pairs", "team", "plan", "experiment", "drawing", "comparison", "atlas",
-    "tables", "atlas_words", "answers", "plots", "figures", "export", "engine", "ui", "hub", "making", "__main__",
-    "app",
+    "closeup", "stability", "statements", "unfinished", "pairs", "team", "plan", "experiment", "drawing",
+    "comparison", "atlas", "tables", "report", "atlas_words", "answers", "plots", "figures", "export", "engine",
+    "ui", "hub", "making", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

@@ -11,12 +11,12 @@ from plantain.analysis import summarize
 from plantain.answers import pair_text
 from plantain.pairs import score_pair
 from plantain.published import load_published
+from plantain.report import report_text
 from plantain.tables import (
     block_line,
     block_names,
     metrics,
     provenance,
-    report_text,
     run_label,
     top_units_frame,
     weights_label,

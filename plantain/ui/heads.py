@@ -21,11 +21,20 @@ from plantain.ui.shared import LATER, VIEW, Choice, Page, fitting, short
 
 ALL_BLOCKS = "all blocks"
 COLUMNS = (
-    "Ranks are among all blocks' units. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of "
-    "this choice."
+    "Ranks are among all blocks' units. rms_percent is the size of the differences, whichever way they point, in "
+    "percent of the magnitude. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of this choice."
 )
 LISTED = 100  # rows, and units in the picker
-FIRST_COLUMNS = ["rank", "unit", "t", "d_z", "p_exact", "p_fwer", "q_bh"]  # on a phone these are on the screen
+FIRST_COLUMNS = [
+    "rank",
+    "unit",
+    "t",
+    "rms_percent",
+    "d_z",
+    "p_exact",
+    "p_fwer",
+    "q_bh",
+]  # on a phone these are on the screen
 
 
 def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
