@@ -183,4 +183,4 @@ def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_pat
 
 
 def test_the_info_that_an_atlas_compares_exists():
-    assert all(hasattr(made_info(), key) for key in atlas_module._SETTINGS)
+    assert all(hasattr(made_info(), key) for key in atlas_module.SETTINGS)

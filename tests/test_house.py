@@ -15,8 +15,8 @@ ORDER = [
     "whole", "strict", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources",
     "models", "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture",
     "passes", "published", "provenance", "run", "results", "breakdown", "closeup", "statements", "unfinished",
-    "pairs", "team", "plan", "experiment", "comparison", "atlas", "tables", "atlas_words", "answers", "plots",
-    "figures", "export", "engine", "ui", "hub", "__main__", "app",
+    "pairs", "team", "plan", "experiment", "comparison", "atlas", "belonging", "tables", "atlas_words", "answers",
+    "plots", "figures", "atlas_figures", "export", "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.
