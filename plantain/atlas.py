@@ -151,9 +151,9 @@ def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
 
 
 def atlas_seconds(axes: list[Axis], n_units: int) -> float:
-    """Estimate how long an atlas takes, from what one step took on a core of an AMD EPYC."""
+    """Estimate how long an atlas takes, from what the steps took on 2 shared cores of an AMD EPYC."""
     pairs, rivals = len(axes) * (len(axes) - 1) // 2, len(_rivals(axes))
-    return 3 + pairs * (0.02 + 1.8e-4 * n_units) + rivals * (0.4 + 4.2e-4 * n_units)
+    return 4 + pairs * (0.03 + 2.2e-4 * n_units) + rivals * (0.5 + 5e-4 * n_units)
 
 
 def make_atlas(

@@ -1,7 +1,7 @@
 """An atlas in words. Pure functions on `atlas.make_atlas`'s values; nothing is escaped.
 
 `finding`       what it comes to, in sentences
-`atlas_parts`   tables with what has to be known to read them
+`atlas_parts`   tables with what has to be known to read them; `siblings_part` one more, `size_caution` a warning
 `atlas_text`    the same as markdown
 """
 
@@ -155,7 +155,11 @@ def _axes(atlas: dict[str, Any]) -> Part:
         for a in atlas["axes"]
     ]  # fmt: skip
     heading = f"Atlas of {len(rows)} axes: {atlas['n_units']:,} {UNIT_WORDS[atlas['units']]}, scope {atlas['scope']}"
-    return Part(heading, (atlas["weights"],), head, rows, (size_note(atlas),))
+    size = (
+        "size: RMS of the differences in percent of the magnitude, whichever way they point, median over units. t "
+        f"grows with how alike the pairs are, not with the size. {size_caution(atlas)}"
+    )
+    return Part(heading, (atlas["weights"],), head, rows, (size.strip(),))
 
 
 def _card(axis: dict[str, Any]) -> str:
@@ -186,16 +190,12 @@ def siblings_part(atlas: dict[str, Any], published: float) -> Part | None:
     return Part("Beside the published cards", (), ["axis", "|t| > 3 here", "|t| > 3, card"], rows, after)
 
 
-def size_note(atlas: dict[str, Any]) -> str:
-    """Say what the size of an axis is, and where sizes differ so much that counts mislead."""
+def size_caution(atlas: dict[str, Any]) -> str:
+    """Say where the axes' sizes differ so much that counts mislead; empty elsewhere."""
     sizes = [a["size"] for a in atlas["axes"] if a["size"]]
-    said = (
-        "size: RMS of the differences in percent of the magnitude, whichever way they point, median over units. t "
-        "grows with how alike the pairs are, not with the size."
-    )
-    if sizes and max(sizes) > 1.5 * min(sizes):
-        said += f" The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care."
-    return said
+    if not sizes or max(sizes) <= 1.5 * min(sizes):
+        return ""
+    return f"The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care."
 
 
 def _between(atlas: dict[str, Any]) -> Part:

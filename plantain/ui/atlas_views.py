@@ -1,7 +1,8 @@
 """An atlas as HTML: what it comes to, figures, tables. Pure functions; everything is escaped.
 
 `atlas_html`     all of it
-`runs_html`      which runs belong together, which do not, and what to run where they are too few
+`runs_html`      which runs belong together, and which do not
+`too_few_html`   what to run where they are too few
 `making_html`    how far the comparison is
 """
 
@@ -12,7 +13,7 @@ from html import escape
 
 from plantain.atlas import Axis
 from plantain.atlas_figures import ATLAS_FIGURES, AtlasFigure, Shown
-from plantain.atlas_words import Part, atlas_parts, finding, siblings_part, size_note
+from plantain.atlas_words import Part, atlas_parts, finding, siblings_part, size_caution
 from plantain.figures import NoFigureError
 from plantain.prompts import shipped_sets
 from plantain.provenance import RunInfo
@@ -55,35 +56,39 @@ def _beside(shown: Shown, published: float) -> str:
     if part is None:
         table = "<p>The cards' percentages are of the card's slices over all tokens: choose these to see them here.</p>"
     else:
-        table = _table(part.heading, part)
+        table = f'<p class="pl-beside-name">{escape(part.heading)}</p>{_table(part)}'
     tests = (
         "The tests between two axes deal their pairs anew (a membership test): they ask whether two distributions are "
         "equal, their direction included, not two counts alone."
     )
-    notes = (*(part.after if part else ()), tests, size_note(shown.atlas))
+    caution = size_caution(shown.atlas)
+    if caution:
+        caution += " (How large their differences are, whichever way they point; the first table below has it.)"
+    notes = (*(part.after if part else ()), tests, caution)
     return f"<div>{table}</div><div>{_paragraphs(notes)}</div>"
 
 
 def _folded(part: Part) -> str:
-    words = f"{_paragraphs(part.before)}{_table(part.heading, part)}{_paragraphs(part.after)}"
+    words = f"{_paragraphs(part.before)}{_table(part)}{_paragraphs(part.after)}"
     return f'<details class="pl-careful"><summary>{escape(part.heading)}</summary>{words}</details>'
 
 
-def _table(label: str, part: Part) -> str:
+def _table(part: Part) -> str:
+    """Write a table that scrolls inside itself; its heading stands above it."""
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in part.head)
     rows = "".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in part.rows
     )
     return (
-        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label, quote=True)}">'
-        f'<table class="pl-table"><caption>{escape(label)}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(part.heading, quote=True)}">'
+        f'<table class="pl-table"><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
 def _paragraphs(texts: tuple[str, ...]) -> str:
-    return "".join(f"<p>{escape(text)}</p>" for text in texts)
+    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
 
 
 def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
