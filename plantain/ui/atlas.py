@@ -161,8 +161,10 @@ def atlas_tab(page: Page, choice: Choice) -> None:
     shown = [together, go, atlas, figures]
     tab.select(lambda *values: (True, *show(*values)), now, [opened, *shown], **VIEW)
     choice.on_change(follows, [choice.mine, opened], [progress, *shown])
-    # One at a time: each takes a core for seconds to minutes.
-    event = go.click(make, now, [progress, go], concurrency_id="atlas", concurrency_limit=1, **WORK)
+    # One at a time: each takes a core for seconds to minutes. "multiple": a click soon after another was given up would
+    # be dropped; while one is under way the button rests.
+    alone = {"concurrency_id": "atlas", "concurrency_limit": 1, "trigger_mode": "multiple"}
+    event = go.click(make, now, [progress, go], **alone, **WORK)
     event.then(show, now, shown, **VIEW)
     event.failure(broke, None, progress, **VIEW)
     # What was asked of another choice is not waited for.
