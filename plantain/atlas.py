@@ -1,8 +1,9 @@
 """Several axes side by side: is one an axis of its own, or what any consistent contrast looks like?
 
 `read_axes`    runs of one model and one setting, each with what its prompt set is for
-`make_atlas`   everything that is said of them, as plain JSON values
-`keep_atlas`   the same, kept beside the runs and computed once
+`make_atlas`   everything that is said of them, as plain JSON values; `iter_atlas` step by step
+`keep_atlas`   the same, kept beside the runs and computed once; `recall_atlas`, `save_atlas` its two halves
+`atlas_seconds`   how long it will take
 
 Knows nothing about where it is shown.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
@@ -31,8 +32,9 @@ from plantain.whole import write_whole
 
 MIN_PAIRS = 6  # halves of three, with one pair left out
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
+_FORMAT = 2  # of what is kept: another one is computed anew
 # What has to be the same, or a difference between two axes may be one of these.
-_SETTINGS = ("fingerprint", "dtype", "size", "seed", "seeds", "steps", "mask_padding", "referenced", "layout")
+SETTINGS = ("fingerprint", "dtype", "size", "seed", "seeds", "steps", "mask_padding", "referenced", "layout")
 
 
 class AtlasError(PlantainError, ValueError):
@@ -74,7 +76,7 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
         if len(axis.run.pairs) < MIN_PAIRS:
             raise AtlasError(f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS} in every set.")
     for axis in axes[1:]:
-        differing = [key for key in _SETTINGS if getattr(axis.run.info, key) != getattr(first.run.info, key)]
+        differing = [key for key in SETTINGS if getattr(axis.run.info, key) != getattr(first.run.info, key)]
         if differing:
             raise AtlasError(f"{axis.name} and {first.name} differ in {', '.join(differing)}: run all sets in one way.")
     for one, other in combinations(axes, 2):
@@ -114,18 +116,44 @@ def keep_atlas(
     dict
         As from `make_atlas`.
     """
-    made_of = [__version__, units, scope, N_CHOSEN, N_PERMUTATIONS, N_SPLITS]
-    made_of += [[axis.name, axis.role, axis.run.capture_sha256] for axis in axes]
-    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-    path = folder / f".atlas-{key[:32]}.json" if folder else None
-    if path is not None:
-        with suppress(OSError, ValueError):
-            return strict_json(path.read_bytes())
-    atlas = make_atlas(axes, units, scope, progress)
-    if path is not None:
-        with suppress(OSError):
-            write_whole(path, json.dumps(atlas, allow_nan=False).encode())
+    atlas = recall_atlas(axes, units, scope, folder)
+    if atlas is None:
+        atlas = make_atlas(axes, units, scope, progress)
+        save_atlas(atlas, axes, folder)
     return atlas
+
+
+def recall_atlas(axes: list[Axis], units: str, scope: str, folder: Path | None) -> dict[str, Any] | None:
+    """Return the atlas that is kept in a folder, or None."""
+    if folder is not None:
+        with suppress(OSError, ValueError):
+            return strict_json(_path(axes, units, scope, folder).read_bytes())
+    return None
+
+
+def save_atlas(atlas: dict[str, Any], axes: list[Axis], folder: Path | None) -> None:
+    """Keep an atlas in a folder, where there is one that can be written."""
+    if folder is not None:
+        with suppress(OSError):
+            path = _path(axes, atlas["units"], atlas["scope"], folder)
+            write_whole(path, json.dumps(atlas, allow_nan=False).encode())
+
+
+def atlas_key(axes: list[Axis], units: str, scope: str) -> str:
+    """Return a hash (hex) of all that an atlas is made of."""
+    made_of = [__version__, _FORMAT, units, scope, N_CHOSEN, N_PERMUTATIONS, N_SPLITS]
+    made_of += [[axis.name, axis.role, axis.run.capture_sha256] for axis in axes]
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
+    return folder / f".atlas-{atlas_key(axes, units, scope)[:32]}.json"
+
+
+def atlas_seconds(axes: list[Axis], n_units: int) -> float:
+    """Estimate how long an atlas takes, from what the steps took on 2 shared cores of an AMD EPYC."""
+    pairs, rivals = len(axes) * (len(axes) - 1) // 2, len(_rivals(axes))
+    return 4 + pairs * (0.03 + 2.2e-4 * n_units) + rivals * (0.5 + 5e-4 * n_units)
 
 
 def make_atlas(
@@ -149,26 +177,28 @@ def make_atlas(
     ----------
     Hewitt & Liang (2019), EMNLP (controls and selectivity).
     """
-    pairs = list(combinations(axes, 2))
-    rivals = [axis for axis in axes if axis.role in ("sibling", "control")]
-    total, done = len(pairs) + len(rivals) + 1, 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
+    made: dict[str, Any] = {}
+    for done, total, atlas in iter_atlas(axes, units, scope):
+        if progress is not None and done:
             progress(done, total)
+        made = atlas or made
+    return made
 
+
+def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+    """Yield the steps done, their total and, with the last one, the atlas; see `make_atlas`."""
+    pairs, rivals = list(combinations(axes, 2)), _rivals(axes)
+    total = len(pairs) + len(rivals) + 1
+    yield 0, total, None
     diffs = _differences(axes, units, scope)
-    between = []
+    between, competition = [], []
     for one, other in pairs:
         between.append(_between(one, other, units, scope, diffs))
-        step()
-    competition = []
+        yield len(between), total, None
     for rival in rivals:
         competition.append(_against(axes[0], rival, diffs))
-        step()
-    atlas = {
+        yield len(between) + len(competition), total, None
+    yield total, total, {
         "units": units, "scope": scope, "n_units": int(next(iter(diffs.values())).shape[1]),
         "n_permutations": N_PERMUTATIONS, "weights": _weights(axes[0].run),
         "axes": [_axis_facts(axis, units, scope) for axis in axes],
@@ -177,8 +207,10 @@ def make_atlas(
         "replication": _replication(axes, units, scope),
         "selectivity": _selectivity(axes, units, scope),
     }  # fmt: skip
-    step()
-    return atlas
+
+
+def _rivals(axes: list[Axis]) -> list[Axis]:
+    return [axis for axis in axes if axis.role in ("sibling", "control")]
 
 
 def _weights(run: Run) -> str:
@@ -199,7 +231,7 @@ def _axis_facts(axis: Axis, units: str, scope: str) -> dict[str, Any]:
     headline = axis.run.headline(units, scope)
     return {
         "name": axis.name, "role": axis.role, "title": info.title, "positive": info.positive,
-        "negative": info.negative, "n_pairs": len(axis.run.pairs),
+        "negative": info.negative, "n_pairs": len(axis.run.pairs), "n_units": headline["n_units"],
         **{key: headline[key] for key in ("thresholds", "large_effect", "split_half", "max_abs_t")},
         "size": _size(a),
     }  # fmt: skip

@@ -13,7 +13,7 @@ from loopback_hub import loopback_hub
 from playwright.sync_api import TimeoutError
 
 TABS = (
-    "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Run the probe", "Take away", "Method",
+    "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Atlas", "Run the probe", "Take away", "Method",
 )  # fmt: skip
 
 

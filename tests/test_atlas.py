@@ -8,8 +8,9 @@ from scipy import stats as reference
 from test_analysis import N_SLICES, made_info, made_run
 
 from plantain import atlas as atlas_module
-from plantain.atlas import AtlasError, keep_atlas, make_atlas, read_axes
-from plantain.atlas_words import atlas_text
+from plantain.atlas import AtlasError, atlas_seconds, keep_atlas, make_atlas, read_axes
+from plantain.atlas_words import atlas_text, finding
+from plantain.belonging import gather
 from plantain.prompts import SHIPPED as PROMPTS
 from plantain.prompts import load_prompt_set
 from plantain.results import save_run
@@ -183,4 +184,75 @@ def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_pat
 
 
 def test_the_info_that_an_atlas_compares_exists():
-    assert all(hasattr(made_info(), key) for key in atlas_module._SETTINGS)
+    assert all(hasattr(made_info(), key) for key in atlas_module.SETTINGS)
+
+
+# --- which runs belong together ----------------------------------------------------------------------------
+
+
+def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
+    runs = made_runs({}, ("moral_valence", "tempo")) | {
+        "old": made("moral_valence", date="2019-01-01T00:00:00+00:00"),
+        "new": made("moral_valence", date="2021-01-01T00:00:00+00:00"),
+    }
+    assert list(gather(runs, "tempo").runs) == ["tempo", "new"]
+    assert gather(runs, "tempo").left_out == (
+        "moral_valence is of the same prompt set as new, which is newer.",
+        "old is of the same prompt set as new, which is newer.",
+    )
+    found = gather(runs, "old")
+    assert list(found.runs) == ["tempo", "old"]
+    assert "new is of the same prompt set as old, which is chosen above." in found.left_out
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 512}, {"seed": 7}, {"dtype": "bfloat16"}], ids=["size", "seed", "precision"]
+)
+def test_runs_of_another_setting_are_left_out_and_named(change):
+    runs = made_runs({}, ("moral_valence", "tempo")) | {"other": made("posture", **change)}
+    found = gather(runs, "tempo")
+    assert list(found.runs) == ["moral_valence", "tempo"]
+    assert found.left_out == (f"other differs from tempo in {next(iter(change))}.",)
+    assert list(gather(runs, "other").runs) == ["other"]
+
+
+def test_another_model_is_not_spoken_of_and_small_sets_are_left_out():
+    runs = made_runs({}, ("moral_valence", "tempo"))
+    runs |= {"theirs": made("posture", fingerprint="e" * 64), "few": made_run(np.ones((5, N_SLICES)))}
+    found = gather(runs, "moral_valence")
+    assert list(found.runs) == ["moral_valence", "tempo"] and found.left_out == ("few has 5 pairs; 6 are needed.",)
+    assert len(read_axes(found.runs)) == 2
+
+
+# --- what it comes to --------------------------------------------------------------------------------------
+
+
+def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
+    said, rank, again, selective = finding(planted)
+    assert said == (
+        "An axis of its own would show three things. “helping / ignoring” shows two of them."
+    )  # one unit of 24 is not more than its rivals have
+    assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
+    assert again.startswith("The same units on new pairs? Yes") and selective.startswith("More to it than to the")
+    assert "Yes: 1 of these 20 units" in selective and "4 controls" in selective
+    assert "Not shown: 0 of these 20 units" in finding(everywhere)[3]
+
+
+def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
+    first = {**planted["competition"], "rank": 1, "p_exceeds_all": 0.01}
+    assert finding({**planted, "competition": first})[1].startswith("More units than its rivals? Yes")
+    assert "all three." in finding({**planted, "competition": first})[0]
+    assert "? Not shown" in finding({**planted, "competition": {**first, "p_exceeds_all": 0.2}})[1]
+
+
+def test_what_could_not_be_asked_is_not_counted_and_random_weights_come_first():
+    found = make_atlas(read_axes({n: made(n, weights="untrained") for n in ("moral_valence", "tempo")}))
+    said, _, again, selective = finding(found)
+    assert said.startswith("The weights are random: the numbers say nothing about FLUX.2 Klein.")
+    assert said.endswith("and two could not be asked.") and "Not asked" in again and "Not asked" in selective
+
+
+def test_an_estimate_grows_with_what_there_is_to_do():
+    few, all_sets = (read_axes(made_runs({}, names)) for names in (("moral_valence", "tempo"), tuple(SETS)))
+    assert 15 < atlas_seconds(all_sets, 680) < 30  # measured: 22 s
+    assert atlas_seconds(few, 680) < atlas_seconds(all_sets, 680) < atlas_seconds(all_sets, 16_320)

@@ -16,8 +16,8 @@ ORDER = [
     "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer", "untrained", "analysis",
     "inference", "kept", "capture", "passes", "reference", "published", "provenance", "run", "results", "breakdown",
     "closeup", "stability", "statements", "unfinished", "pairs", "team", "plan", "experiment", "drawing",
-    "comparison", "atlas", "tables", "report", "atlas_words", "answers", "plots", "figures", "export", "engine",
-    "ui", "hub", "making", "__main__", "app",
+    "comparison", "atlas", "belonging", "tables", "report", "atlas_words", "answers", "plots", "figures",
+    "atlas_figures", "export", "engine", "ui", "hub", "making", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

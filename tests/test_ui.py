@@ -55,7 +55,7 @@ def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
 
     demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
     (tabs,) = [b for b in demo.blocks.values() if isinstance(b, gr.Tabs)]
-    assert [type(child) for child in tabs.children] == [gr.Tab] * 9
+    assert [type(child) for child in tabs.children] == [gr.Tab] * 10
 
 
 def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, moral_set, made_run):

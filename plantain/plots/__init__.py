@@ -6,6 +6,9 @@
 `unit_dots`       one unit's differences, by category
 `scope_bars`      its t in every scope, or of its slices
 `t_density`       t of one run against t of another
+`replication_plot` units that one set chose, on new pairs
+`count_bars`      how many units each of several axes moves
+`axis_triangle`   how alike every two of them are
 `score_dots`      every pair's score against the others, by category
 `rank_dots`       a visitor's pair among the run's pairs, by score
 `pair_dots`       the same by difference, on the top units
@@ -13,19 +16,24 @@
 
 from __future__ import annotations
 
+from plantain.plots.axes import axis_triangle, count_bars
 from plantain.plots.density import t_density
 from plantain.plots.dots import pair_dots, rank_dots, score_dots
 from plantain.plots.heat import PANELS, drawn_units, heat_map
 from plantain.plots.histograms import null_histogram, split_histogram
+from plantain.plots.replication import replication_plot
 from plantain.plots.unit import scope_bars, unit_dots
 
 __all__ = [
     "PANELS",
+    "axis_triangle",
+    "count_bars",
     "drawn_units",
     "heat_map",
     "null_histogram",
     "pair_dots",
     "rank_dots",
+    "replication_plot",
     "scope_bars",
     "score_dots",
     "split_histogram",

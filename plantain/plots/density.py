@@ -1,6 +1,7 @@
 """t of one run against t of another.
 
-`t_density`   units counted in squares: thousands of dots could not be seen
+`t_density`         units counted in squares: thousands of dots could not be seen
+`density_squares`   the squares alone
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-from plantain.plots.svg import svg, text
+from plantain.plots.svg import cut, svg, text
 
 _BINS, _LEFT, _TOP, _PLOT = 40, 34, 8, 256
 
@@ -33,21 +34,12 @@ def t_density(t: np.ndarray, names: tuple[str, str], title: str) -> str:
     """
     known = t[:, np.isfinite(t).all(axis=0)]
     reach = max(3.0, float(np.abs(known).max(initial=0.0))) * 1.02
-    counts, edges, _ = np.histogram2d(*known, bins=_BINS, range=[(-reach, reach)] * 2)
-    side, most = _PLOT / _BINS, np.log1p(max(counts.max(), 1))
     middle_x, middle_y, bottom = _LEFT + _PLOT / 2, _TOP + _PLOT / 2, _TOP + _PLOT
     drawn = [
         f'<line x1="{_LEFT}" y1="{middle_y}" x2="{_LEFT + _PLOT}" y2="{middle_y}" class="pl-axis"/>',
         f'<line x1="{middle_x}" y1="{_TOP}" x2="{middle_x}" y2="{bottom}" class="pl-axis"/>',
+        *density_squares(known, reach, (_LEFT, _TOP), _PLOT),
     ]
-    for i, j in zip(*np.nonzero(counts), strict=True):
-        n = int(counts[i, j])
-        words = f"{n:,} unit{'s' if n > 1 else ''}: t about {_middle(edges, i):+.1f} and {_middle(edges, j):+.1f}"
-        shade = f'class="pl-square" fill-opacity="{0.2 + 0.8 * np.log1p(n) / most:.2f}"'
-        drawn.append(
-            f'<g><title>{escape(words)}</title><rect x="{_LEFT + i * side:.1f}" y="{bottom - (j + 1) * side:.1f}" '
-            f'width="{side:.1f}" height="{side:.1f}" {shade}/></g>'
-        )
     drawn += [
         text(_LEFT - 4, y, words, "end") for y, words in ((_TOP + 10, f"+{reach:.1f}"), (bottom, f"−{reach:.1f}"))
     ]
@@ -55,14 +47,26 @@ def t_density(t: np.ndarray, names: tuple[str, str], title: str) -> str:
         text(_LEFT, bottom + 15, f"−{reach:.1f}", "start"),
         text(_LEFT + _PLOT, bottom + 15, f"+{reach:.1f}", "end"),
     ]
-    drawn.append(text(_LEFT, bottom + 32, f"→ t of {_cut(names[0])}", "start"))
-    drawn.append(text(_LEFT, bottom + 48, f"↑ t of {_cut(names[1])}", "start"))
+    drawn.append(text(_LEFT, bottom + 32, f"→ t of {cut(names[0], 36)}", "start"))
+    drawn.append(text(_LEFT, bottom + 48, f"↑ t of {cut(names[1], 36)}", "start"))
     return svg(_LEFT + _PLOT + 8, bottom + 56, title, drawn)
+
+
+def density_squares(t: np.ndarray, reach: float, corner: tuple[float, float], plot: float) -> list[str]:
+    """Draw a square for every place where units are: t (2, n_units), from -reach to reach, in a frame's corner."""
+    (left, top), side = corner, plot / _BINS
+    counts, edges, _ = np.histogram2d(*t, bins=_BINS, range=[(-reach, reach)] * 2)
+    most, drawn = np.log1p(max(counts.max(), 1)), []
+    for i, j in zip(*np.nonzero(counts), strict=True):
+        n = int(counts[i, j])
+        words = f"{n:,} unit{'s' if n > 1 else ''}: t about {_middle(edges, i):+.1f} and {_middle(edges, j):+.1f}"
+        shade = f'class="pl-square" fill-opacity="{0.2 + 0.8 * np.log1p(n) / most:.2f}"'
+        drawn.append(
+            f'<g><title>{escape(words)}</title><rect x="{left + i * side:.1f}" y="{top + plot - (j + 1) * side:.1f}" '
+            f'width="{side:.1f}" height="{side:.1f}" {shade}/></g>'
+        )
+    return drawn
 
 
 def _middle(edges: np.ndarray, i: int) -> float:
     return float(edges[i] + edges[i + 1]) / 2
-
-
-def _cut(name: str) -> str:
-    return name if len(name) < 36 else name[:34] + " …"

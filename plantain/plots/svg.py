@@ -16,6 +16,11 @@ def text(x: float, y: float, words: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="pl-text">{escape(words)}</text>'
 
 
+def cut(words: str, most: int) -> str:
+    """Cut words that are too long for their place."""
+    return words if len(words) < most else words[: max(most - 2, 1)] + " …"
+
+
 def svg(width: float, height: float, title: str, parts: list[str]) -> str:
     """Frame the parts of a figure; the title is for screen readers."""
     return (

@@ -16,6 +16,7 @@ from plantain.scopes import UNITS, scopes_of
 from plantain.ui import html
 from plantain.ui.address import keep_address, link_row
 from plantain.ui.api import add_endpoints
+from plantain.ui.atlas import atlas_tab
 from plantain.ui.chance import chance_tab
 from plantain.ui.compare import compare_tab
 from plantain.ui.findings import findings_tab
@@ -85,6 +86,7 @@ def build_demo(
             chance_tab(page, choice)
             pairs_tab(page, choice)
             compare_tab(page, choice, tabs)
+            atlas_tab(page, choice)
             probe_tab(page, choice)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):

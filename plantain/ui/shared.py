@@ -115,6 +115,11 @@ def fitting(units: str, scope: str) -> str:
     return scope if scope in scopes_of(units) else "all"
 
 
+def duration(seconds: float) -> str:
+    """Write a time for a reader: seconds up to two minutes, then minutes."""
+    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{round(seconds / 60)} min"
+
+
 def short(value: Any) -> Any:
     """Shorten a table's numbers for reading; small p values keep their size."""
     return float(f"{value:.4g}") if isinstance(value, float) else value

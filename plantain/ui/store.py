@@ -40,6 +40,8 @@ class RunStore:
 
     Attributes
     ----------
+    folder : Path
+        Of one's own runs.
     saved : dict of str to Run
     problems : dict of str to str
         Folders that could not be read, with the reason.
@@ -48,6 +50,7 @@ class RunStore:
     def __init__(
         self, folder: str | Path, others: Mapping[str, str | Path] | None = None, notices: Sequence[str] = ()
     ) -> None:
+        self.folder = Path(folder)
         self.saved, self.problems = list_runs(folder)
         for whose, other in (others or {}).items():
             runs, damaged = list_runs(other)

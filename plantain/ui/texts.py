@@ -36,6 +36,11 @@ in wording beats it.)"""
 COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. This is description,
 no test: two runs of one model on the same pairs are not two samples."""
 
+ATLAS_HELP = """Is ethical valence an axis of its own, or what any consistent contrast looks like? One contrast alone
+cannot say: almost any constant difference in wording moves more units than chance. So runs of several prompt sets on
+one model stand side by side: an independent replication, sibling axes, controls with one nameable contrast each, and
+paraphrases as noise floor."""
+
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only the act differs. They go
 through the same model and settings as the run that is chosen above, and your pair is ranked among the run's pairs:
 always on the true heads over all tokens, whatever is chosen above. One pair is one pair: this is a look, not a test
