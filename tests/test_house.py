@@ -12,11 +12,11 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "strict", "prompts", "wording", "scopes", "units", "stats", "stand_in", "identity", "sources",
-    "models", "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept", "capture",
-    "passes", "published", "provenance", "run", "results", "breakdown", "closeup", "statements", "unfinished",
-    "pairs", "team", "plan", "experiment", "comparison", "atlas", "tables", "atlas_words", "answers", "plots",
-    "figures", "export", "engine", "ui", "hub", "__main__", "app",
+    "whole", "strict", "prompts", "pasted", "wording", "lexical", "audit", "scopes", "units", "stats", "stand_in",
+    "identity", "sources", "models", "fresh_weights", "own_tokenizer", "untrained", "analysis", "inference", "kept",
+    "capture", "passes", "published", "provenance", "run", "results", "breakdown", "closeup", "statements", "remarks",
+    "unfinished", "pairs", "team", "plan", "experiment", "comparison", "atlas", "tables", "atlas_words", "answers",
+    "plots", "figures", "export", "engine", "ui", "hub", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.
