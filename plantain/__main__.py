@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from plantain import PlantainError, __version__
 from plantain.answers import difference_strip, pair_frame, pair_text
+from plantain.audit import own_warnings
 from plantain.hub.commands import add_commands
 from plantain.models import STAND_IN
 from plantain.pairs import PairResult, visitor_pair
@@ -200,6 +201,9 @@ def _run(options: argparse.Namespace) -> None:
 
     config = ExperimentConfig(size=options.size, seed=options.seed)
     team = find_team(options.device)
+    for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
+        for warning in own_warnings(prompt_set) if team.leads else ():
+            print(f"plantain: warning: {visible(f'{path}: {warning}')}", file=sys.stderr)
     model = _Model(options, team)
     for path, prompt_set in sets.items():
         _run_set(options, prompt_set, targets[path], config, model, team)

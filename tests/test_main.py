@@ -38,6 +38,11 @@ def write_set(path: Path, n_pairs: int = N_PAIRS, last: str = "Ben walks on.") -
     return path
 
 
+def without_warnings(err: str) -> str:
+    """Leave out what is said of a set's words before anything is tried: a line each."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("plantain: warning: "))
+
+
 def run_args(prompts: Path, out: Path) -> list[str]:
     return ["run", "--model", "tiny-random", "--prompts", str(prompts), "--out", str(out), "--size", "64"]
 
@@ -184,7 +189,8 @@ def test_bad_input_ends_with_2_and_one_line_and_leaves_nothing(line, match, tmp_
     assert main(args) == 2
     captured = capfd.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("plantain: ") and captured.err.count("\n") == 1 and "\r" not in captured.err
+    err = without_warnings(captured.err)
+    assert err.startswith("plantain: ") and err.count("\n") == 1 and "\r" not in err
     assert re.search(match, captured.err), captured.err
     assert sorted(tmp_path.rglob("*")) + sorted(prompts.parent.rglob("*")) == before
 
@@ -201,7 +207,8 @@ def test_a_damaged_model_is_refused_in_one_line(pipe, prompts, tmp_path):
     args = run_args(prompts, tmp_path / "new")
     done = shell(*[str(tmp_path / "model") if a == "tiny-random" else a for a in args])
     assert done.returncode == 2
-    assert done.stderr.startswith("plantain: ") and done.stderr.count("\n") == 1, done.stderr
+    err = without_warnings(done.stderr)
+    assert err.startswith("plantain: ") and err.count("\n") == 1, done.stderr
     assert "files cannot be loaded" in done.stderr and not (tmp_path / "new").exists()
 
 
