@@ -18,7 +18,6 @@ import gradio as gr
 from plantain import PlantainError
 from plantain.engine import UNFINISHED, Step
 from plantain.prompts import PromptSet, PromptSetError
-from plantain.remarks import prompt_warnings
 from plantain.results import Run
 from plantain.tables import run_label
 from plantain.ui import html
@@ -26,7 +25,7 @@ from plantain.ui.failures import LOCAL_RUN, failure_html, kept_words
 from plantain.ui.sets import PromptSets, set_chooser
 from plantain.ui.shared import VIEW, WORK, Choice, Page
 from plantain.ui.store import KEPT
-from plantain.ui.texts import OWN_PROMPTS, PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
+from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
 AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
@@ -159,8 +158,7 @@ class _Probes:
         words = (
             f"Done: {len(run.pairs)} pairs in {i.seconds:.0f} s. “{label}” is chosen above now, and all tabs show it."
         )
-        said = html.message_html(words) + html.warnings_html(OWN_PROMPTS, prompt_warnings(run))
-        said += html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
+        said = html.message_html(words) + html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
         return said, gr.Dropdown(self.page.saved_choices() + mine, value=name), mine
 
     async def stopped(self, request: gr.Request, *controls: Any) -> str:

@@ -20,7 +20,7 @@ from plantain.engine import EngineError
 from plantain.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
 from plantain.prompts import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_sets
 from plantain.ui import html
-from plantain.ui.shared import VIEW, Page
+from plantain.ui.shared import HIDDEN, VIEW, Page
 from plantain.ui.texts import OWN_HELP
 
 OWN = "own"
@@ -89,19 +89,19 @@ def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Compon
     about = gr.HTML(about_html(page.prompt_set), elem_id="set-about")
     with gr.Column(visible=False) as own:
         gr.Markdown(_HELP)
-        text = gr.Textbox(label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
+        text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
         with gr.Row():
             names = {"max_length": MOST_IN_A_NAME, "min_width": 160}
-            title = gr.Textbox(label="Name", placeholder="Tempo", **names)
-            positive = gr.Textbox(label="Positive side", placeholder="fast", **names)
-            negative = gr.Textbox(label="Negative side", placeholder="slow", **names)
-    note = gr.HTML(elem_id="own-note")
+            title = gr.Textbox("", label="Name", placeholder="Tempo", **names)
+            positive = gr.Textbox("", label="Positive side", placeholder="fast", **names)
+            negative = gr.Textbox("", label="Negative side", placeholder="slow", **names)
+        note = gr.HTML(elem_id="own-note")
     inputs = [which, text, title, positive, negative]
 
-    def look(*chosen: str) -> tuple[str, dict[str, Any], str]:
-        is_own = chosen[0] == OWN
-        about = "" if is_own else about_html(sets.find(*chosen))
-        return about, gr.update(visible=is_own), own_html(page, *chosen[1:]) if is_own else ""
+    def look(*chosen: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+        if chosen[0] == OWN:
+            return HIDDEN, gr.update(visible=True), own_html(page, *chosen[1:])
+        return gr.update(value=about_html(sets.find(*chosen)), visible=True), HIDDEN, ""
 
     def listen(more: Any) -> None:
         changes = [component.change for component in inputs]
