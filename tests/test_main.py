@@ -74,7 +74,7 @@ def test_run_writes_a_run_and_says_what_to_do_next(prompts, tmp_path, capsys):
     run = load_run(out)
     assert (run.info.seed, run.info.size, len(run.pairs)) == (3, 64, N_PAIRS)
     printed, err = capsys.readouterr()
-    warnings = err.splitlines()
+    warnings = [line for line in err.splitlines() if line.startswith("plantain: ")]  # progress is there as well
     assert all(line.startswith(f"plantain: warning: {prompts}: ") for line in warnings)
     assert sum("“helps” 7/0, “waits” 0/7" in line for line in warnings) == 1
     assert "STAND-IN" in printed and f"python -m plantain report {out}" in printed
