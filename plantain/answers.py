@@ -56,8 +56,7 @@ def pair_remarks(result: PairResult, run: Run) -> list[str]:
         f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
         f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
         "says that your pair goes less with the run's than they do with one another, a p of 1 that it goes farthest; "
-        "no p "
-        "says that a pair is ethical. Of several pairs that were tried, the p of the best is no p.",
+        "no p says what a pair means. Of several pairs that were tried, the p of the best is no p.",
     ]
     unequal = len(run.unequal_pairs())
     if unequal and result.comparable:
@@ -84,7 +83,7 @@ def length_warning(result: PairResult) -> str:
     """Say why a pair of unequal lengths is not comparable."""
     a, b = result.tokens
     return (
-        f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs as well as the act. "
+        f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs, too. "
         "Rewrite one until both counts are equal."
     )
 

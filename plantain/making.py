@@ -11,16 +11,19 @@ torch is imported only when a command runs. Knows nothing about how runs are sho
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.audit import own_warnings
 from plantain.models import ModelHalves, default_model, own_device
 from plantain.progress import bar
 from plantain.prompts import PromptSet, load_prompt_set
 from plantain.results import Run, check_target, save_run
+from plantain.strict import visible
 from plantain.tables import provenance
 from plantain.team import Team, find_team
 from plantain.unfinished import UnfinishedRun
@@ -163,6 +166,9 @@ def _run(options: argparse.Namespace) -> None:
         check_target(out, options.overwrite)
     images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
     config, team = _config(options), find_team(options.device)
+    for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
+        for warning in own_warnings(prompt_set) if team.leads else ():
+            print(f"plantain: warning: {visible(f'{path}: {warning}')}", file=sys.stderr)
     model = _Model(options, team)
     for path, prompt_set in sets.items():
         references = model.encode(images[path])

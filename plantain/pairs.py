@@ -98,7 +98,7 @@ def visitor_pair(positive: str, negative: str) -> PromptPair:
         if not getattr(pair, side):
             raise PromptError(f"the {side} prompt is empty; write a sentence.")
     if pair.positive == pair.negative:
-        raise PromptError("both prompts are the same; change the act in one of them.")
+        raise PromptError("both prompts are the same; change one of them.")
     return pair
 
 

@@ -3,6 +3,7 @@
 `PromptPair`        one pair: the same scene, a positive and a negative act
 `PromptSet`         the pairs of one contrast, with a content hash
 `load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
+`parse_prompt_set`  the same of a text, `collect_pairs` of rows
 `shipped_sets`      the project's own, by hash
 """
 
@@ -101,18 +102,34 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise PromptSetError(
             f"{path}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
-    _require_keys(raw, SET_KEYS, str(path), NOTE_KEYS)
-    _require_text(raw, tuple(key for key in raw if key != "pair"), str(path))
+    return parse_prompt_set(text, str(path))
+
+
+def parse_prompt_set(text: str, where: str) -> PromptSet:
+    """Read a prompt set from a TOML text; parameters and errors as for `load_prompt_set`.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What an error begins with.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
+        raise PromptSetError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
+    _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
+    _require_text(raw, tuple(key for key in raw if key != "pair"), where)
     if raw.get("role", ROLES[0]).strip() not in ROLES:
-        raise PromptSetError(f"{path}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
-    pairs = _read_pairs(raw.pop("pair"), path)
+        raise PromptSetError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
+    pairs = _read_pairs(raw.pop("pair"), where)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
 
 
@@ -127,18 +144,35 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
     return found
 
 
-def _read_pairs(rows: object, path: Path) -> tuple[PromptPair, ...]:
+def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise PromptSetError(f"{path}: write every pair as its own [[pair]] table.")
-    pairs = tuple(_read_pair(row, f"{path}: pair {n} ({row.get('id', 'no id')})") for n, row in enumerate(rows, 1))
+        raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
+    return collect_pairs({f"pair {n} ({row.get('id', 'no id')})": row for n, row in enumerate(rows, 1)}, where)
+
+
+def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
+    """Make pairs of rows; anything that is wrong with one or with all of them is an error.
+
+    Parameters
+    ----------
+    rows : dict of str to dict
+        By what an error calls the row: ``id``, ``category``, ``positive`` and ``negative``.
+    where : str
+        What an error begins with.
+
+    Raises
+    ------
+    PromptSetError
+    """
+    pairs = tuple(_read_pair(row, f"{where}: {name}") for name, row in rows.items())
     for pair, _ in _repeats(pairs, lambda p: p.id):
-        raise PromptSetError(f"{path}: the id {pair.id!r} stands twice; give every pair its own.")
+        raise PromptSetError(f"{where}: the id {pair.id!r} stands twice; give every pair its own.")
     for pair, former in _repeats(pairs, lambda p: (p.positive, p.negative)):
         raise PromptSetError(
-            f"{path}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation."
+            f"{where}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation."
         )
     if len(pairs) < MIN_PAIRS:
-        raise PromptSetError(f"{path}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
+        raise PromptSetError(f"{where}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
     return pairs
 
 

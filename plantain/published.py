@@ -1,6 +1,7 @@
 """What the model card published: aggregate figures with their source. Never presented as a run of ours.
 
 `load_published`   the figures that every report shows beside its own
+`CONTRAST`         what they are of
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+CONTRAST = "helping against ignoring"
 PUBLISHED = Path(__file__).resolve().parent.parent / "precomputed" / "published.json"
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 
 from plantain.analysis import THRESHOLDS
 from plantain.breakdown import by_pair
+from plantain.published import CONTRAST
+from plantain.remarks import notes, prompt_warnings, same_question
 from plantain.results import Run
 from plantain.stability import stability
 from plantain.statements import careful_statements, pair_statements
@@ -25,7 +27,6 @@ from plantain.tables import (
     frame_table,
     markdown_table,
     metrics,
-    notes,
     pairs_frame,
     provenance,
     top_units_frame,
@@ -40,7 +41,8 @@ REPEATS_NOTE = (
 def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = run.summary(units, scope)
-    heads = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
+    of = "" if same_question(run) else f", of {CONTRAST}"
+    heads = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{of}", "Against its null"]
     table = [list(astuple(m))[: len(heads)] for m in metrics(summary, published)]
     pairs = by_pair(run, units, scope)
     lines = [
@@ -49,6 +51,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         provenance(run),
         f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary['n_pairs']}.",
         *(f"NOTE: {note}" for note in notes(run, summary)),
+        *(f"PROMPTS: {warning}" for warning in prompt_warnings(run)),
         "",
         *markdown_table(heads, table),
         "",
@@ -72,7 +75,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         "Top blocks by max |t|, this run:",
         *(f"- {block_line(row)}" for row in summary["top_blocks"]),
         "",
-        "Top blocks by max |t|, published:",
+        f"Top blocks by max |t|, published{of}:",
         *(f"- {block_line(row)}" for row in published["top_blocks"]),
         "",
         f"Published figures: {published['source']} ({published['n_units']:,} units). {published['note']}",

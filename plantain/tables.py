@@ -40,8 +40,6 @@ CATEGORY_NOTE = (
     "Description, no tests: the units were chosen on these same pairs. With 5 pairs and no effect the median |t| is "
     "0.74 and 4% of units exceed 3; with fewer pairs more."
 )
-CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
-FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs they alone reach the 99th percentile
 
 
 @dataclass(frozen=True)
@@ -170,43 +168,6 @@ def block_line(row: dict[str, Any]) -> str:
         f"{row['block']}: max|t|={row['max_abs_t']:.2f}, {row['n_over_3']}/{row['n_units']} units at |t|>3, "
         f"median |d|={row['median_abs_d']:.2f}"
     )
-
-
-def notes(run: Run, summary: dict[str, Any]) -> list[str]:
-    """Say what a reader of the figures has to know before comparing them with the card's."""
-    found = _comparison_notes(run, summary)
-    if run.info.is_random:
-        found.append("These weights are random. The numbers say nothing about FLUX.2 Klein.")
-    unequal = run.unequal_pairs()
-    if unequal:
-        found.append(
-            f"{len(unequal)} of {len(run.pairs)} pairs have unequal token counts under this model's tokenizer: "
-            "length and act are mixed there."
-        )
-    degenerate = summary["degenerate_units"]
-    if degenerate:
-        shown = ", ".join(degenerate[:5]) + (" …" if len(degenerate) > 5 else "")
-        found.append(f"{len(degenerate)} units left out: their differences are all the same and not zero ({shown}).")
-    return found
-
-
-def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
-    found, size, n_pairs = [], run.info.size, len(run.pairs)
-    if (summary["units"], summary["scope"]) != ("card", "all"):
-        found.append(
-            "The published figures count the card's 16,320 slices over all tokens: do not compare other choices."
-        )
-    if size != CARD_SIZE:
-        found.append(
-            f"At {size} px there are {run.n_image_tokens:,} image tokens beside 512 of text. The card does not state "
-            f"its size; at the pipeline's default, {CARD_SIZE} px, there are 4,096, so “all tokens” weighs otherwise."
-        )
-    if n_pairs < FEW_PAIRS:
-        found.append(
-            f"{n_pairs} pairs are few: below {FEW_PAIRS} the sign flips repeat the observed pattern too often for "
-            "the null's 99th percentile to mean much."
-        )
-    return found
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

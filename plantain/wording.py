@@ -2,6 +2,7 @@
 
 `differing_words`   both texts as spans, each with whether the other text lacks it
 `shared_words`      how large a part of the words both have
+`ALIKE`             below it more differs than one thing
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from difflib import SequenceMatcher
 
 Spans = list[tuple[str, bool]]
+
+ALIKE = 0.5  # share of common words
 
 # Words with what joins them ("Mr", "Petra's", "twenty-one"), blanks, and every other sign by itself.
 _PIECES = re.compile(r"\w+(?:['’-]\w+)*|\s+|[^\w\s]")

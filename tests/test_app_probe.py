@@ -229,3 +229,32 @@ def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
     page.wait_for_selector("#run-probe:enabled")
     assert page.is_disabled("button.stop") and "STAND-IN" in page.locator("#findings").text_content()
     page.close()
+
+
+def test_a_pasted_set_is_warned_of_run_and_looked_at_like_any_other(visit):
+    page = visit(seed=8)
+    pick(page, "Prompt set", "Tempo (control)")
+    page.wait_for_selector("#set-about >> text=“quickly” against “slowly”")
+    pick(page, "Prompt set", "A set of your own")
+    page.wait_for_selector("#run-probe[disabled]")
+    page.fill("#own-set textarea", "a\tb\tc")
+    page.wait_for_selector("#own-note [role=alert] >> text=row 1 has 3 cells, parted by tabs, not 2")
+    rows = [f"Lea{i} very <img src=x> runs.\tLea{i} walks." for i in range(4)]
+    page.fill("#own-set textarea", "\n".join(rows))
+    page.get_by_label("Positive side").fill("fast")
+    page.get_by_label("Negative side").fill("slow")
+    page.wait_for_selector("#own-note >> text=4 pairs, “fast” against “slow”")
+    page.wait_for_selector("#own-note >> text=4 of 4 pairs have unequal numbers of tokens of the loaded model")
+    assert page.locator("#own-note img").count() == 0
+    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 4 pairs")
+    page.click("#run-probe")
+    page.wait_for_selector("#probe-progress >> text=Done: 4 pairs", timeout=60_000)
+    show_tab(page, "Findings")
+    page.wait_for_selector("#findings >> text=These prompts ask something else: “fast” against “slow”.")
+    shown = page.inner_text("#findings")
+    assert "“very” 4/0" in shown and "Published:" not in shown
+    assert page.input_value("#run input").startswith("yours: A set of your own, ")
+    show_tab(page, "Your pair")
+    page.get_by_label("Positive (fast)").wait_for()
+    show_tab(page, "Compare")
+    page.wait_for_selector("#comparison >> text=contrast “fast” minus “slow” / “helping” minus “ignoring”")

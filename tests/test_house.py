@@ -12,12 +12,12 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "progress", "strict", "prompts", "wording", "conditions", "scopes", "sums", "units", "stats",
-    "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer", "untrained", "analysis",
-    "inference", "kept", "capture", "passes", "reference", "published", "provenance", "run", "results", "breakdown",
-    "closeup", "stability", "statements", "unfinished", "pairs", "team", "plan", "experiment", "drawing",
-    "comparison", "atlas", "belonging", "tables", "report", "atlas_words", "answers", "plots", "figures",
-    "atlas_figures", "export", "engine", "ui", "hub", "making", "__main__", "app",
+    "whole", "progress", "strict", "prompts", "pasted", "wording", "lexical", "audit", "conditions", "scopes",
+    "sums", "units", "stats", "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer",
+    "untrained", "analysis", "inference", "kept", "capture", "passes", "reference", "published", "provenance",
+    "run", "results", "breakdown", "closeup", "stability", "statements", "remarks", "unfinished", "pairs", "team",
+    "plan", "experiment", "drawing", "comparison", "atlas", "belonging", "tables", "report", "atlas_words",
+    "answers", "plots", "figures", "atlas_figures", "export", "engine", "ui", "hub", "making", "__main__", "app",
 ]  # fmt: skip
 
 # Who alone may import a library.

@@ -23,6 +23,7 @@ from plantain.tables import (
 )
 
 PUBLISHED = load_published()
+OF = ", of helping against ignoring"  # said beside a run that asks something else, as the made-up one does
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +65,10 @@ CARDS_BLOCKS = [
 def test_every_published_figure_stands_in_every_report(run, units, scope):
     text = report_text(run, PUBLISHED, units, scope)
     head, *rows = table_rows(text)
-    names = ["Metric", "This run", "Against its null", "Prompt embedding", "Published card", "Against its null"]
+    names = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{OF}", "Against its null"]
     assert head == names
     assert [(row[0], row[4], row[5]) for row in rows] == CARDS_TABLE
-    published_part = text.split("Top blocks by max |t|, published:")[1]
+    published_part = text.split(f"Top blocks by max |t|, published{OF}:")[1]
     assert [line[2:] for line in published_part.splitlines() if line.startswith("- ")] == CARDS_BLOCKS
     assert "https://huggingface.co/phanerozoic/moral-plantain (16,320 units)" in text
     assert "Not run by this project" in text and "inferred from the counts" in text
@@ -124,7 +125,7 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
 
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
-    own = report_text(run, PUBLISHED).split("this run:")[1].split("Top blocks by max |t|, published:")[0]
+    own = report_text(run, PUBLISHED).split("this run:")[1].split(f"Top blocks by max |t|, published{OF}:")[0]
     expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card"))["top_blocks"]]
     assert [line for line in own.splitlines() if line] == expected
     assert len(expected) == 5

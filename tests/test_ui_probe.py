@@ -4,10 +4,19 @@ import re
 
 import pytest
 
-from plantain.engine import EngineError, PassError, Step
-from plantain.prompts import PromptError, PromptPair
+from plantain.engine import Engine, EngineError, PassError, Step
+from plantain.experiment import ExperimentConfig, run_experiment
+from plantain.pasted import read_pasted
+from plantain.prompts import PromptError, PromptPair, shipped_sets
+from plantain.published import load_published
+from plantain.tables import report_text
+from plantain.ui.compare import figures_html
 from plantain.ui.failures import ZERO_GPU, explain, failure_html, failure_text, kept_words
-from plantain.ui.probe import LARGEST_SEED, SeedError, button_words, cost_words, progress_html, seed_of
+from plantain.ui.findings import blocks_html, findings_html
+from plantain.ui.probe import LARGEST_SEED, SeedError, _Probes, button_words, cost_words, progress_html, seed_of
+from plantain.ui.sets import PromptSets, about_html, own_html
+from plantain.ui.shared import Page
+from plantain.ui.store import RunStore
 
 
 class Titled(Exception):
@@ -145,3 +154,72 @@ def test_progress_says_pairs_time_left_and_the_pair_just_done():
     assert "in 0.6 s (care &amp; cure)" in bar and "She &lt;helps&gt;." in bar and "She leaves." in bar
     start = progress_html(Step(0, 25, None))
     assert " left" not in start and "the first pair takes longest" in start
+
+
+# --- the prompt set ---
+
+
+@pytest.fixture
+def page(tmp_path, moral_set):
+    return Page(RunStore(tmp_path), Engine("tiny-random"), load_published(), moral_set, lambda *_: "")
+
+
+PASTED = "positive\tnegative\n" + "\n".join(f"Lea{i} very <b>runs</b>.\tLea{i} walks." for i in range(4))
+
+
+def test_every_shipped_set_can_be_chosen_and_the_pages_own_comes_first(page):
+    sets = PromptSets(page)
+    choices = sets.choices()
+    assert choices[0] == ("Ethical valence (axis)", page.prompt_set.sha256) and choices[-1][1] == "own"
+    assert {sha for _, sha in choices[:-1]} == set(shipped_sets())
+    tempo = next(found for _, found in shipped_sets().values() if found.name == "tempo")
+    assert sets.find(tempo.sha256, "", "", "", "") is tempo and sets.label(tempo) == "Tempo, "
+    assert sets.file(tempo) == "prompts/tempo.toml" and sets.label(page.prompt_set) == ""
+    said = about_html(tempo)
+    assert "25 pairs, 50 passes: “quickly” against “slowly”." in said and tempo.about in said
+    own = sets.find("own", PASTED, "Pace", "fast", "slow")
+    assert (own.title, len(own.pairs), sets.file(own)) == ("Pace", 4, "YOUR-SET.toml")
+
+
+def test_a_pasted_set_is_shown_escaped_with_its_warnings_or_its_fault(page):
+    said = own_html(page, PASTED, "<i>Pace</i>", "fast", "slow")
+    assert "<b>runs" not in said and "Lea0 very &lt;b&gt;runs&lt;/b&gt;." in said and "&lt;i&gt;Pace" in said
+    assert "4 pairs, “fast” against “slow”" in said and "row-2 (all)" in said
+    assert "4 of 4 pairs have unequal numbers of words" in said and "“very” 4/0" in said
+    assert "Tokens are counted once the model is loaded" in said and "tokens of the loaded" not in said
+    page.engine.load()
+    assert "4 of 4 pairs have unequal numbers of tokens of the loaded model" in own_html(page, PASTED, "", "", "")
+    long = PASTED + f"\n{'x' * 600}\ty"
+    assert "Pair &#x27;row-6&#x27;, positive side: " in own_html(page, long, "", "", "")
+    wrong = own_html(page, "<u>one</u>\ttwo\tthree", "", "", "")
+    assert 'role="alert"' in wrong and "row 1 has 3 cells" in wrong and own_html(page, " ", "", "", "") == ""
+
+
+def test_the_button_waits_for_a_set_and_counts_its_pairs(page):
+    probes, controls = _Probes(page), ("256 px", 0, "all that are left")
+    button, cost = probes.settings(*controls, "own", "", "", "", "")
+    assert not button["interactive"] and "no prompt set to run yet" in cost
+    button, _ = probes.settings(*controls, "own", PASTED, "", "", "")
+    assert button["interactive"] and button["value"] == "Run all 4 pairs"
+    failure = probes.failed(PassError("no."), None, *controls, "own", PASTED, "", "", "")
+    assert "no." in failure.lower()
+
+
+def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pipe):
+    own = read_pasted(PASTED, "Pace", "fast", "slow")
+    run = run_experiment(pipe, own, ExperimentConfig(size=64))
+    shown = findings_html(run, load_published(), "card", "all") + blocks_html(run, load_published(), "card", "all")
+    assert "These prompts ask something else: “fast” against “slow”." in shown and "“very” 4/0" in shown
+    assert "4 pairs of prompts, fast against slow." in shown
+    assert "Published" not in shown and "3,221" not in shown and "helping against ignoring" in shown
+    report = report_text(run, load_published())
+    assert "PROMPTS: " in report and "Published card, of helping against ignoring" in report
+
+
+def test_a_run_of_the_same_question_stands_beside_the_card(moral_run, made_run):
+    shown = findings_html(moral_run, load_published(), "card", "all")
+    assert "3,221" in shown and "pl-warnings" not in shown and "something else" not in shown
+    names = ("one", "two")
+    both = figures_html(moral_run, made_run(), names, "card", "all", load_published())
+    assert "Published card, of helping against ignoring" in both and "pl-warnings" in both
+    assert "Published card" not in figures_html(made_run(), made_run(1), names, "card", "all", load_published())

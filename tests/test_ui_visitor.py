@@ -79,7 +79,7 @@ def test_what_would_be_refused_is_said_before():
     words, _ = note("a", "b", ("the model's chat template changes this prompt; remove leading and trailing blanks.", 3))
     assert "The positive prompt: the model's chat template changes" in words
     words, loud = note("Ana helps.", "Ana helps.", (9, 9))
-    assert "Both prompts are the same: change the act" in words and "Both prompts have" not in words and loud
+    assert "Both prompts are the same: change one" in words and "Both prompts have" not in words and loud
 
 
 def test_other_words_than_the_act_are_noticed():

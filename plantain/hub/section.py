@@ -16,10 +16,11 @@ from plantain.comparison import differences
 from plantain.models import KLEIN
 from plantain.prompts import shipped_sets
 from plantain.provenance import RANDOM, RunInfo
+from plantain.remarks import notes, prompt_warnings, same_question
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.strict import visible
-from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, notes, provenance, weights_label
+from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, provenance, weights_label
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 _LONGEST_NAME = 80
@@ -109,7 +110,7 @@ def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: 
     )
     if control is not None:
         said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
-    if (run.info.positive, run.info.negative) == ("helping", "ignoring"):
+    if same_question(run):
         theirs = published["thresholds"]["3"]
         theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
         said += f" The card {published['name']} published {theirs}, on prompts of its own."
@@ -124,6 +125,7 @@ def _cautions(run: Run, summary: dict[str, Any], control: Run | None, card: str)
     first = [line for line in careful if line.startswith(starts)]
     first.append(f"The true heads: {of_heads.partition('. ')[0]}.")
     first += [note for note in notes(run, summary) if not note.startswith("These weights are random")]
+    first += prompt_warnings(run)
     first += _control_lines(run, control)
     rest = [line for line in careful if not line.startswith(starts)]
     return [_naming(line, card) for line in first], [_naming(line, card) for line in rest]

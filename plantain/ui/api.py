@@ -98,8 +98,8 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
 
         Parameters:
             run: Name of a run that the loaded model made, from /list_runs or /run_probe.
-            positive: The prompt with the helping act.
-            negative: The same scene and people with the other act, with as many tokens.
+            positive: The prompt of the side that the run calls positive, such as helping.
+            negative: The same scene and people on the other side, with as many tokens.
         Returns:
             One object with score, scores (the run's pairs), p, n_at_or_below, tokens, comparable, top and weights.
         """

@@ -19,14 +19,16 @@ from plantain.comparison import Comparison, compare, differences
 from plantain.export import file_name
 from plantain.figures import COMPARED
 from plantain.plots import drawn_units, t_density
+from plantain.published import CONTRAST
+from plantain.remarks import notes, prompt_warnings, same_question
 from plantain.results import Run
-from plantain.tables import UNIT_WORDS, metrics, notes, weights_label, weights_words
+from plantain.tables import UNIT_WORDS, metrics, weights_label, weights_words
 from plantain.ui import html
 from plantain.ui.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.saving import saver
 from plantain.ui.shared import LATER, VIEW, Choice, Page
 from plantain.ui.takeaway import public_name
-from plantain.ui.texts import COMPARE_HELP
+from plantain.ui.texts import COMPARE_HELP, OWN_PROMPTS
 
 Shown = tuple[str, str, str, str, str]
 
@@ -134,7 +136,7 @@ def _map(run: Run, units: str, scope: str, name: str) -> str:
     if units == "embedding":
         return ""
     drawn = drawn_units(units)
-    title = f"{PANEL_WORDS[drawn]}, t in {name}, scope {scope}"
+    title = f"{PANEL_WORDS[drawn]}, t of {run.info.positive} minus {run.info.negative} in {name}, scope {scope}"
     return _headed(name) + map_html(run.analysis(drawn, scope), title, f"{title}. {weights_words(run)}")
 
 
@@ -157,16 +159,20 @@ def _headed(words: str) -> str:
 def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
     columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
-    comparable = (units, scope) == ("card", "all")  # what the card counted; beside other units it would mislead
+    # What the card counted and asked; beside other units, or other questions alone, it would mislead.
+    asks = [same_question(run) for run in (a, b)]
+    comparable = (units, scope) == ("card", "all") and any(asks)
     rows = "".join(
         f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
         f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td>"
         f"{f'<td>{escape(x.published)}</td>' if comparable else ''}</tr>"
         for x, y in zip(*columns, strict=True)
     )
-    titles = ("Figure", *names, *(["Published card"] if comparable else []))
+    titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if comparable else []))
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
-    warned = dict.fromkeys(note for run in (a, b) for note in notes(run, run.headline(units, scope)))
+    runs = {id(run): run for run in (a, b)}.values()
+    warned = dict.fromkeys(note for run in runs for note in notes(run, run.headline(units, scope)))
+    prompts = dict.fromkeys(warning for run in runs for warning in prompt_warnings(run))
     warnings = "".join(f"<li>{escape(note)}</li>" for note in warned)
     said = differences(a, b)
     if a is b:
@@ -179,7 +185,7 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
         '<table class="pl-table pl-beside">'
         f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{f'<ul>{warnings}</ul>' if warnings else ''}"
+        f"{f'<ul>{warnings}</ul>' if warnings else ''}{html.warnings_html(OWN_PROMPTS, list(prompts))}"
     )
 
 
@@ -214,6 +220,12 @@ def _r(value: float) -> str:
 def _sharing(a: Run, b: Run) -> list[str]:
     """Say what the two runs share by construction, and what makes their t incommensurable."""
     lines, same_pairs = [], a.info.prompts_sha256 == b.info.prompts_sha256
+    sides = [f"“{run.info.positive}” minus “{run.info.negative}”" for run in (a, b)]
+    if sides[0] != sides[1]:
+        lines.append(
+            f"The runs ask different things: {sides[0]} and {sides[1]}. The same sign in a unit says that it goes the "
+            "same way in both, not that both mean the same to it."
+        )
     if a is not b and same_pairs:
         what = "model and pairs" if a.info.fingerprint == b.info.fingerprint else "pairs"
         lines.append(

@@ -11,12 +11,10 @@ from __future__ import annotations
 from html import escape
 
 from plantain.units import SIDES
-from plantain.wording import shared_words
+from plantain.wording import ALIKE, shared_words
 
 Count = int | str | None
 """Tokens of a prompt's words, or why the model cannot take it, or None while it is not known."""
-
-_ALIKE = 0.5  # below this share of common words, more than an act differs
 
 
 def side_html(count: Count, words: str) -> str:
@@ -49,7 +47,7 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
     """
     problems = [_problem(side, why) for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)]
     if positive and positive == negative:
-        problems = ["Both prompts are the same: change the act in one of them."]
+        problems = ["Both prompts are the same: change one of them."]
     lines = problems + ([f"{model} Tokens cannot be counted now."] if model else [])
     a, b = counts
     if not lines and isinstance(a, int) and isinstance(b, int):
@@ -69,14 +67,14 @@ def _lengths(a: int, b: int) -> str:
     if a == b:
         return f"Both prompts have {_tokens(a)}. What differs is marked."
     return (
-        f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with the act. The score "
-        "would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
+        f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with what they mean. The "
+        "score would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
     )
 
 
 def _words(positive: str, negative: str) -> list[str]:
-    """Warn where more, or less, than an act differs."""
+    """Warn where more, or less, than one thing differs."""
     shared = shared_words(positive, negative)
     if shared == 1:
         return ["The words are the same: only blanks differ."]
-    return ["Most words differ: then much more than the act is measured."] if shared < _ALIKE else []
+    return ["Most words differ: then much more than one thing is measured."] if shared < ALIKE else []

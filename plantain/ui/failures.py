@@ -23,7 +23,7 @@ from plantain.engine import PassError
 
 _log = logging.getLogger(__name__)
 
-LOCAL_RUN = "python -m plantain run --model {model} --prompts prompts/moral_valence.toml --out runs/mine"
+LOCAL_RUN = "python -m plantain run --model {model} --prompts {prompts} --out runs/mine"
 LOCAL_PAIR = 'python -m plantain pair runs/mine --positive "…" --negative "…"'
 
 _FREE = "Nothing was started: no GPU second was spent."

@@ -13,13 +13,14 @@ import gradio as gr
 
 from plantain import PlantainError
 from plantain.plots import PANELS, drawn_units
+from plantain.remarks import notes, prompt_warnings, same_question
 from plantain.results import Run
 from plantain.statements import careful_statements
-from plantain.tables import UNIT_WORDS, Metric, metrics, notes, provenance, weights_label, weights_words
+from plantain.tables import UNIT_WORDS, Metric, metrics, provenance, weights_label, weights_words
 from plantain.ui import html
 from plantain.ui.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.shared import LATER, VIEW, Choice, Page
-from plantain.ui.texts import MEASURED
+from plantain.ui.texts import MEASURED, OWN_PROMPTS
 
 CONTROL = (
     "The untrained control is one draw of random weights in Klein's architecture, in the text encoder and the "
@@ -98,7 +99,7 @@ def findings_html(
         return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
     headline = run.headline(units, scope)
     rows = metrics(headline, published, control.headline(units, scope) if control else None)
-    comparable = (units, scope) == ("card", "all")  # what the card counted
+    comparable = (units, scope) == ("card", "all") and same_question(run)  # what the card counted, and asked
     basis = (
         f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. "
         f"{_line(rows[4], comparable)}"
@@ -108,10 +109,14 @@ def findings_html(
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
         f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, comparable) for m in rows[:4]))}"
-        f"<p>{escape(MEASURED.format(n=len(run.pairs)))} {escape(basis)}</p>{text}"
-        f"{f'<ul>{lines}</ul>' if lines else ''}{said}"
+        f"<p>{escape(_measured(run))} {escape(basis)}</p>{text}"
+        f"{f'<ul>{lines}</ul>' if lines else ''}{html.warnings_html(OWN_PROMPTS, prompt_warnings(run))}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
     )
+
+
+def _measured(run: Run) -> str:
+    return MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
 
 
 def careful_html(run: Run, units: str, scope: str) -> str:
@@ -155,10 +160,13 @@ def _line(metric: Metric, comparable: bool) -> str:
 
 def _answer(run: Run) -> str:
     """Say above the figures where they cannot answer the page's question."""
-    if not run.info.is_random:
-        return ""
-    words = "No answer to that yet: these weights are random, and show what a network that has learned nothing gives."
-    return f"<p class='pl-answer'>{words}</p>"
+    random = "these weights are random, and show what a network that has learned nothing gives."
+    if not same_question(run):
+        words = f"These prompts ask something else: “{run.info.positive}” against “{run.info.negative}”."
+        words += f" And {random}" if run.info.is_random else ""
+    else:
+        words = f"No answer to that yet: {random}" if run.info.is_random else ""
+    return f"<p class='pl-answer'>{escape(words)}</p>" if words else ""
 
 
 def _baseline(rows: list[Metric]) -> str:
@@ -173,7 +181,7 @@ def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: s
     if run is None:
         return theirs
     mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope)["top_blocks"])
-    return mine + theirs
+    return mine + theirs if same_question(run) else mine
 
 
 def _block_table(caption: str, rows: list[dict[str, Any]]) -> str:

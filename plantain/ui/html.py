@@ -3,6 +3,7 @@
 `chip_html`                    which weights made the numbers
 `figure_html`                  a figure with its caption
 `marked`                       two texts with the words marked that differ
+`warnings_html`                what the words of a prompt set give away
 `status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
 """
 
@@ -37,6 +38,17 @@ def marked(positive: str, negative: str) -> tuple[str, str]:
 
 def _with_marks(spans: Spans) -> str:
     return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+
+
+def warnings_html(heading: str, warnings: list[str]) -> str:
+    """List what the words of a prompt set give away; nothing where there are no warnings."""
+    if not warnings:
+        return ""
+    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    return (
+        f'<details open class="pl-careful pl-warnings"><summary>{escape(heading)} ({len(warnings)})</summary>'
+        f"<ul>{lines}</ul></details>"
+    )
 
 
 def status_html(state: str, text: str) -> str:

@@ -11,16 +11,18 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from plantain import PlantainError
 from plantain.engine import UNFINISHED, Step
+from plantain.prompts import PromptSet, PromptSetError
 from plantain.results import Run
 from plantain.tables import run_label
 from plantain.ui import html
 from plantain.ui.failures import LOCAL_RUN, failure_html, kept_words
+from plantain.ui.sets import PromptSets, set_chooser
 from plantain.ui.shared import VIEW, WORK, Choice, Page
 from plantain.ui.store import KEPT
 from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
@@ -49,88 +51,109 @@ def seed_of(value: float | None) -> int:
     return int(value)
 
 
+class _Asked(NamedTuple):
+    """What a click asks for."""
+
+    prompt_set: PromptSet
+    size: int | None
+    seed: int
+    most: int | None
+
+    @property
+    def total(self) -> int:
+        return len(self.prompt_set.pairs)
+
+
 class _Probes:
     """What the tab's listeners share: the page, and whose probe runs."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        self.sets = PromptSets(page)
         self.running: set[str] = set()  # sessions: a browser tab has one probe at most
         self.begun: set[str] = set()  # sessions whose last click was followed by a probe
 
-    @property
-    def total(self) -> int:
-        return len(self.page.prompt_set.pairs)
+    def read(self, size: str, seed: float | None, at_once: str, *chosen: str) -> _Asked:
+        """Read the controls; bad ones are an error, before any click."""
+        return _Asked(self.sets.find(*chosen), SIZES[size], seed_of(seed), AT_ONCE[at_once])
 
-    def kept(self, size: str, seed: float | None) -> int:
-        return self.page.engine.kept(self.page.prompt_set, SIZES[size], seed_of(seed))
+    def kept(self, asked: _Asked) -> int:
+        return self.page.engine.kept(asked.prompt_set, asked.size, asked.seed)
 
-    def count(self, size: str, seed: float | None, at_once: str) -> int:
+    def count(self, asked: _Asked) -> int:
         """Return how many pairs a click runs now."""
-        return min(self.total - self.kept(size, seed), AT_ONCE[at_once] or self.total)
+        return min(asked.total - self.kept(asked), asked.most or asked.total)
 
-    def settings(self, size: str, seed: float | None, at_once: str) -> tuple[dict[str, Any], str]:
+    def settings(self, *controls: Any) -> tuple[dict[str, Any], str]:
         """Say what a click does and costs; bad settings are refused here, before any click."""
         try:
-            kept, now = self.kept(size, seed), self.count(size, seed, at_once)
+            asked = self.read(*controls)
+            kept, now = self.kept(asked), self.count(asked)
+        except PromptSetError:  # said where the set is
+            no = gr.update(value="Run all pairs", interactive=False)
+            return no, html.message_html("There is no prompt set to run yet.")
         except PlantainError as error:
-            no = gr.update(value=f"Run all {self.total} pairs", interactive=False)
-            return no, html.error_html(str(error))
-        cost = self.page.cost(now, SIZES[size]) or self.estimate(now, size)
-        label = button_words(kept, now, self.total) + (cost if now else "")
-        return gr.update(value=label, interactive=True), self.cost(now, size)
+            return gr.update(value="Run all pairs", interactive=False), html.error_html(str(error))
+        cost = self.page.cost(now, asked.size) or self.estimate(now, asked.size)
+        label = button_words(kept, now, asked.total) + (cost if now else "")
+        return gr.update(value=label, interactive=True), self.cost(now, asked.size)
 
-    def refreshed(self, *settings: Any) -> tuple[dict[str, Any], str]:
+    def refreshed(self, *controls: Any) -> tuple[dict[str, Any], str]:
         """Say the same anew, but leave a button that a running probe has locked."""
-        button, cost = self.settings(*settings)
+        button, cost = self.settings(*controls)
         return gr.update(value=button["value"]), cost
 
-    def estimate(self, now: int, size: str) -> str:
-        each = self.page.engine.seconds_per_pair(SIZES[size])
+    def estimate(self, now: int, size: int | None) -> str:
+        each = self.page.engine.seconds_per_pair(size)
         return "" if each is None else f" (about {_duration(each * now)})"
 
-    def cost(self, now: int, size: str) -> str:
+    def cost(self, now: int, size: int | None) -> str:
         engine = self.page.engine
-        return html.message_html(cost_words(now, engine.asks(now, SIZES[size]), engine.seconds_per_pair(SIZES[size])))
+        return html.message_html(cost_words(now, engine.asks(now, size), engine.seconds_per_pair(size)))
 
-    def run(
-        self, size: str, seed: float | None, at_once: str, mine: list[tuple[str, str]], request: gr.Request
-    ) -> Iterator[tuple[str, Any, Any]]:
+    def run(self, request: gr.Request, *given: Any) -> Iterator[tuple[str, Any, Any]]:
         """Run a probe; stopped or broken, the pairs that are done stay with the engine."""
-        engine, asked = self.page.engine, None
+        *controls, mine = given
+        engine, asks = self.page.engine, None
         self.running.add(request.session_hash)
         self.begun.add(request.session_hash)
         try:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
-            asked = engine.asks(self.count(size, seed, at_once), SIZES[size])
-            most = AT_ONCE[at_once]
-            with closing(engine.iter_probe(self.page.prompt_set, SIZES[size], seed_of(seed), most)) as steps:
+            asked = self.read(*controls)
+            asks = engine.asks(self.count(asked), asked.size)
+            with closing(engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)) as steps:
                 for step in steps:
-                    yield self.finished(step.run, mine) if step.run else (progress_html(step), gr.skip(), gr.skip())
+                    done = self.finished(step.run, asked, mine) if step.run else None
+                    yield done or (progress_html(step), gr.skip(), gr.skip())
             if step.run is None:
-                yield html.message_html(self.kept_words(size, seed)), gr.skip(), gr.skip()
+                yield html.message_html(self.kept_words(asked)), gr.skip(), gr.skip()
         except Exception as error:
-            yield self.failed(error, size, seed, asked), gr.skip(), gr.skip()
+            yield self.failed(error, asks, *controls), gr.skip(), gr.skip()
         finally:
             self.running.discard(request.session_hash)
 
-    def failed(self, error: Exception, size: str, seed: float | None, asked: int | None) -> str:
+    def failed(self, error: Exception, asks: int | None, *controls: Any) -> str:
         """Explain a failure, with what is kept and the command that does without the page."""
-        options = f" --size {SIZES[size]}" if SIZES[size] else ""
         try:
-            kept = self.kept_words(size, seed)
-            options += f" --seed {seed_of(seed)}"
+            asked = self.read(*controls)
         except PlantainError:
-            kept = ""  # settings that nothing can be kept for
-        command = LOCAL_RUN.format(model=self.page.engine.model_name or "MODEL") + options
-        return failure_html(error, kept, asked, command)
+            return failure_html(error, "", asks)  # settings that nothing can be kept for
+        command = LOCAL_RUN.format(
+            model=self.page.engine.model_name or "MODEL", prompts=self.sets.file(asked.prompt_set)
+        )
+        command += f" --size {asked.size}" if asked.size else ""
+        return failure_html(error, self.kept_words(asked), asks, f"{command} --seed {asked.seed}")
 
-    def kept_words(self, size: str, seed: float | None) -> str:
-        return kept_words(self.kept(size, seed), self.total)
+    def kept_words(self, asked: _Asked) -> str:
+        return kept_words(self.kept(asked), asked.total)
 
-    def finished(self, run: Run, mine: list[tuple[str, str]]) -> tuple[str, gr.Dropdown, list[tuple[str, str]]]:
+    def finished(
+        self, run: Run, asked: _Asked, mine: list[tuple[str, str]]
+    ) -> tuple[str, gr.Dropdown, list[tuple[str, str]]]:
         """Choose the new run for the whole page, and say what becomes of it."""
         name, i = self.page.store.add(run), run.info
-        label = run_label(f"yours: {i.date[11:16]} UTC, {i.size} px, seed {i.seed}", i)
+        words = f"yours: {self.sets.label(asked.prompt_set)}{i.date[11:16]} UTC, {i.size} px, seed {i.seed}"
+        label = run_label(words, i)
         mine = [*mine, (label, name)]
         words = (
             f"Done: {len(run.pairs)} pairs in {i.seconds:.0f} s. “{label}” is chosen above now, and all tabs show it."
@@ -138,21 +161,22 @@ class _Probes:
         said = html.message_html(words) + html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
         return said, gr.Dropdown(self.page.saved_choices() + mine, value=name), mine
 
-    async def stopped(self, size: str, seed: float | None, request: gr.Request) -> str:
+    async def stopped(self, request: gr.Request, *controls: Any) -> str:
         """Say what is kept, once the probe has ended: within one pair."""
         while request.session_hash in self.running:
             await asyncio.sleep(0.1)
-        kept = self.kept_words(size, seed) or "No pair was done yet, so nothing is kept."
+        kept = self.kept_words(self.read(*controls)) or "No pair was done yet, so nothing is kept."
         return html.message_html(f"Stopped. {kept}")
 
 
 def probe_tab(page: Page, choice: Choice) -> None:
     """Build the tab; its result is chosen for the whole page at once."""
-    probes, n = _Probes(page), len(page.prompt_set.pairs)
+    probes = _Probes(page)
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
-    go_now, cost_now = probes.settings(*first)
+    go_now, cost_now = probes.settings(*first, probes.sets.first, "", "", "", "")
     with gr.Tab("Run the probe", id="probe") as tab:
-        gr.Markdown(PROBE_HELP.format(n=n, passes=2 * n, unfinished=UNFINISHED))
+        gr.Markdown(PROBE_HELP.format(unfinished=UNFINISHED))
+        chosen, listen = set_chooser(page, probes.sets)
         with gr.Row():
             options = {"filterable": False, "min_width": 220}
             size = gr.Dropdown(
@@ -167,7 +191,9 @@ def probe_tab(page: Page, choice: Choice) -> None:
             go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
             stop = gr.Button("Stop", variant="stop", interactive=False)
         progress = gr.HTML(elem_id="probe-progress")
-    settings, controls = [size, seed, at_once], [size, seed, at_once, stop]
+    settings = [size, seed, at_once, *chosen]
+    controls = [*settings, stop]
+    listen(tab.select)
     tab.select(probes.refreshed, settings, [go, cost], **VIEW)
     changes = [component.change for component in settings]
     gr.on(changes, probes.settings, settings, [go, cost], trigger_mode="always_last", **VIEW)
@@ -192,16 +218,16 @@ def probe_tab(page: Page, choice: Choice) -> None:
     event.then(idle, settings, [go, cost, *controls], **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
 
-    def broke(size: str, seed: float | None, at_once: str, request: gr.Request) -> tuple:
+    def broke(request: gr.Request, *values: Any) -> tuple:
         """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
         if request.session_hash in probes.begun:
-            return (gr.skip(),) * 7
-        return refused, *idle(size, seed, at_once)
+            return (gr.skip(),) * (3 + len(controls))
+        return refused, *idle(*values)
 
     event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
     stopping = html.message_html("Stopping: the pair in hand is finished first …")
     stop.click(lambda: (stopping, gr.update(interactive=False)), None, [progress, stop], cancels=[event], **VIEW).then(
-        probes.stopped, [size, seed], progress, **VIEW
+        probes.stopped, settings, progress, **VIEW
     ).then(idle, settings, [go, cost, *controls], **VIEW)
 
 

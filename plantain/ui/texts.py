@@ -9,7 +9,7 @@ layers, before it has drawn anything?</p>
 <a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>
 """
 
-MEASURED = """{n} pairs of prompts differ only in the act. The figures say how strongly each unit of the network
+MEASURED = """{n} pairs of prompts, {positive} against {negative}. The figures say how strongly each unit of the network
 responds to the difference, and how much of that chance would give."""
 
 UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600
@@ -41,17 +41,23 @@ cannot say: almost any constant difference in wording moves more units than chan
 one model stand side by side: an independent replication, sibling axes, controls with one nameable contrast each, and
 paraphrases as noise floor."""
 
-PAIR_HELP = """Write two prompts with the same scene and the same people, in which only the act differs. They go
-through the same model and settings as the run that is chosen above, and your pair is ranked among the run's pairs:
-always on the true heads over all tokens, whatever is chosen above. One pair is one pair: this is a look, not a test
-of the axis.
+OWN_PROMPTS = "These prompts are none of the project's own sets. What their words alone give away"
 
-Start from an example, or write your own:"""
+PAIR_HELP = """Write two prompts with the same scene and the same people, in which only what the run asks about
+differs (the act, for helping against ignoring). They go through the same model and settings as the run that is chosen
+above, and your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen
+above. One pair is one pair: this is a look, not a test of the axis.
 
-PROBE_HELP = """Runs all {n} pairs ({passes} passes of one denoising step) through the loaded model. The pairs are
-in the project's `prompts/moral_valence.toml`. “Stop” ends within one pair. When you stop, close this page or something
-breaks, the pairs that are done are kept in memory (of the last {unfinished} such probes), and the same settings go on
-from there."""
+Start from an example of helping and ignoring, or write your own:"""
+
+PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
+“Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
+memory (of the last {unfinished} such probes), and the same settings go on from there."""
+
+OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). A first row may name the
+columns: positive, negative, id, category. A prompt set's TOML does as well. {pairs[0]} to {pairs[1]} pairs, at most
+{letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the memory of this page's process and written
+to no disk."""
 
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
 of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
@@ -81,7 +87,7 @@ figures of two runs, and of your pair, can be saved where they stand."""
 METHOD = """## What is measured
 
 1. **25 pairs of prompts.** A pair has the same scene and the same named people and differs only in the act: helping
-   (positive) or ignoring (negative).
+   (positive) or ignoring (negative). Runs of other prompt sets have other pairs and sides, and name them.
 2. **One step of pure noise.** Every prompt runs one denoising step at guidance 1 from the same seed. The image is the
    same noise for all prompts, so nothing but the text differs between two passes. No picture is drawn.
 3. **A hook on every attention output projection** records how large its input is: the root mean square (RMS) over

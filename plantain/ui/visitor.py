@@ -74,8 +74,9 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         with gr.Row(elem_classes="pl-examples"):
             examples = {name: gr.Button(name, size="sm", min_width=120) for name in EXAMPLES}
         with gr.Row():
-            positive, under_positive = _box(f"Positive ({page.prompt_set.positive})", first[0], "positive")
-            negative, under_negative = _box(f"Negative ({page.prompt_set.negative})", first[1], "negative")
+            labels = _side_labels(page, choice.run.value)
+            positive, under_positive = _box(labels[0], first[0], "positive")
+            negative, under_negative = _box(labels[1], first[1], "negative")
         note = gr.HTML(elem_id="pair-note")
         mismatch = gr.HTML(elem_id="pair-warning")
         fitting = gr.Button("Choose a run that fits", visible=False, elem_id="fitting-run")
@@ -136,6 +137,11 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
     changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
     gr.on(changes, look, seen, drawn, trigger_mode="always_last", **VIEW)
+    # By itself: the boxes trigger the listener above, which therefore leaves them alone.
+    choice.run.change(
+        lambda name: [gr.update(label=label) for label in _side_labels(page, name)],
+        choice.run, [positive, negative], **VIEW,
+    )  # fmt: skip
     gr.on(None, _from_address, None, [positive, negative], **VIEW).then(look, seen, drawn, **VIEW)  # on load
 
     for name, button in examples.items():
@@ -159,6 +165,12 @@ def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
     with gr.Column(min_width=260):
         box = gr.Textbox(text, label=label, lines=3, max_length=MAX_PROMPT, elem_id=f"pair-{side}")
         return box, gr.HTML(elem_id=f"under-{side}")
+
+
+def _side_labels(page: Page, name: str | None) -> tuple[str, str]:
+    """Name the sides as the run does; without a run, as the page's own prompt set."""
+    named = run.info if (run := page.store.find(name)) else page.prompt_set
+    return f"Positive ({named.positive})", f"Negative ({named.negative})"
 
 
 def _from_address(request: gr.Request) -> tuple[Any, Any]:
