@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one core; subprocesses get the same bits
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -168,10 +169,30 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
-        monkeypatch.setattr(remote, "_PATIENCE", 4.0)  # more than a busy machine needs for an answer
+        _hurry(monkeypatch, remote, served)
         hub_http.close_session()
         yield served
         hub_http.close_session()
+
+
+def _hurry(monkeypatch, remote, served) -> None:
+    """Cut the patience of the hub library's client short for requests that the hub lets hang, and for no others.
+
+    So a busy machine has all of its minute for an answer. A request without an end to its patience keeps waiting.
+    """
+    make_client = remote.default_client_factory
+
+    def hurry(request):
+        if served.hangs(f"{request.method} {unquote(request.url.raw_path.decode())}"):
+            patience = request.extensions["timeout"]
+            patience |= {what: seconds and seconds * served.hurry for what, seconds in patience.items()}
+
+    def hurried_client():
+        client = make_client()
+        client.event_hooks["request"].append(hurry)
+        return client
+
+    monkeypatch.setattr(remote, "default_client_factory", hurried_client)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +18,7 @@ from browser import ROOT
 from loopback_hub import READER, WRITER
 
 from plantain.__main__ import main
+from plantain.hub import publish as publishing
 from plantain.hub.cards import section_names
 from plantain.hub.errors import _one_line, keep_secret
 from plantain.hub.publish import PublishError, _control, make_offer, publish
@@ -39,6 +43,30 @@ def outside(card: bytes) -> bytes:
 @pytest.fixture
 def repo(hub):
     return hub.add(REPO, {"README.md": CARD, "other.bin": b"\x00\x01"})
+
+
+@cache
+def _offered(name, content, repo_id, control):
+    """Make the offer of a run from its bytes, once for all tests that send it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        for part, some in content:
+            (folder / part).write_bytes(some)
+        return make_offer(folder, repo_id, control)
+
+
+@pytest.fixture
+def cli(cli, monkeypatch):
+    """The command line, which computes the figures of one run for one repository once; all else is done every time."""
+
+    def offer(folder, repo_id, control=None):
+        folder = Path(folder).resolve()
+        content = tuple((part, (folder / part).read_bytes()) for part in ("run.json", "capture.safetensors"))
+        return _offered(folder.name, content, repo_id, control)
+
+    monkeypatch.setattr(publishing, "make_offer", offer)
+    return cli
 
 
 def published(cli, run, *more):
@@ -73,6 +101,7 @@ def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(h
 
 def test_a_publish_that_changes_nothing_sends_nothing(hub, repo, local_run, cli):
     published(cli, local_run)
+    _offered.cache_clear()  # computed anew, it is the same to the bit
     code, out, _ = published(cli, local_run)
     assert code == 0 and "nothing changed, so nothing was sent" in out and "/discussions/1" in out
     assert hub.sent(COMMIT) == 1

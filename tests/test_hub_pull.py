@@ -378,6 +378,7 @@ def test_a_full_disk_is_not_the_runs_fault(hub, cli, good, tmp_path, monkeypatch
 def test_a_hub_that_does_not_answer_costs_the_app_no_more_than_its_patience(hub, good):
     hub.add(REPO, files_of(good, "good"))
     hub.fail(".", "hang")
+    hub.hurry = 1.0
     folder, notices = bring_runs(REPO, patience=0.2)
     assert notices == [
         f"Not all runs that are published in {REPO} came within 0.2 s. "
