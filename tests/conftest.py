@@ -30,6 +30,23 @@ ROOT = Path(__file__).parents[1]
 SIZE = 64  # the smallest image: 16 image tokens
 
 
+# The files that take longest, longest first: begun late, one of them would keep one of two workers busy on its own.
+LONGEST = (
+    "test_app_probe", "test_access", "test_zero_gpu_page", "test_app_takeaway", "test_app", "test_planted",
+    "test_zero_gpu", "test_engine_probe", "test_phases", "test_stats_prediction", "test_app_visitor", "test_team",
+    "test_stats_calibration", "test_pool_null", "test_hub_publish", "test_engine", "test_app_compare", "test_passes",
+)  # fmt: skip
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the files that have the most tests
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def pipe():
     """The stand-in as a probe loads it: 27 layers of its text encoder, no VAE. Tests that change it put it back."""
