@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
@@ -11,8 +12,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pool
 import pytest
 from browser import app_command, chromium, serving
+from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
 
 from plantain.__main__ import main
@@ -45,6 +48,24 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     place = {f"{name}.py": i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def once(tmp_path_factory):
+    """Return a function that makes something once for all workers of pytest-xdist: `once(name, make)`."""
+
+    def shared(name, make):
+        kept = tmp_path_factory.getbasetemp().parent / f"{name}.pickle"  # the folder of all workers of this session
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                part = kept.with_suffix(".part")
+                part.write_bytes(pickle.dumps(make()))
+                part.replace(kept)
+            return pickle.loads(kept.read_bytes())
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pool.once = shared
+    return pool.once
 
 
 @pytest.fixture(scope="session")
@@ -108,11 +129,14 @@ def small_set(moral_set) -> PromptSet:
 
 
 @pytest.fixture(scope="session")
-def finished(pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
+def finished(once, pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
     """The run of the 25 pairs, and what its progress was told."""
-    told: list[tuple[int, int]] = []
-    run = run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step))
-    return run, told
+
+    def make():
+        told: list[tuple[int, int]] = []
+        return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step)), told
+
+    return once("finished", make)
 
 
 @pytest.fixture(scope="session")
@@ -121,9 +145,9 @@ def moral_run(finished) -> Run:
 
 
 @pytest.fixture(scope="session")
-def other_run(pipe, moral_set) -> Run:
+def other_run(once, pipe, moral_set) -> Run:
     """The same pairs with another seed."""
-    return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3))
+    return once("other", lambda: run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3)))
 
 
 @pytest.fixture
