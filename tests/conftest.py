@@ -2,16 +2,20 @@
 
 import dataclasses
 import os
+import pickle
 import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one core; subprocesses get the same bits
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
+import pool
 import pytest
 from browser import app_command, chromium, serving
+from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
 
 from plantain.__main__ import main
@@ -28,6 +32,41 @@ from plantain.untrained import KLEIN_4B, Architecture
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64  # the smallest image: 16 image tokens
+
+
+# The files that take longest, longest first: begun late, one of them would keep one of two workers busy on its own.
+LONGEST = (
+    "test_app_probe", "test_access", "test_zero_gpu_page", "test_app_takeaway", "test_app", "test_planted",
+    "test_zero_gpu", "test_engine_probe", "test_phases", "test_stats_prediction", "test_app_visitor", "test_team",
+    "test_stats_calibration", "test_pool_null", "test_hub_publish", "test_engine", "test_app_compare", "test_passes",
+)  # fmt: skip
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest-xdist would begin with the files that have the most tests
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def once(tmp_path_factory):
+    """Return a function that makes something once for all workers of pytest-xdist: `once(name, make)`."""
+
+    def shared(name, make):
+        kept = tmp_path_factory.getbasetemp().parent / f"{name}.pickle"  # the folder of all workers of this session
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                part = kept.with_suffix(".part")
+                part.write_bytes(pickle.dumps(make()))
+                part.replace(kept)
+            return pickle.loads(kept.read_bytes())
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        pool.once = shared
+    return pool.once
 
 
 @pytest.fixture(scope="session")
@@ -91,11 +130,14 @@ def small_set(moral_set) -> PromptSet:
 
 
 @pytest.fixture(scope="session")
-def finished(pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
+def finished(once, pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
     """The run of the 25 pairs, and what its progress was told."""
-    told: list[tuple[int, int]] = []
-    run = run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step))
-    return run, told
+
+    def make():
+        told: list[tuple[int, int]] = []
+        return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step)), told
+
+    return once("finished", make)
 
 
 @pytest.fixture(scope="session")
@@ -104,9 +146,9 @@ def moral_run(finished) -> Run:
 
 
 @pytest.fixture(scope="session")
-def other_run(pipe, moral_set) -> Run:
+def other_run(once, pipe, moral_set) -> Run:
     """The same pairs with another seed."""
-    return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3))
+    return once("other", lambda: run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3)))
 
 
 @pytest.fixture
@@ -169,10 +211,30 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
-        monkeypatch.setattr(remote, "_PATIENCE", 4.0)  # more than a busy machine needs for an answer
+        _hurry(monkeypatch, remote, served)
         hub_http.close_session()
         yield served
         hub_http.close_session()
+
+
+def _hurry(monkeypatch, remote, served) -> None:
+    """Cut the patience of the hub library's client short for requests that the hub lets hang, and for no others.
+
+    So a busy machine has all of its minute for an answer. A request without an end to its patience keeps waiting.
+    """
+    make_client = remote.default_client_factory
+
+    def hurry(request):
+        if served.hangs(f"{request.method} {unquote(request.url.raw_path.decode())}"):
+            patience = request.extensions["timeout"]
+            patience |= {what: seconds and seconds * served.hurry for what, seconds in patience.items()}
+
+    def hurried_client():
+        client = make_client()
+        client.event_hooks["request"].append(hurry)
+        return client
+
+    monkeypatch.setattr(remote, "default_client_factory", hurried_client)
 
 
 @pytest.fixture(scope="session")

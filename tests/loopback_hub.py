@@ -65,6 +65,7 @@ class LoopbackHub(http.server.ThreadingHTTPServer):
         self.log: list[str] = []
         self.tokens: set[tuple[str, str]] = set()
         self.released = threading.Event()
+        self.hurry = 1 / 120  # of the client's patience is kept where a request hangs
 
     @property
     def url(self) -> str:
@@ -81,6 +82,15 @@ class LoopbackHub(http.server.ThreadingHTTPServer):
     def sent(self, pattern: str) -> int:
         """Count the requests so far whose ``METHOD path`` matches."""
         return sum(bool(re.search(pattern, line)) for line in self.log)
+
+    def fault(self, line: str) -> Fault | None:
+        """Return what goes wrong with a request, given as ``METHOD path``."""
+        return next((f for f in self.faults if f.times > 0 and re.search(f.pattern, line)), None)
+
+    def hangs(self, line: str) -> bool:
+        """Tell whether a request will be left without an answer."""
+        fault = self.fault(line)
+        return fault is not None and fault.what == "hang"
 
     def handle_error(self, request, client_address) -> None:  # dropped connections are what is wanted here
         pass
@@ -117,7 +127,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.server.log.append(line)
         self.token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
         self.server.tokens.add((line, self.token))
-        fault = next((f for f in self.server.faults if f.times > 0 and re.search(f.pattern, line)), None)
+        fault = self.server.fault(line)
         what = None
         if fault:
             fault.times -= 1

@@ -2,9 +2,12 @@
 
 `PROMPTS`             150 distinct prompts from a small grammar
 `prompt_magnitudes`   their magnitudes, from one capture that is kept for the process
+`once`                how the capture is made; tests in several processes put in a way that makes it for all of them
 """
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -41,8 +44,16 @@ PROMPTS = tuple(
 )
 
 
+def once(_name: str, make: Callable) -> Any:
+    return make()
+
+
 @cache
 def _captured() -> tuple[SumsOfSquares, Layout]:
+    return once("pool", _capture)
+
+
+def _capture() -> tuple[SumsOfSquares, Layout]:
     """Run every prompt once; two are run as the sides of a pair that means nothing."""
     pipe, half = load_pipeline("tiny-random"), len(PROMPTS) // 2
     pairs = [PromptPair(f"{i}", "none", *two) for i, two in enumerate(zip(PROMPTS[:half], PROMPTS[half:], strict=True))]

@@ -1,13 +1,17 @@
 """A run goes to a hub on loopback: once, whole, on the newest card, whatever goes wrong on the way."""
 
 import dataclasses
+import json
 import os
 import pty
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import types
+from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +19,7 @@ from browser import ROOT
 from loopback_hub import READER, WRITER
 
 from plantain.__main__ import main
+from plantain.hub import publish as publishing
 from plantain.hub.cards import section_names
 from plantain.hub.errors import _one_line, keep_secret
 from plantain.hub.publish import PublishError, _control, make_offer, publish
@@ -27,6 +32,7 @@ CARD = (
     "---\r\nlicense: mit   # mine\r\ntags:\r\n- x\r\n---\r\n# moral\r\n\r\nÜnïcode 🍌  \r\n\r\n"
     "## Results\r\n\r\nold\r\n\r\n## Limitations\r\nfew pairs\r\n"
 ).encode()
+SHIPPED = ROOT / "precomputed" / "untrained-klein-4b"
 COMMIT = r"^POST /api/models/\S+/commit/"
 
 
@@ -39,6 +45,31 @@ def outside(card: bytes) -> bytes:
 @pytest.fixture
 def repo(hub):
     return hub.add(REPO, {"README.md": CARD, "other.bin": b"\x00\x01"})
+
+
+@cache
+def _offered(name, content, repo_id, control):
+    """Make the offer of a run from its bytes, once for all tests that send it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        for part, some in content:
+            (folder / part).write_bytes(some)
+        return make_offer(folder, repo_id, control)
+
+
+def offered(folder, repo_id, control=None):
+    """Make the offer of a run, or take the one that was made of the same bytes before."""
+    folder = Path(folder).resolve()
+    content = tuple((part, (folder / part).read_bytes()) for part in ("run.json", "capture.safetensors"))
+    return _offered(folder.name, content, repo_id, control)
+
+
+@pytest.fixture
+def cli(cli, monkeypatch):
+    """The command line, which computes the figures of one run for one repository once; all else is done every time."""
+    monkeypatch.setattr(publishing, "make_offer", offered)
+    return cli
 
 
 def published(cli, run, *more):
@@ -73,6 +104,7 @@ def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(h
 
 def test_a_publish_that_changes_nothing_sends_nothing(hub, repo, local_run, cli):
     published(cli, local_run)
+    _offered.cache_clear()  # computed anew, it is the same to the bit
     code, out, _ = published(cli, local_run)
     assert code == 0 and "nothing changed, so nothing was sent" in out and "/discussions/1" in out
     assert hub.sent(COMMIT) == 1
@@ -165,6 +197,23 @@ def test_a_repository_that_does_not_exist_is_created_on_request_only(hub, local_
     assert published(cli, local_run, "--create")[1].count("nothing changed") == 1
 
 
+def test_publish_pull_and_report_give_the_same_numbers_to_the_bit(hub, repo, cli, tmp_path):
+    source, there = tmp_path / "published" / SHIPPED.name, tmp_path / "runs" / SHIPPED.name
+    shutil.copytree(SHIPPED, source, ignore=shutil.ignore_patterns("statistics"))  # both sides compute theirs
+    assert published(cli, source, "--no-pr")[0] == 0
+    code, out, _ = cli("pull", "--repo-id", REPO, "--into", there.parent)
+    assert code == 0 and "untrained-klein-4b: brought" in out
+    back, mine = load_run(there), load_run(source)
+    assert (back.info, back.pairs, back.capture_sha256) == (mine.info, mine.pairs, mine.capture_sha256)
+    sent = json.loads(repo.head()[f"runs/{SHIPPED.name}/run.json"])["summaries"]  # computed where it was published
+    for summary in sent:
+        report = cli("report", there, "--units", summary["units"], "--json")[1]
+        assert json.loads(report) == summary and len(report) > 1000
+    assert cli("report", source, "--units", "heads", "--json") == cli("report", there, "--units", "heads", "--json")
+    # What is there for people is made anew from the raw material, and comes out the same.
+    assert (there / "units.csv").read_bytes() == (source / "units.csv").read_bytes()
+
+
 # --- what a card says --------------------------------------------------------------------------------------
 
 
@@ -177,7 +226,7 @@ def with_weights(run, weights="pretrained", **more):
 
 
 def test_the_section_has_the_cards_table_the_control_and_the_provenance():
-    offer = make_offer(ROOT / "precomputed" / "untrained-klein-4b", REPO)
+    offer = offered(SHIPPED, REPO)
     assert offer.section.startswith("## Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein;")
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
     assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
@@ -206,7 +255,7 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
     assert "The untrained control: " in section and "differs in: seed 0 / 3" in section
     others = {
         "its prompts are others": save_run(with_weights(made_run(3), "untrained", title="T"), tmp_path / "a"),
-        "its model has another shape": ROOT / "precomputed" / "untrained-klein-4b",
+        "its model has another shape": SHIPPED,
         "is no untrained control": folder,
     }
     for words, other in others.items():
@@ -217,7 +266,7 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
 
 
 def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_prompts(tmp_path):
-    shipped = load_run(ROOT / "precomputed" / "untrained-klein-4b")
+    shipped = load_run(SHIPPED)
     like = _control(with_weights(shipped), None)
     assert like.info.weights == "untrained" and _control(with_weights(shipped, title="Other"), None) is None
     assert _control(shipped, None) is None
