@@ -221,7 +221,7 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
     a = run.analysis("card")
     frame = top_units_frame(a, n=10)
     assert list(frame.columns) == [
-        "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent_of_magnitude",
+        "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent_of_magnitude", "rms_percent",
     ]  # fmt: skip
     assert frame["rank"].tolist() == list(range(1, 11))
     assert frame["t"].abs().tolist() == sorted(np.abs(a.t), reverse=True)[:10]
@@ -231,6 +231,8 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
         assert row.mean_difference == pytest.approx(a.differences[:, i].mean(), rel=1e-12)
         both_sides = (16 + (16 + a.differences[:, i]).mean()) / 2
         assert row.percent_of_magnitude == pytest.approx(100 * row.mean_difference / both_sides, rel=1e-12)
+        size = np.sqrt(np.mean(a.differences[:, i] ** 2))
+        assert row.rms_percent == pytest.approx(100 * size / both_sides, rel=1e-12)
 
 
 def test_ranks_within_a_block_are_those_among_all_units(run):

@@ -118,9 +118,10 @@ def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapp
 
     run = take("run", saved.__contains__, "no saved run has this name")
     units = take("units", UNITS.__contains__, f"choose one of {', '.join(UNITS)}")
-    tokens = scopes_of(units or FIRST["units"])
-    scope = take("scope", tokens.__contains__, f"choose one of {', '.join(tokens)} with these units")
     shown = saved.get(run) if run else next(iter(saved.values()), None)
+    kind = units or FIRST["units"]
+    tokens = shown.scopes(kind) if shown else scopes_of(kind)
+    scope = take("scope", tokens.__contains__, f"choose one of {', '.join(tokens)} with these units")
     unit = take("unit", lambda name: shown is not None and has_unit(shown, name), "the run has no unit of this name")
     tab = take("tab", tabs.__contains__, f"choose one of {', '.join(map(str, tabs))}")
     if units and scope is None:

@@ -56,7 +56,9 @@ def _beside(shown: Shown, published: float) -> str:
     if part is None:
         table = "<p>The cards' percentages are of the card's slices over all tokens: choose these to see them here.</p>"
     else:
-        table = f'<p class="pl-beside-name">{escape(part.heading)}</p>{_table(part)}'
+        table = (
+            f'<p class="pl-beside-name">{escape(part.heading)}</p>{html.table_html(part.heading, part.head, part.rows)}'
+        )
     tests = (
         "The tests between two axes deal their pairs anew (a membership test): they ask whether two distributions are "
         "equal, their direction included, not two counts alone."
@@ -69,22 +71,8 @@ def _beside(shown: Shown, published: float) -> str:
 
 
 def _folded(part: Part) -> str:
-    words = f"{_paragraphs(part.before)}{_table(part)}{_paragraphs(part.after)}"
+    words = f"{_paragraphs(part.before)}{html.table_html(part.heading, part.head, part.rows)}{_paragraphs(part.after)}"
     return f'<details class="pl-careful"><summary>{escape(part.heading)}</summary>{words}</details>'
-
-
-def _table(part: Part) -> str:
-    """Write a table that scrolls inside itself; its heading stands above it."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in part.head)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in part.rows
-    )
-    return (
-        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(part.heading, quote=True)}">'
-        f'<table class="pl-table"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
 
 
 def _paragraphs(texts: tuple[str, ...]) -> str:

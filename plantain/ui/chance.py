@@ -1,9 +1,12 @@
 """The tab that shows what chance gives: counts and split-half correlations under sign flips.
 
 `chance_tab`   builds it and keeps it up to date
+`repeats_html` seeds and steps side by side
 """
 
 from __future__ import annotations
+
+from html import escape
 
 import gradio as gr
 import numpy as np
@@ -12,10 +15,11 @@ from plantain import PlantainError, stats
 from plantain.analysis import THRESHOLDS
 from plantain.inference import NULL_SPLITS, null_reliability
 from plantain.plots import null_histogram, split_histogram
+from plantain.report import REPEATS_NOTE, repeats_frame
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS, weights_words
 from plantain.ui import html
-from plantain.ui.shared import LATER, VIEW, Choice, Page
+from plantain.ui.shared import LATER, VIEW, Choice, Page, short
 from plantain.ui.texts import CHANCE_HELP
 
 
@@ -56,7 +60,17 @@ def counts_html(run: Run, units: str, scope: str) -> str:
         p = f"{stats.count_p(observed, flipped):.3g} (one-sided, from these flips)"
         words = f"{title}. p of the run's count: {p}. {weights_words(run)}"
         figures.append(html.figure_html(null_histogram(a, row, title), words))
-    return f'<div class="pl-nulls">{"".join(figures)}</div>'
+    return f'<div class="pl-nulls">{"".join(figures)}</div>{repeats_html(run, units, scope)}'
+
+
+def repeats_html(run: Run, units: str, scope: str) -> str:
+    """Show how far seeds and steps agree; nothing where every prompt went through once."""
+    frame = repeats_frame(run, units, scope)
+    if frame.empty:
+        return ""
+    rows = [[str(short(value)) for value in row] for row in frame.itertuples(index=False)]
+    table = html.table_html("Seeds and steps", frame.columns, rows)
+    return f'<h3 class="pl-h">Seeds and steps</h3><p>{escape(REPEATS_NOTE)}</p>{table}'
 
 
 def halves_html(run: Run, units: str, scope: str) -> str:

@@ -17,7 +17,7 @@ from plantain.results import Run
 from plantain.statements import corrected_statement, unit_statements
 from plantain.tables import CHOSEN_NOTE, UNIT_WORDS, block_names, top_units_frame, weights_words
 from plantain.ui import html
-from plantain.ui.shared import LATER, VIEW, Choice, Page, fitting, short
+from plantain.ui.shared import LATER, VIEW, Choice, Page, short
 
 ALL_BLOCKS = "all blocks"
 COLUMNS = (
@@ -46,7 +46,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
 
     def look(name: str | None, units: str, scope: str, unit: str) -> tuple[str, str, str]:
         """Return words and figures, and empty the place of the corrected p until they are there."""
-        scope = fitting(units, scope)
+        scope = choice.fitting(name, units, scope)
         try:
             run = page.run_or_none(name)
             if run is None:
@@ -64,7 +64,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
 
     def listed(name: str | None, units: str, scope: str, block: str, unit: str) -> tuple:
         """Return the list, without p values where they are not there yet, the picker, and what is listed."""
-        scope = fitting(units, scope)
+        scope = choice.fitting(name, units, scope)
         try:
             run = page.run_or_none(name)
             if run is None:

@@ -3,12 +3,14 @@
 `chip_html`                    which weights made the numbers
 `figure_html`                  a figure with its caption
 `marked`                       two texts with the words marked that differ
+`table_html`                   a table that scrolls inside itself
 `warnings_html`                what the words of a prompt set give away
 `status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from plantain.results import Run
@@ -38,6 +40,19 @@ def marked(positive: str, negative: str) -> tuple[str, str]:
 
 def _with_marks(spans: Spans) -> str:
     return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+
+
+def table_html(label: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table that scrolls inside itself; the first cell of a row heads it, the table's heading stands above."""
+    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label, quote=True)}">'
+        f'<table class="pl-table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def warnings_html(heading: str, warnings: list[str]) -> str:

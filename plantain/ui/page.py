@@ -12,7 +12,7 @@ import gradio as gr
 
 from plantain.engine import Engine
 from plantain.prompts import PromptSet
-from plantain.scopes import UNITS, scopes_of
+from plantain.scopes import UNITS
 from plantain.ui import html
 from plantain.ui.address import keep_address, link_row
 from plantain.ui.api import add_endpoints
@@ -24,7 +24,7 @@ from plantain.ui.heads import heads_tab
 from plantain.ui.links import share_base
 from plantain.ui.pairs import pairs_tab
 from plantain.ui.probe import probe_tab
-from plantain.ui.shared import VIEW, Choice, Cost, Page, fitting
+from plantain.ui.shared import LATER, VIEW, Choice, Cost, Page
 from plantain.ui.store import RunStore
 from plantain.ui.takeaway import take_tab
 from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
@@ -44,6 +44,7 @@ SCOPE_LABELS = {
     "words": "words only",
     "padding": "padding",
     "template": "template",
+    "reference": "reference image",
 }
 
 
@@ -115,9 +116,9 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     demo.load(page.status_html, None, status, **VIEW)
 
 
-def _scopes(units: str) -> list[tuple[str, str]]:
-    """Offer the scopes that the units have tokens of."""
-    return [(SCOPE_LABELS[s], s) for s in scopes_of(units)]
+def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
+    """Offer the scopes that the run's units have tokens of."""
+    return [(SCOPE_LABELS[s], s) for s in page.scopes(name, units)]
 
 
 def _choice_row(page: Page) -> Choice:
@@ -129,12 +130,17 @@ def _choice_row(page: Page) -> Choice:
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = gr.Dropdown(_scopes("card"), value="all", label="Scope", filterable=False, min_width=150)
+        scope = gr.Dropdown(_scopes(page, first, "card"), value="all", label="Scope", filterable=False, min_width=150)
         # The views check the scope. Where other units were just chosen, the page still sends one that they do not have:
         # Gradio's refusal would be an error before the scope's own listener can mend it.
         scope.preprocess = lambda payload: payload
     with gr.Accordion("What are units and scopes?", open=False):
         gr.Markdown(UNITS_HELP)
-    units.change(lambda u, s: gr.Dropdown(_scopes(u), value=fitting(u, s)), [units, scope], scope, **VIEW)
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
-    return Choice(run, units, scope, unit, gr.State([]))
+    choice = Choice(page, run, units, scope, unit, gr.State([]))
+
+    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
+        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
+
+    gr.on([run.change, units.change], offered, choice.inputs, scope, **LATER)
+    return choice

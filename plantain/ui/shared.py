@@ -55,6 +55,11 @@ class Page:
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
         return next((saved for saved in found if saved.info.prompts_sha256 == run.info.prompts_sha256), None)
 
+    def scopes(self, name: str | None, units: str) -> list[str]:
+        """Return the scopes to offer: those of a run that is there, else the usual ones."""
+        run = self.store.find(name)
+        return run.scopes(units) if run else scopes_of(units)
+
     def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, str, str], str]) -> str:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
@@ -81,6 +86,7 @@ class Choice:
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
     """
 
+    page: Page
     run: gr.Dropdown
     units: gr.Dropdown
     scope: gr.Dropdown
@@ -97,9 +103,13 @@ class Choice:
         shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
 
         def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
-            return fn(name, units, fitting(units, scope), *rest)
+            return fn(name, units, self.fitting(name, units, scope), *rest)
 
         return self.relay().then(view, [*self.inputs, *inputs], outputs, **shown)
+
+    def fitting(self, name: str | None, units: str, scope: str) -> str:
+        """Return the scope where the run's units have tokens of it, else all."""
+        return scope if scope in self.page.scopes(name, units) else "all"
 
     def relay(self, *more: Any) -> Any:
         """Return an event that views can follow: any change of the choice, or one of `more` triggers.
@@ -108,11 +118,6 @@ class Choice:
         stop. After a relay, which only the browser runs, every view is an event of its own.
         """
         return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
-
-
-def fitting(units: str, scope: str) -> str:
-    """Return the scope where the units have tokens of it, else all."""
-    return scope if scope in scopes_of(units) else "all"
 
 
 def duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plantain import PlantainError
 from plantain.results import Run, list_runs
-from plantain.scopes import UNITS, scopes_of
+from plantain.scopes import UNITS
 
 KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
@@ -68,7 +68,7 @@ class RunStore:
             run.summary()
         for run in self.saved.values():
             for units in UNITS:
-                for scope in scopes_of(units):
+                for scope in run.scopes(units):
                     with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
                         run.headline(units, scope)
 
