@@ -1,8 +1,8 @@
 """The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
-``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), and Gradio's own
-`GRADIO_SERVER_PORT`.
+``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), `PLANTAIN_LOG`
+(off: no line a request), and Gradio's own `GRADIO_SERVER_PORT`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from plantain.engine import Engine, Item
 from plantain.models import KLEIN
 from plantain.prompts import PromptPair, load_prompt_set
 from plantain.published import load_published
-from plantain.ui import RunStore, build_demo, launch_options
+from plantain.ui import RunStore, build_demo, launch_options, start_log
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
@@ -89,8 +89,9 @@ def main() -> None:
     store = open_store()
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
+    start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
-    demo.launch(prevent_thread_lock=True, **launch_options(demo))
+    demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
     threading.Thread(target=store.warm, name="statistics", daemon=True).start()
     if not ON_ZERO_GPU:
         engine.start_loading()

@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -179,8 +181,11 @@ def _read_files(folder: Path) -> tuple[bytes, bytes]:
     while True:
         before = (folder / RUN_JSON).stat()
         for name, limit in LARGEST.items():
-            if (folder / name).stat().st_size > limit:
-                raise ValueError(f"{name} is larger than {limit:,} bytes")
+            found = (folder / name).stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+                raise RunError(f"{folder}: {name} is no file. Make the run again.")
+            if found.st_size > limit:
+                raise RunError(f"{folder}: {name} is larger than {limit:,} bytes.")
         text, capture = (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
         after = (folder / RUN_JSON).stat()
         if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
@@ -222,6 +227,13 @@ def _pair_record(row: dict[str, Any]) -> PairRecord:
     return PairRecord(pair, row["first_difference"], row["n_differing"])
 
 
+def _stay_inside(root: Path, path: Path) -> None:
+    """Refuse a run of which a part is a link that leads out of the folder of runs."""
+    for part in (path, path / RUN_JSON, path / CAPTURE):
+        if part.exists() and not part.resolve().is_relative_to(root.resolve()):
+            raise RunError(f"{path}: {part.name} is a link that leads out of {root}. Copy the run there.")
+
+
 def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
     """Read all runs of a folder.
 
@@ -230,15 +242,17 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
     runs : dict of str to Run
         By folder name, in alphabetical order.
     problems : dict of str to str
-        Folders that look like a run and cannot be read, with the reason.
+        Folders that look like a run and cannot be read, with the reason. A link that leads out of the folder is
+        not followed: what is shown to everybody has to be there.
     """
     runs: dict[str, Run] = {}
     problems: dict[str, str] = {}
     root = Path(folder)
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.name.startswith(".") or not (path / RUN_JSON).exists():
+        if path.name.startswith(".") or not os.path.lexists(path / RUN_JSON):
             continue
         try:
+            _stay_inside(root, path)
             runs[path.name] = load_run(path)
         except RunError as error:
             problems[path.name] = str(error)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from plantain.conditions import Conditions
 from plantain.engine import UNFINISHED, Engine, Failure, PassError
 from plantain.passes import Passes
 
@@ -23,9 +24,9 @@ def asked(engine, monkeypatch):
     """What the device is asked for, call by call."""
     calls = []
 
-    def on_device(pairs, size, seed):
+    def on_device(pairs, conditions):
         calls.append(len(pairs))
-        return engine.captures(pairs, size, seed)
+        return engine.captures(pairs, conditions)
 
     monkeypatch.setattr(engine, "on_device", on_device)
     return calls
@@ -87,9 +88,9 @@ def test_the_device_is_told_that_a_probe_is_closed_but_not_waited_for(engine, mo
     """ZeroGPU's generator waits for the pair in hand when it is closed; a page closes probes on its event loop."""
     told, go_on = threading.Event(), threading.Event()
 
-    def on_device(pairs, size, seed):
+    def on_device(pairs, conditions):
         try:
-            yield from engine.captures(pairs, size, seed)
+            yield from engine.captures(pairs, conditions)
         except GeneratorExit:
             go_on.wait(60)
             told.set()
@@ -108,7 +109,7 @@ def test_too_little_memory_comes_back_as_data_in_words(engine, moral_set, monkey
         raise error
 
     monkeypatch.setattr(Passes, "capture", fail)
-    *_, last = engine.captures(moral_set.pairs, 64, 0)
+    *_, last = engine.captures(moral_set.pairs, Conditions(64))
     assert last == Failure("the device has too little memory at 64 px; choose a smaller image.")
     with pytest.raises(PassError, match="too little memory at 64 px"):
         list(engine.iter_probe(moral_set, 64, 0))

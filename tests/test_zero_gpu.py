@@ -42,7 +42,9 @@ def test_the_seconds_on_the_buttons_are_those_that_zero_gpu_counts():
     assert app.cost(25, None) == app.cost(25, 1024) == " (60 s of your GPU quota)"
     assert app.quota_seconds(25, 1024) == round(1.5 * app.gpu_seconds(25, 1024)) == 60
     pairs = app.load_prompt_set(ROOT / "prompts" / "moral_valence.toml").pairs
-    assert app.gpu_seconds(pairs, 512, 3) == app.gpu_seconds(25, 512)  # as `duration=` is called, and as buttons are
+    once, again = (app.Conditions(512, seeds) for seeds in ((3,), (3, 4)))
+    assert app.call_seconds(pairs, once) == app.gpu_seconds(25, 512)  # as `duration=` is called, and as buttons are
+    assert app.call_seconds(pairs, again) == app.gpu_seconds(50, 512)
 
 
 def test_every_title_of_zero_gpus_errors_is_explained():

@@ -1,6 +1,7 @@
 """The page. The only importer of gradio; knows nothing about ZeroGPU or models.
 
 `build_demo`       all tabs, private listeners and the five public endpoints
+`start_log`        a line a request
 `launch_options`   theme, styles and switches that belong to `Blocks.launch`
 """
 
@@ -12,7 +13,8 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from plantain.ui.page import build_demo
+from plantain.ui.served import start_log
 from plantain.ui.store import RunStore
 from plantain.ui.theme import launch_options
 
-__all__ = ["RunStore", "build_demo", "launch_options"]
+__all__ = ["RunStore", "build_demo", "launch_options", "start_log"]

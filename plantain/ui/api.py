@@ -22,6 +22,7 @@ from plantain.prompts import PromptSet
 from plantain.results import Run
 from plantain.tables import block_names, top_units_frame, weights_label
 from plantain.ui.failures import failure_text, kept_words
+from plantain.ui.served import logged
 from plantain.ui.store import RunStore
 
 _MOST = 1000  # rows of /top_units
@@ -46,7 +47,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
 
         Returns:
             One object a run: run (its name, for the other endpoints), model, revision, weights, dtype, device,
-            prompt_set, n_pairs, size, seed, date.
+            prompt_set, n_pairs, size, seed, settings (in words), date.
         """
         return [_describe(name, run) for name, run in store.saved.items()]
 
@@ -56,7 +57,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         Parameters:
             run: Name of a run, from /list_runs or /run_probe.
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
-            scope: Which tokens: all, image, prompt, words, padding or template.
+            scope: Which tokens: all, image, prompt, words, padding, template or reference.
         Returns:
             One object with thresholds, large_effect, split_half, max_abs_t, top_blocks, inference, text_baseline and
             weights_label.
@@ -72,12 +73,12 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         Parameters:
             run: Name of a run, from /list_runs or /run_probe.
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
-            scope: Which tokens: all, image, prompt, words, padding or template.
+            scope: Which tokens: all, image, prompt, words, padding, template or reference.
             n: How many units, at most 1000.
             block: One block, such as single[19]; empty for all blocks.
         Returns:
-            One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, g, d_low, d_high,
-            p_exact, p_fwer, q_bh, q_by, weights.
+            One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
+            d_low, d_high, p_exact, p_fwer, q_bh, q_by, weights.
         """
         with _errors():
             _require(str, run=run, units=units, scope=scope, block=block)
@@ -107,7 +108,9 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             _require(str, run=run, positive=positive, negative=negative)
             found = store.get(run)
             call.asked = engine.asks(found.info.conditions.n_repeats, found.info.size)
-            return {"weights": weights_label(found.info), **asdict(engine.probe_pair(found, positive, negative))}
+            with logged("pair"):
+                result = engine.probe_pair(found, positive, negative)
+            return {"weights": weights_label(found.info), **asdict(result)}
 
     def run_probe(size: int = 0, seed: int = 0) -> dict:
         """Run all pairs through the loaded model (uses the GPU, and takes a while).
@@ -125,7 +128,8 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             total, chosen = len(prompt_set.pairs), size or None
             call.asked = engine.asks(total - engine.kept(prompt_set, chosen, seed), chosen)
             call.kept = lambda: kept_words(engine.kept(prompt_set, chosen, seed), total)
-            *_, last = engine.iter_probe(prompt_set, size or None, seed)
+            with logged("probe"):
+                *_, last = engine.iter_probe(prompt_set, size or None, seed)
             name = store.add(last.run)
             return {**_describe(name, last.run), "summary": last.run.summary()}
 
@@ -146,7 +150,7 @@ def _describe(name: str, run: Run) -> dict:
     return {
         "run": name, "model": i.model, "revision": i.revision, "weights": weights_label(i), "dtype": i.dtype,
         "device": i.device, "prompt_set": i.prompt_set, "n_pairs": len(run.pairs), "size": i.size, "seed": i.seed,
-        "date": i.date,
+        "settings": i.settings_words, "date": i.date,
     }  # fmt: skip
 
 

@@ -22,8 +22,9 @@ from plantain.results import Run
 from plantain.tables import run_label
 from plantain.ui import html
 from plantain.ui.failures import LOCAL_RUN, failure_html, kept_words
+from plantain.ui.served import logged
 from plantain.ui.sets import PromptSets, set_chooser
-from plantain.ui.shared import VIEW, WORK, Choice, Page
+from plantain.ui.shared import VIEW, WORK, Choice, Page, duration
 from plantain.ui.store import KEPT
 from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
@@ -71,7 +72,8 @@ class _Probes:
         self.page = page
         self.sets = PromptSets(page)
         self.running: set[str] = set()  # sessions: a browser tab has one probe at most
-        self.begun: set[str] = set()  # sessions whose last click was followed by a probe
+        self.begun: set[str] = set()  # sessions whose last click was followed by a probe, or taken back
+        self.locked: set[str] = set()  # sessions that wait for a probe or have one
 
     def read(self, size: str, seed: float | None, at_once: str, *chosen: str) -> _Asked:
         """Read the controls; bad ones are an error, before any click."""
@@ -98,14 +100,19 @@ class _Probes:
         label = button_words(kept, now, asked.total) + (cost if now else "")
         return gr.update(value=label, interactive=True), self.cost(now, asked.size)
 
-    def refreshed(self, *controls: Any) -> tuple[dict[str, Any], str]:
-        """Say the same anew, but leave a button that a running probe has locked."""
+    def shown(self, request: gr.Request, *controls: Any) -> tuple[dict[str, Any], str]:
+        """Say the same, but leave a button that a probe has locked."""
         button, cost = self.settings(*controls)
-        return gr.update(value=button["value"]), cost
+        return gr.update(value=button["value"]) if request.session_hash in self.locked else button, cost
+
+    def taken_back(self, request: gr.Request) -> tuple[str, Any]:
+        """Say at once that a click on Stop was seen; what Gradio tells of the end is no refusal then."""
+        self.begun.add(request.session_hash)
+        return html.message_html("Stopping: the pair in hand is finished first …"), gr.update(interactive=False)
 
     def estimate(self, now: int, size: int | None) -> str:
         each = self.page.engine.seconds_per_pair(size)
-        return "" if each is None else f" (about {_duration(each * now)})"
+        return "" if each is None else f" (about {duration(each * now)})"
 
     def cost(self, now: int, size: int | None) -> str:
         engine = self.page.engine
@@ -121,7 +128,8 @@ class _Probes:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = self.read(*controls)
             asks = engine.asks(self.count(asked), asked.size)
-            with closing(engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)) as steps:
+            steps = engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)
+            with logged("probe"), closing(steps):
                 for step in steps:
                     done = self.finished(step.run, asked, mine) if step.run else None
                     yield done or (progress_html(step), gr.skip(), gr.skip())
@@ -194,15 +202,16 @@ def probe_tab(page: Page, choice: Choice) -> None:
     settings = [size, seed, at_once, *chosen]
     controls = [*settings, stop]
     listen(tab.select)
-    tab.select(probes.refreshed, settings, [go, cost], **VIEW)
-    changes = [component.change for component in settings]
-    gr.on(changes, probes.settings, settings, [go, cost], trigger_mode="always_last", **VIEW)
+    # One listener: of two, an answer to older settings could come last and stay.
+    changes = [tab.select, *(component.change for component in settings)]
+    gr.on(changes, probes.shown, settings, [go, cost], trigger_mode="always_last", **VIEW)
     # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
     waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
     locked = [gr.update(interactive=False)] * len(settings)
 
     def wait(request: gr.Request) -> tuple:
         probes.begun.discard(request.session_hash)
+        probes.locked.add(request.session_hash)
         return waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)
 
     begun = go.click(wait, None, [progress, go, *controls], **VIEW)
@@ -212,7 +221,8 @@ def probe_tab(page: Page, choice: Choice) -> None:
     )  # fmt: skip
     free = (*[gr.update(interactive=True)] * len(settings), gr.update(interactive=False))
 
-    def idle(*values: Any) -> tuple:
+    def idle(request: gr.Request, *values: Any) -> tuple:
+        probes.locked.discard(request.session_hash)
         return *probes.settings(*values), *free
 
     event.then(idle, settings, [go, cost, *controls], **VIEW)
@@ -222,11 +232,10 @@ def probe_tab(page: Page, choice: Choice) -> None:
         """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
         if request.session_hash in probes.begun:
             return (gr.skip(),) * (3 + len(controls))
-        return refused, *idle(*values)
+        return refused, *idle(request, *values)
 
     event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
-    stopping = html.message_html("Stopping: the pair in hand is finished first …")
-    stop.click(lambda: (stopping, gr.update(interactive=False)), None, [progress, stop], cancels=[event], **VIEW).then(
+    stop.click(probes.taken_back, None, [progress, stop], cancels=[event], **VIEW).then(
         probes.stopped, settings, progress, **VIEW
     ).then(idle, settings, [go, cost, *controls], **VIEW)
 
@@ -249,12 +258,12 @@ def cost_words(now: int, asked: int | None, each: float | None) -> str:
         return PROBE_QUOTA.format(asked=asked, now=now)
     if each is None:
         return "No pair of this size was timed here yet; the first ones will show how long it takes."
-    return f"About {_duration(each * now)} for {now} pairs, by those of this size that were timed here."
+    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed here."
 
 
 def progress_html(step: Step) -> str:
     """Show pairs done, time left and the pair just done."""
-    left = "" if step.seconds_left is None else f", about {_duration(step.seconds_left)} left"
+    left = "" if step.seconds_left is None else f", about {duration(step.seconds_left)} left"
     words = f"{step.done} of {step.total} pairs{left}"
     if step.seconds_left is None:
         words += "; the first pair takes longest"
@@ -269,8 +278,3 @@ def _pair_html(step: Step) -> str:
         f'<dl class="pl-just-done"><dt>Just done, in {step.seconds:.1f} s ({escape(step.pair.category)})</dt>'
         f"<dd>{escape(step.pair.positive)}</dd><dd>{escape(step.pair.negative)}</dd></dl>"
     )
-
-
-def _duration(seconds: float) -> str:
-    """Write a time for a reader: seconds up to two minutes, then minutes."""
-    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{round(seconds / 60)} min"

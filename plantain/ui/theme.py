@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from plantain.engine import Engine
 from plantain.ui.first import FirstScreen, first_screen_html
+from plantain.ui.served import LARGEST, Gate, health
+from plantain.ui.store import RunStore
 
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.css"))  # one file for the page, one for a tab
 
@@ -32,12 +36,14 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def launch_options(demo: gr.Blocks) -> dict[str, Any]:
-    """Return what belongs to `Blocks.launch`: looks, the first screen, and nothing kept of what visitors type."""
+def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
+    """Return what belongs to `Blocks.launch`: looks, the first screen, the gate, nothing kept of what visitors type."""
+    gate = Middleware(Gate, health=partial(health, store, engine))
     return {
         "theme": _theme(),
         "css_paths": STYLES,
-        "app_kwargs": {"middleware": [Middleware(FirstScreen, html=first_screen_html(demo))]},
+        "app_kwargs": {"middleware": [gate, Middleware(FirstScreen, html=first_screen_html(demo))]},
+        "max_file_size": LARGEST,
         "footer_links": ["api"],
         "run_history": False,
         "ssr_mode": False,

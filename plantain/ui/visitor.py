@@ -27,6 +27,7 @@ from plantain.ui import html
 from plantain.ui.drafts import Count, note_html, side_html
 from plantain.ui.failures import LOCAL_PAIR, failure_html
 from plantain.ui.saving import saver
+from plantain.ui.served import logged
 from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
 from plantain.ui.verdicts import actions_html, answer_html
@@ -232,7 +233,8 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
         if run is None:
             raise PlantainError("Choose a run first: the pair is compared with its pairs.")
         asked = page.engine.asks(run.info.conditions.n_repeats, run.info.size)
-        result = page.engine.probe_pair(run, positive, negative)
+        with logged("pair"):
+            result = page.engine.probe_pair(run, positive, negative)
         return Answer(name, positive, negative, now, result)
     except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
         return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))

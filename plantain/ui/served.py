@@ -1,0 +1,202 @@
+"""What the server lets in, and what it adds to every answer. Knows nothing about what the page shows.
+
+`Gate`        ASGI middleware: an allow-list of addresses, a limit on what comes in, security headers, a log line
+`logged`      a log line for work that takes a while: a pair or a probe
+`health`      what ``/health`` answers
+`start_log`   put the lines on stderr
+
+Gradio has many addresses that this page needs none of: uploads, recordings, links that are written to the disk. What is
+not in `ALLOWED` does not exist here. No line holds what a visitor wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from plantain import PlantainError, __version__
+from plantain.engine import Engine
+from plantain.ui.store import RunStore
+
+LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
+LOG = logging.getLogger("plantain.requests")
+
+ALLOWED: tuple[tuple[str, str, str], ...] = (
+    ("page", "GET HEAD", r"/"),
+    ("health", "GET HEAD", r"/health"),
+    ("asset", "GET HEAD", r"/(assets|static|svelte)/.*|(/gradio_api)?/theme\.css|/favicon\.ico|/robots\.txt"),
+    ("asset", "GET HEAD", r"/manifest\.json|/pwa_icon(/\w+)?"),
+    ("config", "GET", r"/config/?|/gradio_api/(info|app_id|startup-events|openapi\.json)/?|/openapi\.json"),
+    ("login", "GET", r"/gradio_api/(user|login_check|token)/?"),
+    ("heartbeat", "GET", r"/gradio_api/heartbeat/\w+"),
+    ("queue", "GET POST", r"/gradio_api/queue/(join|data|status)|/gradio_api/(cancel|reset)/?"),
+    ("endpoint", "GET POST", r"/gradio_api/(call|call/v2|run|api)/\w+(/\w*)?"),
+    ("mcp", "GET POST DELETE OPTIONS", r"/gradio_api/mcp(/.*)?"),
+)
+"""Kind, methods and path of everything that is answered."""
+
+_QUIET = ("asset", "heartbeat")  # dozens of each a visit, which say nothing
+_PATTERNS = [(kind, methods.split(), re.compile(path)) for kind, methods, path in ALLOWED]
+
+
+def security_headers(on_space: bool) -> dict[str, str]:
+    """Return the headers of every answer, as strict as Gradio's inline scripts and styles permit.
+
+    Parameters
+    ----------
+    on_space : bool
+        A Space stands in a frame of the Hub, and Gradio loads one script there that sizes it.
+    """
+    frames = "'self' https://huggingface.co https://*.hf.space" if on_space else "'self'"
+    scripts = " https://cdnjs.cloudflare.com" if on_space else ""
+    policy = {
+        "default-src": "'self'",
+        "script-src": f"'self' 'unsafe-inline' 'unsafe-eval' blob:{scripts}",
+        "style-src": "'self' 'unsafe-inline'",
+        "img-src": "'self' data: blob:",
+        "font-src": "'self' data:",
+        "worker-src": "'self' blob:",
+        "object-src": "'none'",
+        "base-uri": "'self'",
+        "form-action": "'self'",
+        "frame-ancestors": frames,
+    }
+    return {
+        "content-security-policy": "; ".join(f"{what} {where}" for what, where in policy.items()),
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "same-origin",  # a link to a pair holds its prompts
+        "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    }
+
+
+class Gate:
+    """ASGI middleware around Gradio's application.
+
+    Parameters
+    ----------
+    app : ASGI application
+    health : callable
+        Returns what ``/health`` answers.
+    """
+
+    def __init__(self, app: Any, health: Callable[[], dict[str, Any]]) -> None:
+        self._app, self._health = app, health
+        named = security_headers("SPACE_ID" in os.environ)
+        self._headers = [(name.encode(), value.encode()) for name, value in named.items()]
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, kind, answer = time.perf_counter(), kind_of(scope["method"], scope["path"]), {"status": 0}
+
+        async def with_headers(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                answer["status"] = message["status"]
+                message = {**message, "headers": [*message["headers"], *self._headers]}
+            await send(message)
+
+        try:
+            await self._serve(kind, scope, receive, with_headers)
+        finally:  # a visitor who leaves ends a stream as well
+            if kind not in _QUIET:
+                write_line(kind or "unknown", start, _outcome(answer["status"]), status=answer["status"])
+
+    async def _serve(self, kind: str | None, scope: dict, receive: Callable, send: Callable) -> None:
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if kind is None:
+            await _answer(send, 404, {"error": "there is nothing here"})
+        elif kind == "health":
+            await _answer(send, 200, self._health())
+        elif not declared.isdigit() or int(declared) > LARGEST:
+            await _answer(send, 413, {"error": f"a request may bring {LARGEST:,} bytes"})
+        else:
+            await self._app(scope, _limited(receive), send)
+
+
+def kind_of(method: str, path: str) -> str | None:
+    """Return the kind of a request, or None where it is none that this page answers."""
+    return next((kind for kind, methods, rule in _PATTERNS if method in methods and rule.fullmatch(path)), None)
+
+
+def _limited(receive: Callable) -> Callable:
+    """End a request that brings more than it may without having said so: it reads as broken off."""
+    seen = 0
+
+    async def counted() -> dict:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return message if seen <= LARGEST else {"type": "http.disconnect"}
+
+    return counted
+
+
+async def _answer(send: Callable, status: int, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _outcome(status: int) -> str:
+    return "broken off" if not status else "ok" if status < 400 else "refused" if status < 500 else "failed"
+
+
+def health(store: RunStore, engine: Engine) -> dict[str, Any]:
+    """Say how the page stands: version, model and runs, without anything of a visitor's."""
+    status = engine.status()
+    return {
+        "status": "ok",
+        "version": __version__,
+        "model": {"name": engine.model_name, "state": status.state, "says": status.text},
+        "runs": {"shown": sorted(store.saved), "damaged": sorted(store.problems)},
+    }
+
+
+# --- the log -----------------------------------------------------------------------------------------------
+
+
+def start_log() -> None:
+    """Write a JSON object a line to stderr; ``PLANTAIN_LOG=off`` keeps it quiet."""
+    if os.environ.get("PLANTAIN_LOG", "").lower() == "off" or LOG.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+
+
+def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
+    """Write one line; `start` is by `time.perf_counter`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    spent = round(1000 * (time.perf_counter() - start), 1)
+    LOG.info(json.dumps({"time": now, "kind": kind, "ms": spent, "outcome": outcome, **more}))
+
+
+@contextmanager
+def logged(kind: str) -> Iterator[None]:
+    """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped."""
+    start = time.perf_counter()
+    try:
+        yield
+    except PlantainError as error:
+        write_line(kind, start, "refused", error=type(error).__name__)
+        raise
+    except Exception as error:
+        write_line(kind, start, "failed", error=type(error).__name__)
+        raise
+    except BaseException:  # a generator that is closed: a visitor stopped, or left
+        write_line(kind, start, "stopped")
+        raise
+    write_line(kind, start, "ok")

@@ -1,0 +1,185 @@
+"""What the server lets in: an allow-list of addresses, a size; headers; a line a request; how it says it is well."""
+
+import http.client
+import json
+import logging
+import re
+from contextlib import nullcontext
+from urllib.parse import urlsplit
+
+import pytest
+from browser import ROOT, app_command, serving
+
+from plantain import PlantainError, __version__
+from plantain.ui import served
+from plantain.ui.served import ALLOWED, LARGEST, kind_of, logged, security_headers
+
+SECRET = "Anna-whispers-to-Otto"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """Address and log of the app."""
+    log = tmp_path_factory.mktemp("served") / "log"
+    with serving(app_command(), log, PLANTAIN_MODEL="tiny-random", HF_TOKEN="hf_" + "s" * 34) as url:
+        yield url, log
+
+
+def ask(url, path, method="GET", body=None, headers=None):
+    """Send one request as it stands; return status, headers and content."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection.request(method, path, body, headers or {})
+    answer = connection.getresponse()
+    found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+def lines(log):
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"time"')]
+
+
+# --- what is there, and what is not ------------------------------------------------------------------------
+
+FORBIDDEN = [
+    ("POST", "/gradio_api/upload"), ("GET", "/gradio_api/deep_link?session_hash=x"), ("POST", "/gradio_api/vibe-edit"),
+    ("POST", "/gradio_api/process_recording"), ("POST", "/gradio_api/component_server"), ("GET", "/monitoring"),
+    ("GET", "/monitoring/summary"), ("POST", "/login"), ("GET", "/gradio_api/proxy=https://huggingface.co/x"),
+    ("GET", "/gradio_api/file=app.py"), ("GET", "/gradio_api/file=/etc/passwd"), ("GET", "/gradio_api/dev/reload"),
+    ("GET", "/gradio_api/file=precomputed/tiny-random/run.json"), ("GET", "/gradio_api/run-history/records"),
+    ("GET", "/gradio_api/runs"), ("POST", "/gradio_api/run-history/connect"), ("GET", "/app.py"), ("PUT", "/"),
+    ("GET", "/gradio_api/custom_component/1/client/component/index.js"), ("GET", "/.git/config"), ("DELETE", "/config"),
+    ("GET", "/static/../app.py"), ("GET", "/assets/..%2f..%2fapp.py"), ("GET", "/svelte/%2e%2e/%2e%2e/app.py"),
+    ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"), ("GET", "/health/../config/../app.py"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), FORBIDDEN, ids=lambda x: x)
+def test_what_the_page_does_not_need_is_not_there(app, method, path):
+    status, _, content = ask(app[0], path, method, body=b"{}" if method == "POST" else None)
+    assert status in (400, 403, 404, 405)
+    assert b"plantain.engine" not in content and b"root:" not in content and b"capture_sha256" not in content
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/theme.css", "/health", "/gradio_api/app_id"])
+def test_what_the_page_needs_is_there_with_its_headers(app, path):
+    status, headers, _ = ask(app[0], path)
+    assert status == 200
+    for name, value in security_headers(on_space=False).items():
+        assert headers[name] == value
+    assert "frame-ancestors 'self';" in headers["content-security-policy"] + ";"
+
+
+def test_every_address_of_gradio_is_known_as_allowed_or_not():
+    """A newer Gradio may bring new addresses: the allow-list keeps them shut, this test says that they are there."""
+    import gradio as gr
+
+    with gr.Blocks() as demo:
+        gr.Textbox()
+    found = set()
+
+    def walk(routes):
+        for route in routes:
+            walk(getattr(getattr(route, "original_router", None), "routes", []))
+            for method in getattr(route, "methods", None) or ():
+                found.add((method, re.sub(r"\{[^}]*\}", "x", route.path)))
+
+    walk(gr.routes.App.create_app(demo).routes)
+    allowed = {(method, path) for method, path in found if kind_of(method, path)}
+    writers = {path for method, path in allowed if method not in ("GET", "HEAD")}
+    assert len(found) > 60
+    assert {re.sub(r"/$", "", path) for path in writers} == {
+        "/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/call/x",
+        "/gradio_api/call/v2/x", "/gradio_api/run/x", "/gradio_api/api/x",
+    }  # fmt: skip
+    assert not any("upload" in path or "file" in path or "vibe" in path or "record" in path for _, path in allowed)
+
+
+def test_the_list_names_no_path_twice_and_matches_whole_paths_only():
+    assert kind_of("GET", "/") == "page" and kind_of("POST", "/") is None
+    assert kind_of("GET", "/health/x") is None and kind_of("GET", "/x/health") is None
+    assert kind_of("POST", "/gradio_api/call/probe_pair") == "endpoint"
+    assert kind_of("POST", "/gradio_api/call/../upload") is None
+    assert len({path for _, _, path in ALLOWED}) == len(ALLOWED)
+
+
+def test_a_request_that_brings_too_much_is_refused(app):
+    url, _ = app
+    path = "/gradio_api/call/summary"
+    assert ask(url, path, "POST", headers={"content-length": str(LARGEST + 1)}, body=b"")[0] == 413
+    assert ask(url, path, "POST", headers={"content-length": "much"}, body=b"")[0] in (400, 413)
+
+    def forever():
+        for _ in range(40):
+            yield b" " * (LARGEST // 20)
+
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    try:  # in chunks, without saying how much; the server may close while we still send
+        connection.request("POST", path, forever(), {"content-type": "application/json"}, encode_chunked=True)
+        assert connection.getresponse().status >= 400
+    except (ConnectionError, http.client.HTTPException):
+        pass
+    finally:
+        connection.close()
+    assert ask(url, "/health")[0] == 200
+
+
+# --- how it is ---------------------------------------------------------------------------------------------
+
+
+def test_health_says_version_model_and_runs(app):
+    for _ in range(200):
+        found = json.loads(ask(app[0], "/health")[2])
+        if found["model"]["state"] == "ready":
+            break
+    assert found["status"] == "ok" and found["version"] == __version__
+    assert found["runs"] == {"shown": ["tiny-random", "untrained-klein-4b"], "damaged": []}
+    assert found["model"]["name"] in (None, "tiny-random")
+
+
+# --- the log -----------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
+    url, log = app
+    ask(url, f"/?positive={SECRET}&negative={SECRET}")
+    ask(url, f"/gradio_api/file={SECRET}")
+    body = json.dumps({"data": ["tiny-random", f"{SECRET} helps.", f"{SECRET} waits."]}).encode()
+    event = json.loads(ask(url, "/gradio_api/call/probe_pair", "POST", body, {"content-type": "application/json"})[2])
+    said = ask(url, f"/gradio_api/call/probe_pair/{event['event_id']}")[2]
+    assert b"complete" in said and b'"p"' in said
+    found = lines(log)
+    assert {"page", "endpoint", "unknown", "pair"} <= {line["kind"] for line in found}
+    for line in found:
+        assert set(line) <= {"time", "kind", "ms", "outcome", "status", "error"} and line["ms"] >= 0
+    (pair,) = [line for line in found if line["kind"] == "pair"]
+    assert pair["outcome"] == "ok" and pair["ms"] > 1
+    text = log.read_text()
+    assert SECRET not in text and "hf_sss" not in text and "helps." not in text
+
+
+def test_the_log_can_be_switched_off(tmp_path):
+    with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="tiny-random", PLANTAIN_LOG="off") as url:
+        assert ask(url, "/health")[0] == 200
+    assert lines(tmp_path / "log") == []
+
+
+ENDS = {"refused": PlantainError("secret"), "failed": ValueError("secret"), "stopped": GeneratorExit()}
+
+
+@pytest.mark.parametrize("outcome", ["ok", *ENDS])
+def test_work_ends_in_one_of_four_ways(caplog, monkeypatch, outcome):
+    monkeypatch.setattr(served.LOG, "propagate", True)
+    error = ENDS.get(outcome)
+    ending = pytest.raises(type(error)) if error else nullcontext()
+    with caplog.at_level(logging.INFO, logger="plantain.requests"), ending, logged("probe"):
+        if error:
+            raise error
+    (record,) = caplog.records
+    line = json.loads(record.message)
+    assert (line["kind"], line["outcome"]) == ("probe", outcome) and "secret" not in record.message
+
+
+def test_the_readme_says_what_is_promised():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "## Limits that are kept" in readme and "/health" in readme and "PLANTAIN_LOG" in readme
