@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import json
+import signal
 import sys
 import warnings
 from dataclasses import asdict
@@ -45,9 +46,18 @@ def main(args: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:  # `report … | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return _fail("stopped. What was done is kept (pairs of a run, files of a model): repeat the command.", 130)
+    except KeyboardInterrupt as stop:
+        code = 143 if isinstance(stop, _Terminated) else 130
+        return _fail("stopped. What was done is kept (pairs, pictures, files of a model): repeat the command.", code)
     return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, on which what is half done is put away as on Ctrl-C."""
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    raise _Terminated
 
 
 def _fail(message: str, code: int = 2) -> int:
@@ -177,4 +187,5 @@ def _print_pair(result: PairResult, run: Run) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())
