@@ -156,7 +156,7 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
 
 _CITED = (
     "model", "revision", "weights", "fingerprint", "dtype", "device", "size", "seed", "prompt_set", "title", "positive",
-    "negative", "prompts_sha256", "date", "versions",
+    "negative", "prompts_sha256", "date", "versions", "seeds", "steps", "mask_padding", "references", "vae",
 )  # fmt: skip
 
 

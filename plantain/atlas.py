@@ -25,7 +25,7 @@ from plantain import PlantainError, __version__, stats
 from plantain.analysis import THRESHOLDS, Analysis
 from plantain.comparison import compare
 from plantain.prompts import shipped_sets
-from plantain.provenance import RANDOM
+from plantain.provenance import RANDOM, RunInfo
 from plantain.run import Run
 from plantain.strict import strict_json
 from plantain.whole import write_whole
@@ -33,8 +33,6 @@ from plantain.whole import write_whole
 MIN_PAIRS = 6  # halves of three, with one pair left out
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 _FORMAT = 2  # of what is kept: another one is computed anew
-# What has to be the same, or a difference between two axes may be one of these.
-SETTINGS = ("fingerprint", "dtype", "size", "seed", "seeds", "steps", "mask_padding", "referenced", "layout")
 
 
 class AtlasError(PlantainError, ValueError):
@@ -76,15 +74,24 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
         if len(axis.run.pairs) < MIN_PAIRS:
             raise AtlasError(f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS} in every set.")
     for axis in axes[1:]:
-        differing = [key for key in SETTINGS if getattr(axis.run.info, key) != getattr(first.run.info, key)]
-        if differing:
-            raise AtlasError(f"{axis.name} and {first.name} differ in {', '.join(differing)}: run all sets in one way.")
+        if unlike := unlike_settings(first.run.info, axis.run.info):
+            raise AtlasError(f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way.")
     for one, other in combinations(axes, 2):
         if one.run.info.prompts_sha256 == other.run.info.prompts_sha256:
             raise AtlasError(f"{one.name} and {other.name} are of one prompt set: a set stands once in an atlas.")
     if sum(axis.role == "axis" for axis in axes) != 1:
         raise AtlasError("an atlas needs exactly one run of a set with the role “axis”, as prompts/moral_valence.toml.")
     return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
+
+
+def unlike_settings(one: RunInfo, other: RunInfo) -> str:
+    """Say in what two runs were not made in one way; empty where they were."""
+    if any(getattr(one, key) != getattr(other, key) for key in ("fingerprint", "layout")):
+        return "model"
+    if one.setting == other.setting:
+        return ""
+    words = f"{one.dtype} · {one.settings_words}", f"{other.dtype} · {other.settings_words}"
+    return f"settings ({words[1]} / {words[0]})" if words[0] != words[1] else "reference images"
 
 
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")

@@ -88,7 +88,7 @@ def finding(atlas: dict[str, Any]) -> list[str]:
 
 def _rank_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
     """Say where the axis' count stands: (is it above all, in words)."""
-    found, first = atlas["competition"], atlas["axes"][0]["thresholds"]["3"]
+    found = atlas["competition"]
     if found is None:
         return None, "More units than its rivals? Not asked: there is no run of a sibling or a control."
     above, n_rivals = found["rank"] - 1, found["of"] - 1
@@ -99,9 +99,14 @@ def _rank_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
         said = f"none of {_counted(n_rivals, 'other contrast')} moves more (largest p against one of them: {p:.2g})"
     shown = not above and p < LEVEL
     return shown, (
-        f"More units than its rivals? {_yes(shown)}: it moves {_count(first)} over |t| > {found['threshold']:g}, and "
-        f"{said}. This is rank {found['rank']} of {found['of']}."
+        f"More units than its rivals? {_yes(shown)}: {found['against'][0]['counts'][0]:,} units over |t| > "
+        f"{found['threshold']:g}, and {said}. This is rank {found['rank']} of {found['of']}.{_caution(atlas)}"
     )
+
+
+def _caution(atlas: dict[str, Any]) -> str:
+    caution = size_caution(atlas)
+    return f" {caution}" if caution else ""
 
 
 def _again_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
@@ -126,7 +131,8 @@ def _selective_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
     n = sum(unit["p"] is not None and unit["p"] < LEVEL for unit in found["units"])
     return n > 0, (
         f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found['units'])} units, measured on new "
-        f"pairs (family-wise p < {LEVEL:g}; {_counted(len(found['controls']), 'control')})."
+        f"pairs (family-wise p < {LEVEL:g}; {_counted(len(found['controls']), 'control')}; the test is of the equality "
+        "of all these sets)."
     )
 
 
@@ -262,7 +268,8 @@ def _selectivity(atlas: dict[str, Any]) -> Part | None:
     )
     how = (
         "p: against the largest selectivity of all these units where pairs are dealt to the sets at random "
-        f"({atlas['n_permutations']:,} times)."
+        f"({atlas['n_permutations']:,} times). It tests whether all these sets could be one, the controls among "
+        "themselves included, not selectivity alone."
     )
     return Part("Selectivity", (said,), ["unit", "selectivity", "family-wise p"], rows, (how,))
 

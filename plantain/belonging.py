@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plantain.atlas import MIN_PAIRS, SETTINGS
+from plantain.atlas import MIN_PAIRS, unlike_settings
 from plantain.run import Run
 
 
@@ -47,9 +47,8 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     reasons: dict[str, str] = {}
     by_set: dict[str, list[str]] = {}
     for name, run in same_model.items():
-        differing = [key for key in SETTINGS if getattr(run.info, key) != getattr(first.info, key)]
-        if differing:
-            reasons[name] = f"differs from {selected} in {', '.join(differing)}"
+        if unlike := unlike_settings(first.info, run.info):
+            reasons[name] = f"differs from {selected} in {unlike}"
         elif len(run.pairs) < MIN_PAIRS:
             reasons[name] = f"has {len(run.pairs)} pairs; {MIN_PAIRS} are needed"
         else:

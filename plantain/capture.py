@@ -161,6 +161,8 @@ class Recorder:
             if value is None:
                 raise CaptureError(f"{layout.block_name(stream, block)}: its input was never seen.")
         values = torch.cat([value.reshape(len(prompts), -1) for _, _, value in flat], dim=1).cpu().numpy()
+        for sums in self._sums.values():  # the next pass under these hooks must bring its own
+            sums.clear()
         return [_unpack(row, flat, layout, prompt) for row, prompt in zip(values, prompts, strict=True)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain.inference import MAX_EXACT
 from plantain.results import Run
-from plantain.scopes import UNITS, scopes_of
+from plantain.scopes import UNITS
 from plantain.units import UnitsError, UnitTable, magnitudes, unit_table
 
 
@@ -112,7 +112,7 @@ def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
         The run has no unit of that name.
     """
     units = find_unit(run, name)
-    if scope not in scopes_of(units) or name not in unit_table(run.info.layout, units, scope).names:
+    if scope not in run.scopes(units) or name not in unit_table(run.info.layout, units, scope).names:
         scope = "all"
     a = run.analysis(units, scope)
     index = a.table.names.index(name)
@@ -146,7 +146,7 @@ def _exact(diffs: np.ndarray) -> float:
 def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:
     """Return t in every scope that the unit has; without the nulls of an analysis, which nobody asked for here."""
     found = {}
-    for scope in scopes_of(units):
+    for scope in run.scopes(units):
         names = unit_table(run.info.layout, units, scope).names
         if name not in names:
             continue

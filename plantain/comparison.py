@@ -18,7 +18,7 @@ N_TOP = 20
 _SETTINGS = {
     "model": "model", "revision": "revision", "fingerprint": "weights (fingerprint)", "dtype": "precision",
     "device": "device", "size": "size", "seed": "seed", "steps": "steps", "mask_padding": "padding masked",
-    "referenced": "reference", "prompt_set": "prompt set", "prompts_sha256": "prompts",
+    "references_sha256": "reference images", "vae": "VAE", "prompt_set": "prompt set", "prompts_sha256": "prompts",
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def _settings(run: Run) -> dict[str, object]:
 
 
 def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value in (None, "") else str(value)
     return text[:12] if len(text) in (40, 64) and " " not in text else text  # a hash
 
 

@@ -2,6 +2,7 @@
 
 `shared_text`        that text
 `Drawing`            the settings of a picture; `STYLES` has the pipeline's own defaults and the sibling experiments'
+`check_drawing`      what can be refused before a model is loaded
 `make_references`    a folder of pictures, resumable
 """
 
@@ -18,7 +19,9 @@ from typing import Any
 from PIL import Image
 
 from plantain import PlantainError, __version__
-from plantain.models import describe
+from plantain.identity import vae_fingerprint
+from plantain.models import describe, software_versions
+from plantain.plan import SIZES
 from plantain.prompts import PromptPair, PromptSet
 from plantain.reference import file_stem
 from plantain.strict import strict_json
@@ -53,6 +56,12 @@ class Drawing:
     size: int
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise DrawingError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
+        if not 0 <= self.seed < 2**63:
+            raise DrawingError(f"seed {self.seed}: choose a whole number from 0 to 2^63 - 1.")
+
 
 STYLES = {"klein": (50, 4.0), "siblings": (14, 4.0)}
 """Steps and guidance: the pipeline's own defaults, and those of the sibling experiments' cards."""
@@ -71,6 +80,20 @@ def shared_text(pair: PromptPair) -> str:
     if not any(c.isalnum() for c in text):
         raise DrawingError(f"pair {pair.id!r}: its two prompts share no word, so no scene can be drawn for both.")
     return text
+
+
+def check_drawing(prompt_set: PromptSet, folder: str | Path) -> None:
+    """Refuse what can be refused before a model is loaded.
+
+    Raises
+    ------
+    DrawingError, ImageError
+        A pair's sides share no word, its id can be no file's name, or the folder has something else in it.
+    """
+    for pair in prompt_set.pairs:
+        file_stem(pair)
+        shared_text(pair)
+    _Manifest(Path(folder)).read()
 
 
 def make_references(
@@ -106,8 +129,13 @@ def make_references(
         A pair's id cannot be a file's name.
     """
     folder, texts = Path(folder), {file_stem(pair): shared_text(pair) for pair in prompt_set.pairs}
-    made_by = {"model": describe(pipe).model, "fingerprint": describe(pipe).fingerprint, "plantain": __version__}
-    manifest = _Manifest(folder, {**made_by, **asdict(drawing)})
+    model = describe(pipe)
+    made_by = {
+        "model": model.model, "fingerprint": model.fingerprint, "vae": vae_fingerprint(pipe.vae), "dtype": model.dtype,
+        "device": model.device, "versions": {"plantain": __version__, **software_versions()},
+    }  # fmt: skip
+    manifest = _Manifest(folder)
+    manifest.open({**made_by, **asdict(drawing)})
     report, missing = progress or (lambda _done, _total: None), [s for s in texts if not manifest.has(s, texts[s])]
     report(len(texts) - len(missing), len(texts))
     for done, stem in enumerate(missing, start=len(texts) - len(missing) + 1):
@@ -134,32 +162,43 @@ def _draw(pipe: Any, text: str, drawing: Drawing) -> bytes:
 
 
 class _Manifest:
-    """What a folder's pictures were drawn from, written after every picture."""
+    """What a folder's pictures were drawn from: a picture's entry is written before the picture."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._content: dict[str, Any] = {"settings": settings, "images": {}}
-        found = self._found()
+        self._content: dict[str, Any] = {"settings": {}, "images": {}}
+
+    def open(self, settings: dict[str, Any]) -> None:
+        """Take up what is there, or begin.
+
+        Raises
+        ------
+        DrawingError
+            The folder has pictures that were drawn otherwise, or something else, or cannot be written.
+        """
+        found = self.read()
         if found is not None and found["settings"] != settings:
-            raise DrawingError(
-                f"{folder}: has pictures that were drawn otherwise. Choose another folder, or delete it."
-            )
+            raise DrawingError(f"{self._folder}: has pictures that were drawn otherwise. Choose another folder.")
+        self._content = found or {"settings": settings, "images": {}}
         if found is None:  # first of all: pictures without it are not known to be ours
             self._write()
-        self._content = found or self._content
 
-    def _found(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
+        """Return what the folder's manifest says, or None where there is none and nothing else either."""
+        path = self._folder / MANIFEST
         try:
-            content = strict_json((self._folder / MANIFEST).read_bytes())
-            if not all(isinstance(content[part], dict) for part in self._content):
-                raise ValueError("parts are missing")
+            content = strict_json(path.read_bytes())
+            images = content["images"].items()
+            if not isinstance(content["settings"], dict) or not all(
+                {"text", "sha256"} == set(entry) and all(isinstance(v, str) for v in entry.values())
+                for _, entry in images
+            ):
+                raise ValueError("it is not what was written")
         except FileNotFoundError:
             self._refuse_strange()
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DrawingError(
-                f"{self._folder / MANIFEST}: cannot be read ({error}). Choose another folder."
-            ) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DrawingError(f"{path}: cannot be read ({error}).") from error
         return content
 
     def _refuse_strange(self) -> None:
@@ -174,23 +213,24 @@ class _Manifest:
         Raises
         ------
         DrawingError
-            It was changed since it was drawn, and would be lost.
+            It was changed since it was drawn, or is somebody's own, and would be lost.
         """
         entry, path = self._content["images"].get(stem), self._folder / f"{stem}.png"
-        if entry is None or not path.exists():
+        if not path.exists():
             return False
-        if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"] or text != entry["text"]:
-            raise DrawingError(f"{path}: it or its prompts were changed since it was drawn. Move it away.")
+        own = path.is_file() and entry is not None and entry["text"] == text
+        if not own or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+            raise DrawingError(f"{path}: it or its prompts are not as they were drawn. Move it away.")
         return True
 
     def add(self, stem: str, text: str, png: bytes) -> None:
-        """Keep a picture and say in the manifest what it is."""
+        """Say in the manifest what a picture is, and keep it."""
         self._content["images"][stem] = {"text": text, "sha256": hashlib.sha256(png).hexdigest()}
+        self._write()
         try:
             write_whole(self._folder / f"{stem}.png", png)
         except OSError as error:
             raise DrawingError(f"{self._folder}: cannot be written ({error.strerror}).") from error
-        self._write()
 
     def _write(self) -> None:
         try:

@@ -241,7 +241,7 @@ def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: R
     """
     pair = visitor_pair(positive, negative)
     check_same_model(describe(pipe), run.info)
-    check_reference(run.info, reference.sha256 if reference else None)
+    check_reference(run.info, *((reference.sha256, reference.vae) if reference else (None,)))
     check_prompts(pipe, pair)
     return pair
 

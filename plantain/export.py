@@ -62,7 +62,7 @@ def units_csv(run: Run, units: str = "card", scope: str = "all") -> bytes:
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
         "mean_difference": a.differences.mean(axis=0), "t": a.t, "d_z": a.dz, **inference.columns,
         "rms_percent": a.rms_percent,
-        "weights_label": _cell(weights_label(run.info)),
+        "weights_label": _cell(weights_label(run.info)), "settings": run.info.settings_words,
     })  # fmt: skip
     return frame.to_csv(index=False, lineterminator="\n").encode()
 

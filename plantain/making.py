@@ -195,9 +195,11 @@ def _config(options: argparse.Namespace) -> Any:
 def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, Path]:
     if options.reference is None and options.reference_set is None:
         return {}  # torch stays away until everything else is known to be right
-    from plantain.reference import find_images
+    from plantain.reference import check_images, find_images
 
-    return find_images(prompt_set.pairs, options.reference, options.reference_set)
+    files = find_images(prompt_set.pairs, options.reference, options.reference_set)
+    check_images(files)
+    return files
 
 
 class _Model:
@@ -264,21 +266,25 @@ def _probe(prompt_set: PromptSet, config: Any, model: _Model, common: dict[str, 
 
 def with_reference(model: str, options: argparse.Namespace, dtype: str, revision: str | None) -> tuple[Any, Any]:
     """Load a model, and encode the image of ``--reference`` with it; None where there is none."""
+    files = {} if options.reference is None else {"": Path(options.reference)}
+    if files:
+        from plantain.reference import check_images, encode_images
+
+        check_images(files)
     halves = ModelHalves(model, options.device, dtype, revision)
     pipe = halves.both()
-    if options.reference is None:
+    if not files:
         return pipe, None
-    from plantain.reference import encode_images
-
     with halves.with_vae():
-        return pipe, encode_images(pipe, {"": Path(options.reference)}).by_pair[""]
+        return pipe, encode_images(pipe, files).by_pair[""]
 
 
 def _make_references(options: argparse.Namespace) -> None:
     prompt_set = load_prompt_set(options.prompts)
-    from plantain.drawing import STYLES, Drawing, make_references
+    from plantain.drawing import STYLES, Drawing, check_drawing, make_references
 
     drawing = Drawing(*STYLES[options.style], size=options.size, seed=options.seed)
+    check_drawing(prompt_set, options.folder)
     halves = ModelHalves(options.model or default_model(), options.device, options.dtype)
     halves.both()
     with halves.with_vae() as pipe, bar("drawing", "image") as show:

@@ -117,7 +117,7 @@ def check_same_model(model: ModelInfo, info: RunInfo) -> None:
     )
 
 
-def check_reference(info: RunInfo, sha256: str | None) -> None:
+def check_reference(info: RunInfo, sha256: str | None, vae: str = "") -> None:
     """Raise `WrongModelError` unless a new pair has a reference image where the run's pairs have one, and the same one.
 
     Parameters
@@ -125,6 +125,8 @@ def check_reference(info: RunInfo, sha256: str | None) -> None:
     info : RunInfo
     sha256 : str or None
         Of the new pair's image.
+    vae : str
+        Of the VAE that encoded it.
     """
     theirs = set(info.references.values())
     if theirs and sha256 is None:
@@ -136,6 +138,8 @@ def check_reference(info: RunInfo, sha256: str | None) -> None:
         raise WrongModelError("the run was made without a reference image; leave --reference away.")
     if len(theirs) == 1 and sha256 not in theirs:
         raise WrongModelError("the run was made with another reference image; give that one.")
+    if sha256 is not None and vae != info.vae:
+        raise WrongModelError("the run's reference images were encoded by another VAE; take the model that made it.")
 
 
 def score_pair(

@@ -47,12 +47,15 @@ class Reference:
     ----------
     sha256 : str
         Of the image's file (hex).
+    vae : str
+        SHA-256 (hex) of the VAE that encoded it.
     latents : tensor (1, n_tokens, n_channels)
     ids : tensor (1, n_tokens, 4)
         Where each token lies, as the pipeline numbers reference images.
     """
 
     sha256: str
+    vae: str
     latents: torch.Tensor
     ids: torch.Tensor
 

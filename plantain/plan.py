@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from plantain.pairs import VISITOR
 from plantain.passes import layout_of
 from plantain.prompts import PromptError, PromptPair, PromptSet
 from plantain.reference import ReferenceSet
-from plantain.results import PairRecord, Run, RunInfo
+from plantain.results import CAPTURE, LARGEST, PairRecord, Run, RunInfo
+from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
 from plantain.sums import PairCapture, SumsOfSquares
 from plantain.unfinished import Done
 from plantain.units import SIDES, Layout
@@ -97,7 +99,7 @@ class ExperimentConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will be: everything but the numbers. Plain data, so it crosses process boundaries."""
+    """What a run will be: everything but the numbers."""
 
     prompt_set: PromptSet
     model: ModelInfo
@@ -106,6 +108,13 @@ class Plan:
     conditions: Conditions
     config: ExperimentConfig
     references: ReferenceSet | None = None
+
+    def capture_size(self) -> int:
+        """Return how large the run's raw material will be, in bytes, but for the draws and the file's head."""
+        tokens = TOKEN_SCOPES if self.references else PLAIN_SCOPES
+        numbers = sum(len(recorded_scopes(s, tokens)) * self.layout.n_slices(s) for s in STREAM_SCOPES)
+        measures = self.conditions.n_repeats + 1 if self.conditions.n_repeats > 1 else 1  # the average as well
+        return 4 * len(SIDES) * len(self.prompt_set.pairs) * numbers * measures
 
     def settings(self) -> dict[str, Any]:
         """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
@@ -140,13 +149,23 @@ def plan_run(
     ------
     PromptError
         A prompt is too long or holds a control token; named by pair and side.
+    ConfigError
+        The run would be larger than `results.load_run` reads.
     """
     config = config or ExperimentConfig()
     for pair in prompt_set.pairs:
         check_prompts(pipe, pair)
     versions = {"plantain": __version__, **software_versions()}
+    if references is not None:  # which decodes and resizes them
+        versions["pillow"] = version("pillow")
     conditions = config.conditions_for(pipe)
-    return Plan(prompt_set, describe(pipe), layout_of(pipe), versions, conditions, config, references)
+    plan = Plan(prompt_set, describe(pipe), layout_of(pipe), versions, conditions, config, references)
+    if plan.capture_size() > LARGEST[CAPTURE]:
+        raise ConfigError(
+            f"{len(prompt_set.pairs)} pairs of {conditions.n_repeats} repeated measures would be a file that no reader "
+            f"takes ({plan.capture_size():,} bytes, at most {LARGEST[CAPTURE]:,}). Take fewer seeds or steps."
+        )
+    return plan
 
 
 def check_prompts(pipe: Any, pair: PromptPair) -> None:

@@ -1,11 +1,14 @@
 """Where a run's numbers come from. Plain data, checked for type: files of strangers end up here.
 
+`is_control`   whether a run may stand beside another as its control
 `RunInfo`      model, weights, device, settings, prompts, versions, date
 `PairRecord`   a pair as it was run
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -83,9 +86,42 @@ class RunInfo:
         return "" if not n else "one reference image" if n == 1 else f"{n} reference images"
 
     @property
+    def references_sha256(self) -> str:
+        """SHA-256 (hex) over which pair saw which image; empty where there were none."""
+        listed = json.dumps(sorted(self.references.items())).encode()
+        return hashlib.sha256(listed).hexdigest() if self.references else ""
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What has to be the same for two runs of one model, of whatever prompts, to be made in one way.
+
+        Of reference images: the one that all pairs share; where every pair has its own, only that it is so.
+        """
+        shared = set(self.references.values())
+        return self.dtype, self.conditions, self.seed, self.vae, min(shared) if len(shared) == 1 else bool(shared)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether its passes were made as the card describes them: one seed, one step, no mask, no image."""
+        return self.conditions == Conditions(self.size, self.seeds[:1]) and not self.references
+
+    @property
     def settings_words(self) -> str:
         """Say in words how its passes were made."""
         return " · ".join(filter(None, (self.conditions.words, self.referenced)))
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command line that make passes in the same way."""
+        c, images = self.conditions, len(set(self.references.values()))
+        seeds = ["--seed", str(self.seed)] if c.seeds == (self.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
+        return [
+            "--size", str(c.size), *seeds,
+            *(["--steps", str(c.steps)] if c.steps > 1 else []),
+            *(["--mask-padding"] if c.mask_padding else []),
+            *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
+            "--dtype", self.dtype,
+        ]  # fmt: skip
 
     @property
     def is_random(self) -> bool:
@@ -120,6 +156,15 @@ class RunInfo:
         digests = [*self.references.values(), *filter(None, [self.vae])]
         if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
             raise ValueError("a hash of the reference images is no SHA-256")
+
+
+def is_control(control: RunInfo, run: RunInfo) -> bool:
+    """Tell whether a run may stand beside another as its control: the same pairs in the same kind of passes.
+
+    Size and seed may be others: whoever shows the two says so.
+    """
+    kinds = [(i.prompts_sha256, len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
+    return kinds[0] == kinds[1]
 
 
 _MOST_TOKENS = 1 << 20

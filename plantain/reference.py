@@ -1,6 +1,6 @@
 """Reference images: read from files, and encoded as the pipeline encodes its ``image=``. The only reader of pictures.
 
-`find_images`     the file of every pair
+`find_images`     the file of every pair; `check_images` that they are pictures
 `encode_images`   files -> `ReferenceSet`
 `ReferenceSet`    every pair's reference image, as the transformer takes it
 
@@ -44,12 +44,14 @@ class ReferenceSet:
     ----------
     by_pair : mapping of str to Reference
         By the pair's id.
-    vae : str
-        SHA-256 (hex) of the VAE that encoded them.
     """
 
     by_pair: Mapping[str, Reference]
-    vae: str
+
+    @property
+    def vae(self) -> str:
+        """SHA-256 (hex) of the VAE that encoded them."""
+        return next(iter(self.by_pair.values())).vae
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -108,6 +110,18 @@ def file_stem(pair: PromptPair) -> str:
     return pair.id
 
 
+def check_images(files: Mapping[str, Path]) -> None:
+    """Read every picture once, before a model is loaded.
+
+    Raises
+    ------
+    ImageError
+        A file is no picture or too large.
+    """
+    for path in dict.fromkeys(files.values()):
+        _open(_read(path), path)
+
+
 def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
     """Encode reference images as ``pipe(image=...)`` does, each file once.
 
@@ -127,15 +141,16 @@ def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
     ImageError
         A file is no picture, too large, or of a shape that the pipeline refuses.
     """
+    vae = vae_fingerprint(pipe.vae)
     encoded: dict[str, Reference] = {}
     found: dict[str, Reference] = {}
     for pair_id, path in files.items():
         content = _read(path)
         digest = hashlib.sha256(content).hexdigest()
         if digest not in encoded:
-            encoded[digest] = _encode(pipe, _open(content, path), digest, path)
+            encoded[digest] = Reference(digest, vae, *_encode(pipe, _open(content, path), path))
         found[pair_id] = encoded[digest]
-    return ReferenceSet(found, vae_fingerprint(pipe.vae))
+    return ReferenceSet(found)
 
 
 def _read(path: Path) -> bytes:
@@ -155,15 +170,27 @@ def _open(content: bytes, path: Path) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
             if image.width * image.height > MOST_PIXELS:
                 raise ImageError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
-            return ImageOps.exif_transpose(image).convert("RGB")
+            if getattr(image, "n_frames", 1) > 1:
+                raise ImageError(f"{path}: is an animation; give one picture.")
+            if image.mode.startswith(("I", "F")):  # which Pillow would turn white
+                raise ImageError(f"{path}: has more than 8 bits a channel; save it with 8.")
+            return _on_white(ImageOps.exif_transpose(image))
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path}: is a damaged picture ({error}).") from error
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return a picture in RGB; what is transparent shows a white page."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
 @torch.no_grad()
-def _encode(pipe: Any, image: Image.Image, digest: str, path: Path) -> Reference:
+def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Do with a picture what the pipeline's call does with it."""
     processor, multiple = pipe.image_processor, pipe.vae_scale_factor * 2
     try:
@@ -174,7 +201,6 @@ def _encode(pipe: Any, image: Image.Image, digest: str, path: Path) -> Reference
         image = processor._resize_to_target_area(image, _AREA)
     height, width = (side // multiple * multiple for side in (image.height, image.width))
     pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")
-    latents, ids = pipe.prepare_image_latents(
+    return pipe.prepare_image_latents(
         images=[pixels], batch_size=1, generator=None, device=pipe.vae.device, dtype=pipe.vae.dtype
     )
-    return Reference(digest, latents, ids)

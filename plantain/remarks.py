@@ -1,6 +1,7 @@
 """What has to be known beside a run's figures, in sentences. Knows nothing about where they are shown.
 
-`same_question`    whether a run asks what the card did
+`same_question`    whether a run asks what the card did; `comparable` whether its figures compare
+`unlike_card`      in what its tokens or passes are unlike the card's
 `notes`            what to know before they are compared with the card's
 `prompt_warnings`  what the words of its prompts give away, where they are none of the project's own
 """
@@ -21,6 +22,17 @@ FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs
 def same_question(run: Run) -> bool:
     """Tell by a run's two sides whether it asks what the published figures answer; else they must not be compared."""
     return f"{run.info.positive} against {run.info.negative}" == CONTRAST
+
+
+def comparable(run: Run, units: str, scope: str) -> bool:
+    """Tell whether the published figures may stand beside a choice: the card's question, passes, units and tokens."""
+    return (units, scope) == ("card", "all") and same_question(run) and run.info.is_plain
+
+
+def unlike_card(run: Run) -> str:
+    """Say in what tokens or passes a run is unlike the card's; empty where it is not."""
+    masked = " but the padding, which is masked" if run.info.mask_padding else ""
+    return masked if run.info.is_plain or masked else f" ({run.info.settings_words})"
 
 
 def notes(run: Run, summary: dict[str, Any]) -> list[str]:
@@ -52,10 +64,17 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
         found.append(
             "The published figures count the card's 16,320 slices over all tokens: do not compare other choices."
         )
-    if size != CARD_SIZE:
+    if not run.info.is_plain:
         found.append(
-            f"At {size} px there are {run.n_image_tokens:,} image tokens beside 512 of text. The card does not state "
-            f"its size; at the pipeline's default, {CARD_SIZE} px, there are 4,096, so “all tokens” weighs otherwise."
+            "The card's passes were of one seed and one step, with the padding and without an image. This run's were "
+            f"not ({run.info.settings_words}): do not compare them with the card's figures."
+        )
+    if size != CARD_SIZE:
+        text = int(run.sums.tokens[0, 0, :3].sum())
+        found.append(
+            f"At {size} px there are {run.n_image_tokens:,} image tokens beside {text} of text. The card does not "
+            f"state its size; at the pipeline's default, {CARD_SIZE} px, there are 4,096, so “all tokens” weighs "
+            "otherwise."
         )
     if n_pairs < FEW_PAIRS:
         found.append(

@@ -33,8 +33,11 @@ from plantain.tables import (
 )
 
 REPEATS_NOTE = (
-    "The pairs are the sample: the measures are averaged within a pair and are no more pairs. r with others: of a "
-    "measure's map of t with that of the average of all other measures."
+    "Sums of squares are averaged within a pair, so that a magnitude is the root mean square over seeds and steps, and "
+    "measures with large activations weigh more. At a later step the two sides' images differ as well. Measures are no "
+    "more pairs, and all have the same pairs: r with others (of a measure's map of t with that of the average of all "
+    "other measures) says whether seed or step matters, and is no reliability over pairs. The top units are chosen on "
+    "the other measures."
 )
 
 

@@ -33,7 +33,8 @@ class Measure:
     r_others : float
         Pearson correlation of its t over the units with that of the average of all other measures.
     same_sign : int
-        Of the whole run's `n_top` units with the largest |t|, those that have the same sign here.
+        Of the `n_top` units with the largest |t| in the average of all other measures, those that have the same sign
+        here: the measure takes no part in choosing them.
     n_top : int
     """
 
@@ -61,20 +62,19 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Measure
     list of Measure
         Empty where every prompt went through once.
     """
-    whole = run.analysis(units, scope)
-    top = whole.ranking[:N_TOP]
     found = []
     for i, name in enumerate(run.info.conditions.repeats if run.repeats else ()):
         t = _t(run, run.repeats[i], units, scope)
         others = _t(run, SumsOfSquares.average([r for j, r in enumerate(run.repeats) if j != i]), units, scope)
         both = np.isfinite(t) & np.isfinite(others)
+        top = np.argsort(-np.where(both, np.abs(others), -1.0), kind="stable")[: min(N_TOP, int(both.sum()))]
         found.append(
             Measure(
                 name=name,
                 over=tuple(int(np.count_nonzero(np.abs(t[both]) > threshold)) for threshold in THRESHOLDS),
                 max_abs_t=float(np.abs(t[both]).max(initial=0.0)),
                 r_others=float(stats.pearson(t[both], others[both])),
-                same_sign=int(np.count_nonzero(np.sign(t[top]) == np.sign(whole.t[top]))),
+                same_sign=int(np.count_nonzero(np.sign(t[top]) == np.sign(others[top]))),
                 n_top=len(top),
             )
         )

@@ -59,8 +59,9 @@ class Metric:
 
 
 def weights_words(run: Run) -> str:
-    """Name a run's weights in a sentence."""
-    return f"Weights: {weights_label(run.info)}."
+    """Name a run's weights in a sentence, and how its passes were made where that is not the card's way."""
+    made = "" if run.info.is_plain else f" Passes: {run.info.settings_words}."
+    return f"Weights: {weights_label(run.info)}.{made}"
 
 
 def weights_label(info: RunInfo) -> str:

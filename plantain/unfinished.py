@@ -48,8 +48,8 @@ class UnfinishedRun:
             self.discard()
         elif found != settings:
             raise RunError(
-                f"{self.folder}: holds pairs of a run with other settings (model, prompts, size, seed, dtype, "
-                "device or versions). Repeat that command to finish it, delete the folder, or add --overwrite."
+                f"{self.folder}: holds pairs of a run with other settings ({_differing(found, settings)}). Repeat that "
+                "command to finish it, delete the folder, or add --overwrite."
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,13 @@ class UnfinishedRun:
     def discard(self) -> None:
         """Remove what was kept; called when the run stands."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _differing(found: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Name what differs between two runs' settings."""
+    one, other = ({**s, **s.get("conditions", {})} for s in (found, settings))
+    names = sorted(key for key in {*one, *other} - {"conditions"} if one.get(key) != other.get(key))
+    return ", ".join(names).replace("_", " ") or "unknown ones"
 
 
 def _repeats(arrays: dict[str, np.ndarray]) -> Iterator[SumsOfSquares]:

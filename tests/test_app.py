@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
 
+import psutil
 import pytest
 from browser import ROOT, app_command, serving
 from loopback_hub import loopback_hub
@@ -250,3 +252,23 @@ def hub_environment(hub, tmp_path):
         "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "PLANTAIN_RUNS": str(tmp_path / "runs"),
         "HF_HUB_DISABLE_XET": "1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_app_and_everything_that_it_started(tmp_path, sign):
+    log = tmp_path / "log"
+    with serving(app_command(), log, PLANTAIN_MODEL="tiny-random") as url:
+        port = int(url.rpartition(":")[2])
+        (server,) = [p for p in psutil.process_iter() if listens(p, port)]
+        family = [server, *server.children(recursive=True)]
+        server.send_signal(sign)
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert not alive
+    assert "Traceback" not in log.read_text()
+
+
+def listens(process, port):
+    try:
+        return any(c.laddr.port == port and c.status == "LISTEN" for c in process.net_connections())
+    except psutil.Error:
+        return False

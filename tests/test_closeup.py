@@ -57,7 +57,9 @@ def test_the_statements_have_the_numbers(moral_run):
     lines = unit_statements(moral_run, seen)
     assert f"t = {seen.t:+.2f}" in lines[0] and f"rank {seen.rank} of 100" in lines[0]
     assert ("larger under “helping”" in lines[1]) == (seen.mean > 0)
-    assert f"p = {seen.p:.2g}, exact" in lines[2]
+    size = 100 * np.sqrt(np.mean(seen.differences**2)) / seen.magnitudes.mean()
+    assert f"size (RMS) of {size:.2f}% of the magnitude" in lines[2]
+    assert f"p = {seen.p:.2g}, exact" in lines[3]
     assert f"family-wise p = {inference.columns['p_fwer'][seen.index]:.2g}" in corrected_statement(moral_run, seen)
 
 

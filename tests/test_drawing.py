@@ -100,12 +100,41 @@ def test_nobodys_pictures_are_drawn_over(painter, small_set, tmp_path):
         make_references(painter, small_set, tmp_path / "refs", Drawing(3, 4.0, 64, seed=7))
     edited = tmp_path / "refs" / f"{small_set.pairs[1].id}.png"
     edited.write_bytes(b"edited by hand")
-    with pytest.raises(DrawingError, match="changed since it was drawn. Move it away"):
+    with pytest.raises(DrawingError, match="not as they were drawn. Move it away"):
         make_references(painter, small_set, tmp_path / "refs", QUICK)
     assert edited.read_bytes() == b"edited by hand"
+    edited.unlink()
+    own = tmp_path / "refs" / f"{small_set.pairs[2].id}.png"  # somebody's own, of a pair that is not drawn yet
+    manifest = json.loads((tmp_path / "refs" / MANIFEST).read_text())
+    del manifest["images"][small_set.pairs[2].id]
+    (tmp_path / "refs" / MANIFEST).write_text(json.dumps(manifest))
+    own.write_bytes(b"my own")
+    with pytest.raises(DrawingError, match="Move it away"):
+        make_references(painter, small_set, tmp_path / "refs", QUICK)
+    assert own.read_bytes() == b"my own"
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"settings": {}}', '{"settings": 1, "images": {}}'])
+@pytest.mark.parametrize(("size", "seed"), [(0, 0), (100, 0), (-64, 0), (32, 0), (64, -1), (64, 2**70)])
+def test_settings_out_of_range_are_refused(size, seed):
+    with pytest.raises(DrawingError, match="choose"):
+        Drawing(2, 4.0, size, seed)
+
+
+def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, moral_file, monkeypatch):
+    monkeypatch.setattr(ModelHalves, "both", lambda *_: pytest.fail("the model was loaded"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.png").write_bytes(b"x")
+    for words, match in (
+        ([moral_file, tmp_path / "mine"], "is no folder of reference images"),
+        ([moral_file, tmp_path / "new", "--size", "0"], "size 0"),
+        ([moral_file, tmp_path / "new", "--seed", "-1"], "seed -1"),
+    ):
+        code, _, error = cli("make-references", *words, "--model", "tiny-random")
+        assert code == 2 and match in error
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"settings": 1, "images": {}}'])
 def test_a_damaged_manifest_is_an_error_that_names_it(painter, small_set, tmp_path, content):
     (tmp_path / "refs").mkdir()
     (tmp_path / "refs" / MANIFEST).write_text(content)

@@ -263,13 +263,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(prompts, uninterrupte
         assert (out / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 
-def test_ctrl_c_ends_with_130_and_one_line_and_keeps_the_pairs(moral_file, tmp_path):
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_ends_with_one_line_and_keeps_the_pairs(moral_file, tmp_path, sign, code):
     # All 25 pairs: on a busy machine a shorter run could end before the signal arrives.
     process = start_and_wait_for_pairs(moral_file, tmp_path / "run", 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sign)
     _, err = process.communicate(timeout=60)
     err = err.decode()  # not by text=True, which takes the progress bar's carriage returns for new lines
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in err and err.count("\n") == 1, err
-    assert err.split("\r")[-1].startswith("plantain: stopped. What was done is kept (pairs of a run")
+    assert err.split("\r")[-1].startswith("plantain: stopped. What was done is kept (pairs, pictures")
     assert len(kept_pairs(tmp_path / "run")) >= 2 and not (tmp_path / "run").exists()

@@ -108,7 +108,7 @@ def test_too_few_runs_are_told_with_the_commands_that_make_them():
     assert "an atlas needs at least two runs." in page and "11 sets" in page
     assert (
         "python -m plantain run --model &#x27;my models/klein&#x27; --prompts prompts/*.toml --size 512 --seed 4 "
-        "--out runs/all\nPLANTAIN_RUNS=runs/all python app.py"
+        "--dtype float32 --out runs/all\nPLANTAIN_RUNS=runs/all python app.py"
     ) in page
 
 

@@ -9,7 +9,7 @@ from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.pasted import read_pasted
 from plantain.prompts import PromptError, PromptPair, shipped_sets
 from plantain.published import load_published
-from plantain.tables import report_text
+from plantain.report import report_text
 from plantain.ui.compare import figures_html
 from plantain.ui.failures import ZERO_GPU, explain, failure_html, failure_text, kept_words
 from plantain.ui.findings import blocks_html, findings_html

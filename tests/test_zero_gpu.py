@@ -116,3 +116,21 @@ def test_the_page_starts_with_the_saved_runs_when_the_model_cannot_be_loaded(tmp
         client = Client(zero.url, verbose=False)
         assert client.predict(api_name="/list_runs")[0]["run"] == "tiny-random"
         assert "no such folder" in error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
+
+
+def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
+    """A worker is used again for the next visitor: nothing of the one may reach the other, in either order."""
+    from gradio_client import Client
+
+    from plantain.experiment import probe_pair
+    from plantain.results import load_run
+
+    run = load_run(ROOT / "precomputed" / "tiny-random")
+    pairs = {"one": TEXTS, "other": ("Otto lifts the branch off the path.", "Otto kicks the branch off the path.")}
+    visitors = {name: Client(zero.url, verbose=False, headers={"x-ip-token": name}) for name in pairs}
+    for name in ("one", "other", "other", "one", "one"):
+        result = visitors[name].predict("tiny-random", *pairs[name], api_name="/probe_pair")
+        expected = probe_pair(pipe, run, *pairs[name])
+        assert result["pair"]["positive"] == pairs[name][0]
+        assert result["score"] == pytest.approx(expected.score, rel=1e-4)
+        assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)

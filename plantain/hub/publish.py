@@ -23,6 +23,7 @@ from plantain.hub.errors import HubError
 from plantain.hub.picture import heads_png
 from plantain.hub.remote import RUNS, Base, Change, Remote, Sent
 from plantain.hub.section import PublishError, card_fields, check_publishable, results_section
+from plantain.provenance import is_control
 from plantain.published import PUBLISHED, load_published
 from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, RunError, load_run, save_run
 from plantain.whole import swap_in
@@ -141,7 +142,7 @@ def _unlike(run: Run, control: Run) -> str:
         return "this run is a control itself"
     if run.info.layout != control.info.layout:
         return "its model has another shape"
-    return "" if run.info.prompts_sha256 == control.info.prompts_sha256 else "its prompts are others"
+    return "" if is_control(control.info, run.info) else "its prompts, or the way it was made, are others"
 
 
 def render(card: bytes | None, offer: Offer) -> bytes:

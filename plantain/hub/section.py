@@ -15,12 +15,12 @@ from plantain import PlantainError
 from plantain.comparison import differences
 from plantain.models import KLEIN
 from plantain.prompts import shipped_sets
-from plantain.provenance import RANDOM, RunInfo
-from plantain.remarks import notes, prompt_warnings, same_question
+from plantain.provenance import RANDOM
+from plantain.remarks import notes, prompt_warnings, same_question, unlike_card
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.strict import visible
-from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, provenance, weights_label
+from plantain.tables import UNIT_WORDS, Metric, block_line, metrics, provenance, weights_label, weights_words
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 _LONGEST_NAME = 80
@@ -110,7 +110,7 @@ def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: 
     )
     if control is not None:
         said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
-    if same_question(run):
+    if same_question(run) and run.info.is_plain:
         theirs = published["thresholds"]["3"]
         theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
         said += f" The card {published['name']} published {theirs}, on prompts of its own."
@@ -140,8 +140,8 @@ def figure_words(run: Run, control: Run | None) -> str:
     """Say in words what the section's figure shows."""
     beside = f" Below: {weights_label(control.info)}." if control else ""
     return (
-        f"Paired t of every true attention head, {run.info.positive} minus {run.info.negative}, all tokens: a row a "
-        f"block, a column a head. {weights_label(run.info)}.{beside}"
+        f"Paired t of every true attention head, {run.info.positive} minus {run.info.negative}, all recorded tokens: a "
+        f"row a block, a column a head. {weights_words(run)}{beside}"
     )
 
 
@@ -157,7 +157,7 @@ def _table(run: Run, units: str, control: Run | None, published: dict[str, Any])
     rows = metrics(summary, published, control.headline(units) if control else None)
     head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
     words = _naming(UNIT_WORDS[units], published["name"])
-    title = f"{summary['n_units']:,} {words}, scope: all tokens, {summary['n_pairs']} pairs."
+    title = f"{summary['n_units']:,} {words}, scope: all tokens{unlike_card(run)}, {summary['n_pairs']} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
 
 
@@ -183,7 +183,7 @@ def _control_lines(run: Run, control: Run | None) -> list[str]:
 def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     i = run.info
     words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
-    words += ["--size", str(i.size), *_conditions(i), "--dtype", i.dtype, "--out", f"runs/{name}"]
+    words += [*i.options, "--out", f"runs/{name}"]
     made = []
     if i.weights == "untrained":
         words[5] = f"models/{i.model}"
@@ -205,16 +205,6 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     ]
 
 
-def _conditions(info: RunInfo) -> list[str]:
-    """Return the options that make a run's conditions."""
-    c = info.conditions
-    found = ["--seed", str(info.seed)] if c.seeds == (info.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
-    found += ["--steps", str(c.steps)] if c.steps > 1 else []
-    found += ["--mask-padding"] if c.mask_padding else []
-    images = {0: [], 1: ["--reference", "IMAGE"]}.get(len(set(info.references.values())), ["--reference-set", "IMAGES"])
-    return found + images
-
-
 def _prompts_file(run: Run) -> str:
     """Find the prompt set among the project's own; else say that it is somebody else's."""
     known = shipped_sets().get(run.info.prompts_sha256)
@@ -229,6 +219,8 @@ def _provenance(run: Run, name: str) -> list[str]:
         "Weights' fingerprint (SHA-256)": i.fingerprint,
         "Precision and device": f"{i.dtype} on {i.device}",
         "Image": f"{i.settings_words}, denoising at guidance 1",
+        **({"Which pair saw which image (SHA-256)": i.references_sha256} if i.references else {}),
+        **({"Its VAE (SHA-256)": i.vae} if i.vae else {}),
         "Prompts": f"{i.prompt_set}, {len(run.pairs)} pairs, SHA-256 {i.prompts_sha256} (in runs/{name}/run.json)",
         "Raw material (SHA-256)": run.capture_sha256,
         "Made": f"{i.date} in {i.seconds:.0f} s",

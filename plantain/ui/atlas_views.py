@@ -92,15 +92,12 @@ def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
 def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
     """Say why there is nothing to compare, and what to run."""
     model = shlex.quote(info.model)
-    run = (
-        f"python -m plantain run --model {model} --prompts prompts/*.toml --size {info.size} --seed {info.seed} "
-        "--out runs/all"
-    )
+    run = f"python -m plantain run --model {model} --prompts prompts/*.toml {' '.join(info.options)} --out runs/all"
     commands = "\n".join((run, "PLANTAIN_RUNS=runs/all python app.py"))
     words = (
         f"Nothing can be compared yet: {why} A comparison needs saved runs of several prompt sets, made by one model "
         f"in one way. These commands make one run of each of the project's {len(shipped_sets())} sets with the "
-        f"chosen run's settings ({weights_label(info)}, {info.size} px, seed {info.seed}), and open this page on them:"
+        f"chosen run's settings ({weights_label(info)}, {info.settings_words}), and open this page on them:"
     )
     return (
         f'{html.message_html(words)}<pre class="pl-command"><code>{escape(commands)}</code></pre>{_left_out(left_out)}'

@@ -20,7 +20,7 @@ from plantain.export import file_name
 from plantain.figures import COMPARED
 from plantain.plots import drawn_units, t_density
 from plantain.published import CONTRAST
-from plantain.remarks import notes, prompt_warnings, same_question
+from plantain.remarks import comparable, notes, prompt_warnings
 from plantain.results import Run
 from plantain.tables import UNIT_WORDS, metrics, weights_label, weights_words
 from plantain.ui import html
@@ -114,6 +114,9 @@ def _default(page: Page, name: str | None, known: list[str]) -> str | None:
 
 
 def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> Shown:
+    for run, name in zip((a, b), names, strict=True):
+        if scope not in run.scopes(units):
+            raise PlantainError(f"“{name}” has no tokens of scope {scope!r}: choose another scope, or another run.")
     words = figures_html(a, b, names, units, scope, page.published)
     try:
         found = compare(a, b, units, scope)
@@ -160,15 +163,15 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
     columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.
-    asks = [same_question(run) for run in (a, b)]
-    comparable = (units, scope) == ("card", "all") and any(asks)
+    asks = [comparable(run, units, scope) for run in (a, b)]
+    beside = any(asks)
     rows = "".join(
         f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
         f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td>"
-        f"{f'<td>{escape(x.published)}</td>' if comparable else ''}</tr>"
+        f"{f'<td>{escape(x.published)}</td>' if beside else ''}</tr>"
         for x, y in zip(*columns, strict=True)
     )
-    titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if comparable else []))
+    titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if beside else []))
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
     runs = {id(run): run for run in (a, b)}.values()
     warned = dict.fromkeys(note for run in runs for note in notes(run, run.headline(units, scope)))

@@ -13,7 +13,7 @@ import gradio as gr
 
 from plantain import PlantainError
 from plantain.plots import PANELS, drawn_units
-from plantain.remarks import notes, prompt_warnings, same_question
+from plantain.remarks import comparable, notes, prompt_warnings, same_question
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.tables import UNIT_WORDS, Metric, metrics, provenance, weights_label, weights_words
@@ -98,17 +98,18 @@ def findings_html(
         cards = "".join(_card(m, True) for m in metrics(None, published)[:4])
         return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
     headline = run.headline(units, scope)
+    control = control if control and scope in control.scopes(units) else None
     rows = metrics(headline, published, control.headline(units, scope) if control else None)
-    comparable = (units, scope) == ("card", "all") and same_question(run)  # what the card counted, and asked
+    beside = comparable(run, units, scope)
     basis = (
         f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. "
-        f"{_line(rows[4], comparable)}"
+        f"{_line(rows[4], beside)}"
     )
     text = "" if headline["text_baseline"] is None else f"<p>{escape(_baseline(rows))}</p>"
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, headline))
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, comparable) for m in rows[:4]))}"
+        f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, beside) for m in rows[:4]))}"
         f"<p>{escape(_measured(run))} {escape(basis)}</p>{text}"
         f"{f'<ul>{lines}</ul>' if lines else ''}{html.warnings_html(OWN_PROMPTS, prompt_warnings(run))}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
@@ -138,8 +139,8 @@ def _grid(cards: str) -> str:
     return f'<div class="pl-cards">{cards}</div>'
 
 
-def _card(metric: Metric, comparable: bool) -> str:
-    beside = [("Published", f"{metric.published}, {metric.published_significance}")] if comparable else []
+def _card(metric: Metric, published: bool) -> str:
+    beside = [("Published", f"{metric.published}, {metric.published_significance}")] if published else []
     beside += [("Control", metric.control)] if metric.control is not None else []
     rows = "".join(
         f'<dd class="pl-published">{name}: {escape(value.removesuffix(", –"))}</dd>' for name, value in beside
@@ -150,9 +151,9 @@ def _card(metric: Metric, comparable: bool) -> str:
     )
 
 
-def _line(metric: Metric, comparable: bool) -> str:
+def _line(metric: Metric, published: bool) -> str:
     """Write a figure that has no card of its own."""
-    beside = [f"published {metric.published}"] if comparable else []
+    beside = [f"published {metric.published}"] if published else []
     beside += [f"control {metric.control}"] if metric.control is not None else []
     words = f" ({', '.join(beside)})" if beside else ""
     return f"{metric.name} = {metric.value}{words}."

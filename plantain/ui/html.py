@@ -21,7 +21,8 @@ from plantain.wording import Spans, differing_words
 def chip_html(run: Run) -> str:
     """Say which weights made the numbers, when and on what, loudly where they are random."""
     loud = " pl-warn" if run.info.is_random else ""
-    words = f"{weights_label(run.info)} · {run.info.size} px · {run.info.date[:10]}"
+    made = f"{run.info.size} px" if run.info.is_plain else run.info.settings_words
+    words = f"{weights_label(run.info)} · {made} · {run.info.date[:10]}"
     return f'<p><span class="pl-chip{loud}">{escape(words)}</span></p>'
 
 

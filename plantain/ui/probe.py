@@ -128,8 +128,10 @@ class _Probes:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = self.read(*controls)
             asks = engine.asks(self.count(asked), asked.size)
-            steps = engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)
-            with logged("probe"), closing(steps):
+            with (
+                logged("probe"),
+                closing(engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)) as steps,
+            ):
                 for step in steps:
                     done = self.finished(step.run, asked, mine) if step.run else None
                     yield done or (progress_html(step), gr.skip(), gr.skip())

@@ -16,10 +16,12 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from plantain import PlantainError, __version__
@@ -29,6 +31,8 @@ from plantain.ui.store import RunStore
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
 LOG = logging.getLogger("plantain.requests")
 
+CACHE = str(Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio").resolve())
+
 ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("page", "GET HEAD", r"/"),
     ("health", "GET HEAD", r"/health"),
@@ -36,9 +40,11 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("asset", "GET HEAD", r"/manifest\.json|/pwa_icon(/\w+)?"),
     ("config", "GET", r"/config/?|/gradio_api/(info|app_id|startup-events|openapi\.json)/?|/openapi\.json"),
     ("login", "GET", r"/gradio_api/(user|login_check|token)/?"),
-    ("heartbeat", "GET", r"/gradio_api/heartbeat/\w+"),
+    ("heartbeat", "GET", r"/gradio_api/heartbeat/[\w-]+"),
     ("queue", "GET POST", r"/gradio_api/queue/(join|data|status)|/gradio_api/(cancel|reset)/?"),
     ("endpoint", "GET POST", r"/gradio_api/(call|call/v2|run|api)/\w+(/\w*)?"),
+    # A file that a click on "Take away" just made, in Gradio's own cache; Gradio answers for nothing else there.
+    ("download", "GET HEAD", rf"/gradio_api/file={re.escape(CACHE)}/[0-9a-f]{{64}}/plantain[\w.-]*"),
     ("mcp", "GET POST DELETE OPTIONS", r"/gradio_api/mcp(/.*)?"),
 )
 """Kind, methods and path of everything that is answered."""
@@ -107,6 +113,11 @@ class Gate:
 
         try:
             await self._serve(kind, scope, receive, with_headers)
+        except Exception:  # the server's own answer to it would come without headers
+            LOG.exception("a request failed")
+            if not answer["status"]:
+                await _answer(with_headers, 500, {"error": "this failed on the server"})
+            answer["status"] = 500
         finally:  # a visitor who leaves ends a stream as well
             if kind not in _QUIET:
                 write_line(kind or "unknown", start, _outcome(answer["status"]), status=answer["status"])
@@ -156,9 +167,9 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
     """Say how the page stands: version, model and runs, without anything of a visitor's."""
     status = engine.status()
     return {
-        "status": "ok",
+        "status": "ok" if status.state != "failed" else "without a model",
         "version": __version__,
-        "model": {"name": engine.model_name, "state": status.state, "says": status.text},
+        "model": {"name": engine.model_name, "state": status.state},
         "runs": {"shown": sorted(store.saved), "damaged": sorted(store.problems)},
     }
 

@@ -16,6 +16,7 @@ import gradio as gr
 from plantain import PlantainError
 from plantain.engine import Engine
 from plantain.prompts import PromptSet
+from plantain.provenance import is_control
 from plantain.results import Run
 from plantain.scopes import scopes_of
 from plantain.tables import run_label
@@ -49,11 +50,14 @@ class Page:
         return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
 
     def control_for(self, run: Run | None) -> Run | None:
-        """Return the saved run of an untrained model on the same prompts; None beside an untrained run itself."""
+        """Return the saved run of an untrained model on the same prompts, made in one way but for the image's size.
+
+        None beside an untrained run itself.
+        """
         if run is None or run.info.weights == "untrained":
             return None
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
-        return next((saved for saved in found if saved.info.prompts_sha256 == run.info.prompts_sha256), None)
+        return next((saved for saved in found if is_control(saved.info, run.info)), None)
 
     def scopes(self, name: str | None, units: str) -> list[str]:
         """Return the scopes to offer: those of a run that is there, else the usual ones."""

@@ -89,7 +89,9 @@ METHOD = """## What is measured
 1. **25 pairs of prompts.** A pair has the same scene and the same named people and differs only in the act: helping
    (positive) or ignoring (negative). Runs of other prompt sets have other pairs and sides, and name them.
 2. **One step of pure noise.** Every prompt runs one denoising step at guidance 1 from the same seed. The image is the
-   same noise for all prompts, so nothing but the text differs between two passes. No picture is drawn.
+   same noise for all prompts, so nothing but the text differs between two passes. No picture is drawn. Runs made in
+   another way say so: with more seeds or steps (averaged within a pair; at a later step the images differ as well),
+   with a reference image (the same for both sides), or with the padding kept out of attention (and of “all tokens”).
 3. **A hook on every attention output projection** records how large its input is: the root mean square (RMS) over
    tokens and channels of a unit.
 4. **A paired t for every unit** over the 25 differences, positive minus negative; d is the mean difference over its

@@ -221,7 +221,12 @@ def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
 
 
 def _mismatch_words(reason: str, fits: tuple[str, str] | None) -> str:
-    advice = f"It made “{fits[0]}”." if fits else "It made none of the runs here: use the tab “Run the probe” first."
+    if "reference image" in reason:
+        advice = "The page has no pictures to send along."
+    elif fits:
+        advice = f"It made “{fits[0]}”."
+    else:
+        advice = "It made none of the runs here: use the tab “Run the probe” first."
     return f"No pair can be compared with the chosen run: {reason} {advice}"
 
 
