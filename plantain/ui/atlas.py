@@ -168,4 +168,5 @@ def atlas_tab(page: Page, choice: Choice) -> None:
     event.then(show, now, shown, **VIEW)
     event.failure(broke, None, progress, **VIEW)
     # What was asked of another choice is not waited for.
-    gr.on([component.change for component in choice.inputs], None, cancels=[event], **VIEW)
+    given_up = gr.on([component.change for component in choice.inputs], None, cancels=[event], **VIEW)
+    given_up.then(lambda: "", None, progress, **VIEW)  # a step that was on its way may have come after the rest
