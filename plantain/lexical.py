@@ -2,7 +2,8 @@
 
 `words`, `unequal_word_counts`, `one_sided_pairs`, `by_imbalance`   word forms and their sides
 `negation_count`, `length_differences`, `relative_onset`, `common_share`   one measure a pair or prompt
-`classifier_scores`   how many pairs a bag of words tells apart when each is left out in turn
+`naive_bayes_margins`, `ridge_margins`   by how much a bag of words tells a pair's sides apart when it is left out
+`right`   how many pairs such margins get right
 """
 
 from __future__ import annotations
@@ -38,11 +39,6 @@ def words(text: str) -> list[str]:
 def negation_count(text: str) -> int:
     """Count the English negations of a prompt, contractions included."""
     return sum(word in NEGATIONS or word.endswith(("n't", "n\u2019t")) for word in words(text))
-
-
-def side_totals(pairs: Iterable[PromptPair], count: Callable[[str], int]) -> tuple[int, int]:
-    """Add up a count over the positive and over the negative sides."""
-    return sum(count(pair.positive) for pair in pairs), sum(count(pair.negative) for pair in pairs)
 
 
 def unequal_counts(pairs: Iterable[PromptPair], count: Callable[[str], int]) -> list[tuple[str, int, int]]:
@@ -100,12 +96,6 @@ def common_share(pair: PromptPair) -> float:
 # Each learns a weight per feature from all pairs but one, then says which side of that one is the positive one.
 
 
-def bigrams(text: str) -> list[str]:
-    """List the neighbouring words of a prompt, its beginning and end included."""
-    padded = ["^", *words(text), "$"]
-    return [f"{here} {there}" for here, there in itertools.pairwise(padded)]
-
-
 def naive_bayes_margins(pairs: Sequence[PromptPair], features: Callable[[str], list[str]] = words) -> np.ndarray:
     """Return by how much each left-out positive side scores higher, under smoothed log odds; shape (n_pairs,)."""
     sides = [[Counter(features(getattr(pair, side))) for pair in pairs] for side in ("positive", "negative")]
@@ -142,21 +132,3 @@ def ridge_margins(pairs: Sequence[PromptPair], features: Callable[[str], list[st
 def right(margins: np.ndarray) -> float:
     """Count the pairs whose positive side gets the higher score, a tie as one half."""
     return float(np.where(np.abs(margins) < _TIE, 0.5, margins > 0).sum())
-
-
-def longer_is_positive_score(pairs: Iterable[PromptPair]) -> float:
-    """Count the pairs whose positive side has more characters, a tie as one half."""
-    # Not learned: where the lengths balance, leaving a pair out tips the rest against it, and a learned rule
-    # falls far below chance. The fixed rule is as good as its opposite is bad, so bound it on both sides.
-    return right(length_differences(pairs))
-
-
-def classifier_scores(pairs: Sequence[PromptPair]) -> dict[str, float]:
-    """Score every classifier by how many pairs, left out one at a time, it gets right."""
-    return {
-        "words, naive Bayes": right(naive_bayes_margins(pairs)),
-        "words, ridge": right(ridge_margins(pairs)),
-        "bigrams, naive Bayes": right(naive_bayes_margins(pairs, bigrams)),
-        "bigrams, ridge": right(ridge_margins(pairs, bigrams)),
-        "longer is positive": longer_is_positive_score(pairs),
-    }

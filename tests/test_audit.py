@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_prompts_audit import bigrams
 
 from plantain import lexical
 from plantain.audit import audit, lopsided, own_warnings, telling_score
@@ -134,7 +135,7 @@ def ridge(counts):
     return diffs.T @ np.linalg.solve(diffs @ diffs.T + lexical.RIDGE * np.eye(len(diffs)), np.ones(len(diffs)))
 
 
-@pytest.mark.parametrize("features", [lexical.words, lexical.bigrams])
+@pytest.mark.parametrize("features", [lexical.words, bigrams])
 def test_the_classifiers_shortcuts_give_what_leaving_out_gives(moral_set, features):
     pairs = moral_set.pairs
     sides = [[features(getattr(pair, side)) for pair in pairs] for side in ("positive", "negative")]

@@ -1,14 +1,15 @@
 """What the server lets in: an allow-list of addresses, a size; headers; a line a request; how it says it is well."""
 
+import asyncio
 import http.client
 import json
 import logging
 import re
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from urllib.parse import urlsplit
 
 import pytest
-from browser import ROOT, app_command, serving
+from browser import app_command, serving
 
 from plantain import PlantainError, __version__
 from plantain.ui import served
@@ -114,14 +115,56 @@ def test_a_request_that_brings_too_much_is_refused(app):
             yield b" " * (LARGEST // 20)
 
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    try:  # in chunks, without saying how much; the server may close while we still send
+    # In chunks, without saying how much: an answer that refuses, or a connection that is closed while we still send.
+    status = 400
+    with closing(connection), suppress(ConnectionError, http.client.HTTPException):
         connection.request("POST", path, forever(), {"content-type": "application/json"}, encode_chunked=True)
-        assert connection.getresponse().status >= 400
-    except (ConnectionError, http.client.HTTPException):
-        pass
-    finally:
-        connection.close()
-    assert ask(url, "/health")[0] == 200
+        status = connection.getresponse().status
+    assert status >= 400 and ask(url, "/health")[0] == 200
+
+
+def test_a_body_in_chunks_ends_at_the_limit():
+    given = [{"type": "http.request", "body": b" " * (LARGEST // 2), "more_body": True}] * 5
+
+    async def receive():
+        return given.pop()
+
+    async def read():
+        counted = served._limited(receive)
+        return [(await counted())["type"] for _ in range(3)]
+
+    assert asyncio.run(read()) == ["http.request", "http.request", "http.disconnect"]
+
+
+def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, monkeypatch):
+    monkeypatch.setattr(served.LOG, "propagate", True)
+    sent = []
+
+    async def broken(_scope, _receive, _send):
+        raise ValueError("nobody foresaw this")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/config", "headers": []}
+    with caplog.at_level(logging.INFO, logger="plantain.requests"):
+        asyncio.run(served.Gate(broken, dict)(scope, None, send))
+    assert sent[0]["status"] == 500 and b"content-security-policy" in dict(sent[0]["headers"])
+    assert b"foresaw" not in sent[1]["body"]
+    line = json.loads(caplog.records[-1].message)
+    assert (line["kind"], line["outcome"], line["status"]) == ("config", "failed", 500)
+
+
+def test_only_a_download_that_was_just_made_comes_from_the_cache():
+    folder = f"/gradio_api/file={served.CACHE}/{'a' * 64}"
+    assert kind_of("GET", f"{folder}/plantain-tiny-random-card-all.csv") == "download"
+    for path in (f"{folder}/../plantain.csv", f"{folder}/x.csv", f"/gradio_api/file={served.CACHE}/plantain.csv",
+                 "/gradio_api/file=/etc/plantain", f"{folder}/plantain/../../../../etc/passwd"):  # fmt: skip
+        assert kind_of("GET", path) is None
+
+
+def test_a_programs_heartbeat_is_heard():
+    assert kind_of("GET", "/gradio_api/heartbeat/0b7e1e0c-8f0b-4c57-8f53-0d3a7f9a2c11") == "heartbeat"
 
 
 # --- how it is ---------------------------------------------------------------------------------------------
@@ -178,8 +221,3 @@ def test_work_ends_in_one_of_four_ways(caplog, monkeypatch, outcome):
     (record,) = caplog.records
     line = json.loads(record.message)
     assert (line["kind"], line["outcome"]) == ("probe", outcome) and "secret" not in record.message
-
-
-def test_the_readme_says_what_is_promised():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "## Limits that are kept" in readme and "/health" in readme and "PLANTAIN_LOG" in readme
