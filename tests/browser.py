@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +33,9 @@ def serving(command: list[str], log: Path, **environment: str):
     port = free_port()
     env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), **environment}
     with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True)
+        # A shell lets what it starts in the background ignore Ctrl-C, and so would the app.
+        heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True, **heed)
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_served(url, process, log)
@@ -55,8 +58,6 @@ def _wait_until_served(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def _end_group(process: subprocess.Popen) -> None:
-    import signal
-
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
