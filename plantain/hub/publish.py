@@ -142,7 +142,9 @@ def _unlike(run: Run, control: Run) -> str:
         return "this run is a control itself"
     if run.info.layout != control.info.layout:
         return "its model has another shape"
-    return "" if is_control(control.info, run.info) else "its prompts, or the way it was made, are others"
+    if run.info.prompts_sha256 != control.info.prompts_sha256:
+        return "its prompts are others"
+    return "" if is_control(control.info, run.info) else f"it was made in another way ({control.info.settings_words})"
 
 
 def render(card: bytes | None, offer: Offer) -> bytes:
