@@ -141,7 +141,7 @@ def _atlas(options: argparse.Namespace) -> None:
     from plantain.atlas import AtlasError, keep_atlas, read_axes
     from plantain.atlas_words import atlas_text
 
-    folders = [Path(folder) for folder in options.runs]
+    folders = list({Path(folder).resolve(): Path(folder) for folder in options.runs}.values())
     runs = {folder.resolve().name: load_run(folder) for folder in folders}
     if len(runs) < len(folders):
         raise AtlasError("two runs have one name; rename a folder.")

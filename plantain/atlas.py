@@ -32,7 +32,7 @@ from plantain.whole import write_whole
 
 MIN_PAIRS = 6  # halves of three, with one pair left out
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
-_FORMAT = 2  # of what is kept: another one is computed anew
+_FORMAT = 3  # of what is kept: another one is computed anew
 
 
 class AtlasError(PlantainError, ValueError):
@@ -272,7 +272,7 @@ def _ranked(competition: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Say where the axis' count stands among its rivals', and whether it exceeds them all."""
     if not competition:
         return None
-    rank = 1 + sum(row["counts"][1] > row["counts"][0] for row in competition)
+    rank = 1 + sum(row["counts"][1] >= row["counts"][0] for row in competition)  # a tie counts against the claim
     return {
         "threshold": THRESHOLDS[0], "rank": rank, "of": len(competition) + 1,
         "p_exceeds_all": max(row["p"] for row in competition), "against": competition,

@@ -94,9 +94,9 @@ def _rank_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
     above, n_rivals = found["rank"] - 1, found["of"] - 1
     p = found["p_exceeds_all"]
     if above:
-        said = f"{above} of {_counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} more"
+        said = f"{above} of {_counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
     else:
-        said = f"none of {_counted(n_rivals, 'other contrast')} moves more (largest p against one of them: {p:.2g})"
+        said = f"none of {_counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
     shown = not above and p < LEVEL
     return shown, (
         f"More units than its rivals? {_yes(shown)}: {found['against'][0]['counts'][0]:,} units over |t| > "

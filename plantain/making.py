@@ -290,7 +290,8 @@ def _make_references(options: argparse.Namespace) -> None:
     with halves.with_vae() as pipe, bar("drawing", "image") as show:
         drawn = make_references(pipe, prompt_set, options.folder, drawing, show)
     print(f"{options.folder}: {len(prompt_set.pairs)} reference images, {drawn} of them drawn now.")
-    print(f"Use them: python -m plantain run --prompts {options.prompts} --reference-set {options.folder} …")
+    words = f"--model {options.model or default_model()} --prompts {options.prompts} --reference-set {options.folder}"
+    print(f"Use them: python -m plantain run {words} --out DIR")
 
 
 def _make_model(options: argparse.Namespace) -> None:

@@ -106,6 +106,14 @@ class RunInfo:
         return self.conditions == Conditions(self.size, self.seeds[:1]) and not self.references
 
     @property
+    def unusual(self) -> str:
+        """Say in words in what its passes were not the card's; empty where they were."""
+        found = [f"{len(self.seeds)} seeds"] if len(self.seeds) > 1 else []
+        found += [f"{self.steps} steps"] if self.steps > 1 else []
+        found += ["masked padding"] if self.mask_padding else []
+        return ", ".join([*found, *filter(None, [self.referenced])])
+
+    @property
     def settings_words(self) -> str:
         """Say in words how its passes were made."""
         return " · ".join(filter(None, (self.conditions.words, self.referenced)))

@@ -82,7 +82,11 @@ def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: s
     """
     if image is not None:
         return {pair.id: Path(image) for pair in pairs}
-    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs} if folder is not None else {}
+    if folder is None:
+        return {}
+    if not Path(folder).is_dir():
+        raise ImageError(f"{folder}: is no folder.")
+    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs}
 
 
 def _image_of(pair: PromptPair, folder: Path) -> Path:

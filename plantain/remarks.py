@@ -31,8 +31,9 @@ def comparable(run: Run, units: str, scope: str) -> bool:
 
 def unlike_card(run: Run) -> str:
     """Say in what tokens or passes a run is unlike the card's; empty where it is not."""
-    masked = " but the padding, which is masked" if run.info.mask_padding else ""
-    return masked if run.info.is_plain or masked else f" ({run.info.settings_words})"
+    if run.info.mask_padding:
+        return " but the padding, which is masked"
+    return "" if run.info.is_plain else f" (made with {run.info.unusual})"
 
 
 def notes(run: Run, summary: dict[str, Any]) -> list[str]:
@@ -66,8 +67,8 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
         )
     if not run.info.is_plain:
         found.append(
-            "The card's passes were of one seed and one step, with the padding and without an image. This run's were "
-            f"not ({run.info.settings_words}): do not compare them with the card's figures."
+            f"Unlike the card's, the passes of this run were made with {run.info.unusual}: do not compare its figures "
+            "with the card's."
         )
     if size != CARD_SIZE:
         text = int(run.sums.tokens[0, 0, :3].sum())
@@ -78,8 +79,9 @@ def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
         )
     if n_pairs < FEW_PAIRS:
         found.append(
-            f"{n_pairs} pairs are few: below {FEW_PAIRS} the sign flips repeat the observed pattern too often for "
-            "the null's 99th percentile to mean much."
+            f"{n_pairs} pairs are few: there are {2**n_pairs:,} sign patterns, so that no p can fall below "
+            f"{2 / 2**n_pairs:.2g}, whatever is true; and below {FEW_PAIRS} pairs the flips repeat the observed "
+            "pattern too often for the null's 99th percentile to mean much."
         )
     return found
 

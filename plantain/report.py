@@ -45,6 +45,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = run.summary(units, scope)
     of = "" if same_question(run) else f", of {CONTRAST}"
+    of += "" if run.info.is_plain else ", of other passes"
     heads = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{of}", "Against its null"]
     table = [list(astuple(m))[: len(heads)] for m in metrics(summary, published)]
     pairs = by_pair(run, units, scope)

@@ -40,6 +40,7 @@ __all__ = ["Run", "RunError", "RunInfo", "check_target", "list_runs", "load_run"
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 knows one seed, one step, and no reference image
+UNFINISHED = ".unfinished"  # what a run's folder is called while it is made, after its name
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20}  # bytes; a run of Klein's 25 pairs has 30 kB and 13 MB
 _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
@@ -160,9 +161,10 @@ def load_run(folder: str | Path) -> Run:
         content = strict_json(text)
     except OSError as error:
         name = Path(error.filename).name
-        raise RunError(
-            f"{folder}: is no run ({name}: {error.strerror}). Make one with `python -m plantain run`."
-        ) from error
+        advice = "Make one with `python -m plantain run`."
+        if folder.name.endswith(UNFINISHED) or folder.with_name(folder.name + UNFINISHED).is_dir():
+            advice = "It is not finished: repeat the command that began it."
+        raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
     except ValueError as error:
         raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}).") from error
     if not isinstance(content, dict) or content.get("schema") not in READABLE:

@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from plantain.results import RunError
+from plantain.results import UNFINISHED, RunError
 from plantain.scopes import STREAM_SCOPES
 from plantain.sums import PairCapture, SumsOfSquares
 from plantain.whole import write_whole
@@ -42,7 +42,7 @@ class UnfinishedRun:
 
     def __init__(self, folder: str | Path, settings: dict[str, Any], overwrite: bool = False) -> None:
         folder = Path(folder)
-        self.folder = folder.with_name(folder.name + ".unfinished")
+        self.folder = folder.with_name(folder.name + UNFINISHED)
         found = self._found()
         if found is None or (found != settings and (overwrite or not self._has_pairs())):
             self.discard()
@@ -116,10 +116,25 @@ class UnfinishedRun:
 
 
 def _differing(found: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Name what differs between two runs' settings."""
+    """Name what differs between two runs' settings, theirs first."""
     one, other = ({**s, **s.get("conditions", {})} for s in (found, settings))
     names = sorted(key for key in {*one, *other} - {"conditions"} if one.get(key) != other.get(key))
-    return ", ".join(names).replace("_", " ") or "unknown ones"
+    said = [f"{_WORDS.get(n, n)} {_short(one.get(n))}, now {_short(other.get(n))}" for n in names]
+    return "; ".join(said) or "unknown ones"
+
+
+_WORDS = {
+    "prompts_sha256": "prompts", "fingerprint": "model", "mask_padding": "masked padding", "references": "images",
+}  # fmt: skip
+
+
+def _short(value: Any) -> str:
+    """Write a value for a sentence: of a hash its beginning, of many things their number."""
+    if isinstance(value, dict):
+        return f"{len(value)} others" if value else "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)[:12] if isinstance(value, str) and len(value) == 64 else str(value or "none")
 
 
 def _repeats(arrays: dict[str, np.ndarray]) -> Iterator[SumsOfSquares]:

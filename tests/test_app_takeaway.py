@@ -168,6 +168,14 @@ def test_the_address_follows_choices_and_opens_the_same_page_for_somebody_else(v
     wait_for_query(other, tab="findings", run="untrained-klein-4b", scope="image")
 
 
+def test_on_a_phone_the_address_knows_a_tab_in_the_overflow_menu(visit):
+    page = visit("")
+    page.set_viewport_size({"width": 390, "height": 800})
+    for label, tab in (("Compare", "compare"), ("Take away", "take"), ("One head", "head"), ("Findings", "findings")):
+        show_tab(page, label)
+        wait_for_query(page, tab=tab)
+
+
 def test_a_unit_in_the_address_is_kept_while_the_run_has_it(visit):
     page = visit("?run=untrained-klein-4b&units=heads&unit=" + quote("single[7] head 3"))
     unit = page.locator("#unit input, #unit textarea")

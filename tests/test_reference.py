@@ -276,5 +276,5 @@ def test_the_command_line_takes_a_picture(cli, tmp_path, moral_file):
     code, said, _ = cli("pair", out, *texts, "--reference", picture)
     assert code == 0
     code, _, error = cli(*args, "--overwrite", "--reference-set", tmp_path / "nowhere")
-    assert code == 2 and "has no image for the pair" in error
+    assert code == 2 and "nowhere: is no folder" in error
     assert load_run(out).info.referenced == "one reference image"  # what was there stays

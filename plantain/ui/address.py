@@ -59,7 +59,8 @@ def link_row() -> LinkRow:
 
 def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: LinkRow, demo: gr.Blocks) -> None:
     """Join the choice and the address; call it when all tabs are there."""
-    ids = [tab.id for tab in tabs.children if isinstance(tab, gr.Tab)]
+    labels = {tab.label: tab.id for tab in tabs.children if isinstance(tab, gr.Tab)}
+    ids = list(labels.values())
 
     def opened(request: gr.Request) -> tuple[Any, ...]:
         asked = read_address(page.store.saved, ids, dict(request.query_params))
@@ -73,7 +74,7 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: LinkRow, demo:
     shown = [*choice.inputs, choice.unit]
     demo.load(opened, None, [*shown, tabs, link.notice], **VIEW)
     choice.run.change(kept_unit, [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
-    script = _script(page, ids)
+    script = _script(page, labels)
     changes = [component.change for component in (*shown, tabs)]
     gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)
     link.button.click(None, shown, link.notice, js=f"{script}.link", **VIEW)
@@ -83,10 +84,10 @@ def _set(value: str | None) -> Any:
     return gr.skip() if value is None else gr.update(value=value)
 
 
-def _script(page: Page, ids: Sequence[Any]) -> str:
+def _script(page: Page, labels: Mapping[str, Any]) -> str:
     runs = list(page.store.saved)
-    first = {**FIRST, "run": runs[0] if runs else "", "tab": ids[0] if ids else ""}
-    facts = {"runs": runs, "first": first, "base": share_base()}
+    first = {**FIRST, "run": runs[0] if runs else "", "tab": next(iter(labels.values()), "")}
+    facts = {"runs": runs, "tabs": labels, "first": first, "base": share_base()}
     return f"({_ADDRESS})({json.dumps(facts)}, {_COPY})"
 
 

@@ -173,9 +173,9 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
     )
     titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if beside else []))
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
-    runs = {id(run): run for run in (a, b)}.values()
-    warned = dict.fromkeys(note for run in runs for note in notes(run, run.headline(units, scope)))
-    prompts = dict.fromkeys(warning for run in runs for warning in prompt_warnings(run))
+    runs = {id(run): (run, name) for run, name in zip((a, b), names, strict=True)}.values()
+    warned = _of_both([(notes(run, run.headline(units, scope)), name) for run, name in runs])
+    prompts = _of_both([(prompt_warnings(run), name) for run, name in runs])
     warnings = "".join(f"<li>{escape(note)}</li>" for note in warned)
     said = differences(a, b)
     if a is b:
@@ -188,8 +188,16 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
         '<table class="pl-table pl-beside">'
         f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{f'<ul>{warnings}</ul>' if warnings else ''}{html.warnings_html(OWN_PROMPTS, list(prompts))}"
+        f"{f'<ul>{warnings}</ul>' if warnings else ''}{html.warnings_html(OWN_PROMPTS, prompts)}"
     )
+
+
+def _of_both(said: list[tuple[list[str], str]]) -> list[str]:
+    """Put the notes of two runs together: what is said of one of them only begins with its name."""
+    if len(said) == 1 or said[0][0] == said[1][0]:
+        return said[0][0]
+    common = [note for note in said[0][0] if note in said[1][0]]
+    return common + [f"{name}: {note}" for notes_, name in said for note in notes_ if note not in common]
 
 
 def _sub(words: str) -> str:

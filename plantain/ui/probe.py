@@ -192,7 +192,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
             size = gr.Dropdown(
                 list(SIZES), value=first[0], label="Image size", info="1024 px on a GPU, 256 px without", **options
             )
-            seed = gr.Number(0, label="Seed", info="of the noise; the saved runs have 0", min_width=220)
+            seed = gr.Number(0, label="Seed", info="of the noise; 0 unless asked otherwise", min_width=220)
             at_once = gr.Dropdown(
                 list(AT_ONCE), value=first[2], label="Pairs now", info="the rest can follow later", **options
             )

@@ -15,6 +15,7 @@ from plantain.ui.first import FirstScreen, first_screen_html
 from plantain.ui.served import LARGEST, Gate, health
 from plantain.ui.store import RunStore
 
+SESSIONS = 500  # visitors whose state is kept; a third of a megabyte each, and a program's every call is one
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.css"))  # one file for the page, one for a tab
 
 
@@ -46,6 +47,7 @@ def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str
         "max_file_size": LARGEST,
         "footer_links": ["api"],
         "run_history": False,
+        "state_session_capacity": SESSIONS,
         "ssr_mode": False,
         "show_error": False,
         "mcp_server": find_spec("mcp") is not None,  # the named endpoints as tools; Spaces have it installed

@@ -44,9 +44,11 @@ def main() -> None:
                 done += 1
                 where = _where(out)
                 found[where] += 1
-                print(f"kill {done:>3} after {patience:5.2f} s: {where}")
-                continue
-            assert process.returncode == 0, process.returncode
+                print(f"kill {done:>3} after {patience:5.2f} s: {where}", flush=True)
+                if not (out / "run.json").exists():
+                    continue  # the same command again
+            else:
+                assert process.returncode == 0, process.returncode
             _compare(out, undisturbed)
             ends += 1
         if not (out / "run.json").exists():

@@ -1,10 +1,12 @@
-// The address follows what is on show, and a link to it can be copied. `facts`: saved runs, what the page shows by
+// The address follows what is on show, and a link to it can be copied. `facts`: saved runs, tabs, what the page shows by
 // itself, and the Space's address, or null. Parameters that are not ours stay where they are.
 (facts, copy) => {
   const OURS = ["run", "units", "scope", "unit", "tab"];
 
   const shown = (run, units, scope, unit) => {
-    const tab = document.querySelector('[role="tab"][aria-selected="true"]')?.dataset.tabId;
+    // On a phone the chosen tab may stand in the overflow menu, whose entries have a label and no id.
+    const hidden = document.querySelector(".overflow-dropdown .selected")?.textContent.trim();
+    const tab = document.querySelector('[role="tab"][aria-selected="true"]')?.dataset.tabId ?? facts.tabs[hidden];
     // A visitor's own run has a name that opens it for whoever knows it, and is gone soon: it stays out of links.
     const all = { run: facts.runs.includes(run) ? run : "", units, scope, unit, tab };
     return OURS.filter((name) => all[name]).map((name) => [name, all[name]]);
