@@ -162,7 +162,7 @@ def load_run(folder: str | Path) -> Run:
     except OSError as error:
         name = Path(error.filename).name
         advice = "Make one with `python -m plantain run`."
-        if folder.name.endswith(UNFINISHED) or folder.with_name(folder.name + UNFINISHED).is_dir():
+        if folder.name.endswith(UNFINISHED) or Path(f"{folder}{UNFINISHED}").is_dir():
             advice = "It is not finished: repeat the command that began it."
         raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
     except ValueError as error:

@@ -250,3 +250,13 @@ def test_two_writers_of_one_run_leave_one_of_them_whole(good, tmp_path):
         writer.join()
         assert writer.exitcode == 0
     assert seen and capture_bytes(load_run(folder)) in expected
+
+
+def test_a_run_that_is_not_finished_is_called_so(tmp_path):
+    (tmp_path / "run.unfinished").mkdir()
+    for folder in ("run", "run.unfinished"):
+        with pytest.raises(RunError, match="It is not finished: repeat the command that began it"):
+            load_run(tmp_path / folder)
+    for folder in ("", "other"):
+        with pytest.raises(RunError, match="Make one with"):
+            load_run(folder)
