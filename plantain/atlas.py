@@ -86,7 +86,7 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
 
 def unlike_settings(one: RunInfo, other: RunInfo) -> str:
     """Say in what two runs were not made in one way; empty where they were."""
-    if any(getattr(one, key) != getattr(other, key) for key in ("fingerprint", "layout")):
+    if (one.fingerprint, one.layout) != (other.fingerprint, other.layout):
         return "model"
     if one.setting == other.setting:
         return ""

@@ -1,12 +1,14 @@
 """Under which conditions a prompt goes through the model. Plain data; knows nothing about models.
 
 `Conditions`   image size, seeds of the noise, denoising steps, whether padding is attended
+`size_fault`, `seed_fault`   what is wrong with a number that somebody gave, in words
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+SIZES = range(64, 2048 + 1, 16)
 MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at full size
 
 
@@ -51,3 +53,14 @@ class Conditions:
         steps = f" · {self.steps} steps" if self.steps > 1 else ""
         masked = " · padding masked" if self.mask_padding else ""
         return f"{self.size} px · {seeds}{steps}{masked}"
+
+
+def size_fault(size: int) -> str:
+    """Say why a size cannot be taken; empty where it can."""
+    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
+
+
+def seed_fault(seed: int) -> str:
+    """Say why a seed cannot be taken; empty where it can."""
+    good = type(seed) is int and 0 <= seed < 2**63
+    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."

@@ -16,12 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from plantain import PlantainError, __version__
+from plantain.conditions import seed_fault, size_fault
 from plantain.identity import vae_fingerprint
 from plantain.models import describe, software_versions
-from plantain.plan import SIZES
 from plantain.prompts import PromptPair, PromptSet
 from plantain.reference import file_stem
 from plantain.strict import strict_json
@@ -57,10 +55,8 @@ class Drawing:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.size not in SIZES:
-            raise DrawingError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
-        if not 0 <= self.seed < 2**63:
-            raise DrawingError(f"seed {self.seed}: choose a whole number from 0 to 2^63 - 1.")
+        if fault := size_fault(self.size) or seed_fault(self.seed):
+            raise DrawingError(fault)
 
 
 STYLES = {"klein": (50, 4.0), "siblings": (14, 4.0)}
@@ -157,7 +153,7 @@ def _draw(pipe: Any, text: str, drawing: Drawing) -> bytes:
         generator=torch.Generator("cpu").manual_seed(drawing.seed),
     ).images[0]
     out = io.BytesIO()
-    Image.Image.save(image, out, format="PNG")
+    image.save(out, format="PNG")
     return out.getvalue()
 
 

@@ -241,7 +241,8 @@ def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: R
     """
     pair = visitor_pair(positive, negative)
     check_same_model(describe(pipe), run.info)
-    check_reference(run.info, *((reference.sha256, reference.vae) if reference else (None,)))
+    sha256, vae = (reference.sha256, reference.vae) if reference else (None, "")
+    check_reference(run.info, sha256, vae)
     check_prompts(pipe, pair)
     return pair
 

@@ -59,6 +59,10 @@ class Reference:
     latents: torch.Tensor
     ids: torch.Tensor
 
+    @property
+    def n_tokens(self) -> int:
+        return self.latents.shape[1]
+
 
 References = Callable[[PromptPair], Reference]
 """The reference image of a pair, the same for both sides."""
@@ -275,7 +279,7 @@ class Passes:
                 sums += self._run(prompts[part], tokens[part], None if kept is None else kept[part], reference)
             except torch.OutOfMemoryError as error:
                 self._halve(error)
-        n, n_reference = len(SIDES), reference.latents.shape[1] if reference else 0
+        n, n_reference = len(SIDES), reference.n_tokens if reference else 0
         return [self._join(tokens[i : i + n], sums[i : i + n], n_reference) for i in range(0, len(prompts), n)]
 
     def _run(
@@ -284,7 +288,7 @@ class Passes:
         """Return every prompt's repeated measures."""
         c, texts = self._conditions, [t.segments for t in tokens]
         embeds = encode(self._pipe, prompts) if embeds is None else embeds
-        n_reference = reference.latents.shape[1] if reference else 0
+        n_reference = reference.n_tokens if reference else 0
         attended = _without_padding(tokens, self._n_image + n_reference) if c.mask_padding else None
         measures = []
         with recording(self._pipe.transformer, texts, self._n_image, n_reference) as recorder:

@@ -20,7 +20,7 @@ import numpy as np
 
 from plantain import PlantainError, __version__, stats
 from plantain.capture import tokenize
-from plantain.conditions import MOST_REPEATS, Conditions
+from plantain.conditions import MOST_REPEATS, Conditions, seed_fault, size_fault
 from plantain.models import ModelInfo, describe, software_versions
 from plantain.pairs import VISITOR
 from plantain.passes import layout_of
@@ -31,8 +31,6 @@ from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_
 from plantain.sums import PairCapture, SumsOfSquares
 from plantain.unfinished import Done
 from plantain.units import SIDES, Layout
-
-SIZES = range(64, 2048 + 1, 16)
 
 
 class ConfigError(PlantainError, ValueError):
@@ -73,11 +71,9 @@ class ExperimentConfig:
             value = getattr(self, name)
             if not (type(value) is int or (name == "size" and value is None)):
                 raise ConfigError(f"{name} {value!r}: give a whole number.")
-        if self.size is not None and self.size not in SIZES:
-            raise ConfigError(f"size {self.size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}.")
-        for seed in (self.seed, *self.seeds):
-            if type(seed) is not int or not 0 <= seed < 2**63:
-                raise ConfigError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
+        faults = ["" if self.size is None else size_fault(self.size), *map(seed_fault, (self.seed, *self.seeds))]
+        if fault := next(filter(None, faults), None):
+            raise ConfigError(fault)
         self._check_repeats()
         if self.n_permutations < 1 or self.n_splits < 1:
             raise ConfigError("at least one sign flip and one split are needed.")

@@ -4,7 +4,7 @@
 `PromptSet`         the pairs of one contrast, with a content hash
 `load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
 `parse_prompt_set`  the same of a text, `collect_pairs` of rows
-`shipped_sets`      the project's own, by hash
+`shipped_sets`      the project's own, by hash; `shipped_file` the file of one
 """
 
 from __future__ import annotations
@@ -148,6 +148,12 @@ def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
     return collect_pairs({f"pair {n} ({row.get('id', 'no id')})": row for n, row in enumerate(rows, 1)}, where)
+
+
+def shipped_file(sha256: str, otherwise: str) -> str:
+    """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
+    known = shipped_sets().get(sha256)
+    return f"prompts/{known[0].name}" if known else otherwise
 
 
 def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:

@@ -153,7 +153,7 @@ class RunInfo:
         self._check_conditions()
 
     def _check_conditions(self) -> None:
-        _require(dict.fromkeys(["steps"], self.steps) | {f"seeds[{i}]": s for i, s in enumerate(self.seeds)}, int)
+        _require({"steps": self.steps, **{f"seeds[{i}]": seed for i, seed in enumerate(self.seeds)}}, int)
         if not isinstance(self.seeds, tuple) or not isinstance(self.mask_padding, bool):
             raise ValueError("seeds or mask_padding are of the wrong type")
         if any(not 0 <= s < 1 << 63 for s in self.seeds) or len(set(self.seeds)) < len(self.seeds):

@@ -146,15 +146,12 @@ def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
         A file is no picture, too large, or of a shape that the pipeline refuses.
     """
     vae = vae_fingerprint(pipe.vae)
-    encoded: dict[str, Reference] = {}
-    found: dict[str, Reference] = {}
-    for pair_id, path in files.items():
+    encoded: dict[Path, Reference] = {}
+    for path in dict.fromkeys(files.values()):
         content = _read(path)
-        digest = hashlib.sha256(content).hexdigest()
-        if digest not in encoded:
-            encoded[digest] = Reference(digest, vae, *_encode(pipe, _open(content, path), path))
-        found[pair_id] = encoded[digest]
-    return ReferenceSet(found)
+        latents, ids = _encode(pipe, _open(content, path), path)
+        encoded[path] = Reference(hashlib.sha256(content).hexdigest(), vae, latents, ids)
+    return ReferenceSet({pair_id: encoded[path] for pair_id, path in files.items()})
 
 
 def _read(path: Path) -> bytes:

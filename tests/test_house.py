@@ -37,7 +37,7 @@ IMPORTERS = {
         "fresh_weights",
         "untrained",
     },
-    "PIL": {"reference", "drawing"},
+    "PIL": {"reference"},
     "accelerate": {"team"},
     "tqdm": {"progress"},
     "gradio": {"ui"},

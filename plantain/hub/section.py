@@ -14,9 +14,9 @@ from typing import Any
 from plantain import PlantainError
 from plantain.comparison import differences
 from plantain.models import KLEIN
-from plantain.prompts import shipped_sets
+from plantain.prompts import shipped_file
 from plantain.provenance import RANDOM
-from plantain.remarks import notes, prompt_warnings, same_question, unlike_card
+from plantain.remarks import comparable, notes, prompt_warnings, unlike_card
 from plantain.results import Run
 from plantain.statements import careful_statements
 from plantain.strict import visible
@@ -110,7 +110,7 @@ def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: 
     )
     if control is not None:
         said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
-    if same_question(run) and run.info.is_plain:
+    if comparable(run, "card", "all"):
         theirs = published["thresholds"]["3"]
         theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
         said += f" The card {published['name']} published {theirs}, on prompts of its own."
@@ -182,7 +182,16 @@ def _control_lines(run: Run, control: Run | None) -> list[str]:
 
 def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
     i = run.info
-    words = ["python", "-m", "plantain", "run", "--model", i.model, "--prompts", _prompts_file(run)]
+    words = [
+        "python",
+        "-m",
+        "plantain",
+        "run",
+        "--model",
+        i.model,
+        "--prompts",
+        shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"),
+    ]
     words += [*i.options, "--out", f"runs/{name}"]
     made = []
     if i.weights == "untrained":
@@ -203,12 +212,6 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
         _line(shlex.join(words)),
         "```",
     ]
-
-
-def _prompts_file(run: Run) -> str:
-    """Find the prompt set among the project's own; else say that it is somebody else's."""
-    known = shipped_sets().get(run.info.prompts_sha256)
-    return f"prompts/{known[0].name}" if known else "THE-PROMPTS.toml"
 
 
 def _provenance(run: Run, name: str) -> list[str]:

@@ -182,7 +182,7 @@ def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: s
     if run is None:
         return theirs
     mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope)["top_blocks"])
-    return mine + theirs if same_question(run) and run.info.is_plain else mine
+    return mine + theirs if comparable(run, "card", "all") else mine
 
 
 def _block_table(caption: str, rows: list[dict[str, Any]]) -> str:

@@ -25,16 +25,8 @@ COLUMNS = (
     "percent of the magnitude. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of this choice."
 )
 LISTED = 100  # rows, and units in the picker
-FIRST_COLUMNS = [
-    "rank",
-    "unit",
-    "t",
-    "rms_percent",
-    "d_z",
-    "p_exact",
-    "p_fwer",
-    "q_bh",
-]  # on a phone these are on the screen
+# On a phone these are on the screen.
+FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_fwer", "q_bh"]
 
 
 def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:

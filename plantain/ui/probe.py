@@ -91,11 +91,10 @@ class _Probes:
         try:
             asked = self.read(*controls)
             kept, now = self.kept(asked), self.count(asked)
-        except PromptSetError:  # said where the set is
-            no = gr.update(value="Run all pairs", interactive=False)
-            return no, html.message_html("There is no prompt set to run yet.")
         except PlantainError as error:
-            return gr.update(value="Run all pairs", interactive=False), html.error_html(str(error))
+            unread = isinstance(error, PromptSetError)  # which is said where the set is
+            said = html.message_html("There is no prompt set to run yet.") if unread else html.error_html(str(error))
+            return gr.update(value="Run all pairs", interactive=False), said
         cost = self.page.cost(now, asked.size) or self.estimate(now, asked.size)
         label = button_words(kept, now, asked.total) + (cost if now else "")
         return gr.update(value=label, interactive=True), self.cost(now, asked.size)

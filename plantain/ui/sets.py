@@ -18,7 +18,7 @@ from plantain import PlantainError
 from plantain.audit import own_warnings
 from plantain.engine import EngineError
 from plantain.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_sets
+from plantain.prompts import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_file, shipped_sets
 from plantain.ui import html
 from plantain.ui.shared import HIDDEN, VIEW, Page
 from plantain.ui.texts import OWN_HELP
@@ -69,8 +69,7 @@ class PromptSets:
 
     def file(self, prompt_set: PromptSet) -> str:
         """Name the file of a set for the command line; a visitor has to save their own."""
-        known = shipped_sets().get(prompt_set.sha256)
-        return f"prompts/{known[0].name}" if known else "YOUR-SET.toml"
+        return shipped_file(prompt_set.sha256, "YOUR-SET.toml")
 
 
 def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Component], Callable[[Any], None]]:
