@@ -96,8 +96,9 @@ def test_a_comparison_is_given_up_where_the_choice_changes(visit, runs):
     page.wait_for_selector("#atlas-progress progress")
     pick(page, "Scope", "words only")
     page.wait_for_selector("#make-atlas:not([disabled])")
+    page.wait_for_selector("#atlas-progress :is(progress, [role=alert])", state="detached")
     settle(page)
-    assert page.locator("#atlas-progress :is(progress, [role=alert])").count() == 0
+    assert page.inner_text("#atlas-progress").strip() == ""
     assert page.locator("#atlas svg").count() == 0
     page.click("#make-atlas")
     page.wait_for_selector("#atlas .pl-sentence", timeout=60_000)

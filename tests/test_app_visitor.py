@@ -29,7 +29,7 @@ def opened(browser):
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.goto(address)
-        page.wait_for_selector("#findings .pl-card")
+        page.wait_for_selector("#findings .pl-card", state="attached")  # a link opens the tab itself
         show_tab(page, "Your pair")
         return page
 
