@@ -5,11 +5,13 @@ import http.client
 import json
 import logging
 import re
+import subprocess
+import sys
 from contextlib import closing, nullcontext, suppress
 from urllib.parse import urlsplit
 
 import pytest
-from browser import app_command, serving
+from browser import ROOT, app_command, serving
 
 from plantain import PlantainError, __version__
 from plantain.ui import served
@@ -221,3 +223,32 @@ def test_work_ends_in_one_of_four_ways(caplog, monkeypatch, outcome):
     (record,) = caplog.records
     line = json.loads(record.message)
     assert (line["kind"], line["outcome"]) == ("probe", outcome) and "secret" not in record.message
+
+
+HEAPS = """
+import ctypes, sys, threading
+import app
+if "shared" in sys.argv:
+    app.share_heaps()
+libc, together = ctypes.CDLL(None), threading.Barrier(12)
+def work():
+    held = bytearray(5000)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(12)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heaps are glibc's")
+def test_threads_share_their_heaps():
+    def heaps(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", HEAPS, *words], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        return done.stdout.count("<heap nr=")
+
+    assert heaps() > 2  # what glibc does by itself, else the next line says nothing
+    assert heaps("shared") == 2

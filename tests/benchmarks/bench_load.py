@@ -114,6 +114,13 @@ def memory(url: str) -> float:
     raise RuntimeError("the app is gone")
 
 
+def watch(url: str, until: float, held: list[float]) -> None:
+    """Note the memory every 15 s."""
+    while time.monotonic() < until:
+        held.append(memory(url))
+        time.sleep(15)
+
+
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     visitors = int(sys.argv[2]) if len(sys.argv) > 2 else 50
@@ -127,6 +134,8 @@ def main() -> None:
             threads = [threading.Thread(target=visitor, args=(host, i, until, tally)) for i in range(visitors)]
             for thread in threads:
                 thread.start()
+            watching = threading.Thread(target=watch, args=(url, until, held := []), daemon=True)
+            watching.start()
             time.sleep(60 * minutes / 5)
             warm = memory(url)
             start = time.monotonic()
@@ -136,6 +145,7 @@ def main() -> None:
                 thread.join()
             end = memory(url)
             report(tally, warm, end)
+            print("memory every 15 s:", *(f"{mb:,.0f}" for mb in held))
 
 
 def report(tally: Tally, warm: float, end: float) -> None:
