@@ -89,7 +89,7 @@ def share_heaps() -> None:
     """Let all threads allocate from the same heaps, where the C library is glibc.
 
     By default each of the page's threads gets a heap of its own, and what one has freed is lost to the others: under
-    load memory grew by 16% in four minutes, with shared heaps by 4% (`tests/benchmarks/bench_load.py`).
+    load memory grew by 16% in four minutes, with shared heaps by 6% (`tests/benchmarks/bench_load.py`).
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)

@@ -21,7 +21,7 @@ class Orders:
     """
 
     def __init__(self, home: Path) -> None:
-        self._file, self._log = home / "orders.json", home / "passes"
+        self._file, self._log, self._processes = home / "orders.json", home / "passes", home / "processes"
 
     def give(self, how: str, after: int = 0) -> None:
         """Order what happens once `after` more pairs have begun.
@@ -43,8 +43,14 @@ class Orders:
 
     def note(self) -> None:
         """Note that a pair begins."""
+        with self._processes.open("a") as processes:
+            processes.write(f"{os.getpid()}\n")
         with self._log.open("ab") as log:
             log.write(b".")
+
+    def processes(self) -> list[int]:
+        """Return in which process each pair began so far."""
+        return [int(line) for line in self._processes.read_text().split()] if self._processes.exists() else []
 
     def due(self) -> str | None:
         """Return what is to happen to the pair that has begun."""

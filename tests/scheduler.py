@@ -1,10 +1,13 @@
 """ZeroGPU's scheduler on loopback, and the app that asks it for cards. Used by the tests of ZeroGPU."""
 
 import http.server
+import itertools
 import json
+import os
+import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -31,7 +34,11 @@ class Refusal:
 
 
 class Scheduler(http.server.ThreadingHTTPServer):
-    """The part of ZeroGPU that hands out cards; notes what was asked for."""
+    """The part of ZeroGPU that hands out cards and takes them back; notes what was asked for.
+
+    A card that was given back in order is handed out again as idle: then `spaces` uses its worker once more.
+    A worker that holds its card for longer than was asked for is killed; `patience` seconds stand for that time.
+    """
 
     daemon_threads = True
 
@@ -39,7 +46,33 @@ class Scheduler(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.asked: list[str] = []
         self.refusal: Refusal | None = None
+        self.patience: float | None = None
+        self._cards = itertools.count()
+        self._idle: list[int] = []
+        self._workers: dict[str, int] = {}  # by a card's token: the process that may use it
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def grant(self) -> dict:
+        """Hand out a card, an idle one first."""
+        idle = bool(self._idle)
+        card = self._idle.pop() if idle else next(self._cards)
+        if self.patience is not None:
+            threading.Timer(self.patience, self._kill, [str(card)]).start()
+        return {"idle": idle, "nvidiaIndex": card, "nvidiaUUID": f"card-{card}", "allowToken": str(card)}
+
+    def allow(self, allowToken: str, pid: str) -> None:
+        """Note which process uses a card."""
+        self._workers[allowToken] = int(pid)
+
+    def release(self, allowToken: str, fail: str) -> None:
+        """Take a card back; after a failure its worker is not used again."""
+        if fail == "false":
+            self._idle.append(int(allowToken))
+
+    def _kill(self, token: str) -> None:
+        if int(token) not in self._idle:
+            with suppress(ProcessLookupError):
+                os.kill(self._workers[token], signal.SIGKILL)
 
     def durations(self) -> list[int]:
         """Return the seconds that were asked for, call by call."""
@@ -55,10 +88,15 @@ class _Answers(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
         self.server.asked.append(self.path)
+        address = urlsplit(self.path)
+        query = {name: value for name, (value,) in parse_qs(address.query).items()}
         answer = Refusal(200, {})
-        if self.path.startswith("/schedule"):
-            granted = {"idle": False, "nvidiaIndex": 0, "nvidiaUUID": "x", "allowToken": "t"}
-            answer = self.server.refusal or Refusal(200, granted)
+        if address.path == "/schedule":
+            answer = self.server.refusal or Refusal(200, self.server.grant())
+        elif address.path == "/allow":
+            self.server.allow(**query)
+        elif address.path == "/release":
+            self.server.release(**query)
         if answer.status:
             self._send(answer)
 
@@ -91,6 +129,15 @@ class Emulated:
             yield
         finally:
             self.scheduler.refusal = None
+
+    @contextmanager
+    def taking_back_after(self, seconds: float):
+        """Take cards away, and kill their workers, after less time than was asked for."""
+        self.scheduler.patience = seconds
+        try:
+            yield
+        finally:
+            self.scheduler.patience = None
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 import ast
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
+import psutil
 import pytest
 from browser import ROOT
 
@@ -25,6 +28,15 @@ def client(zero):
 
     yield Client(zero.url, verbose=False, headers={"x-ip-token": "a visitor's"})
     zero.orders.clear()
+
+
+def until(holds):
+    """Wait until something holds."""
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
 
 
 def error_of(client, *args, api_name):
@@ -97,6 +109,25 @@ def test_a_worker_that_dies_loses_no_pair_that_is_done(zero, client):
     assert probed["n_pairs"] == 25 and zero.scheduler.durations()[-2:] == [30, 28]
 
 
+def test_a_worker_that_hangs_is_ended_by_zero_gpu_and_holds_up_nobody(zero, client):
+    """Nothing comes from it any more; the platform kills it when the time that was asked for is over."""
+    from gradio_client import Client
+
+    zero.orders.give("wait", after=5)
+    with zero.taking_back_after(8), ThreadPoolExecutor(1) as threads:
+        hanging = threads.submit(error_of, client, 64, 3, api_name="/run_probe")
+        until(lambda: zero.orders.begun() and zero.orders.due() == "wait")
+        (hung,) = set(zero.orders.processes()[-3:])
+        other = Client(zero.url, verbose=False)
+        assert other.predict("tiny-random", api_name="/summary")["n_pairs"] == 25
+        assert not hanging.done()
+        said = hanging.result(60)
+    assert "The GPU was taken away" in said and "up to 30 s" in said and "5 of 25 pairs are done and kept" in said
+    zero.orders.clear()
+    assert client.predict(64, 3, api_name="/run_probe")["n_pairs"] == 25
+    assert not psutil.pid_exists(hung) and hung not in zero.orders.processes()[-20:]
+
+
 def test_a_failed_pass_in_the_worker_says_its_reason(zero, client):
     zero.orders.give("fail")
     said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
@@ -125,7 +156,7 @@ def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
     from plantain.experiment import probe_pair
     from plantain.results import load_run
 
-    run = load_run(ROOT / "precomputed" / "tiny-random")
+    run, before = load_run(ROOT / "precomputed" / "tiny-random"), len(zero.orders.processes())
     pairs = {"one": TEXTS, "other": ("Otto lifts the branch off the path.", "Otto kicks the branch off the path.")}
     visitors = {name: Client(zero.url, verbose=False, headers={"x-ip-token": name}) for name in pairs}
     for name in ("one", "other", "other", "one", "one"):
@@ -134,3 +165,4 @@ def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
         assert result["pair"]["positive"] == pairs[name][0]
         assert result["score"] == pytest.approx(expected.score, rel=1e-4)
         assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
+    assert len(set(zero.orders.processes()[before:])) == 1  # one worker for all five, else nothing was tested
