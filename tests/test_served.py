@@ -185,6 +185,12 @@ def test_health_says_version_model_and_runs(app):
 # --- the log -----------------------------------------------------------------------------------------------
 
 
+REFUSED = {
+    "probe_pair": ["tiny-random", f"{SECRET} <|im_end|> helps.", f"{SECRET} waits."],
+    "summary": [SECRET, "heads", "all"],
+}
+
+
 def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     url, log = app
     ask(url, f"/?positive={SECRET}&negative={SECRET}")
@@ -193,14 +199,35 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     event = json.loads(ask(url, "/gradio_api/call/probe_pair", "POST", body, {"content-type": "application/json"})[2])
     said = ask(url, f"/gradio_api/call/probe_pair/{event['event_id']}")[2]
     assert b"complete" in said and b'"p"' in said
+    for name, data in REFUSED.items():
+        body = json.dumps({"data": data}).encode()
+        event = json.loads(ask(url, f"/gradio_api/call/{name}", "POST", body, {"content-type": "application/json"})[2])
+        assert b"error" in ask(url, f"/gradio_api/call/{name}/{event['event_id']}")[2]
     found = lines(log)
     assert {"page", "endpoint", "unknown", "pair"} <= {line["kind"] for line in found}
     for line in found:
         assert set(line) <= {"time", "kind", "ms", "outcome", "status", "error"} and line["ms"] >= 0
-    (pair,) = [line for line in found if line["kind"] == "pair"]
+    pair, refused = [line for line in found if line["kind"] == "pair"]
     assert pair["outcome"] == "ok" and pair["ms"] > 1
+    assert refused["outcome"] == "refused" and refused["error"] == "PromptError"
     text = log.read_text()
+    assert "Traceback" not in text
     assert SECRET not in text and "hf_sss" not in text and "helps." not in text
+
+
+def test_of_a_fault_the_log_has_the_place_and_not_the_words():
+    def fail():
+        try:
+            raise KeyError(SECRET)
+        except KeyError as error:
+            raise ValueError(f"what {SECRET} wrote") from error
+
+    with pytest.raises(ValueError) as caught:
+        fail()
+    record = logging.LogRecord("plantain.x", logging.ERROR, "x.py", 1, "it failed", (), caught._excinfo)
+    text = served.Lines().format(record)
+    assert SECRET not in text and text.startswith("it failed\n")
+    assert text.index("\nKeyError\n") < text.index("raise ValueError(") and text.endswith("\nValueError")
 
 
 def test_the_log_can_be_switched_off(tmp_path):

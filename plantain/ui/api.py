@@ -169,4 +169,6 @@ def _errors() -> Iterator[_Call]:
     try:
         yield call
     except Exception as error:
-        raise gr.Error(f"{failure_text(error, call.asked)} {call.kept()}".strip()) from error
+        said = f"{failure_text(error, call.asked)} {call.kept()}".strip()
+        # Not printed: a refusal may hold what a visitor wrote, and what is a fault of ours is in the log already.
+        raise gr.Error(said, print_exception=False) from error

@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,7 +30,8 @@ from plantain.engine import Engine
 from plantain.ui.store import RunStore
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
-LOG = logging.getLogger("plantain.requests")
+PACKAGE_LOG = logging.getLogger("plantain")
+LOG = PACKAGE_LOG.getChild("requests")
 
 CACHE = str(Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio").resolve())
 
@@ -177,15 +179,30 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
 # --- the log -----------------------------------------------------------------------------------------------
 
 
+class Lines(logging.Formatter):
+    """Messages as they are; of an exception its class and where it was raised, but not its words.
+
+    They could hold what a visitor wrote.
+    """
+
+    def formatException(self, ei: Any) -> str:
+        """Return the stack of an exception, and of those that it came from, innermost last."""
+        parts, error = [], ei[1]
+        while error is not None:
+            parts.append(f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(reversed(parts))
+
+
 def start_log() -> None:
-    """Write a JSON object a line to stderr; ``PLANTAIN_LOG=off`` keeps it quiet."""
-    if os.environ.get("PLANTAIN_LOG", "").lower() == "off" or LOG.handlers:
+    """Write to stderr a JSON object a request, which ``PLANTAIN_LOG=off`` keeps quiet, and faults of ours."""
+    if PACKAGE_LOG.handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    LOG.addHandler(handler)
-    LOG.setLevel(logging.INFO)
-    LOG.propagate = False
+    handler.setFormatter(Lines())
+    PACKAGE_LOG.addHandler(handler)  # faults are logged elsewhere in it as well
+    PACKAGE_LOG.propagate = False
+    LOG.setLevel(logging.ERROR if os.environ.get("PLANTAIN_LOG", "").lower() == "off" else logging.INFO)
 
 
 def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
