@@ -186,6 +186,25 @@ def test_a_visitor_who_waits_sees_the_place_in_the_queue_and_can_leave_it(visit,
     first.wait_for_selector("#probe-progress >> text=Stopped. 2 of 25 pairs are done and kept", timeout=60_000)
 
 
+def test_a_visitor_whose_pair_waits_sees_the_place_in_the_queue(visit, orders, url):
+    from gradio_client import Client
+
+    orders.give("wait")
+    programs = [Client(url, verbose=False) for _ in range(2)]  # two pairs at once are taken
+    calls = [c.submit("tiny-random", "Anna helps.", "Anna waits.", api_name="/probe_pair") for c in programs]
+    page = visit(width=390)
+    until(page, lambda: all(call.status().code.name == "PROCESSING" for call in calls))
+    show_tab(page, "Your pair")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-said >> text=Waiting for your turn: two pairs at once")
+    page.wait_for_selector("#pair-said >> text=queue: 1/1")
+    page.screenshot(path=OUTPUT / "pair-waiting-390-light.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    orders.clear()
+    page.wait_for_selector("#pair-answer svg", timeout=60_000)
+    assert page.inner_text("#pair-said").strip() == "" and all(call.result()["score"] for call in calls)
+
+
 def test_twenty_visitors_of_saved_results_do_not_wait_for_a_probe(url, orders, visit):
     """The probe's fourth pair stands still until all twenty have their answers, so none can have waited for its end."""
     from gradio_client import Client

@@ -31,7 +31,7 @@ from plantain.ui import html
 from plantain.ui.atlas_views import atlas_html, making_html, runs_html, too_few_html
 from plantain.ui.failures import failure_html
 from plantain.ui.saving import saver
-from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, duration
+from plantain.ui.shared import HIDDEN, VIEW, Choice, Page, duration, queued
 from plantain.ui.texts import ATLAS_HELP
 
 REFUSED = "Nothing was compared: the queue is full or the connection broke. Try again in a minute."
@@ -153,7 +153,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         gr.Markdown(ATLAS_HELP)
         together = gr.HTML(elem_id="atlas-runs")
         go = gr.Button("Compare the axes", variant="primary", visible=False, elem_id="make-atlas")
-        progress = gr.HTML(elem_id="atlas-progress")
+        progress = gr.HTML(elem_id="atlas-progress", elem_classes="pl-queue")
         atlas = gr.HTML(elem_id="atlas")
         with gr.Column(visible=False) as figures:
             saver("atlas-figure", list(ATLAS_FIGURES), draw, now)
@@ -164,7 +164,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
     # One at a time: each takes a core for seconds to minutes. "multiple": a click soon after another was given up would
     # be dropped; while one is under way the button rests.
     alone = {"concurrency_id": "atlas", "concurrency_limit": 1, "trigger_mode": "multiple"}
-    event = go.click(make, now, [progress, go], **alone, **WORK)
+    event = go.click(make, now, [progress, go], **alone, **queued(progress))
     event.then(show, now, shown, **VIEW)
     event.failure(broke, None, progress, **VIEW)
     # What was asked of another choice is not waited for.

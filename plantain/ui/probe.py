@@ -24,7 +24,7 @@ from plantain.ui import html
 from plantain.ui.failures import LOCAL_RUN, failure_html, kept_words
 from plantain.ui.served import logged
 from plantain.ui.sets import PromptSets, set_chooser
-from plantain.ui.shared import VIEW, WORK, Choice, Page, duration
+from plantain.ui.shared import VIEW, Choice, Page, duration, queued
 from plantain.ui.store import KEPT
 from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
@@ -199,7 +199,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
         with gr.Row():
             go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
             stop = gr.Button("Stop", variant="stop", interactive=False)
-        progress = gr.HTML(elem_id="probe-progress")
+        progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
     settings = [size, seed, at_once, *chosen]
     controls = [*settings, stop]
     listen(tab.select)
@@ -218,7 +218,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     begun = go.click(wait, None, [progress, go, *controls], **VIEW)
     event = begun.then(
         probes.run, [*settings, choice.mine], [progress, choice.run, choice.mine], concurrency_id="probe",
-        concurrency_limit=1, **{**WORK, "show_progress": "minimal"}, show_progress_on=progress,
+        concurrency_limit=1, **queued(progress),
     )  # fmt: skip
     free = (*[gr.update(interactive=True)] * len(settings), gr.update(interactive=False))
 

@@ -2,7 +2,7 @@
 
 `Page`     runs, model, published figures and prompts behind all tabs
 `Choice`   the run, units and scope that the page shows
-`VIEW`, `LATER`, `WORK`   how listeners are registered
+`VIEW`, `LATER`, `WORK`   how listeners are registered; `queued` where one may have to wait
 """
 
 from __future__ import annotations
@@ -31,6 +31,15 @@ LATER = {
 }  # slow views: one that is asked for meanwhile is not dropped, but follows
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 HIDDEN = gr.update(visible=False)
+
+
+def queued(where: gr.HTML) -> dict[str, Any]:
+    """Return `WORK` for a listener that may have to wait; Gradio's line with the place in the queue stands in `where`.
+
+    The component is of the class ``pl-queue``.
+    """
+    return {**WORK, "show_progress": "minimal", "show_progress_on": where}
+
 
 Cost = Callable[[int, int | None], str]
 """(pairs, size) -> what it costs, in words for a button."""

@@ -28,7 +28,7 @@ from plantain.ui.drafts import Count, note_html, side_html
 from plantain.ui.failures import LOCAL_PAIR, failure_html
 from plantain.ui.saving import saver
 from plantain.ui.served import logged
-from plantain.ui.shared import HIDDEN, VIEW, WORK, Choice, Page, short
+from plantain.ui.shared import HIDDEN, VIEW, Choice, Page, queued, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
 from plantain.ui.verdicts import actions_html, answer_html
 
@@ -84,7 +84,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         with gr.Row():
             swap = gr.Button("Swap sides")
             go = gr.Button(_label(page, choice.run.value), variant="primary", elem_id="score-pair")
-        said = gr.HTML(elem_id="pair-said")
+        said = gr.HTML(elem_id="pair-said", elem_classes="pl-queue")
         back = gr.Button("Bring back the prompts of the last answer", visible=False, elem_id="last-answer")
         answer, kept = gr.HTML(elem_id="pair-answer"), gr.State(None)
         actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
@@ -154,10 +154,10 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
     # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
     # the queue is full.
-    waiting = html.message_html("Waiting for your turn …")
+    waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
     texts = [choice.run, positive, negative]
     start = go.click(lambda *texts: (waiting, texts, None, True), texts, [said, sent, kept, busy], **VIEW)
-    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **WORK)
+    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
     run_it.success(lambda: False, None, busy, **VIEW)
     run_it.failure(lambda: (html.error_html(FAILED), False), None, [said, busy], **VIEW)  # `then` does not come here
 
