@@ -138,6 +138,19 @@ def test_a_body_in_chunks_ends_at_the_limit():
     assert asyncio.run(read()) == ["http.request", "http.request", "http.disconnect"]
 
 
+def test_a_websocket_is_refused():
+    sent = []
+
+    async def reached(*_args):
+        raise AssertionError("it came through")
+
+    async def send(message):
+        sent.append(message["type"])
+
+    asyncio.run(served.Gate(reached, dict)({"type": "websocket", "path": "/config"}, None, send))
+    assert sent == ["websocket.close"]
+
+
 def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, monkeypatch):
     monkeypatch.setattr(served.LOG, "propagate", True)
     sent = []

@@ -102,7 +102,10 @@ class Gate:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":  # Gradio has none; a newer one would not be on the list
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         start, kind, answer = time.perf_counter(), kind_of(scope["method"], scope["path"]), {"status": 0}
