@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +20,15 @@ from plantain.inference import COLUMNS, Inference
 from plantain.whole import write_whole
 
 FOLDER = "statistics"
+_HEADER = 1 << 20  # bytes that a file may hold beside its columns
 
 
 def keep(folder: Path, key: dict[str, Any], inference: Inference) -> None:
     """Write statistics into a run's folder; where it cannot be written, they are simply not kept."""
     path = _path(folder, key)
     # One metadata key: several would be written in an order that changes from run to run.
-    text = json.dumps({"key": key, "facts": inference.facts}, allow_nan=False)
+    digest = _digest(inference.columns, inference.facts)
+    text = json.dumps({"key": key, "facts": inference.facts, "sha256": digest}, allow_nan=False)
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
     )
@@ -36,14 +39,33 @@ def keep(folder: Path, key: dict[str, Any], inference: Inference) -> None:
 
 def recall(folder: Path, key: dict[str, Any], n_units: int) -> Inference | None:
     """Read statistics back if they belong to the key: capture, units, scope, version and parameters."""
+    path = _path(folder, key)
     try:
-        with safe_open(_path(folder, key), "np") as file:
+        if not _is_plain(path, n_units):
+            return None
+        with safe_open(path, "np") as file:
             content = json.loads(file.metadata()["statistics"])
             columns = {name: file.get_tensor(name) for name in COLUMNS}
+        facts, whole = content["facts"], content["sha256"] == _digest(columns, content["facts"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    whole = all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
-    return Inference(columns, content["facts"]) if whole and content.get("key") == key else None
+    whole = whole and all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
+    return Inference(columns, facts) if whole and content.get("key") == key else None
+
+
+def _is_plain(path: Path, n_units: int) -> bool:
+    """Tell whether this is a file of the folder and no larger than it can be; a pipe would be waited for."""
+    if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
+        return False
+    return path.stat().st_size <= 8 * n_units * len(COLUMNS) + _HEADER
+
+
+def _digest(columns: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
+    """Hash what is kept, so that a damaged number is not taken for one that was computed."""
+    found = hashlib.sha256(json.dumps(facts, allow_nan=False).encode())
+    for name in COLUMNS:
+        found.update(np.ascontiguousarray(columns[name]).tobytes())
+    return found.hexdigest()
 
 
 def _path(folder: Path, key: dict[str, Any]) -> Path:

@@ -250,12 +250,31 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
     runs: dict[str, Run] = {}
     problems: dict[str, str] = {}
     root = Path(folder)
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
-        if path.name.startswith(".") or not os.path.lexists(path / RUN_JSON):
+    try:
+        found = sorted(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        return {}, {root.name: f"{root}: cannot be read ({error.strerror})."}
+    for path in found:
+        if path.name.startswith(".") or not _looks_like_run(path):
             continue
         try:
             _stay_inside(root, path)
             runs[path.name] = load_run(path)
         except RunError as error:
             problems[path.name] = str(error)
+        except OSError as error:
+            problems[path.name] = f"{path}: cannot be read ({error.strerror})."
     return runs, problems
+
+
+def _looks_like_run(path: Path) -> bool:
+    """Tell whether there is a part of a run, or something that cannot be looked into."""
+    for part in (RUN_JSON, CAPTURE):
+        try:
+            os.lstat(path / part)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return True
+    return False

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ class UnfinishedRun:
 
     def __init__(self, folder: str | Path, settings: dict[str, Any], overwrite: bool = False) -> None:
         folder = Path(folder)
+        # In every file: another process may put other settings into the folder while this one is at work.
+        self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).digest()
         self.folder = folder.with_name(folder.name + UNFINISHED)
         found = self._found()
         if found is None or (found != settings and (overwrite or not self._has_pairs())):
@@ -77,6 +80,7 @@ class UnfinishedRun:
         arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
         arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
         arrays["seconds"] = np.array([seconds])
+        arrays["settings"] = np.frombuffer(self._digest, np.uint8)
         try:
             write_whole(self._path(index), safetensors.numpy.save(arrays))
         except OSError as error:
@@ -86,6 +90,8 @@ class UnfinishedRun:
         """Return a kept pair and its seconds, or None if it has to be computed."""
         try:
             arrays = safetensors.numpy.load(self._path(index).read_bytes())
+            if arrays["settings"].tobytes() != self._digest:
+                return None
             sums = SumsOfSquares({s: arrays[f"sum_squares.{s}"] for s in STREAM_SCOPES}, arrays["tokens"])
             first, differing = (int(v) for v in arrays["differences"])
             repeats = tuple(_repeats(arrays))
@@ -96,16 +102,18 @@ class UnfinishedRun:
     def save_embeddings(self, index: int, content: bytes) -> None:
         """Keep a pair's prompt embeddings, until the run stands."""
         try:
-            write_whole(self._embeddings(index), content)
+            write_whole(self._embeddings(index), self._digest + content)
         except OSError as error:
             raise RunError(f"{self.folder}: prompt embeddings cannot be kept ({error.strerror}).") from error
 
     def load_embeddings(self, index: int) -> bytes | None:
         """Return what `save_embeddings` kept, or None."""
         try:
-            return self._embeddings(index).read_bytes()
+            content = self._embeddings(index).read_bytes()
         except OSError:
             return None
+        mine, content = content[: len(self._digest)] == self._digest, content[len(self._digest) :]
+        return content if mine else None
 
     def _embeddings(self, index: int) -> Path:
         return self.folder / f"embeddings-{index:04d}.safetensors"

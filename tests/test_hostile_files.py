@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,38 @@ def test_any_value_of_run_json_may_be_anything(good, tmp_path, data):
     shutil.copytree(good, folder)
     (folder / "run.json").write_text(json.dumps(content))
     reads(folder, capture_bytes(load_run(good)))
+
+
+@contextmanager
+def as_nobody():
+    """Read as somebody for whom permissions count; the superuser may read everything."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_cannot_be_read_or_lacks_its_first_file_is_named(good):
+    with tempfile.TemporaryDirectory() as top:  # not below pytest's own folder, into which nobody else may look
+        os.chmod(top, 0o755)
+        root = Path(top) / "runs"
+        for name in ("good", "locked", "headless"):
+            shutil.copytree(good, root / name)
+        (root / "headless" / "run.json").unlink()
+        os.chmod(root / "locked", 0)
+        with as_nobody():
+            runs, problems = list_runs(root)
+        assert list(runs) == ["good"] and set(problems) == {"locked", "headless"}
+        assert "cannot be read" in problems["locked"] or "Permission denied" in problems["locked"]
+        os.chmod(root, 0)
+        with as_nobody():
+            assert list_runs(root) == ({}, {"runs": f"{root}: cannot be read (Permission denied)."})
+        os.chmod(root, 0o755)
+        os.chmod(root / "locked", 0o755)
 
 
 # --- what is no plain folder of plain files ----------------------------------------------------------------

@@ -1,10 +1,13 @@
 """The slower statistics of a run: what they hold, that they are kept, and what they say."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 from scipy import stats as reference
 
 from plantain import kept
@@ -106,6 +109,49 @@ def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     path.write_bytes((folder / kept.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
     load_run(folder).inference("card")
     assert len(computed) == 1
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # a number's last digits
+    path.write_bytes(content)
+
+
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)  # who reads it waits for ever
+
+
+def linked(path):
+    path.rename(path.with_suffix(".elsewhere"))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def swollen(path):
+    os.truncate(path, 5 << 40)
+
+
+def rewritten(text):
+    def write(path):
+        with safe_open(path, "np") as file:
+            columns = {name: file.get_tensor(name) for name in COLUMNS}
+        path.write_bytes(save(columns, metadata={"statistics": text}))
+
+    return write
+
+
+STRANGE = {"a bit": flipped, "a pipe": piped, "a link": linked, "a huge file": swollen,
+           "a list": rewritten("[1]"), "no facts": rewritten("{}"), "no object": rewritten("1")}  # fmt: skip
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
+    folder, computed = saved
+    before = load_run(folder).inference("card")
+    STRANGE[strange](folder / kept.FOLDER / "card-all.safetensors")
+    after = load_run(folder).inference("card")
+    assert len(computed) == 1
+    assert all(np.array_equal(before.columns[name], after.columns[name]) for name in COLUMNS)
 
 
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):

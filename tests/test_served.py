@@ -201,6 +201,7 @@ def test_health_says_version_model_and_runs(app):
 REFUSED = {
     "probe_pair": ["tiny-random", f"{SECRET} <|im_end|> helps.", f"{SECRET} waits."],
     "summary": [SECRET, "heads", "all"],
+    "top_units": ["tiny-random", {"path": f"/{SECRET}", "meta": {"_type": "gradio.FileData"}}],  # fails inside Gradio
 }
 
 
@@ -223,8 +224,9 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     pair, refused = [line for line in found if line["kind"] == "pair"]
     assert pair["outcome"] == "ok" and pair["ms"] > 1
     assert refused["outcome"] == "refused" and refused["error"] == "PromptError"
+    assert {"refused"} == {line["outcome"] for line in found if line["kind"] == "view"}
     text = log.read_text()
-    assert "Traceback" not in text
+    assert "Traceback" not in text and "an event failed" in text
     assert SECRET not in text and "hf_sss" not in text and "helps." not in text
 
 

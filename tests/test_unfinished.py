@@ -58,6 +58,16 @@ def test_settings_without_any_pair_stand_in_nobodys_way(tmp_path, made_run):
         UnfinishedRun(tmp_path / "run", SETTINGS)
 
 
+def test_a_pair_of_a_process_with_other_settings_is_not_taken_for_ones_own(tmp_path, made_run):
+    """Two commands at once: the second finds no pair yet, so the folder is its own; then the first saves one."""
+    first = UnfinishedRun(tmp_path / "run", SETTINGS)
+    second = UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1})
+    first.save(0, one_pair(made_run()), 1.0)
+    first.save_embeddings(0, b"embeddings")
+    assert second.load(0) is None and second.load_embeddings(0) is None
+    assert first.load(0) is not None and first.load_embeddings(0) == b"embeddings"
+
+
 @pytest.mark.parametrize("damage", [truncate, Path.unlink, lambda path: path.write_bytes(b"")])
 def test_a_damaged_pair_is_computed_again(unfinished, damage):
     damage(unfinished.folder / "pair-0002.safetensors")

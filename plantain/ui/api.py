@@ -62,7 +62,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             One object with thresholds, large_effect, split_half, max_abs_t, top_blocks, inference, text_baseline and
             weights_label.
         """
-        with _errors():
+        with _errors(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
             return {"run": run, "weights_label": weights_label(found.info), **found.summary(units, scope)}
@@ -80,7 +80,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
             d_low, d_high, p_exact, p_fwer, q_bh, q_by, weights.
         """
-        with _errors():
+        with _errors(), logged("view"):
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
             found = store.get(run)
