@@ -46,11 +46,12 @@ def recall(folder: Path, key: dict[str, Any], n_units: int) -> Inference | None:
         with safe_open(path, "np") as file:
             content = json.loads(file.metadata()["statistics"])
             columns = {name: file.get_tensor(name) for name in COLUMNS}
-        facts, whole = content["facts"], content["sha256"] == _digest(columns, content["facts"])
+        facts = content["facts"]
+        whole = content["key"] == key and content["sha256"] == _digest(columns, facts)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    whole = whole and all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
-    return Inference(columns, facts) if whole and content.get("key") == key else None
+    fits = all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
+    return Inference(columns, facts) if whole and fits else None
 
 
 def _is_plain(path: Path, n_units: int) -> bool:

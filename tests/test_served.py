@@ -38,6 +38,13 @@ def ask(url, path, method="GET", body=None, headers=None):
     return found
 
 
+def call(url, name, data):
+    """Call an endpoint; return what it says."""
+    body = json.dumps({"data": data}).encode()
+    event = json.loads(ask(url, f"/gradio_api/call/{name}", "POST", body, {"content-type": "application/json"})[2])
+    return ask(url, f"/gradio_api/call/{name}/{event['event_id']}")[2]
+
+
 def lines(log):
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"time"')]
 
@@ -209,14 +216,10 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     url, log = app
     ask(url, f"/?positive={SECRET}&negative={SECRET}")
     ask(url, f"/gradio_api/file={SECRET}")
-    body = json.dumps({"data": ["tiny-random", f"{SECRET} helps.", f"{SECRET} waits."]}).encode()
-    event = json.loads(ask(url, "/gradio_api/call/probe_pair", "POST", body, {"content-type": "application/json"})[2])
-    said = ask(url, f"/gradio_api/call/probe_pair/{event['event_id']}")[2]
+    said = call(url, "probe_pair", ["tiny-random", f"{SECRET} helps.", f"{SECRET} waits."])
     assert b"complete" in said and b'"p"' in said
     for name, data in REFUSED.items():
-        body = json.dumps({"data": data}).encode()
-        event = json.loads(ask(url, f"/gradio_api/call/{name}", "POST", body, {"content-type": "application/json"})[2])
-        assert b"error" in ask(url, f"/gradio_api/call/{name}/{event['event_id']}")[2]
+        assert b"error" in call(url, name, data)
     found = lines(log)
     assert {"page", "endpoint", "unknown", "pair"} <= {line["kind"] for line in found}
     for line in found:
