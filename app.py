@@ -26,7 +26,7 @@ from plantain.engine import Engine, Item
 from plantain.models import KLEIN
 from plantain.prompts import PromptPair, load_prompt_set
 from plantain.published import load_published
-from plantain.ui import RunStore, build_demo, launch_options, start_log
+from plantain.ui import RunStore, build_demo, keep_little, launch_options, start_log
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
@@ -106,6 +106,7 @@ def main() -> None:
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
+    keep_little(demo)
     threading.Thread(target=store.warm, name="statistics", daemon=True).start()
     if not ON_ZERO_GPU:
         engine.start_loading()

@@ -177,6 +177,15 @@ def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, mo
     assert (line["kind"], line["outcome"], line["status"]) == ("config", "failed", 500)
 
 
+def test_an_event_that_is_not_known_is_an_error_and_no_fault(app):
+    url, log = app
+    before = log.read_text().count("Traceback")
+    status, _, content = ask(url, "/gradio_api/call/summary/unknown")
+    assert status == 200 and content.startswith(b"event: error")
+    assert [line["status"] for line in lines(log) if line["kind"] == "endpoint"][-1] == 404
+    assert log.read_text().count("Traceback") == before and "a request failed" not in log.read_text()
+
+
 def test_only_a_download_that_was_just_made_comes_from_the_cache():
     folder = f"/gradio_api/file={served.CACHE}/{'a' * 64}"
     assert kind_of("GET", f"{folder}/plantain-tiny-random-card-all.csv") == "download"

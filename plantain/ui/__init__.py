@@ -2,6 +2,7 @@
 
 `build_demo`       all tabs, private listeners and the five public endpoints
 `start_log`        a line a request
+`keep_little`      what visitors choose is kept, no copy of the page
 `launch_options`   theme, styles and switches that belong to `Blocks.launch`
 """
 
@@ -14,7 +15,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from plantain.ui.page import build_demo
 from plantain.ui.served import start_log
+from plantain.ui.sessions import keep_little
 from plantain.ui.store import RunStore
 from plantain.ui.theme import launch_options
 
-__all__ = ["RunStore", "build_demo", "launch_options", "start_log"]
+__all__ = ["RunStore", "build_demo", "keep_little", "launch_options", "start_log"]

@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from plantain import PlantainError, __version__
 from plantain.engine import Engine
 from plantain.ui.store import RunStore
@@ -118,11 +120,13 @@ class Gate:
 
         try:
             await self._serve(kind, scope, receive, with_headers)
-        except Exception:  # the server's own answer to it would come without headers
-            LOG.exception("a request failed")
-            if not answer["status"]:
-                await _answer(with_headers, 500, {"error": "this failed on the server"})
-            answer["status"] = 500
+        except Exception as error:  # the server's own answer to it would come without headers
+            refusal = error.__cause__
+            if isinstance(refusal, HTTPException) and answer["status"]:  # Gradio's, said in an answer that has begun
+                await send({"type": "http.response.body", "body": b""})
+                answer["status"] = refusal.status_code
+            else:
+                await _fail(with_headers, answer)
         finally:  # a visitor who leaves ends a stream as well
             if kind not in _QUIET:
                 write_line(kind or "unknown", start, _outcome(answer["status"]), status=answer["status"])
@@ -155,6 +159,14 @@ def _limited(receive: Callable) -> Callable:
         return message if seen <= LARGEST else {"type": "http.disconnect"}
 
     return counted
+
+
+async def _fail(send: Callable, answer: dict[str, int]) -> None:
+    """Answer a request on which something broke, unless an answer has begun; called while the exception is handled."""
+    LOG.exception("a request failed")
+    if not answer["status"]:
+        await _answer(send, 500, {"error": "this failed on the server"})
+    answer["status"] = 500
 
 
 async def _answer(send: Callable, status: int, content: dict[str, Any]) -> None:

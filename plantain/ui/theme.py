@@ -15,7 +15,7 @@ from plantain.ui.first import FirstScreen, first_screen_html
 from plantain.ui.served import LARGEST, Gate, health
 from plantain.ui.store import RunStore
 
-SESSIONS = 500  # visitors whose state is kept; a third of a megabyte each, and a program's every call is one
+SESSIONS = 500  # visitors whose choices are kept
 STYLES = sorted((Path(__file__).parent / "styles").glob("*.css"))  # one file for the page, one for a tab
 
 

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_load.py [MINUTES] [VISITORS]
 
-Starts the app with the stand-in. Every visitor, a thread, looks at things as the page's own script does (the page, and
-the views behind /summary, /top_units and /list_runs, each with other units and scopes) and now and then sends a pair;
+Starts the app with the stand-in. Every visitor, a thread, has a session with a heartbeat, loads the page and asks for
+the views of its tabs as the page's own script does, makes a download, calls the endpoints as a program does (each with
+other units and scopes; now and then a table of 1,000 units, which every second time nobody fetches), and sends a pair;
 somebody runs a probe meanwhile. Prints, per kind, how many answers there were, how many errors, the median and the
 95th percentile of their time, and the memory of the app after a fifth of the time and at the end.
 """
@@ -18,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,7 +31,10 @@ from browser import app_command, serving
 
 VIEWS = [("card", "all"), ("heads", "all"), ("heads", "image"), ("mlp", "all"), ("text-heads", "words")]
 PAUSE = 2.0  # seconds between two looks of a visitor, on average
-PAIR_SHARE = 0.04  # of the looks that are a pair
+SHARES = {  # of what a visitor does
+    "page": 0.15, "view of a tab": 0.40, "download": 0.02, "list_runs": 0.10, "summary": 0.13, "top_units": 0.13,
+    "long table": 0.03, "pair": 0.04,
+}  # fmt: skip
 
 
 class Tally:
@@ -47,58 +52,93 @@ class Tally:
                 self.errors.append(f"{kind}: {error}")
 
 
-def call(host: str, name: str, data: list) -> str | None:
-    """Call an endpoint; return an error in words, or None."""
-    connection = http.client.HTTPConnection(host, timeout=300)
-    try:
-        body = json.dumps({"data": data}).encode()
-        connection.request("POST", f"/gradio_api/call/{name}", body, {"content-type": "application/json"})
+def ask(host: str, path: str, body: dict | None = None) -> tuple[int, bytes]:
+    """Send a request on a connection of its own; return status and content."""
+    with closing(http.client.HTTPConnection(host, timeout=300)) as connection:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, json.dumps(body).encode(), {"content-type": "application/json"})
         answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
-            return f"status {answer.status}: {content[:100]!r}"
-        connection.request("GET", f"/gradio_api/call/{name}/{json.loads(content)['event_id']}")
-        said = connection.getresponse().read().decode()
-        return None if "event: complete" in said else said[-200:]
-    except OSError as error:
-        return repr(error)
-    finally:
-        connection.close()
+        return answer.status, answer.read()
 
 
-def look(host: str, path: str = "/") -> str | None:
-    connection = http.client.HTTPConnection(host, timeout=60)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        return None if answer.status == 200 else f"status {answer.status}"
-    except OSError as error:
-        return repr(error)
-    finally:
-        connection.close()
+def call(host: str, name: str, data: list, fetch: bool = True) -> str | None:
+    """Call an endpoint, and fetch its answer or not; return an error in words, or None."""
+    status, content = ask(host, f"/gradio_api/call/{name}", {"data": data})
+    if status != 200:
+        return f"status {status}: {content[:100]!r}"
+    if not fetch:
+        return None
+    _, said = ask(host, f"/gradio_api/call/{name}/{json.loads(content)['event_id']}")
+    return None if b"event: complete" in said else said[-200:].decode()
 
 
-def ask(host: str, chance: random.Random, who: int) -> tuple[str, str | None]:
+class Page:
+    """What the page's script knows of it: the events of a choice of run, units and scope."""
+
+    def __init__(self, host: str) -> None:
+        config = json.loads(ask(host, "/config")[1])
+        self._start = {c["id"]: c["props"].get("value") for c in config["components"]}
+        ours = [d for d in config["dependencies"] if d["backend_fn"] and len(d["inputs"]) > 2]
+        choice = Counter(tuple(d["inputs"][:3]) for d in ours).most_common(1)[0][0]
+        ours = [d for d in ours if tuple(d["inputs"][:3]) == choice]
+        self.views = [d for d in ours if not d["queue"]]
+        self.downloads = [d for d in ours if d["queue"] and d["api_name"].startswith("prepare")]
+
+    def body(self, event: dict, choice: list, session: str) -> dict:
+        """What a browser sends for an event: the choice, and everything else as it is on a new page."""
+        data = [*choice, *(self._start[i] for i in event["inputs"][3:])]
+        return {"data": data, "fn_index": event["id"], "session_hash": session, "event_data": None, "trigger_id": None}
+
+    def view(self, host: str, event: dict, choice: list, session: str) -> str | None:
+        """Ask for a tab's view; return an error, or None."""
+        status, content = ask(host, "/gradio_api/run/predict", self.body(event, choice, session))
+        return None if status == 200 else f"{event['api_name']}: status {status}: {content[:100]!r}"
+
+    def download(self, host: str, event: dict, choice: list, session: str) -> str | None:
+        """Make a download, through the queue; return an error, or None."""
+        status, content = ask(host, "/gradio_api/queue/join", self.body(event, choice, session))
+        if status != 200:
+            return f"{event['api_name']}: status {status}: {content[:100]!r}"
+        _, said = ask(host, f"/gradio_api/queue/data?session_hash={session}")
+        return None if b'"success":true' in said else f"{event['api_name']}: {said[-200:].decode()}"
+
+
+def act(host: str, page: Page, session: str, chance: random.Random) -> tuple[str, str | None]:
     """Look at something, or send a pair; return what it was, and an error or None."""
     choice = ["tiny-random", *chance.choice(VIEWS)]
-    if chance.random() < PAIR_SHARE:
-        texts = [f"Visitor {who} helps the old man up the stairs.", f"Visitor {who} trips the old man on the stairs."]
-        return "pair", call(host, "probe_pair", ["tiny-random", *texts])
-    what = chance.choice(("page", "list_runs", "summary", "top_units"))
+    what = chance.choices(*zip(*SHARES.items(), strict=True))[0]
+    if what == "pair":
+        texts = [f"Visitor {session} helps the old man up the stairs.", f"Visitor {session} trips the old man there."]
+        return what, call(host, "probe_pair", ["tiny-random", *texts])
     if what == "page":
-        return what, look(host)
-    return what, call(host, what, {"list_runs": [], "summary": choice}.get(what, [*choice, 20, ""]))
+        status, _ = ask(host, "/")
+        return what, None if status == 200 else f"status {status}"
+    if what == "view of a tab":
+        # A page offers the scopes of its units only; "all" belongs to each.
+        return what, page.view(host, chance.choice(page.views), [*choice[:2], "all"], session)
+    if what == "download":
+        return what, page.download(host, chance.choice(page.downloads), [*choice[:2], "all"], session)
+    if what == "long table":
+        return what, call(host, "top_units", [*choice, 1000, ""], fetch=chance.random() < 0.5)
+    return what, call(host, what, {"list_runs": [], "summary": choice, "top_units": [*choice, 20, ""]}[what])
 
 
 def visitor(host: str, who: int, until: float, tally: Tally) -> None:
-    """Look around until the time is over."""
-    chance = random.Random(who)
-    while time.monotonic() < until:
-        time.sleep(chance.uniform(0, 2 * PAUSE))
-        start = time.monotonic()
-        kind, error = ask(host, chance, who)
-        tally.add(kind, time.monotonic() - start, error)
+    """Look around until the time is over, with a session as a page in a browser has one."""
+    chance, session = random.Random(who), f"visitor{who}"
+    page = Page(host)
+    with closing(http.client.HTTPConnection(host, timeout=300)) as heart:
+        heart.request("GET", f"/gradio_api/heartbeat/{session}")
+        while time.monotonic() < until:
+            time.sleep(chance.uniform(0, 2 * PAUSE))
+            start = time.monotonic()
+            try:
+                kind, error = act(host, page, session, chance)
+            except (OSError, http.client.HTTPException) as broken:
+                kind, error = "broken", repr(broken)
+            tally.add(kind, time.monotonic() - start, error)
 
 
 def memory(url: str) -> float:
@@ -153,7 +193,7 @@ def report(tally: Tally, warm: float, end: float) -> None:
     for kind, seconds in sorted(tally.seconds.items()):
         cut = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
         middle = statistics.median(seconds)
-        print(f"{kind:>10}: {len(seconds):>6} answers, median {middle:6.3f} s, p95 {cut:6.3f} s")
+        print(f"{kind:>13}: {len(seconds):>6} answers, median {middle:6.3f} s, p95 {cut:6.3f} s")
     print(f"errors: {len(tally.errors)}", *tally.errors[:10], sep="\n    ")
     print(
         f"memory: {warm:,.0f} MB after a fifth of the time, {end:,.0f} MB at the end ({100 * (end / warm - 1):+.1f}%)"
