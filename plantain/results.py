@@ -11,11 +11,10 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, fields
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from plantain.scopes import STREAM_SCOPES, UNITS
 from plantain.strict import strict_arrays, strict_json
 from plantain.sums import SumsOfSquares
 from plantain.units import Layout
-from plantain.whole import swap_in
+from plantain.whole import in_place_of
 
 __all__ = ["Run", "RunError", "RunInfo", "check_target", "list_runs", "load_run", "save_run"]
 
@@ -67,15 +66,13 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     """
     folder = Path(folder)
     check_target(folder, overwrite)
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    for units in UNITS:
+        run.inference(units)  # takes a while: not when others wait for their turn
     try:
-        new.mkdir(parents=True)
-        _write_files(run, new)
-        swap_in(new, folder)
+        with in_place_of(folder, partial(check_target, folder, overwrite)) as new:
+            _write_files(run, new)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return folder
 
 

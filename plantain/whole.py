@@ -1,15 +1,27 @@
 """Files and folders that a reader sees whole or not at all. Knows nothing about what is in them.
 
 `write_whole`   a file
-`swap_in`       a folder in another's place
+`in_place_of`   a folder that is written in hiding and then takes another's place; writers take turns
+`swap_in`       the last step alone
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's numbers, in fcntl.h and fs.h
 
 
 def _hidden(path: Path) -> Path:
@@ -33,6 +45,69 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
+    """Give a new folder to write to, and let it take another's place in the end.
+
+    Writers beside each other take turns, so that the later one sees what the earlier one did; what a writer left
+    that was killed goes.
+
+    Parameters
+    ----------
+    folder : Path
+        The place; nothing stands there yet, or a folder.
+    allow : callable
+        Called when the turn has come; raises where the place must not be taken.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written; what stood there stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(folder.parent) as alone:
+        allow()
+        stood, new = folder.exists(), _hidden(folder)
+        try:
+            new.mkdir()
+            yield new
+            if stood:
+                swap_in(new, folder)
+            else:
+                new.rename(folder)  # fails where somebody took the place who knows no turns
+        finally:
+            for scraps in _left_behind(folder) if alone else [new]:
+                shutil.rmtree(scraps, ignore_errors=True)
+
+
+@contextmanager
+def _turn(parent: Path) -> Iterator[bool]:
+    """Wait until no other process writes beside; say whether the system can tell."""
+    try:
+        handle = os.open(parent, os.O_RDONLY)
+    except OSError:  # not readable, or no such thing as an open folder
+        yield False
+        return
+    try:
+        yield _lock(handle)
+    finally:
+        os.close(handle)  # and with it the lock, as it is where a process is killed
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except (OSError, AttributeError):  # some disks on a network
+        return False
+    return True
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    """List the hidden folders beside a folder that were to take its place, or stood there."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{32}}")
+    return [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
+
+
 def swap_in(new: Path, folder: Path) -> None:
     """Put a folder in the place of another; the old one goes only after the new one stands.
 
@@ -41,13 +116,29 @@ def swap_in(new: Path, folder: Path) -> None:
     OSError
         It cannot be renamed; what stood there is put back.
     """
+    if not folder.exists():
+        new.rename(folder)
+        return
+    old = new if _exchange(new, folder) else _step_aside(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; say whether the system can."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError, TypeError):  # another system, or an old C library
+        return False
+    return not rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+
+
+def _step_aside(new: Path, folder: Path) -> Path:
+    """Replace a folder in two steps, between which none is there; return where the old one is."""
     old = _hidden(folder)
-    if folder.exists():
-        folder.rename(old)
+    folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
-        if old.exists():
-            old.rename(folder)
+        old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    return old

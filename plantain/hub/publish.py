@@ -8,11 +8,10 @@
 from __future__ import annotations
 
 import difflib
-import shutil
-import uuid
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,7 +25,7 @@ from plantain.hub.section import PublishError, card_fields, check_publishable, r
 from plantain.provenance import is_control
 from plantain.published import PUBLISHED, load_published
 from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, RunError, load_run, save_run
-from plantain.whole import swap_in
+from plantain.whole import in_place_of
 
 CARD, FIGURES = "README.md", "figures"
 SHIPPED_CONTROL = PUBLISHED.parent / "untrained-klein-4b"
@@ -293,20 +292,20 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
     diff = "".join(
         difflib.unified_diff(_lines(card or b""), _lines(after), f"{CARD} (before)", f"{CARD} (after)", lineterm="\n")
     )
+    try:
+        with in_place_of(folder, partial(_check_dry_run, folder)) as new:
+            for path, content in {CARD: after, DIFF: diff.encode(), **offer.files}.items():
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                (new / path).write_bytes(content)
+    except OSError as error:
+        raise PublishError(f"{folder}: cannot be written ({error.strerror}).") from error
+    return diff
+
+
+def _check_dry_run(folder: Path) -> None:
     strange = [p.name for p in folder.iterdir() if p.name not in (CARD, DIFF, RUNS, FIGURES)] if folder.is_dir() else []
     if strange or (folder.exists() and not folder.is_dir()):
         raise PublishError(f"{folder}: holds something other than an earlier dry run. Move it away.")
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        for path, content in {CARD: after, DIFF: diff.encode(), **offer.files}.items():
-            (new / path).parent.mkdir(parents=True, exist_ok=True)
-            (new / path).write_bytes(content)
-        swap_in(new, folder)
-    except OSError as error:
-        raise PublishError(f"{folder}: cannot be written ({error.strerror}).") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return diff
 
 
 def _lines(card: bytes) -> list[str]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from plantain.hub.errors import HubError
 from plantain.hub.remote import MAIN, RUNS, Base, Remote, is_content
 from plantain.results import CAPTURE, LARGEST, RUN_JSON, Run, RunError, check_target, load_run, save_run
 from plantain.strict import visible
-from plantain.whole import swap_in
+from plantain.whole import in_place_of
 
 MOST_RUNS, MOST_BYTES = 100, 2 << 30
 _RUN_FILE = re.compile(rf"{RUNS}/([A-Za-z0-9_][A-Za-z0-9._-]{{0,79}})/({re.escape(RUN_JSON)}|{re.escape(CAPTURE)})")
@@ -103,8 +104,9 @@ def _save(run: Run, _files: Path, folder: Path, overwrite: bool) -> None:
 
 def put_as_it_is(_run: Run, files: Path, folder: Path, overwrite: bool) -> None:
     """Move a run's two files into place; its statistics are computed when they are asked for."""
-    check_target(folder, overwrite)
-    swap_in(files, folder)
+    with in_place_of(folder, partial(check_target, folder, overwrite)) as new:
+        for path in files.iterdir():
+            path.rename(new / path.name)
 
 
 class PullError(PlantainError, RuntimeError):

@@ -1,0 +1,186 @@
+"""Folders that take another's place: in turns, whole, and without scraps, also of writers that were killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from browser import ROOT
+
+from plantain import whole
+from plantain.whole import in_place_of, swap_in
+
+HEX = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "a run"
+
+
+@pytest.fixture(params=[True, False], ids=["in one step", "in two steps"])
+def steps(request, monkeypatch):
+    """Both ways to change places, of which some systems have only the second."""
+    if not request.param:
+        monkeypatch.setattr(whole, "_exchange", lambda _one, _other: False)
+    return request.param
+
+
+def put(place, text, allow=lambda: None, then=lambda: None):
+    with in_place_of(place, allow) as new:
+        (new / "text").write_text(text)
+        then()
+
+
+def names(place):
+    return sorted(path.name for path in place.parent.iterdir())
+
+
+def must_be_free(place):
+    if place.exists():
+        raise FileExistsError(place)
+
+
+# A writer in a process of its own: says when it has the turn, goes on when it is told to.
+_WRITER = """
+import os, signal, shutil, sys
+from pathlib import Path
+from plantain import whole
+place, how = Path(sys.argv[1]), sys.argv[2]
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+def free():
+    if how == "if free" and place.exists():
+        sys.exit("it is taken")
+if how == "killed when it stands":
+    whole.shutil.rmtree = kill
+if how == "killed between the renames":
+    whole._exchange, rename = (lambda one, other: False), Path.rename
+    Path.rename = lambda path, to: rename(path, to) if path == place else kill()
+with whole.in_place_of(place, free) as new:
+    (new / "text").write_text("the other's")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def writer(place, how):
+    return subprocess.Popen(
+        [sys.executable, "-c", _WRITER, str(place), how], cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_a_new_folder_and_another_in_its_place(place, steps):
+    for text in ("first", "second"):
+        put(place, text)
+        assert (place / "text").read_text() == text and names(place) == ["a run"]
+
+
+def test_this_system_changes_places_in_one_step(place):
+    """Or the tests of readers that never miss a folder would not mean what they say."""
+    put(place, "old")
+    put(other := place.with_name("other"), "new")
+    assert whole._exchange(place, other)
+    assert ((place / "text").read_text(), (other / "text").read_text()) == ("new", "old")
+    assert not whole._exchange(place, place.with_name("nothing"))
+
+
+def test_what_breaks_off_leaves_what_stood_there(place, steps):
+    put(place, "old")
+    with pytest.raises(ZeroDivisionError):
+        put(place, "new", then=lambda: 1 / 0)
+    assert (place / "text").read_text() == "old" and names(place) == ["a run"]
+
+
+def test_the_later_writer_sees_what_the_earlier_one_did(place):
+    """Without the turns both would have found the place free, and the later one would have replaced the other."""
+    first = writer(place, "if free")
+    assert first.stdout.readline() == "writing\n"
+    asked, outcome = threading.Event(), []
+
+    def second():
+        asked.set()
+        try:
+            put(place, "mine", lambda: must_be_free(place))
+        except FileExistsError:
+            outcome.append("refused")
+
+    late = threading.Thread(target=second)
+    late.start()
+    asked.wait()
+    late.join(0.3)
+    assert late.is_alive() and not outcome, "the second one waits"
+    assert first.communicate("\n", timeout=60) == ("", "") and first.returncode == 0
+    late.join(60)
+    assert outcome == ["refused"]
+    assert (place / "text").read_text() == "the other's" and names(place) == ["a run"]
+
+
+def test_a_writer_that_does_not_take_turns_is_not_overwritten_unasked(place, monkeypatch):
+    monkeypatch.setattr(whole, "_lock", lambda _handle: False)  # as on some disks on a network
+    with pytest.raises(OSError, match="not empty"):
+        put(place, "mine", lambda: must_be_free(place), then=lambda: put(place, "the other's"))
+    assert (place / "text").read_text() == "the other's" and names(place) == ["a run"]
+
+
+@pytest.mark.parametrize("stood", [True, False])
+def test_a_writer_killed_while_it_writes_leaves_what_stood_there_and_holds_nobody_up(place, stood):
+    if stood:
+        put(place, "old")
+    killed = writer(place, "any")
+    assert killed.stdout.readline() == "writing\n"
+    killed.kill()
+    killed.communicate(timeout=60)
+    assert place.exists() is stood and len(names(place)) == 1 + stood
+    assert not stood or (place / "text").read_text() == "old"
+    put(place, "new")
+    assert (place / "text").read_text() == "new" and names(place) == ["a run"]
+
+
+@pytest.mark.parametrize(
+    ("how", "found"), [("killed when it stands", "the other's"), ("killed between the renames", None)]
+)
+def test_a_writer_killed_at_its_last_step_leaves_nothing_for_long(place, how, found):
+    put(place, "old")
+    killed = writer(place, how)
+    killed.communicate("\n", timeout=60)
+    assert killed.returncode == -signal.SIGKILL and len(names(place)) > 1
+    assert ((place / "text").read_text() if place.exists() else None) == found
+    put(place, "new")
+    assert (place / "text").read_text() == "new" and names(place) == ["a run"]
+
+
+def test_only_scraps_of_this_place_go(place):
+    kept = [f".a_run.{HEX}", f".a run.{HEX}.more", ".a run.notes", f".b.{HEX}", f"a run.{HEX}"]
+    for name in (*kept, f".a run.{HEX}"):
+        (place.parent / name).mkdir()
+    put(place, "new")
+    assert names(place) == sorted([*kept, "a run"])
+
+
+def test_where_nobody_can_tell_who_writes_the_scraps_of_others_stay(place, monkeypatch):
+    monkeypatch.setattr(whole, "fcntl", None)
+    (place.parent / f".a run.{HEX}").mkdir()
+    put(place, "old")
+    put(place, "new")
+    assert (place / "text").read_text() == "new" and names(place) == [f".a run.{HEX}", "a run"]
+
+
+def test_a_parent_that_cannot_be_read_can_be_written_to(place, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(whole.os, "open", refuse)
+    put(place, "new")
+    assert names(place) == ["a run"]
+
+
+def test_a_swap_on_its_own_takes_the_old_folder_away(place, steps):
+    put(place, "old")
+    put(new := place.with_name("new"), "new")
+    swap_in(new, place)
+    assert (place / "text").read_text() == "new" and names(place) == ["a run"]
+    assert os.listdir(place) == ["text"]
