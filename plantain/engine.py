@@ -18,9 +18,11 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.apart import apart
 from plantain.conditions import Conditions
 from plantain.models import ModelInfo
 from plantain.pairs import PairResult, WrongModelError, check_reference, check_same_model, score_pair
@@ -176,7 +178,7 @@ class Engine:
         for pair in pairs:
             try:
                 with self._one_pair:
-                    item = next(iter_pairs(passes, (pair,)))
+                    item = apart(partial(next, iter_pairs(passes, (pair,))))
             except Exception as error:
                 if (reason := _reason(error, conditions.size)) is None:
                     raise

@@ -19,6 +19,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from plantain import PlantainError
+from plantain.strict import visible
 
 SHIPPED = Path(__file__).resolve().parent.parent / "prompts"
 MIN_PAIRS = 4  # split halves need two pairs each
@@ -147,7 +148,8 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
 def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
-    return collect_pairs({f"pair {n} ({row.get('id', 'no id')})": row for n, row in enumerate(rows, 1)}, where)
+    named = {f"pair {n} ({visible(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
+    return collect_pairs(named, where)
 
 
 def shipped_file(sha256: str, otherwise: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from plantain.apart import apart
 from plantain.engine import Engine, EngineError
 from plantain.experiment import ConfigError
 from plantain.pairs import WrongModelError
@@ -86,6 +87,24 @@ def test_two_visitors_at_once_get_what_each_gets_alone(engine, moral_run):
     for thread in threads:
         thread.join()
     assert [together[i] for i in range(4)] == alone
+
+
+def test_a_pass_leaves_nothing_in_the_thread_that_asks_for_it(engine, moral_run):
+    """What torch keeps for a thread that ran a pass goes with that thread."""
+    threads = []
+    hook = engine._pipe.transformer.register_forward_pre_hook(lambda *_: threads.append(threading.current_thread()))
+    try:
+        engine.probe_pair(moral_run, "Anna helps the man.", "Anna trips the man.")
+    finally:
+        hook.remove()
+    assert threads and threading.current_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_what_goes_wrong_apart_is_raised_here():
+    assert apart(lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 / 0)
 
 
 def test_tokens_are_counted_without_a_pass_and_without_waiting(engine, monkeypatch):

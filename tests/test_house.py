@@ -12,7 +12,7 @@ PACKAGE = ROOT / "plantain"
 
 # In the order in which the data flows: a module imports only modules to its left.
 ORDER = [
-    "whole", "progress", "strict", "prompts", "pasted", "wording", "lexical", "audit", "conditions", "scopes",
+    "whole", "apart", "progress", "strict", "prompts", "pasted", "wording", "lexical", "audit", "conditions", "scopes",
     "sums", "units", "stats", "stand_in", "identity", "sources", "models", "fresh_weights", "own_tokenizer",
     "untrained", "analysis", "inference", "kept", "capture", "passes", "reference", "published", "provenance",
     "run", "results", "breakdown", "closeup", "stability", "statements", "remarks", "unfinished", "pairs", "team",
