@@ -26,8 +26,8 @@ class Orders:
     def give(self, how: str, after: int = 0) -> None:
         """Order what happens once `after` more pairs have begun.
 
-        ``die`` (the process, once), ``fail`` (words of ours), ``break`` (a fault), ``memory``, or ``wait`` until a new
-        order comes.
+        ``die`` (the process, once), ``fail`` (words of ours), ``break`` (a fault), ``midway`` (words of ours, with
+        all hooks in place), ``memory``, or ``wait`` until a new order comes.
         """
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps({"how": how, "until": self.begun() + after}))
@@ -64,6 +64,7 @@ class Orders:
 def install() -> None:
     """Put the orders before every pass of this process and its children."""
     import torch
+    from diffusers.models.transformers.transformer_flux2 import Flux2SingleTransformerBlock as Block
 
     from plantain.capture import CaptureError
     from plantain.passes import Passes
@@ -88,4 +89,10 @@ def install() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         return run(*args)
 
+    def obedient_forward(*args: object, **more: object) -> object:
+        if orders.due() == "midway":
+            raise CaptureError("single[3]: NaN or infinite activation")
+        return block(*args, **more)
+
+    block, Block.forward = Block.forward, obedient_forward
     Passes.capture, Passes._run = obedient_capture, obedient_run

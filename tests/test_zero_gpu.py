@@ -166,3 +166,23 @@ def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
         assert result["score"] == pytest.approx(expected.score, rel=1e-4)
         assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
     assert len(set(zero.orders.processes()[before:])) == 1  # one worker for all five, else nothing was tested
+
+
+@pytest.mark.parametrize("how", ["midway", "fail", "memory"])
+def test_a_worker_in_which_a_pass_failed_gives_the_next_visitor_what_a_new_one_would(zero, pipe, how):
+    """It is used again, as `spaces` does where words of ours came back: no hook of that pass may be left."""
+    from gradio_client import Client
+
+    from plantain.experiment import probe_pair
+    from plantain.results import load_run
+
+    before, run = len(zero.orders.processes()), load_run(ROOT / "precomputed" / "tiny-random")
+    one, other = (Client(zero.url, verbose=False, headers={"x-ip-token": name}) for name in ("one", "other"))
+    zero.orders.give(how)
+    said = error_of(one, "tiny-random", *TEXTS, api_name="/probe_pair")
+    assert ("too little memory" if how == "memory" else "single[3]: NaN") in said
+    zero.orders.clear()
+    result, expected = other.predict("tiny-random", *TEXTS, api_name="/probe_pair"), probe_pair(pipe, run, *TEXTS)
+    assert result["score"] == pytest.approx(expected.score, rel=1e-4)
+    assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
+    assert len(set(zero.orders.processes()[before:])) == 1  # one worker for both, else nothing was tested

@@ -49,7 +49,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("endpoint", "GET POST", r"/gradio_api/(call|call/v2|run|api)/\w+(/\w*)?"),
     # A file that a click on "Take away" just made, in Gradio's own cache; Gradio answers for nothing else there.
     ("download", "GET HEAD", rf"/gradio_api/file={re.escape(CACHE)}/[0-9a-f]{{64}}/plantain[\w.-]*"),
-    ("mcp", "GET POST DELETE OPTIONS", r"/gradio_api/mcp(/.*)?"),
+    ("mcp", "GET POST DELETE OPTIONS", r"/gradio_api/mcp/?|/gradio_api/mcp/schema"),  # not its older way, SSE
 )
 """Kind, methods and path of everything that is answered."""
 
