@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load: nothing is there to put away
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin starve the page; read when torch loads
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the same of numpy's: the products here are small
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read when diffusers is imported
@@ -114,4 +117,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

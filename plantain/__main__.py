@@ -12,9 +12,13 @@ import os
 # and on a busy machine make a report several times slower. torch has threads of its own.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load: nothing is there to put away
+
 import argparse
 import json
-import signal
 import sys
 import warnings
 from dataclasses import asdict
@@ -35,12 +39,16 @@ from plantain.scopes import SCOPES, UNITS
 from plantain.strict import visible, visible_lines
 from plantain.tables import weights_label
 
+_PROGRAM = "python -m plantain"
+
 
 def main(args: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
     _quiet_libraries()
     try:
-        options = _parser().parse_args(args)
+        options, unknown = _parser().parse_known_args(args)
+        if unknown:  # said here, since argparse points to the help of all commands
+            raise UsageError(f"unrecognized: {' '.join(unknown)}. See: {_PROGRAM} {options.name} --help")
         options.command(options)
     except PlantainError as error:
         return _fail(str(error), error.exit_code)
@@ -84,9 +92,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m plantain", description="Probe FLUX.2 Klein for an axis of ethical valence.")
+    parser = _Parser(prog=_PROGRAM, description="Probe FLUX.2 Klein for an axis of ethical valence.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
     making.add_commands(commands)
     _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
     _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
@@ -187,5 +195,7 @@ def _print_pair(result: PairResult, run: Run) -> None:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

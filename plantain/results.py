@@ -163,7 +163,7 @@ def load_run(folder: str | Path) -> Run:
             advice = "It is not finished: repeat the command that began it."
         raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
     except ValueError as error:
-        raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}).") from error
+        raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}). Make the run again.") from error
     if not isinstance(content, dict) or content.get("schema") not in READABLE:
         found = content.get("schema") if isinstance(content, dict) else None
         raise RunError(f"{folder}: has schema {found!r}, this version reads {SCHEMA} and older. Update plantain.")

@@ -274,3 +274,33 @@ def test_a_stopped_run_ends_with_one_line_and_keeps_the_pairs(moral_file, tmp_pa
     assert "Traceback" not in err and err.count("\n") == 1, err
     assert err.split("\r")[-1].startswith("plantain: stopped. What was done is kept (pairs, pictures")
     assert len(kept_pairs(tmp_path / "run")) >= 2 and not (tmp_path / "run").exists()
+
+
+_WHILE_LOADING = """
+import runpy, sys, time
+class Slow:  # says so when numpy is wanted, and lets everybody wait for it
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print("loading", flush=True)
+            time.sleep(60)
+sys.meta_path.insert(0, Slow())
+sys.argv = ["plantain", "--version"]
+"""
+
+
+@pytest.mark.parametrize(
+    "start", ["runpy.run_module('plantain', run_name='__main__')", "runpy.run_path('app.py', run_name='__main__')"]
+)
+def test_ctrl_c_while_the_libraries_load_is_silent(start):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{_WHILE_LOADING}\n{start}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stdout.readline() == b"loading\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == (b"", b"") and process.returncode == -signal.SIGINT
+
+
+def test_an_option_that_is_none_points_to_the_help_of_its_command(cli):
+    code, _, said = cli("report", "somewhere", "--bogus")
+    assert code == 2 and said == "plantain: unrecognized: --bogus. See: python -m plantain report --help\n"

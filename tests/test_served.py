@@ -62,6 +62,7 @@ FORBIDDEN = [
     ("GET", "/gradio_api/custom_component/1/client/component/index.js"), ("GET", "/.git/config"), ("DELETE", "/config"),
     ("GET", "/static/../app.py"), ("GET", "/assets/..%2f..%2fapp.py"), ("GET", "/svelte/%2e%2e/%2e%2e/app.py"),
     ("GET", "/gradio_api/mcp/sse"), ("POST", "/gradio_api/mcp/messages/"),
+    ("GET", "/openapi.json"), ("GET", "/gradio_api/openapi.json"), ("GET", "/docs"),
     ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"), ("GET", "/health/../config/../app.py"),
 ]  # fmt: skip
 

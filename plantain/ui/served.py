@@ -42,7 +42,7 @@ ALLOWED: tuple[tuple[str, str, str], ...] = (
     ("health", "GET HEAD", r"/health"),
     ("asset", "GET HEAD", r"/(assets|static|svelte)/.*|(/gradio_api)?/theme\.css|/favicon\.ico|/robots\.txt"),
     ("asset", "GET HEAD", r"/manifest\.json|/pwa_icon(/\w+)?"),
-    ("config", "GET", r"/config/?|/gradio_api/(info|app_id|startup-events|openapi\.json)/?|/openapi\.json"),
+    ("config", "GET", r"/config/?|/gradio_api/(info|app_id|startup-events)/?"),
     ("login", "GET", r"/gradio_api/(user|login_check|token)/?"),
     ("heartbeat", "GET", r"/gradio_api/heartbeat/[\w-]+"),
     ("queue", "GET POST", r"/gradio_api/queue/(join|data|status)|/gradio_api/(cancel|reset)/?"),
