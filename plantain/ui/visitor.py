@@ -35,7 +35,8 @@ from plantain.ui.verdicts import actions_html, answer_html
 MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
 FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
 TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
-COPY = (Path(__file__).parent / "scripts" / "pair_link.js").read_text(encoding="utf-8")
+_SCRIPTS = Path(__file__).parent / "scripts"
+COPY, _TYPED = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("pair_link.js", "typed.js"))
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,10 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         lambda name: [gr.update(label=label) for label in _side_labels(page, name)],
         choice.run, [positive, negative], **VIEW,
     )  # fmt: skip
-    gr.on(None, _from_address, None, [positive, negative], **VIEW).then(look, seen, drawn, **VIEW)  # on load
+    both = [positive, negative]
+    brought = gr.on(None, _from_address, None, both, **VIEW)  # on load
+    brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(look, seen, drawn, **VIEW)
+    gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
     for name, button in examples.items():
         button.click(lambda pair=EXAMPLES[name]: pair, None, [positive, negative], **VIEW)
