@@ -108,8 +108,8 @@ def main() -> None:
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
-    demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
     keep_little(demo)
+    demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
     threading.Thread(target=store.warm, name="statistics", daemon=True).start()
     if not ON_ZERO_GPU:
         engine.start_loading()

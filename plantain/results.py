@@ -79,6 +79,8 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
 def check_target(folder: str | Path, overwrite: bool) -> None:
     """Raise `RunError` unless a run may be written to the folder."""
     folder = Path(folder)
+    if folder.name in ("", ".."):  # nothing can be written beside it under its name
+        raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
     if not folder.exists():
         return
     strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
@@ -100,9 +102,15 @@ def _write_files(run: Run, folder: Path) -> None:
         ],
         "summaries": [run.summary(units) for units in UNITS],
     }
+    content["sha256"] = _digest(content)
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
     for units in UNITS:
         keep(folder, run.statistics_key(units, "all"), run.inference(units))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Return the hash of what stands in run.json, by which damage shows."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _json(content: Any) -> str:
@@ -164,10 +172,15 @@ def load_run(folder: str | Path) -> Run:
         raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
     except ValueError as error:
         raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}). Make the run again.") from error
-    if not isinstance(content, dict) or content.get("schema") not in READABLE:
-        found = content.get("schema") if isinstance(content, dict) else None
-        raise RunError(f"{folder}: has schema {found!r}, this version reads {SCHEMA} and older. Update plantain.")
+    if not isinstance(content, dict) or "schema" not in content:
+        raise RunError(f"{folder}: {RUN_JSON} is damaged (no schema). Make the run again.")
+    if content["schema"] not in READABLE:
+        raise RunError(
+            f"{folder}: has schema {content['schema']!r}, this version reads {SCHEMA} and older. Update plantain."
+        )
     try:
+        if content.pop("sha256", None) not in (None, _digest(content)):  # runs of older versions have none
+            raise ValueError(f"{RUN_JSON} does not match its own hash")
         if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
             raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
         return _build_run(content, capture, folder)

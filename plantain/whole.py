@@ -11,9 +11,10 @@ import ctypes
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -21,6 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+PATIENCE = 60  # seconds to wait for one's turn to write; a turn takes well under one
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's numbers, in fcntl.h and fs.h
 
 
@@ -50,12 +52,12 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     """Give a new folder to write to, and let it take another's place in the end.
 
     Writers beside each other take turns, so that the later one sees what the earlier one did; what a writer left
-    that was killed goes.
+    that was killed goes once the new folder stands.
 
     Parameters
     ----------
     folder : Path
-        The place; nothing stands there yet, or a folder.
+        The place; nothing stands there yet, or a folder. Of a link what it leads to.
     allow : callable
         Called when the turn has come; raises where the place must not be taken.
 
@@ -64,6 +66,7 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     OSError
         The folder cannot be written; what stood there stays.
     """
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _turn(folder.parent) as alone:
         allow()
@@ -76,13 +79,14 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
             else:
                 new.rename(folder)  # fails where somebody took the place who knows no turns
         finally:
-            for scraps in _left_behind(folder) if alone else [new]:
-                shutil.rmtree(scraps, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
+        for scraps in _left_behind(folder) if alone else ():
+            shutil.rmtree(scraps, ignore_errors=True)
 
 
 @contextmanager
 def _turn(parent: Path) -> Iterator[bool]:
-    """Wait until no other process writes beside; say whether the system can tell."""
+    """Wait until no other process writes beside, but not for ever; say whether the turn came."""
     try:
         handle = os.open(parent, os.O_RDONLY)
     except OSError:  # not readable, or no such thing as an open folder
@@ -91,15 +95,24 @@ def _turn(parent: Path) -> Iterator[bool]:
     try:
         yield _lock(handle)
     finally:
-        os.close(handle)  # and with it the lock, as it is where a process is killed
+        with suppress(OSError, AttributeError):
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a child of this process may hold the folder open as well
+        os.close(handle)
 
 
 def _lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except (OSError, AttributeError):  # some disks on a network
-        return False
-    return True
+    """Lock an open folder; the system unlocks it where the process is killed."""
+    patience = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > patience:  # somebody holds the folder for another reason, or was stopped
+                return False
+            time.sleep(0.01)
+        except (OSError, AttributeError):  # some disks on a network; Windows
+            return False
 
 
 def _left_behind(folder: Path) -> list[Path]:

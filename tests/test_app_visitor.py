@@ -140,6 +140,10 @@ def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
     assert name.endswith("-top-heads.png") and content.startswith(b"\x89PNG") and len(content) > 20_000
     page.locator("#pair-positive textarea").fill("Something else.")
     page.locator("#pair-figure-svg").wait_for(state="hidden")
+    page.fill("#pair-negative textarea", "Something other.")
+    scored(page)  # the column comes back: with the buttons, and nothing else
+    assert page.is_visible("#pair-figure-svg") and not page.is_visible("text=Figure as text")
+    assert not page.is_visible("text=Name of the figure's file")
 
 
 def test_an_answer_stands_under_its_own_texts_only_and_can_be_brought_back(opened, url):

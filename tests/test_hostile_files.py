@@ -31,7 +31,7 @@ def good(tmp_path_factory) -> Path:
 
 
 def reads(folder, expected):
-    """A run loads as it was, or is refused by name; anything else fails the test."""
+    """A run loads, with its numbers, or is refused by name; anything else fails the test. Return the run, or None."""
     said = ""
     try:
         run = load_run(folder)
@@ -39,9 +39,10 @@ def reads(folder, expected):
         said = str(error)
     if said:
         assert str(folder) in said
-    else:
-        assert capture_bytes(run) == expected
-        json.dumps(run.headline("heads"), allow_nan=False)
+        return None
+    assert capture_bytes(run) == expected
+    json.dumps(run.headline("heads"), allow_nan=False)
+    return run
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -72,7 +73,9 @@ def test_a_file_damaged_anywhere_is_a_run_error_or_does_not_matter(good, tmp_pat
     else:
         content[place : place + what] = bytes(len(content[place : place + what]))
     (folder / file).write_bytes(content)
-    reads(folder, expected)
+    if (run := reads(folder, expected)) is not None:
+        undamaged = load_run(good)
+        assert (run.info, run.pairs) == (undamaged.info, undamaged.pairs)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,6 +84,7 @@ def test_any_value_of_run_json_may_be_anything(good, tmp_path, data):
     """Every field missing or replaced by any JSON value: a run error, or a run that can be shown."""
     content = json.loads((good / "run.json").read_text())
     content.pop("summaries")
+    content.pop("sha256")  # or nothing else would be looked at
     places = [(content, key) for key in content]
     places += [(content["info"], key) for key in content["info"]]
     places += [(content["info"]["layout"], key) for key in content["info"]["layout"]]
@@ -100,6 +104,19 @@ def test_any_value_of_run_json_may_be_anything(good, tmp_path, data):
     shutil.copytree(good, folder)
     (folder / "run.json").write_text(json.dumps(content))
     reads(folder, capture_bytes(load_run(good)))
+
+
+def test_a_digit_that_changed_in_run_json_is_damage_and_a_run_without_a_hash_is_read(good, tmp_path):
+    folder = Path(shutil.copytree(good, tmp_path / "run"))
+    text = (folder / "run.json").read_text()
+    (folder / "run.json").write_text(text.replace('"size": 64', '"size": 80'))
+    with pytest.raises(RunError, match=r"is damaged .*run.json does not match its own hash.*Make the run again"):
+        load_run(folder)
+    (folder / "run.json").write_text(re.sub(r',\n "sha256": "\w+"', "", text))  # as older versions wrote it
+    assert load_run(folder).info == load_run(good).info
+    (folder / "run.json").write_text("[]")
+    with pytest.raises(RunError, match=r"run.json is damaged .no schema.. Make the run again"):
+        load_run(folder)
 
 
 @contextmanager
@@ -202,6 +219,7 @@ def test_a_run_of_schema_1_loads_as_it_did(good, tmp_path):
     content = json.loads((good / "run.json").read_text())
     for key in ("seeds", "steps", "mask_padding", "references", "vae"):
         del content["info"][key]
+    del content["sha256"]
     folder = shutil.copytree(good, tmp_path / "old")
     (folder / "run.json").write_text(json.dumps(content | {"schema": 1}))
     assert load_run(folder).info == load_run(good).info

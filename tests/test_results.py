@@ -45,7 +45,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def edit_json(path: Path, **changes) -> None:
+    """Change run.json, and leave away the hash of itself, as somebody would who means it."""
     content = json.loads(path.read_text(encoding="utf-8")) | changes
+    content.pop("sha256", None)
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -141,6 +143,16 @@ def test_what_is_no_run_is_never_overwritten(made_run, tmp_path):
     assert (tmp_path / "file").read_text() == "a file"
 
 
+def test_a_folder_without_a_name_of_its_own_is_refused_before_anything(made_run, saved, monkeypatch):
+    monkeypatch.chdir(saved)
+    for name in (".", "..", "/"):
+        with pytest.raises(RunError, match="is no name for a run"):
+            check_target(name, overwrite=True)
+        with pytest.raises(RunError, match="is no name for a run"):
+            save_run(made_run(1), name, overwrite=True)
+    assert same(load_run(saved), made_run())
+
+
 def test_an_empty_folder_may_become_a_run(made_run, tmp_path):
     (tmp_path / "empty").mkdir()
     check_target(tmp_path / "empty", overwrite=True)
@@ -229,6 +241,7 @@ def drop(key: str):
     def damage(path: Path) -> None:
         content = json.loads(path.read_text(encoding="utf-8"))
         (content if key in content else content["info"]).pop(key)
+        content.pop("sha256")
         path.write_text(json.dumps(content), encoding="utf-8")
 
     return damage
@@ -249,7 +262,7 @@ DAMAGE = [
     ("capture.safetensors", Path.unlink, "is no run .capture.safetensors: No such file"),
     ("run.json", truncate, "run.json is damaged"),
     ("run.json", lambda path: path.write_bytes(b"\xff\xfe{}"), "run.json is damaged"),
-    ("run.json", lambda path: path.write_text("[1, 2]"), "has schema None, this version reads 2 and older"),
+    ("run.json", lambda path: path.write_text("[1, 2]"), "run.json is damaged .no schema.. Make the run again"),
     (
         "run.json",
         lambda path: edit_json(path, schema=99),

@@ -153,6 +153,57 @@ def test_a_writer_killed_at_its_last_step_leaves_nothing_for_long(place, how, fo
     assert (place / "text").read_text() == "new" and names(place) == ["a run"]
 
 
+def test_what_a_killed_writer_left_outlives_a_save_that_fails(place):
+    """Killed between two renames, it left the only copies of both in hiding; they go when something stands."""
+    put(place, "old")
+    killed = writer(place, "killed between the renames")
+    killed.communicate("\n", timeout=60)
+    left = names(place)
+    assert len(left) == 2 and place.name not in left
+    with pytest.raises(ZeroDivisionError):
+        put(place, "newer", then=lambda: 1 / 0)
+    assert names(place) == left
+
+
+def test_a_folder_that_somebody_holds_for_long_does_not_hold_up_a_save_for_ever(place, monkeypatch):
+    monkeypatch.setattr(whole, "PATIENCE", 0.2)
+    handle = os.open(place.parent, os.O_RDONLY)
+    whole.fcntl.flock(handle, whole.fcntl.LOCK_EX)
+    (place.parent / f".a run.{HEX}").mkdir()  # another's, who is at work perhaps
+    put(place, "new")
+    os.close(handle)
+    assert names(place) == [f".a run.{HEX}", "a run"]
+
+
+def test_a_child_that_was_forked_during_a_turn_holds_nobody_up(place, monkeypatch):
+    monkeypatch.setattr(whole, "PATIENCE", 0)
+    children = []
+
+    def fork():
+        if not (child := os.fork()):
+            signal.pause()
+        children.append(child)
+
+    try:
+        put(place, "old", then=fork)
+        (place.parent / f".a run.{HEX}").mkdir()
+        put(place, "new")
+        assert names(place) == ["a run"], "the turn came, and with it the sweep"
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+
+
+def test_of_a_link_what_it_leads_to_is_replaced(place, tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "kept"
+    put(elsewhere, "old")
+    place.symlink_to(elsewhere)
+    for text in ("new", "newer"):
+        put(place, text)
+        assert place.is_symlink() and (elsewhere / "text").read_text() == text
+        assert names(place) == ["a run", "elsewhere"] and names(elsewhere) == ["kept"]
+
+
 def test_only_scraps_of_this_place_go(place):
     kept = [f".a_run.{HEX}", f".a run.{HEX}.more", ".a run.notes", f".b.{HEX}", f"a run.{HEX}"]
     for name in (*kept, f".a run.{HEX}"):

@@ -58,8 +58,9 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
             for ending in ("svg", "png")
         }
     line = gr.HTML(elem_id=f"{elem_id}-line")
-    drawn = gr.Textbox(visible="hidden", label="Figure as text")
-    name = gr.Textbox(visible="hidden", label="Name of the figure's file")
+    # Out of sight by a style: what is hidden by Gradio shows up when a column around it comes back.
+    drawn = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
+    name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
         event = button.click(document, [figure, *inputs], [drawn, name, line], **VIEW)
         event.then(None, [drawn, name], line, js=f"({_SCRIPT}).{ending}", **VIEW)

@@ -1,8 +1,8 @@
-"""What is kept of visitors while the page runs: their choices, and answers that they have not fetched. No more.
+"""What is kept of visitors while the page runs: their choices, and answers until they are fetched. No more.
 
-`keep_little`   puts it in the place of what Gradio keeps, once the page is served
+`keep_little`   puts it in the place of what Gradio keeps; before the page is served
 `Sessions`      visitors' choices
-`Letterboxes`   what visitors have not fetched yet
+`Letterboxes`   messages that visitors have not fetched yet
 
 Gradio's own keep grows under a program's calls, of which each is a session: a copy of the page and the last answer for
 each (16 ms and a megabyte), every answer that nobody fetched, and the oldest session goes, whoever is at work in it.
@@ -11,14 +11,29 @@ Written against Gradio 6 (`gradio/state_holder.py`, `gradio/queueing.py`). Knows
 
 from __future__ import annotations
 
+import time
 from asyncio import Queue
+from collections import OrderedDict, deque
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import gradio as gr
+import gradio.routes
+from gradio.server_messages import ProcessCompletedMessage
 from gradio.state_holder import SessionState, StateHolder
+from starlette.exceptions import HTTPException
 
-UNREAD = 50  # answers that nobody fetches: of programs that asked and went; 1 or 2 MB each, if they are large
+UNREAD = 100  # answers that nobody has fetched: of programs that ask and go; up to a megabyte each
+FORGOTTEN = 1000  # of the ones before, which events they were: who asks for them is told
+LEFT = 60  # seconds after which a session is over that has nothing under way
+LONGEST_NAME = 100  # characters of a session's name, which a program may choose
+GONE = "This answer was not fetched while it was kept: ask again."
+
+
+def _check_name(session: str) -> None:
+    if len(session) > LONGEST_NAME:
+        raise HTTPException(422, f"a session's name has at most {LONGEST_NAME} characters")
 
 
 class Session(SessionState):
@@ -38,6 +53,8 @@ class Session(SessionState):
         self.chosen = False  # whether there is something to lose
 
     def __setitem__(self, key: int, value: Any) -> None:
+        if key not in self.blocks_config.blocks:
+            return  # a component that was made anew: it stands under the old key, and Gradio would never let it go
         super().__setitem__(key, value)
         self.config_values.clear()
         self.chosen = True
@@ -52,12 +69,12 @@ class Session(SessionState):
 class Sessions(StateHolder):
     """Visitors' choices; of too many, the oldest session goes in which nobody chose, as in a program's call."""
 
-    def set_blocks(self, blocks: gr.Blocks) -> None:
-        """Take the page whose sessions these are."""
-        super().set_blocks(blocks)
-        self._fresh = SessionState(blocks)
+    @cached_property
+    def _fresh(self) -> SessionState:
+        return SessionState(self.blocks)
 
     def __getitem__(self, session_id: str) -> SessionState:
+        _check_name(session_id)
         if session_id not in self.session_data:
             self.session_data[session_id] = Session(self._fresh)
         return super().__getitem__(session_id)
@@ -76,32 +93,92 @@ class Sessions(StateHolder):
 class Letterboxes(dict):
     """Messages by session until they are fetched, in the place of the queue's own, which drops the oldest of 2,000.
 
+    Whoever is at work keeps his box. Of the answers that are not fetched the last `UNREAD` stay as they are.
+
     Parameters
     ----------
-    events : dict of str to set of str
-        The events of every session that have not ended or were not fetched; of what is dropped, they go as well.
+    queue : gradio.queueing.Queue
     """
 
-    def __init__(self, events: dict[str, set[str]]) -> None:
+    def __init__(self, queue: Any) -> None:
         super().__init__()
-        self._events = events
+        self._queue = queue
+        self._unread: OrderedDict[int, tuple[str, Any]] = OrderedDict()  # by the message's identity
+        self._gone: OrderedDict[int, tuple[str, Any]] = OrderedDict()
+        self._over: dict[str, float] = {}  # sessions in which nothing more will come, and since when
 
-    def __setitem__(self, session: str, box: Queue) -> None:
-        unread = [name for name, box in self.items() if box.qsize()]
-        ended = [name for name, box in self.items() if not box.qsize() and not self._events.get(name)]
-        for name in (*unread[:-UNREAD], *ended):
-            del self[name]
-            self._events.pop(name, None)
-        super().__setitem__(session, box)
+    def __setitem__(self, session: str, _box: Queue) -> None:
+        _check_name(session)
+        self._tidy()
+        super().__setitem__(session, Letterbox(session, self))
 
-    def __missing__(self, _session: str) -> Queue:
+    def __delitem__(self, session: str) -> None:
+        self.pop(session, None)  # Gradio takes it away where a visitor leaves, and it may be gone
+
+    def __missing__(self, session: str) -> Queue:
         """Take a message for somebody whose box is gone."""
         return Queue()
 
+    def _tidy(self) -> None:
+        """Let go of the sessions that have nothing under way and nothing to fetch: of visitors who left, after a while.
+
+        Not at once: of an answer that is being fetched the event is still noted when the message is out of its box.
+        """
+        events, now = self._queue.pending_event_ids_session, time.monotonic()
+        live = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
+        over = {n for n in {*self, *events} - live if n not in self or not self[n].has_answer()}
+        self._over = {name: self._over.get(name, now) for name in over}
+        for name, since in self._over.items():
+            if now - since > LEFT or not events.get(name):
+                del self[name]
+                events.pop(name, None)
+
+    def come(self, session: str, message: Any) -> None:
+        """Note that an answer waits; of too many, the oldest gets short, and of too many short ones it goes."""
+        self._unread[id(message)] = session, message
+        if len(self._unread) > UNREAD:
+            key, (session, old) = self._unread.popitem(last=False)
+            old.output, old.success, old.title = {"error": GONE}, False, "Error"
+            self._gone[key] = session, old
+        if len(self._gone) > FORGOTTEN:
+            _, (session, old) = self._gone.popitem(last=False)
+            self._queue.pending_event_ids_session.get(session, set()).discard(old.event_id)
+            if (box := self.get(session)) is not None:
+                box.drop(old.event_id)
+
+    def fetched(self, message: Any) -> None:
+        """Note that an answer was taken out of its box."""
+        self._unread.pop(id(message), None)
+        self._gone.pop(id(message), None)
+
+
+class Letterbox(Queue):
+    """The messages of one session; tells the `Letterboxes` of answers."""
+
+    def __init__(self, session: str, boxes: Letterboxes) -> None:
+        super().__init__()
+        self._session, self._boxes = session, boxes
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+        if isinstance(item, ProcessCompletedMessage):
+            self._boxes.come(self._session, item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._boxes.fetched(item)
+        return item
+
+    def has_answer(self) -> bool:
+        """Say whether there is an answer to fetch."""
+        return any(isinstance(item, ProcessCompletedMessage) for item in self._queue)
+
+    def drop(self, event: str) -> None:
+        """Take all messages of an event away."""
+        self._queue = deque(item for item in self._queue if item.event_id != event)
+
 
 def keep_little(demo: gr.Blocks) -> None:
-    """Put `Sessions` and `Letterboxes` in place; call it once the page is served."""
-    sessions, queue = Sessions(), demo._queue
-    sessions.set_blocks(demo)
-    demo.app.state_holder = sessions
-    queue.pending_messages_per_session = Letterboxes(queue.pending_event_ids_session)
+    """Put `Sessions` and `Letterboxes` in place; call it after `Blocks.queue` and before `Blocks.launch`."""
+    gradio.routes.StateHolder = Sessions  # the application makes its own when it is launched
+    demo._queue.pending_messages_per_session = Letterboxes(demo._queue)
