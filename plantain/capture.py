@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from plantain import PlantainError
-from plantain.prompts import PromptError
+from plantain.prompts import PromptError, is_blank
 from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
 from plantain.units import SLICE, Layout
 
@@ -78,7 +78,7 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
         The prompt is empty, holds a control token, is changed by the chat template, or is longer than
         `max_length`; it would be truncated silently otherwise.
     """
-    if not prompt.strip():
+    if is_blank(prompt):
         raise PromptError("a prompt is empty; write a sentence.")
     if any("\ud800" <= c <= "\udfff" for c in prompt):  # bytes on the command line that are no UTF-8
         raise PromptError("a prompt is not valid Unicode; type it anew.")

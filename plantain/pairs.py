@@ -14,7 +14,7 @@ import numpy as np
 
 from plantain import PlantainError, stats
 from plantain.models import ModelInfo
-from plantain.prompts import PromptError, PromptPair
+from plantain.prompts import PromptError, PromptPair, is_blank
 from plantain.results import Run, RunInfo
 from plantain.sums import PairCapture
 from plantain.units import SIDES, magnitudes
@@ -95,7 +95,7 @@ def visitor_pair(positive: str, negative: str) -> PromptPair:
     """Make a pair of a visitor's two texts, without the blanks around them."""
     pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
     for side in SIDES:
-        if not getattr(pair, side):
+        if is_blank(getattr(pair, side)):
             raise PromptError(f"the {side} prompt is empty; write a sentence.")
     if pair.positive == pair.negative:
         raise PromptError("both prompts are the same; change one of them.")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -35,6 +36,11 @@ class PromptSetError(PlantainError, ValueError):
 
 class PromptError(PlantainError, ValueError):
     """A prompt that the model cannot take as it is."""
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether there is nothing to see in a text: blanks, control characters, and others without a shape."""
+    return all(unicodedata.category(c)[0] == "Z" or unicodedata.category(c) in ("Cc", "Cf") for c in text)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ CALLS = st.one_of(
         st.just("top_units"),
         st.tuples(mostly(RUNS), mostly(UNITS), mostly(ALL_SCOPES), mostly((-1, 0, 1, 5, 10**9)), st.just("")),
     ),
-    st.tuples(st.just("probe_pair"), st.tuples(JSON, JSON, JSON)),
+    st.tuples(st.just("probe_pair"), st.tuples(mostly(RUNS), JSON, JSON)),
     st.tuples(st.just("run_probe"), st.tuples(JSON.filter(lambda v: type(v) is not int), JSON)),
     st.tuples(st.sampled_from(["summary", "top_units", "list_runs", "__init__", "a/b"]), st.lists(JSON, max_size=6)),
 )

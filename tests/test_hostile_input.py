@@ -27,7 +27,7 @@ HOSTILE = {
 }  # fmt: skip
 FINE = "Anna waits at the door."
 REFUSED = {
-    "empty", "blank", "lone surrogate", "chat end", "chat start", "think", "long", "very long",
+    "empty", "blank", "zero width", "lone surrogate", "chat end", "chat start", "think", "long", "very long",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
 
 from plantain import PlantainError, __version__
@@ -122,7 +123,9 @@ class Gate:
             await self._serve(kind, scope, receive, with_headers)
         except Exception as error:  # the server's own answer to it would come without headers
             refusal = error.__cause__
-            if isinstance(refusal, HTTPException) and answer["status"]:  # Gradio's, said in an answer that has begun
+            if isinstance(error, FnIndexInferError):  # Gradio's, about a name that no endpoint has
+                await _answer(with_headers, 404, {"error": "there is no such endpoint"})
+            elif isinstance(refusal, HTTPException) and answer["status"]:  # said in an answer that has begun
                 await send({"type": "http.response.body", "body": b""})
                 answer["status"] = refusal.status_code
             else:

@@ -21,7 +21,7 @@ from plantain.export import file_name
 from plantain.figures import ANSWERED
 from plantain.models import software_versions
 from plantain.pairs import PairResult
-from plantain.prompts import PromptError
+from plantain.prompts import PromptError, is_blank
 from plantain.results import Run
 from plantain.ui import html
 from plantain.ui.drafts import Count, note_html, side_html
@@ -197,7 +197,7 @@ def _price(page: Page, run: Run | None) -> str:
 
 def _count(page: Page, text: str) -> Count:
     """Count a prompt's tokens, or say why the model cannot take it."""
-    if not text.strip():
+    if is_blank(text):
         return "a prompt is empty: write a sentence."
     try:
         return page.engine.count_tokens(text.strip())

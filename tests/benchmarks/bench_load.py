@@ -2,11 +2,12 @@
 
     python tests/benchmarks/bench_load.py [MINUTES] [VISITORS]
 
-Starts the app with the stand-in. Every visitor, a thread, has a session with a heartbeat, loads the page and asks for
-the views of its tabs as the page's own script does, makes a download, calls the endpoints as a program does (each with
-other units and scopes; now and then a table of 1,000 units, which every second time nobody fetches), and sends a pair;
-somebody runs a probe meanwhile. Prints, per kind, how many answers there were, how many errors, the median and the
-95th percentile of their time, and the memory of the app after a fifth of the time and at the end.
+Starts the app with the stand-in. Every visitor, a thread, has sessions with a heartbeat, a new one every minute, loads
+the page and asks for the views of its tabs as the page's own script does, makes a download, calls the endpoints as a
+program does (each with other units and scopes; now and then a table of 1,000 units, which every second time nobody
+fetches), and sends a pair; somebody runs a probe meanwhile. Prints, per kind, how many answers there were, how many
+errors, the median and the 95th percentile of their time, and the memory of the app after a fifth of the time and at the
+end; ends with 1 where there was an error, views took a second in more than 5% of cases, or memory grew by 10%.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import app_command, serving
 
 VIEWS = [("card", "all"), ("heads", "all"), ("heads", "image"), ("mlp", "all"), ("text-heads", "words")]
+STAY = 60  # seconds of a visitor's stay
 PAUSE = 2.0  # seconds between two looks of a visitor, on average
 SHARES = {  # of what a visitor does
     "page": 0.15, "view of a tab": 0.40, "download": 0.02, "list_runs": 0.10, "summary": 0.13, "top_units": 0.13,
@@ -126,9 +128,15 @@ def act(host: str, page: Page, session: str, chance: random.Random) -> tuple[str
 
 
 def visitor(host: str, who: int, until: float, tally: Tally) -> None:
-    """Look around until the time is over, with a session as a page in a browser has one."""
-    chance, session = random.Random(who), f"visitor{who}"
-    page = Page(host)
+    """Look around until the time is over; after a while another visitor comes in the place of this one."""
+    chance, page, stay = random.Random(who), Page(host), 0
+    while time.monotonic() < until:
+        stay += 1
+        visit(host, page, f"visitor{who}-{stay}", min(until, time.monotonic() + STAY), chance, tally)
+
+
+def visit(host: str, page: Page, session: str, until: float, chance: random.Random, tally: Tally) -> None:
+    """Look around in one session, and leave."""
     with closing(http.client.HTTPConnection(host, timeout=300)) as heart:
         heart.request("GET", f"/gradio_api/heartbeat/{session}")
         while time.monotonic() < until:
@@ -186,6 +194,10 @@ def main() -> None:
             end = memory(url)
             report(tally, warm, end)
             print("memory every 15 s:", *(f"{mb:,.0f}" for mb in held))
+    views = [s for kind, seconds in tally.seconds.items() if kind not in ("pair", "probe") for s in seconds]
+    kept = not tally.errors and end < 1.1 * warm and statistics.quantiles(views, n=20)[-1] < 1
+    print("no error, memory within 10%, views within 1 s:", "kept" if kept else "BROKEN")
+    sys.exit(not kept)
 
 
 def report(tally: Tally, warm: float, end: float) -> None:
