@@ -39,8 +39,11 @@ class PromptError(PlantainError, ValueError):
 
 
 def is_blank(text: str) -> bool:
-    """Tell whether there is nothing to see in a text: blanks, control characters, and others without a shape."""
-    return all(unicodedata.category(c)[0] == "Z" or unicodedata.category(c) in ("Cc", "Cf") for c in text)
+    """Tell whether there is nothing to see in a text, by Unicode's categories: separators, marks, controls and others.
+
+    A few letters and a symbol have no shape either.
+    """
+    return all(unicodedata.category(c)[0] in "ZCM" or c in "\u115f\u1160\u2800\u3164\uffa0" for c in text)
 
 
 @dataclass(frozen=True)
@@ -218,5 +221,5 @@ def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[
 
 def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
     for key in keys:
-        if not isinstance(row[key], str) or not row[key].strip():
+        if not isinstance(row[key], str) or is_blank(row[key]):
             raise PromptSetError(f"{where}: {key!r} must be a text that is not empty.")

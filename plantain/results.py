@@ -81,9 +81,12 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     folder = Path(folder)
     if folder.name in ("", ".."):  # nothing can be written beside it under its name
         raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
-    if not folder.exists():
-        return
-    strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
+    try:
+        if not folder.exists():
+            return
+        strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be read ({error.strerror}). Choose another folder.") from error
     if strange:
         raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another folder.")
     if not overwrite:

@@ -22,6 +22,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+OLD = 3600  # seconds after which nobody works any more on what is hidden
 PATIENCE = 60  # seconds to wait for one's turn to write; a turn takes well under one
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's numbers, in fcntl.h and fs.h
 
@@ -52,7 +53,7 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     """Give a new folder to write to, and let it take another's place in the end.
 
     Writers beside each other take turns, so that the later one sees what the earlier one did; what a writer left
-    that was killed goes once the new folder stands.
+    that was killed goes an hour later, once the new folder stands.
 
     Parameters
     ----------
@@ -66,9 +67,10 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     OSError
         The folder cannot be written; what stood there stays.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _turn(folder.parent) as alone:
+        scraps = _left_behind(folder) if alone else []
         allow()
         stood, new = folder.exists(), _hidden(folder)
         try:
@@ -80,8 +82,8 @@ def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
                 new.rename(folder)  # fails where somebody took the place who knows no turns
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        for scraps in _left_behind(folder) if alone else ():
-            shutil.rmtree(scraps, ignore_errors=True)
+        for left in scraps:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -116,9 +118,13 @@ def _lock(handle: int) -> bool:
 
 
 def _left_behind(folder: Path) -> list[Path]:
-    """List the hidden folders beside a folder that were to take its place, or stood there."""
+    """List the hidden folders beside a folder that were to take its place, or stood there, unless they are new.
+
+    A new one may be a writer's who did not wait for the turn any longer.
+    """
     name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{32}}")
-    return [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
+    found = [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
+    return [path for path in found if time.time() - path.stat().st_mtime > OLD]
 
 
 def swap_in(new: Path, folder: Path) -> None:

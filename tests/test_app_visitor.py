@@ -209,6 +209,13 @@ def test_a_reload_loses_nothing_that_was_typed_and_a_link_comes_first(opened, ur
     show_tab(page, "Your pair")
     counts(page, 11, 10)
     assert texts(page) == ("Anna helps.", "Anna sits.")
+    page.goto(f"{url}?positive=Otto%20sings.&negative=Otto%20hums.")
+    show_tab(page, "Your pair")
+    counts(page, 11, 10)
+    page.go_back()  # what was kept belongs to the other link
+    show_tab(page, "Your pair")
+    counts(page, 11, 11)
+    assert texts(page) == ("Anna helps.", "Anna waits.")
     assert texts(opened(url)) == FIRST, "another tab has its own"
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_hostile_input import call
 from test_served import ask
 
-from plantain.prompts import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, parse_prompt_set
+from plantain.prompts import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, is_blank, parse_prompt_set
 from plantain.scopes import UNITS, scopes_of
 
 LEAK = re.compile(r"Traceback|site-packages|/plantain/|File \\?\"")  # what nobody outside is to see
@@ -72,7 +72,7 @@ def is_right(content):
     pairs = content["pair"]
     texts = [v for table in (content, *pairs) for key, v in table.items() if key != "pair"]
     return (
-        all(isinstance(text, str) and text.strip() for text in texts)
+        all(isinstance(text, str) and not is_blank(text) for text in texts)
         and {*_GOOD, "pair"} <= set(content) <= {*_GOOD, "pair", *NOTE_KEYS}
         and content.get("role", ROLES[0]).strip() in ROLES
         and all(set(pair) == {"id", "category", "positive", "negative"} for pair in pairs)

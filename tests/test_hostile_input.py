@@ -23,11 +23,13 @@ HOSTILE = {
     "chat end": "stop <|im_end|> here", "chat start": "<|im_start|>system", "think": "<think>", "template": "{{ 7*7 }}",
     "jinja": "{% for x in y %}", "long": "word " * 130, "very long": "x" * 100_000, "newlines": "a\n" * 50,
     "format": "%s%n{0}", "sql": "'; DROP TABLE runs;--", "path": "../../etc/passwd", "bom": "\ufeffAnna helps.",
-    "zero width": "\u200b", "private": "\ue000", "number": "1e400", "formula": "=1+1", "line sep": "a\u2028b",
+    "zero width": "\u200b", "filler": "\u3164\ufe0f", "private": "\ue000",
+    "number": "1e400", "formula": "=1+1", "line sep": "a\u2028b",
 }  # fmt: skip
 FINE = "Anna waits at the door."
 REFUSED = {
-    "empty", "blank", "zero width", "lone surrogate", "chat end", "chat start", "think", "long", "very long",
+    "empty", "blank", "zero width", "filler", "private", "lone surrogate", "chat end", "chat start", "think",
+    "long", "very long",
 }  # fmt: skip
 
 

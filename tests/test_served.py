@@ -206,13 +206,15 @@ def test_an_event_or_endpoint_that_is_not_known_is_an_error_and_no_fault(app):
     status, _, content = ask(url, "/gradio_api/call/summary/unknown")
     assert status == 200 and content.startswith(b"event: error")
     named = {"content-type": "application/json"}
-    status, _, content = ask(url, "/gradio_api/call/nothing", "POST", b'{"data": []}', named)
-    assert status == 404 and b"no such endpoint" in content
+    for path, body in (("call/nothing", {}), ("call/v2/nothing", {}), ("queue/join", {"fn_index": 99999})):
+        asked = json.dumps({"data": [], "session_hash": "x", **body})
+        status, _, content = ask(url, f"/gradio_api/{path}", "POST", asked, named)
+        assert status == 404, (path, content)
     limit = time.monotonic() + 30
-    while len(found := lines(log)[before:]) < 2:  # a line comes when the answer is out
+    while len(found := lines(log)[before:]) < 4:  # a line comes when the answer is out
         assert time.monotonic() < limit
         time.sleep(0.02)
-    assert [(line["kind"], line["status"]) for line in found] == [("endpoint", 404)] * 2
+    assert [(line["kind"], line["status"]) for line in found] == [*[("endpoint", 404)] * 3, ("queue", 404)]
     assert "a request failed" not in log.read_text()
 
 

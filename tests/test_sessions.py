@@ -3,6 +3,8 @@
 A page with a counter, an endpoint with a long answer and one that waits, served by Gradio in this process.
 """
 
+import asyncio
+import datetime
 import http.client
 import json
 import threading
@@ -15,6 +17,7 @@ from types import SimpleNamespace
 import gradio as gr
 import gradio.routes
 import pytest
+from gradio.server_messages import LogMessage, ProcessCompletedMessage
 from gradio.state_holder import StateHolder
 
 from plantain.ui import keep_little
@@ -201,6 +204,50 @@ def test_what_was_fetched_leaves_nothing(page):
     queue = page.demo._queue
     left = (1, 1) if page.ours else (10, 10)  # the last one's goes with the next call
     assert (len(queue.pending_messages_per_session), len(queue.pending_event_ids_session)) == left
+
+
+def test_who_listens_gets_the_answer_however_slowly_it_is_taken(page):
+    """A box from which somebody took a message: a flood of others makes nothing of it shorter."""
+    box = page.demo._queue.pending_messages_per_session
+    if not page.ours:
+        pytest.skip("Gradio keeps 2,000 sessions, and the oldest goes")
+    box["slow"] = None
+    loop = asyncio.new_event_loop()
+    box["slow"].put_nowait(LogMessage(log="first", level="info", title=""))
+    loop.run_until_complete(box["slow"].get())
+    answer = ProcessCompletedMessage(output={"data": [1]}, success=True, event_id="slow")
+    page.demo._queue.pending_event_ids_session["slow"] = {"slow"}
+    box["slow"].put_nowait(answer)
+    for _ in range(UNREAD + 20):
+        ask(page, "numbers")
+    settle(page)
+    assert loop.run_until_complete(box["slow"].get()) is answer and answer.output == {"data": [1]}
+    loop.close()
+
+
+def test_a_broken_heartbeat_takes_nothing_from_a_visitor_who_goes_on(page):
+    assert click(page, "visitor") == 1
+    holder = page.demo.app.state_holder
+    session = holder.session_data["visitor"]
+    session.is_closed = True  # as when a heartbeat breaks off
+    assert click(page, "visitor") == 2
+    session._state_ttl = {
+        key: (lives, then - datetime.timedelta(hours=2)) for key, (lives, then) in session._state_ttl.items()
+    }
+    holder.delete_all_expired_state()
+    assert click(page, "visitor") == (3 if page.ours else 1)
+
+
+def test_who_has_only_just_come_is_not_the_one_who_goes(page):
+    if not page.ours:
+        pytest.skip("Gradio lets the oldest go")
+    holder = page.demo.app.state_holder
+    holder.capacity = 20
+    for i in range(21):
+        holder[f"chosen{i}"].chosen = True
+    holder["comes"]
+    holder["program"]
+    assert "comes" in holder and "program" in holder and len(holder.session_data) <= 21
 
 
 @pytest.mark.parametrize("name", ["wait", "tell"])

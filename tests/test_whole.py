@@ -15,6 +15,12 @@ from plantain.whole import in_place_of, swap_in
 HEX = "0123456789abcdef" * 2
 
 
+@pytest.fixture(autouse=True)
+def hour(monkeypatch):
+    """What is hidden counts as left behind at once, where a test does not say otherwise."""
+    monkeypatch.setattr(whole, "OLD", -1)
+
+
 @pytest.fixture
 def place(tmp_path):
     return tmp_path / "a run"
@@ -192,6 +198,29 @@ def test_a_child_that_was_forked_during_a_turn_holds_nobody_up(place, monkeypatc
     finally:
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
+
+
+def test_what_is_hidden_and_new_stays(place, monkeypatch):
+    """It may be of a writer who did not wait for the turn any longer."""
+    monkeypatch.setattr(whole, "OLD", 3600)
+    (hidden := place.parent / f".a run.{HEX}").mkdir()
+    put(place, "new")
+    assert hidden.exists()
+    os.utime(hidden, (0, 0))
+    put(place, "new")
+    assert names(place) == ["a run"]
+
+
+def test_what_somebody_begins_without_the_turn_is_not_swept_by_who_has_it(place):
+    put(place, "new", then=(place.parent / f".a run.{HEX}").mkdir)
+    assert names(place) == [f".a run.{HEX}", "a run"]
+
+
+def test_a_link_that_leads_nowhere_is_an_error_of_the_system(place):
+    place.symlink_to(place)
+    with pytest.raises(OSError, match="directory|symbolic"):
+        put(place, "new")
+    assert names(place) == ["a run"]
 
 
 def test_of_a_link_what_it_leads_to_is_replaced(place, tmp_path):

@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gradio.route_utils
+import gradio.routes
 from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
 
@@ -123,7 +125,7 @@ class Gate:
             await self._serve(kind, scope, receive, with_headers)
         except Exception as error:  # the server's own answer to it would come without headers
             refusal = error.__cause__
-            if isinstance(error, FnIndexInferError):  # Gradio's, about a name that no endpoint has
+            if _is_unknown(error):
                 await _answer(with_headers, 404, {"error": "there is no such endpoint"})
             elif isinstance(refusal, HTTPException) and answer["status"]:  # said in an answer that has begun
                 await send({"type": "http.response.body", "body": b""})
@@ -162,6 +164,13 @@ def _limited(receive: Callable) -> Callable:
         return message if seen <= LARGEST else {"type": "http.disconnect"}
 
     return counted
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Tell whether Gradio looked in vain for the endpoint or event that a request names."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    looked_up = frame.f_code.co_filename in (gradio.routes.__file__, gradio.route_utils.__file__)
+    return isinstance(error, FnIndexInferError) or (isinstance(error, KeyError) and looked_up)
 
 
 async def _fail(send: Callable, answer: dict[str, int]) -> None:

@@ -16,6 +16,7 @@ from asyncio import Queue
 from collections import OrderedDict, deque
 from copy import copy
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import gradio as gr
@@ -26,7 +27,7 @@ from starlette.exceptions import HTTPException
 
 UNREAD = 100  # answers that nobody has fetched: of programs that ask and go; up to a megabyte each
 FORGOTTEN = 1000  # of the ones before, which events they were: who asks for them is told
-LEFT = 60  # seconds after which a session is over that has nothing under way
+LEFT = 60  # seconds after which nobody is listening, and after which an event is over that came to nothing
 LONGEST_NAME = 100  # characters of a session's name, which a program may choose
 GONE = "This answer was not fetched while it was kept: ask again."
 
@@ -77,13 +78,16 @@ class Sessions(StateHolder):
         _check_name(session_id)
         if session_id not in self.session_data:
             self.session_data[session_id] = Session(self._fresh)
-        return super().__getitem__(session_id)
+        session = super().__getitem__(session_id)
+        session.is_closed = False  # a heartbeat that broke off ends nothing where the visitor goes on
+        return session
 
     def update(self, session_id: str) -> None:
         """Note that a session is in use; of too many, one goes."""
         with self.lock:
             if len(self.session_data) > self.capacity:
-                idle = (name for name, s in self.session_data.items() if not s.chosen and name != session_id)
+                older = len(self.session_data) - 1 - self.capacity // 10  # not one that has only just come
+                idle = (name for name, s in islice(self.session_data.items(), older) if not s.chosen)
                 if (oldest := next(idle, None)) is not None:
                     del self.session_data[oldest]
                     self.time_last_used.pop(oldest, None)
@@ -93,7 +97,7 @@ class Sessions(StateHolder):
 class Letterboxes(dict):
     """Messages by session until they are fetched, in the place of the queue's own, which drops the oldest of 2,000.
 
-    Whoever is at work keeps his box. Of the answers that are not fetched the last `UNREAD` stay as they are.
+    Whoever is at work keeps his box. Of the answers for which nobody listens the last `UNREAD` stay as they are.
 
     Parameters
     ----------
@@ -105,7 +109,7 @@ class Letterboxes(dict):
         self._queue = queue
         self._unread: OrderedDict[int, tuple[str, Any]] = OrderedDict()  # by the message's identity
         self._gone: OrderedDict[int, tuple[str, Any]] = OrderedDict()
-        self._over: dict[str, float] = {}  # sessions in which nothing more will come, and since when
+        self._over: dict[tuple[str, str], float] = {}  # session and event that came to nothing, and since when
 
     def __setitem__(self, session: str, _box: Queue) -> None:
         _check_name(session)
@@ -115,36 +119,43 @@ class Letterboxes(dict):
     def __delitem__(self, session: str) -> None:
         self.pop(session, None)  # Gradio takes it away where a visitor leaves, and it may be gone
 
-    def __missing__(self, session: str) -> Queue:
+    def __missing__(self, session: str) -> Letterbox:
         """Take a message for somebody whose box is gone."""
-        return Queue()
+        return Letterbox("", {})
 
     def _tidy(self) -> None:
-        """Let go of the sessions that have nothing under way and nothing to fetch: of visitors who left, after a while.
+        """Let go of events of which nothing will come any more, after a while, and of sessions without events.
 
         Not at once: of an answer that is being fetched the event is still noted when the message is out of its box.
         """
-        events, now = self._queue.pending_event_ids_session, time.monotonic()
-        live = {event.session_hash for event in list(self._queue.event_ids_to_events.values())}
-        over = {n for n in {*self, *events} - live if n not in self or not self[n].has_answer()}
-        self._over = {name: self._over.get(name, now) for name in over}
-        for name, since in self._over.items():
-            if now - since > LEFT or not events.get(name):
-                del self[name]
-                events.pop(name, None)
+        queue, now = self._queue, time.monotonic()
+        events, live = queue.pending_event_ids_session, set(queue.event_ids_to_events)
+        waiting = {i for box in self.values() if not box.left() for i in box.answered()}
+        over = {(name, i) for name, ids in events.items() for i in ids - live - waiting}
+        self._over = {key: self._over.get(key, now) for key in over}
+        for (name, i), since in self._over.items():
+            if now - since > LEFT:
+                events[name].discard(i)
+        for name in [n for n in {*self, *events} if not events.get(n)]:
+            del self[name]
+            events.pop(name, None)
 
     def come(self, session: str, message: Any) -> None:
-        """Note that an answer waits; of too many, the oldest gets short, and of too many short ones it goes."""
-        self._unread[id(message)] = session, message
+        """Note that an answer waits; of too many, the oldest gets short, and of too many short ones it goes.
+
+        Where somebody is listening, the answer is his, however long he takes.
+        """
+        if not self[session].listened():
+            self._unread[id(message)] = session, message
         if len(self._unread) > UNREAD:
             key, (session, old) = self._unread.popitem(last=False)
+            self[session].drop(old.event_id, but=old)
             old.output, old.success, old.title = {"error": GONE}, False, "Error"
             self._gone[key] = session, old
         if len(self._gone) > FORGOTTEN:
             _, (session, old) = self._gone.popitem(last=False)
             self._queue.pending_event_ids_session.get(session, set()).discard(old.event_id)
-            if (box := self.get(session)) is not None:
-                box.drop(old.event_id)
+            self[session].drop(old.event_id)
 
     def fetched(self, message: Any) -> None:
         """Note that an answer was taken out of its box."""
@@ -153,29 +164,50 @@ class Letterboxes(dict):
 
 
 class Letterbox(Queue):
-    """The messages of one session; tells the `Letterboxes` of answers."""
+    """The messages of one session; tells the `Letterboxes` of answers.
 
-    def __init__(self, session: str, boxes: Letterboxes) -> None:
+    Parameters
+    ----------
+    session : str
+    boxes : Letterboxes
+        Empty for a box of nobody's.
+    """
+
+    def __init__(self, session: str, boxes: Letterboxes | dict) -> None:
         super().__init__()
-        self._session, self._boxes = session, boxes
+        self._session, self._boxes, self._looked = session, boxes, None
+
+    async def get(self) -> Any:
+        """Wait for a message, as whoever is listening does again and again."""
+        self._looked = time.monotonic()
+        return await super().get()
+
+    def listened(self) -> bool:
+        """Say whether somebody waits for messages, or is just taking one."""
+        return self._looked is not None and time.monotonic() - self._looked < LEFT
+
+    def left(self) -> bool:
+        """Say whether somebody was listening who has gone for good."""
+        return self._looked is not None and time.monotonic() - self._looked > 10 * LEFT
+
+    def answered(self) -> set[str]:
+        """Return the events of which an answer is here."""
+        return {item.event_id for item in self._queue if isinstance(item, ProcessCompletedMessage)}
+
+    def drop(self, event: str, but: Any = None) -> None:
+        """Take the messages of an event away."""
+        self._queue = deque(item for item in self._queue if item.event_id != event or item is but)
 
     def _put(self, item: Any) -> None:
         super()._put(item)
-        if isinstance(item, ProcessCompletedMessage):
+        if self._session and isinstance(item, ProcessCompletedMessage):
             self._boxes.come(self._session, item)
 
     def _get(self) -> Any:
         item = super()._get()
-        self._boxes.fetched(item)
+        if self._session:
+            self._boxes.fetched(item)
         return item
-
-    def has_answer(self) -> bool:
-        """Say whether there is an answer to fetch."""
-        return any(isinstance(item, ProcessCompletedMessage) for item in self._queue)
-
-    def drop(self, event: str) -> None:
-        """Take all messages of an event away."""
-        self._queue = deque(item for item in self._queue if item.event_id != event)
 
 
 def keep_little(demo: gr.Blocks) -> None:
