@@ -38,12 +38,15 @@ class PromptError(PlantainError, ValueError):
     """A prompt that the model cannot take as it is."""
 
 
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn", "Mn", "Mc", "Me")
+
+
 def is_blank(text: str) -> bool:
     """Tell whether there is nothing to see in a text, by Unicode's categories: separators, marks, controls and others.
 
-    A few letters and a symbol have no shape either.
+    A few letters and a symbol have no shape either. Half a character is none of these: it is an error of its own.
     """
-    return all(unicodedata.category(c)[0] in "ZCM" or c in "\u115f\u1160\u2800\u3164\uffa0" for c in text)
+    return all(unicodedata.category(c) in _UNSEEN or c in "\u115f\u1160\u2800\u3164\uffa0" for c in text)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ POSTS = (
 )  # fmt: skip
 MARKUP = "<img src=x onerror=alert(1)>"
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-CALM = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+CALM = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 # --- prompt files ------------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ def is_right(content):
     )
 
 
-@CALM
+@settings(CALM, max_examples=300)
 @given(prompt_files())
 def test_a_prompt_file_is_taken_if_it_is_right_and_else_refused_with_a_sentence(content):
     try:
@@ -180,7 +180,7 @@ def page(app):
     ]
 
 
-@settings(CALM, max_examples=400)
+@settings(CALM, max_examples=200)
 @given(st.data())
 def test_any_event_of_the_page_is_answered_or_refused_and_markup_is_text(app, page, data):
     number, start, kinds = data.draw(st.sampled_from(page))
