@@ -107,8 +107,8 @@ class Letterboxes(dict):
     def __init__(self, queue: Any) -> None:
         super().__init__()
         self._queue = queue
-        self._unread: OrderedDict[int, tuple[str, Any]] = OrderedDict()  # by the message's identity
-        self._gone: OrderedDict[int, tuple[str, Any]] = OrderedDict()
+        self._unread: OrderedDict[int, tuple[Letterbox, Any]] = OrderedDict()  # by the message's identity
+        self._gone: OrderedDict[int, tuple[Letterbox, Any]] = OrderedDict()
         self._over: dict[tuple[str, str], float] = {}  # session and event that came to nothing, and since when
 
     def __setitem__(self, session: str, _box: Queue) -> None:
@@ -119,9 +119,9 @@ class Letterboxes(dict):
     def __delitem__(self, session: str) -> None:
         self.pop(session, None)  # Gradio takes it away where a visitor leaves, and it may be gone
 
-    def __missing__(self, session: str) -> Letterbox:
+    def __missing__(self, _session: str) -> Queue:
         """Take a message for somebody whose box is gone."""
-        return Letterbox("", {})
+        return Queue()
 
     def _tidy(self) -> None:
         """Let go of events of which nothing will come any more, after a while, and of sessions without events.
@@ -140,22 +140,22 @@ class Letterboxes(dict):
             del self[name]
             events.pop(name, None)
 
-    def come(self, session: str, message: Any) -> None:
+    def come(self, box: Letterbox, message: Any) -> None:
         """Note that an answer waits; of too many, the oldest gets short, and of too many short ones it goes.
 
         Where somebody is listening, the answer is his, however long he takes.
         """
-        if not self[session].listened():
-            self._unread[id(message)] = session, message
+        if not box.listened():
+            self._unread[id(message)] = box, message
         if len(self._unread) > UNREAD:
-            key, (session, old) = self._unread.popitem(last=False)
-            self[session].drop(old.event_id, but=old)
+            key, (box, old) = self._unread.popitem(last=False)
+            box.drop(old.event_id, but=old)
             old.output, old.success, old.title = {"error": GONE}, False, "Error"
-            self._gone[key] = session, old
+            self._gone[key] = box, old
         if len(self._gone) > FORGOTTEN:
-            _, (session, old) = self._gone.popitem(last=False)
-            self._queue.pending_event_ids_session.get(session, set()).discard(old.event_id)
-            self[session].drop(old.event_id)
+            _, (box, old) = self._gone.popitem(last=False)
+            self._queue.pending_event_ids_session.get(box.session, set()).discard(old.event_id)
+            box.drop(old.event_id)
 
     def fetched(self, message: Any) -> None:
         """Note that an answer was taken out of its box."""
@@ -164,18 +164,11 @@ class Letterboxes(dict):
 
 
 class Letterbox(Queue):
-    """The messages of one session; tells the `Letterboxes` of answers.
+    """The messages of one session; tells the `Letterboxes` of answers."""
 
-    Parameters
-    ----------
-    session : str
-    boxes : Letterboxes
-        Empty for a box of nobody's.
-    """
-
-    def __init__(self, session: str, boxes: Letterboxes | dict) -> None:
+    def __init__(self, session: str, boxes: Letterboxes) -> None:
         super().__init__()
-        self._session, self._boxes, self._looked = session, boxes, None
+        self.session, self._boxes, self._looked = session, boxes, None
 
     async def get(self) -> Any:
         """Wait for a message, as whoever is listening does again and again."""
@@ -200,13 +193,12 @@ class Letterbox(Queue):
 
     def _put(self, item: Any) -> None:
         super()._put(item)
-        if self._session and isinstance(item, ProcessCompletedMessage):
-            self._boxes.come(self._session, item)
+        if isinstance(item, ProcessCompletedMessage):
+            self._boxes.come(self, item)
 
     def _get(self) -> Any:
         item = super()._get()
-        if self._session:
-            self._boxes.fetched(item)
+        self._boxes.fetched(item)
         return item
 
 
