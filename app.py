@@ -24,12 +24,12 @@ ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"
 if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA
 
-from plantain.conditions import Conditions
-from plantain.engine import Engine, Item
-from plantain.models import KLEIN
-from plantain.prompts import PromptPair, load_prompt_set
-from plantain.published import load_published
+from plantain.findings.published import load_published
+from plantain.models.load import KLEIN
+from plantain.prompts.sets import PromptPair, load_prompt_set
+from plantain.runs.info import Conditions
 from plantain.ui import RunStore, build_demo, keep_little, launch_options, start_log
+from plantain.ui.engine import Engine, Item
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
@@ -82,7 +82,7 @@ def open_store() -> RunStore:
     repo_id = os.environ.get("PLANTAIN_RESULTS_REPO")
     if not repo_id:
         return RunStore(folder)
-    from plantain.hub.start import bring_runs  # only here: a page without published runs starts without it
+    from plantain.hub.pull import bring_runs  # only here: a page without published runs starts without it
 
     published, notices = bring_runs(repo_id)
     return RunStore(folder, {repo_id: published}, notices)

@@ -18,17 +18,19 @@ from browser import app_command, chromium, serving
 from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
 
-from plantain.__main__ import main
-from plantain.experiment import ExperimentConfig, run_experiment
-from plantain.models import load_pipeline
-from plantain.prompts import PromptPair, PromptSet, load_prompt_set
-from plantain.results import PairRecord, Run, RunInfo, save_run
-from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, recorded_scopes
-from plantain.stand_in import build_stand_in
+from plantain.cli import main
+from plantain.models.load import load_pipeline
+from plantain.models.stand_in import build_stand_in
+from plantain.models.untrained import KLEIN_4B, Architecture
+from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.prompts.sets import PromptPair, PromptSet, load_prompt_set
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.info import PairRecord, RunInfo
+from plantain.runs.io import save_run
+from plantain.runs.run import Run
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, recorded_scopes
+from plantain.runs.units import Layout
 from plantain.stats import draw_halves, draw_signs
-from plantain.sums import SumsOfSquares
-from plantain.units import Layout
-from plantain.untrained import KLEIN_4B, Architecture
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64  # the smallest image: 16 image tokens
@@ -199,7 +201,7 @@ def hub(monkeypatch, tmp_path):
     from huggingface_hub import constants
     from huggingface_hub.utils import _http as hub_http
 
-    from plantain.hub import remote
+    from plantain.hub import repo
 
     with loopback_hub() as served:
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
@@ -211,18 +213,18 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
         monkeypatch.setenv("HF_TOKEN", WRITER)
         monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
-        _hurry(monkeypatch, remote, served)
+        _hurry(monkeypatch, repo, served)
         hub_http.close_session()
         yield served
         hub_http.close_session()
 
 
-def _hurry(monkeypatch, remote, served) -> None:
+def _hurry(monkeypatch, repo, served) -> None:
     """Cut the patience of the hub library's client short for requests that the hub lets hang, and for no others.
 
     So a busy machine has all of its minute for an answer. A request without an end to its patience keeps waiting.
     """
-    make_client = remote.default_client_factory
+    make_client = repo.default_client_factory
 
     def hurry(request):
         if served.hangs(f"{request.method} {unquote(request.url.raw_path.decode())}"):
@@ -234,7 +236,7 @@ def _hurry(monkeypatch, remote, served) -> None:
         client.event_hooks["request"].append(hurry)
         return client
 
-    monkeypatch.setattr(remote, "default_client_factory", hurried_client)
+    monkeypatch.setattr(repo, "default_client_factory", hurried_client)
 
 
 @pytest.fixture(scope="session")

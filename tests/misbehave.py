@@ -66,8 +66,8 @@ def install() -> None:
     import torch
     from diffusers.models.transformers.transformer_flux2 import Flux2SingleTransformerBlock as Block
 
-    from plantain.capture import CaptureError
-    from plantain.passes import Passes
+    from plantain.probe.passes import Passes
+    from plantain.probe.tokens import CaptureError
 
     orders, capture, run = Orders(Path.home()), Passes.capture, Passes._run
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from plantain.models import load_pipeline
-from plantain.passes import capture_pair, layout_of
-from plantain.prompts import PromptPair
-from plantain.sums import SumsOfSquares
-from plantain.units import Layout, magnitudes
+from plantain.models.load import load_pipeline
+from plantain.probe.passes import capture_pair, layout_of
+from plantain.prompts.sets import PromptPair
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.units import Layout, magnitudes
 
 SIZE = 64
 

@@ -7,11 +7,12 @@ import pytest
 from scipy import stats as reference
 
 from plantain import stats
-from plantain.analysis import analyze, blocks, summarize
-from plantain.prompts import PromptPair
-from plantain.results import PairRecord, Run, RunInfo
-from plantain.sums import SumsOfSquares
-from plantain.units import Layout, UnitsError
+from plantain.prompts.sets import PromptPair
+from plantain.runs.analysis import analyze, blocks, summarize
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.info import PairRecord, RunInfo
+from plantain.runs.run import Run
+from plantain.runs.units import Layout, UnitsError
 
 # 2 joint blocks of 2 slices and 5 single blocks of 4 (2 attention, 2 MLP): 24 slices, each as wide as a head.
 LAYOUT = Layout(n_joint=2, n_single=5, n_heads=2, head_dim=16, mlp_dim=32, text_dim=48)

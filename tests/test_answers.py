@@ -9,8 +9,8 @@ import pytest
 from test_analysis import N_SLICES, made_differences, made_run, rounded
 from test_pairs import PAIR, made_capture
 
-from plantain.answers import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
-from plantain.pairs import UnitScore, score_pair
+from plantain.findings.new_pair import UnitScore, score_pair
+from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
 
 
 @pytest.fixture(scope="module")

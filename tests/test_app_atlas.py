@@ -10,8 +10,8 @@ from test_access import CUT, serious, settle
 from test_app import download, pick, show_tab
 from test_atlas import SETS, made
 
-from plantain.results import save_run
-from plantain.units import SumsOfSquares
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.io import save_run
 
 NAMES = ("moral_valence", "moral_valence_replication", "physical_scale", "tempo")
 STAND_IN = {"weights": "stand-in", "model": "made-up"}

@@ -12,7 +12,7 @@ import pytest
 from browser import ROOT, app_command, serving
 from test_app import download, pick, show_tab
 
-from plantain.results import load_run, save_run
+from plantain.runs.io import load_run, save_run
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 from browser import ROOT, app_command, serving
 from test_app import download, pick, reported, show_tab
 
-from plantain.results import load_run
+from plantain.runs.io import load_run
 
 ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}
 READY = "#take-about >> text=On show: "

@@ -7,13 +7,12 @@ import pytest
 from scipy import stats as reference
 from test_analysis import N_SLICES, made_run
 
-from plantain import atlas as atlas_module
-from plantain.atlas import AtlasError, atlas_seconds, keep_atlas, make_atlas, read_axes
-from plantain.atlas_words import atlas_text, finding
-from plantain.belonging import gather
-from plantain.prompts import SHIPPED as PROMPTS
-from plantain.prompts import load_prompt_set
-from plantain.results import save_run
+from plantain.findings import atlas as atlas_module
+from plantain.findings.atlas import AtlasError, atlas_seconds, gather, keep_atlas, make_atlas, read_axes
+from plantain.prompts.sets import SHIPPED as PROMPTS
+from plantain.prompts.sets import load_prompt_set
+from plantain.report.atlas import atlas_text, finding
+from plantain.runs.io import save_run
 
 SETS = {path.stem: load_prompt_set(path) for path in sorted(PROMPTS.glob("*.toml"))}
 PLANTED = 5

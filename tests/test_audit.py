@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_prompts_audit import bigrams
 
-from plantain import lexical
-from plantain.audit import audit, lopsided, own_warnings, telling_score
-from plantain.prompts import PromptPair, PromptSet, shipped_sets
+from plantain.prompts import lexical
+from plantain.prompts.confounds import audit, lopsided, own_warnings, telling_score
+from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
 
 # No two pairs share a word, and within a pair one word differs: early in the even ones, late in the odd ones.
 CLEAN = [

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats as reference
 from test_analysis import N_SLICES, made_differences, made_run, rounded, scipy_t, with_degenerate
 
-from plantain.breakdown import against_tokens, by_category, by_pair
-from plantain.results import Run
-from plantain.statements import pair_statements
+from plantain.findings.pairs import against_tokens, by_category, by_pair
+from plantain.report.statements import pair_statements
+from plantain.runs.run import Run
 from plantain.stats import conformal_scores
 
 LABELS = ["a"] * 5 + ["b"] * 9 + ["c"] * 10 + ["alone"]

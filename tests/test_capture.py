@@ -10,13 +10,14 @@ import pytest
 import torch
 from diffusers import Flux2Transformer2DModel
 
-from plantain.capture import CaptureError, Segment, compare_tokens, recording, tokenize
-from plantain.models import load_pipeline
-from plantain.passes import capture_pair, encode, forward, image_tokens, layout_of
-from plantain.prompts import PromptError, PromptPair
-from plantain.scopes import PLAIN_SCOPES, SCOPES, UNITS
-from plantain.stand_in import build_stand_in
-from plantain.units import Layout, UnitsError, magnitudes, unit_table
+from plantain.models.load import load_pipeline
+from plantain.models.stand_in import build_stand_in
+from plantain.probe.hooks import recording
+from plantain.probe.passes import capture_pair, encode, forward, image_tokens, layout_of
+from plantain.probe.tokens import CaptureError, Segment, compare_tokens, tokenize
+from plantain.prompts.sets import PromptError, PromptPair
+from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS
+from plantain.runs.units import Layout, UnitsError, magnitudes, unit_table
 
 SIZE, SEED = 64, 3
 

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from plantain.capture import tokenize
-from plantain.prompts import PromptError
+from plantain.probe.tokens import tokenize
+from plantain.prompts.sets import PromptError
 
 # As in Qwen3-4B, less what only assistant and tool messages reach.
 QWEN3 = """

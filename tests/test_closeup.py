@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from plantain.closeup import NoUnitError, close_up, find_unit
-from plantain.plots import scope_bars, split_histogram, unit_dots
-from plantain.scopes import UNITS, scopes_of
-from plantain.statements import corrected_statement, unit_statements
+from plantain.findings.unit import NoUnitError, close_up, find_unit
+from plantain.report.figures import scope_bars, split_histogram, unit_dots
+from plantain.report.statements import corrected_statement, unit_statements
+from plantain.runs.scopes import UNITS, scopes_of
 
 
 @pytest.mark.parametrize("units", UNITS)

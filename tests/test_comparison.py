@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from plantain.comparison import NotComparableError, compare, differences
-from plantain.plots import t_density
+from plantain.findings.comparison import NotComparableError, compare, differences
+from plantain.report.figures import t_density
 
 
 def test_correlations_and_shared_tops_are_scipys(moral_run, other_run):

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from plantain.conditions import MOST_REPEATS, Conditions
-from plantain.experiment import ConfigError, ExperimentConfig, probe_pair, run_experiment
-from plantain.passes import Passes, capture_pair, denoise, encode, layout_of
-from plantain.published import load_published
-from plantain.report import repeats_frame, report_text
-from plantain.results import RunError, load_run, save_run
-from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES
-from plantain.stability import stability
-from plantain.sums import SumsOfSquares
-from plantain.unfinished import UnfinishedRun
-from plantain.units import UnitsError, magnitudes
+from plantain.cli.report import probe_pair
+from plantain.findings.published import load_published
+from plantain.findings.repeats import stability
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.passes import Passes, capture_pair, denoise, encode, layout_of
+from plantain.probe.runner import ConfigError, ExperimentConfig, run_experiment
+from plantain.report.run import repeats_frame, report_text
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.info import MOST_REPEATS, Conditions
+from plantain.runs.io import RunError, load_run, save_run
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
+from plantain.runs.units import UnitsError, magnitudes
 
 SIZE, SEED = 64, 3
 SEVERAL = ExperimentConfig(size=SIZE, seed=5, seeds=(5, 6, 9))
@@ -47,8 +48,8 @@ def test_every_seed_is_the_run_of_that_seed_and_the_sums_are_their_average(pipe,
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_later_steps_are_the_pipelines_own(dtype, moral_set):
     """Every hook of every step sees what the pipeline's own call of three steps shows it, to the bit."""
-    from plantain.models import load_pipeline
-    from plantain.stand_in import build_stand_in
+    from plantain.models.load import load_pipeline
+    from plantain.models.stand_in import build_stand_in
 
     pipe, whole = load_pipeline("tiny-random", dtype=dtype), build_stand_in().to(dtype=dtype)
     whole.set_progress_bar_config(disable=True)

@@ -13,15 +13,15 @@ from test_analysis import made_differences
 from test_analysis import made_run as made_slices
 from test_recompute import leaves
 
-from plantain.analysis import summarize
-from plantain.published import load_published
-from plantain.report import report_text
-from plantain.results import load_run
-from plantain.sums import SumsOfSquares
-from plantain.tables import metrics
+from plantain.findings.published import load_published
+from plantain.report.run import report_text
+from plantain.report.tables import metrics
+from plantain.runs.analysis import summarize
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.io import load_run
 from plantain.ui import RunStore
-from plantain.ui.findings import CONTROL, findings_html
-from plantain.ui.shared import Page
+from plantain.ui.state import Page
+from plantain.ui.tabs.findings import CONTROL, findings_html
 
 FOLDER = Path(__file__).parents[1] / "precomputed" / "untrained-klein-4b"
 

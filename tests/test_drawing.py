@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from plantain.drawing import MANIFEST, STYLES, Drawing, DrawingError, make_references, shared_text
-from plantain.models import ModelHalves
-from plantain.prompts import PromptPair
+from plantain.models.load import ModelHalves
+from plantain.probe.generate import MANIFEST, STYLES, Drawing, DrawingError, make_references, shared_text
+from plantain.prompts.sets import PromptPair
 
 QUICK = Drawing(2, 4.0, 64, seed=7)
 

@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plantain.apart import apart
-from plantain.engine import Engine, EngineError
-from plantain.experiment import ConfigError
-from plantain.pairs import WrongModelError
-from plantain.prompts import PromptError
+from plantain.probe.runner import ConfigError
+from plantain.prompts.sets import PromptError
+from plantain.runs.info import WrongModelError
+from plantain.ui.engine import Engine, EngineError, apart
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from plantain.conditions import Conditions
-from plantain.engine import UNFINISHED, Engine, Failure, PassError
-from plantain.passes import Passes
+from plantain.probe.passes import Passes
+from plantain.runs.info import Conditions
+from plantain.ui.engine import UNFINISHED, Engine, Failure, PassError
 
 
 @pytest.fixture
 def engine(pipe, monkeypatch):
     engine = Engine("tiny-random")
-    monkeypatch.setattr("plantain.models.load_pipeline", lambda _model: pipe)
+    monkeypatch.setattr("plantain.models.load.load_pipeline", lambda _model: pipe)
     engine.load()
     return engine
 

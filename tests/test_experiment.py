@@ -5,19 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plantain import experiment
-from plantain.analysis import analyze
-from plantain.conditions import Conditions
-from plantain.experiment import ConfigError, ExperimentConfig, iter_pairs, plan_run, probe_pair, run_experiment
-from plantain.models import describe, load_pipeline
-from plantain.pairs import WrongModelError
-from plantain.passes import Passes
-from plantain.prompts import PromptError
-from plantain.run import capture_bytes
-from plantain.scopes import UNITS
+from plantain.cli.report import probe_pair
+from plantain.models.fingerprint import describe
+from plantain.models.load import load_pipeline
+from plantain.probe import runner
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.passes import Passes
+from plantain.probe.runner import ConfigError, ExperimentConfig, iter_pairs, plan_run, run_experiment
+from plantain.prompts.sets import PromptError
+from plantain.runs.analysis import analyze
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.info import Conditions, WrongModelError
+from plantain.runs.run import capture_bytes
+from plantain.runs.scopes import UNITS
 from plantain.stats import max_t_p
-from plantain.sums import SumsOfSquares
-from plantain.unfinished import UnfinishedRun
 
 CONFIG = ExperimentConfig(size=64)
 
@@ -105,8 +106,8 @@ def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     plan = plan_run(pipe, small_set, CONFIG)
     done = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
-    few = experiment.assemble(plan, done)
-    many = experiment.assemble(replace(plan, config=replace(CONFIG, n_permutations=2000)), done)
+    few = runner.assemble(plan, done)
+    many = runner.assemble(replace(plan, config=replace(CONFIG, n_permutations=2000)), done)
     assert many.signs.shape[0] == 2000 and np.array_equal(few.halves, many.halves)
 
 

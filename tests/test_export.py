@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from plantain.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
-from plantain.published import load_published
-from plantain.results import load_run
-from plantain.tables import weights_label
+from plantain.findings.published import load_published
+from plantain.report.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
+from plantain.report.labels import weights_label
+from plantain.runs.io import load_run
 
 
 @pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("text-heads", "words"), ("embedding", "padding")])

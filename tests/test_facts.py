@@ -13,13 +13,13 @@ from scipy import stats as reference
 from test_analysis import BLOCKS, LAYOUT, made_differences, made_run, rounded, scipy_t, with_degenerate
 from test_control import leaves
 
-from plantain.published import load_published
-from plantain.report import report_text
-from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
-from plantain.statements import careful_statements
+from plantain.findings.published import load_published
+from plantain.report.run import report_text
+from plantain.report.statements import careful_statements
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
+from plantain.runs.units import scope_changes
 from plantain.stats import draw_halves, draw_signs
-from plantain.sums import SumsOfSquares
-from plantain.units import scope_changes
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20
 LABELS = [name for name in "abcde" for _ in range(5)]

@@ -5,11 +5,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from plantain.closeup import close_up
-from plantain.comparison import NotComparableError
-from plantain.figures import ANSWERED, COMPARED, FIGURES, LIGHT, NoFigureError, standalone_svg
-from plantain.pairs import score_pair, visitor_pair
-from plantain.sums import PairCapture, SumsOfSquares
+from plantain.findings.comparison import NotComparableError
+from plantain.findings.new_pair import score_pair
+from plantain.findings.unit import close_up
+from plantain.prompts.sets import visitor_pair
+from plantain.report.figures.catalogue import ANSWERED, COMPARED, FIGURES, LIGHT, NoFigureError, standalone_svg
+from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.ui import theme
 
 CSS = "\n".join(path.read_text(encoding="utf-8") for path in theme.STYLES)

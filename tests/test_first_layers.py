@@ -12,13 +12,14 @@ import torch
 from diffusers import Flux2KleinPipeline
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
-from plantain.__main__ import main
-from plantain.identity import layers_needed
-from plantain.models import ModelError, describe, load_pipeline
-from plantain.passes import capture_pair, image_tokens
-from plantain.results import load_run
-from plantain.stand_in import build_stand_in
-from plantain.untrained import write_untrained
+from plantain.cli import main
+from plantain.models.fingerprint import describe, layers_needed
+from plantain.models.load import load_pipeline
+from plantain.models.sources import ModelError
+from plantain.models.stand_in import build_stand_in
+from plantain.models.untrained import write_untrained
+from plantain.probe.passes import capture_pair, image_tokens
+from plantain.runs.io import load_run
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = ["Ana helps Tom.", "“Quoted”, 3 times: ünïcode 🍌", "y" * 487]

@@ -7,8 +7,8 @@ import torch
 from scipy.stats import ks_2samp
 from torch import nn
 
-from plantain.fresh_weights import Shard, draw_shard, split_in_shards
-from plantain.untrained import _meta_pipeline
+from plantain.models.init_weights import Shard, draw_shard, split_in_shards
+from plantain.models.untrained import _meta_pipeline
 
 PATTERN = "model{suffix}.safetensors"
 PARTS = ("transformer", "text_encoder", "vae")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from test_hostile_input import call
 from test_served import ask
 
-from plantain.prompts import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, is_blank, parse_prompt_set
-from plantain.scopes import UNITS, scopes_of
+from plantain.prompts.sets import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, is_blank, parse_prompt_set
+from plantain.runs.scopes import UNITS, scopes_of
 
 LEAK = re.compile(r"Traceback|site-packages|/plantain/|File \\?\"")  # what nobody outside is to see
 POSTS = (

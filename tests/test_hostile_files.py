@@ -18,8 +18,8 @@ from conftest import _made_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plantain.results import RunError, list_runs, load_run, save_run
-from plantain.run import capture_bytes
+from plantain.runs.io import RunError, list_runs, load_run, save_run
+from plantain.runs.run import capture_bytes
 
 FILES = ("run.json", "capture.safetensors", "units.csv")
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plantain import PlantainError
-from plantain.__main__ import main
-from plantain.engine import Engine
-from plantain.prompts import PromptSetError, load_prompt_set
+from plantain.cli import main
+from plantain.prompts.sets import PromptSetError, load_prompt_set
+from plantain.ui.engine import Engine
 
 HOSTILE = {
     "empty": "", "blank": " \t\n ", "one letter": "a",

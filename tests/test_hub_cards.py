@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
+from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
 
 BODY = (
     "## Results\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```bash\npython -m plantain report runs/klein\n```\n\n"

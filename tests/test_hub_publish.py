@@ -18,14 +18,15 @@ import yaml
 from browser import ROOT
 from loopback_hub import READER, WRITER
 
-from plantain.__main__ import main
+from plantain.cli import main
 from plantain.hub import publish as publishing
-from plantain.hub.cards import section_names
+from plantain.hub.card import section_names
 from plantain.hub.errors import _one_line, keep_secret
-from plantain.hub.publish import PublishError, _control, make_offer, publish
-from plantain.hub.remote import Remote
-from plantain.prompts import PromptSet
-from plantain.results import load_run, save_run
+from plantain.hub.publish import _control, make_offer, publish
+from plantain.hub.repo import Remote
+from plantain.prompts.sets import PromptSet
+from plantain.report.model_card import PublishError
+from plantain.runs.io import load_run, save_run
 
 REPO = "bob/moral-plantain"
 CARD = (

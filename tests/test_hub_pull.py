@@ -16,8 +16,8 @@ import safetensors.numpy
 from browser import ROOT
 
 from plantain.hub import pull
-from plantain.hub.start import bring_runs
-from plantain.results import load_run, save_run
+from plantain.hub.pull import bring_runs
+from plantain.runs.io import load_run, save_run
 from plantain.ui import RunStore
 
 REPO = "eve/runs"
@@ -352,7 +352,7 @@ def test_a_full_disk_is_not_the_runs_fault(hub, cli, good, tmp_path, monkeypatch
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("plantain.results._write_files", full)
+    monkeypatch.setattr("plantain.runs.io._write_files", full)
     code, out, err = pulled(cli, tmp_path / "runs")
     assert (code, out) == (2, "") and "No space left on device" in err and not (tmp_path / "runs" / "good").exists()
 

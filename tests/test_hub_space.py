@@ -55,7 +55,7 @@ def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
     script = (
-        "import app; from plantain.ui import RunStore, build_demo; from plantain.prompts import load_prompt_set;"
+        "import app; from plantain.ui import RunStore, build_demo; from plantain.prompts.sets import load_prompt_set;"
         "store = RunStore(app.ROOT / 'precomputed'); assert len(store.saved) == 2 and not store.problems;"
         "build_demo(store, app.engine, app.load_published(),"
         " load_prompt_set(app.ROOT / 'prompts' / 'moral_valence.toml')); print('built')"

@@ -10,14 +10,14 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from scipy import stats as reference
 
-from plantain import kept
-from plantain.breakdown import PairPart, by_pair
-from plantain.inference import COLUMNS, parameters, without_block_means
-from plantain.results import load_run, save_run
-from plantain.scopes import PLAIN_SCOPES, UNITS
-from plantain.statements import careful_statements, pair_statements
+from plantain.findings.pairs import PairPart, by_pair
+from plantain.report.statements import careful_statements, pair_statements
+from plantain.runs import inference
+from plantain.runs.inference import COLUMNS, parameters, without_block_means
+from plantain.runs.io import load_run, save_run
+from plantain.runs.scopes import PLAIN_SCOPES, UNITS
+from plantain.runs.units import scope_changes
 from plantain.stats import draw_halves, split_half
-from plantain.units import scope_changes
 
 
 def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):
@@ -78,7 +78,7 @@ def test_a_blocks_mean_is_taken_out_pair_by_pair():
 @pytest.fixture
 def saved(made_run, tmp_path, monkeypatch):
     """A saved run, and a list that grows whenever statistics are computed."""
-    import plantain.run as run
+    import plantain.runs.run as run
 
     folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], run.infer
     monkeypatch.setattr(run, "infer", lambda *args: computed.append(1) or infer(*args))
@@ -99,14 +99,16 @@ def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run,
     run = made_run()
     run.inference("card")
     folder = save_run(run, tmp_path / "run")
-    assert {path.name for path in (folder / kept.FOLDER).iterdir()} == {f"{units}-all.safetensors" for units in UNITS}
+    assert {path.name for path in (folder / inference.FOLDER).iterdir()} == {
+        f"{units}-all.safetensors" for units in UNITS
+    }
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 500, None])
 def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     folder, computed = saved
-    path = folder / kept.FOLDER / "card-all.safetensors"
-    path.write_bytes((folder / kept.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
+    path = folder / inference.FOLDER / "card-all.safetensors"
+    path.write_bytes((folder / inference.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
     load_run(folder).inference("card")
     assert len(computed) == 1
 
@@ -148,7 +150,7 @@ STRANGE = {"a bit": flipped, "a pipe": piped, "a link": linked, "a huge file": s
 def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
     folder, computed = saved
     before = load_run(folder).inference("card")
-    STRANGE[strange](folder / kept.FOLDER / "card-all.safetensors")
+    STRANGE[strange](folder / inference.FOLDER / "card-all.safetensors")
     after = load_run(folder).inference("card")
     assert len(computed) == 1
     assert all(np.array_equal(before.columns[name], after.columns[name]) for name in COLUMNS)
@@ -156,7 +158,7 @@ def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
 
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
     folder, computed = saved
-    monkeypatch.setattr("plantain.run.parameters", lambda: {**parameters(), "version": -1})
+    monkeypatch.setattr("plantain.runs.run.parameters", lambda: {**parameters(), "version": -1})
     load_run(folder).inference("card")
     assert len(computed) == 1
     save_run(made_run(seed=5), folder, overwrite=True)
@@ -171,7 +173,7 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
 
     monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
     assert load_run(folder).inference("mlp", "words").facts
-    assert len(computed) == 1 and not (folder / kept.FOLDER / "mlp-words.safetensors").exists()
+    assert len(computed) == 1 and not (folder / inference.FOLDER / "mlp-words.safetensors").exists()
 
 
 def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from plantain.__main__ import main
-from plantain.results import load_run, save_run
-from plantain.unfinished import UnfinishedRun
+from plantain.cli import main
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.runs.io import load_run, save_run
 
 ROOT = Path(__file__).parents[1]
 N_PAIRS = 8
@@ -136,7 +136,7 @@ def test_python_m_plantain_reports(moral_folder, moral_run):
 
 def test_report_does_not_import_torch(moral_folder):
     code = (
-        "import sys; from plantain.__main__ import main; main(sys.argv[1:]); "
+        "import sys; from plantain.cli import main; main(sys.argv[1:]); "
         "print(sorted({'torch', 'diffusers', 'transformers', 'gradio'} & set(sys.modules)))"
     )
     done = subprocess.run(

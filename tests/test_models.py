@@ -15,9 +15,11 @@ import torch
 from diffusers import Flux2KleinPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from plantain.models import ModelError, describe, load_pipeline
-from plantain.passes import encode, forward
-from plantain.stand_in import WEIGHTS_MARK, build_stand_in
+from plantain.models.fingerprint import describe
+from plantain.models.load import load_pipeline
+from plantain.models.sources import ModelError
+from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
+from plantain.probe.passes import encode, forward
 
 REPO = "somebody/some-klein"
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -342,6 +344,6 @@ def test_a_wrong_hub_model_is_refused_before_its_weights_are_fetched(hub, monkey
 
 
 def test_importing_models_imports_neither_torch_nor_diffusers():
-    code = "import sys, plantain.models; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    code = "import sys, plantain.models.load; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr

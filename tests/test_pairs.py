@@ -9,11 +9,12 @@ from scipy import stats as reference
 from test_analysis import N_SLICES, made_differences, made_info, made_run, made_sums, rounded
 
 from plantain import PlantainError
-from plantain.models import ModelInfo
-from plantain.pairs import WrongModelError, check_same_model, score_pair, visitor_pair
-from plantain.prompts import PromptError, PromptPair
-from plantain.sums import PairCapture
-from plantain.units import UnitsError
+from plantain.findings.new_pair import score_pair
+from plantain.models.info import ModelInfo
+from plantain.prompts.sets import PromptError, PromptPair, visitor_pair
+from plantain.runs.capture import PairCapture
+from plantain.runs.info import WrongModelError, check_same_model
+from plantain.runs.units import UnitsError
 
 PAIR = PromptPair("visitor", "visitor", "Ana helps.", "Ana hurries.")
 

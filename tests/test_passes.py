@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from plantain.capture import CaptureError, Segment, _on_accelerator, _on_processor, sum_squares, tokenize
-from plantain.conditions import Conditions
-from plantain.models import load_pipeline
-from plantain.passes import Passes, capture_pair, encode, forward, pack_embeddings, unpack_embeddings, usual_batch
-from plantain.scopes import PLAIN_SCOPES, STREAM_SCOPES
+from plantain.models.load import load_pipeline
+from plantain.probe.hooks import _on_accelerator, _on_processor, sum_squares
+from plantain.probe.passes import Passes, capture_pair, encode, forward, pack_embeddings, unpack_embeddings, usual_batch
+from plantain.probe.tokens import CaptureError, Segment, tokenize
+from plantain.runs.info import Conditions
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
 
 SIZE, SEED = 64, 3
 

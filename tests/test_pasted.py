@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plantain.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts import PromptSet, PromptSetError, load_prompt_set
+from plantain.prompts.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
+from plantain.prompts.sets import PromptSet, PromptSetError, load_prompt_set
 
 FOUR = [
     "A horse gallops.\tA horse trots.",

@@ -7,14 +7,15 @@ import psutil
 import pytest
 import torch
 
-from plantain.__main__ import main
-from plantain.experiment import ExperimentConfig, run_experiment, run_in_phases
-from plantain.models import ModelHalves, describe, load_pipeline
-from plantain.prompts import PromptError
-from plantain.results import RunError, load_run
-from plantain.run import capture_bytes
-from plantain.unfinished import UnfinishedRun
-from plantain.untrained import write_untrained
+from plantain.cli import main
+from plantain.models.fingerprint import describe
+from plantain.models.load import ModelHalves, load_pipeline
+from plantain.models.untrained import write_untrained
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.runner import ExperimentConfig, run_experiment, run_in_phases
+from plantain.prompts.sets import PromptError
+from plantain.runs.io import RunError, load_run
+from plantain.runs.run import capture_bytes
 
 CONFIG = ExperimentConfig(size=64)
 
@@ -108,10 +109,10 @@ def stop_at(n):
 @pytest.fixture
 def encoded(monkeypatch):
     """The pairs that went through the text encoder."""
-    from plantain import experiment
+    from plantain.probe import runner
 
-    seen, pack = [], experiment.pack_embeddings
-    monkeypatch.setattr(experiment, "pack_embeddings", lambda pipe, pair: seen.append(pair.id) or pack(pipe, pair))
+    seen, pack = [], runner.pack_embeddings
+    monkeypatch.setattr(runner, "pack_embeddings", lambda pipe, pair: seen.append(pair.id) or pack(pipe, pair))
     return seen
 
 
@@ -232,11 +233,11 @@ def test_a_batch_that_is_none_is_refused(small_file, tmp_path, capsys, batch):
 
 
 def test_a_batch_is_handed_on(small_file, tmp_path, monkeypatch):
-    from plantain import experiment
+    from plantain.probe import runner
 
     seen = []
     monkeypatch.setattr(
-        experiment, "run_experiment", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
+        runner, "run_experiment", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
     )
     assert main(command(small_file, tmp_path / "run", "--batch", "6")) == 2 and seen == [6]
 

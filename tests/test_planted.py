@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from plantain import stats
-from plantain.passes import capture_pair, layout_of
-from plantain.scopes import STREAM_SCOPES
-from plantain.sums import SumsOfSquares
-from plantain.units import magnitudes, unit_table
+from plantain.probe.passes import capture_pair, layout_of
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.scopes import STREAM_SCOPES
+from plantain.runs.units import magnitudes, unit_table
 
 SIZE, HEAD = 64, 2
 PLACES = ["joint[0]", "joint[2]", "joint[4]", "single[0]", "single[10]", "single[19]"]

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats as reference
 
 from plantain import stats
-from plantain.passes import capture_pair, layout_of
-from plantain.prompts import PromptPair
-from plantain.units import magnitudes
+from plantain.probe.passes import capture_pair, layout_of
+from plantain.prompts.sets import PromptPair
+from plantain.runs.units import magnitudes
 
 N_SETS, N_PAIRS, N_FLIPS = 1000, 25, 999
 THRESHOLDS = (3.0, 5.0)

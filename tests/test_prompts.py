@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plantain import PlantainError
-from plantain.prompts import PromptPair, PromptSet, PromptSetError, load_prompt_set
+from plantain.prompts.sets import PromptPair, PromptSet, PromptSetError, load_prompt_set
 
 SHIPPED = Path(__file__).parents[1] / "prompts" / "moral_valence.toml"
 

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import pytest
 
-from plantain.audit import audit
-from plantain.lexical import (
+from plantain.prompts.confounds import audit
+from plantain.prompts.lexical import (
     by_imbalance,
     differing_positions,
     length_differences,
@@ -37,8 +37,8 @@ from plantain.lexical import (
     unequal_word_counts,
     words,
 )
-from plantain.prompts import PromptPair as Pair
-from plantain.prompts import load_prompt_set
+from plantain.prompts.sets import PromptPair as Pair
+from plantain.prompts.sets import load_prompt_set
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 

@@ -18,7 +18,7 @@ import pytest
 from safetensors import safe_open
 from scipy import stats
 
-from plantain.__main__ import main
+from plantain.cli import main
 
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "precomputed" / "tiny-random"

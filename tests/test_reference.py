@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from plantain.conditions import Conditions
-from plantain.experiment import ExperimentConfig, probe_pair, run_experiment
-from plantain.models import ModelHalves
-from plantain.pairs import WrongModelError
-from plantain.passes import Passes, layout_of
-from plantain.prompts import PromptPair
-from plantain.reference import ImageError, encode_images, find_images
-from plantain.results import RunError, load_run, save_run
-from plantain.scopes import PLAIN_SCOPES, TOKEN_SCOPES
-from plantain.units import UnitsError, magnitudes
+from plantain.cli.report import probe_pair
+from plantain.models.load import ModelHalves
+from plantain.probe.passes import Passes, layout_of
+from plantain.probe.reference import ImageError, encode_images, find_images
+from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.prompts.sets import PromptPair
+from plantain.runs.info import Conditions, WrongModelError
+from plantain.runs.io import RunError, load_run, save_run
+from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
+from plantain.runs.units import UnitsError, magnitudes
 
 SIZE, SEED = 64, 3
 

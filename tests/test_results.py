@@ -14,17 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plantain import whole
-from plantain.published import load_published
-from plantain.results import (
-    RunError,
-    check_target,
-    list_runs,
-    load_run,
-    save_run,
-)
-from plantain.scopes import UNITS
-from plantain.sums import SumsOfSquares
+from plantain import _files
+from plantain.findings.published import load_published
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.io import RunError, check_target, list_runs, load_run, save_run
+from plantain.runs.scopes import UNITS
 
 FILES = {"run.json", "capture.safetensors", "units.csv"}
 
@@ -179,7 +173,7 @@ def test_a_full_disk_leaves_the_old_run_and_no_scraps(made_run, saved, monkeypat
 
 def test_a_failing_swap_puts_the_old_run_back(made_run, saved, monkeypatch):
     rename = Path.rename
-    monkeypatch.setattr(whole, "_exchange", lambda _one, _other: False)
+    monkeypatch.setattr(_files, "_exchange", lambda _one, _other: False)
 
     def fail_for_the_new(path, target):
         if (

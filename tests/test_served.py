@@ -16,8 +16,9 @@ import pytest
 from browser import ROOT, app_command, serving
 
 from plantain import PlantainError, __version__
-from plantain.ui import served
-from plantain.ui.served import ALLOWED, LARGEST, kind_of, logged, security_headers
+from plantain.ui import log, server
+from plantain.ui.log import logged
+from plantain.ui.server import ALLOWED, LARGEST, kind_of, security_headers
 
 SECRET = "Anna-whispers-to-Otto"
 
@@ -72,7 +73,7 @@ FORBIDDEN = [
 def test_what_the_page_does_not_need_is_not_there(app, method, path):
     status, _, content = ask(app[0], path, method, body=b"{}" if method == "POST" else None)
     assert status in (400, 403, 404, 405)
-    assert b"plantain.engine" not in content and b"root:" not in content and b"capture_sha256" not in content
+    assert b"plantain.ui.engine" not in content and b"root:" not in content and b"capture_sha256" not in content
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/theme.css", "/health", "/gradio_api/app_id"])
@@ -162,7 +163,7 @@ def test_a_body_in_chunks_ends_at_the_limit():
         return given.pop()
 
     async def read():
-        counted = served._limited(receive)
+        counted = server._limited(receive)
         return [(await counted())["type"] for _ in range(3)]
 
     assert asyncio.run(read()) == ["http.request", "http.request", "http.disconnect"]
@@ -177,12 +178,12 @@ def test_a_websocket_is_refused():
     async def send(message):
         sent.append(message["type"])
 
-    asyncio.run(served.Gate(reached, dict)({"type": "websocket", "path": "/config"}, None, send))
+    asyncio.run(server.Gate(reached, dict)({"type": "websocket", "path": "/config"}, None, send))
     assert sent == ["websocket.close"]
 
 
 def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, monkeypatch):
-    monkeypatch.setattr(served.LOG, "propagate", True)
+    monkeypatch.setattr(log.LOG, "propagate", True)
     sent = []
 
     async def broken(_scope, _receive, _send):
@@ -193,7 +194,7 @@ def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, mo
 
     scope = {"type": "http", "method": "GET", "path": "/config", "headers": []}
     with caplog.at_level(logging.INFO, logger="plantain.requests"):
-        asyncio.run(served.Gate(broken, dict)(scope, None, send))
+        asyncio.run(server.Gate(broken, dict)(scope, None, send))
     assert sent[0]["status"] == 500 and b"content-security-policy" in dict(sent[0]["headers"])
     assert b"foresaw" not in sent[1]["body"]
     line = json.loads(caplog.records[-1].message)
@@ -219,9 +220,9 @@ def test_an_event_or_endpoint_that_is_not_known_is_an_error_and_no_fault(app):
 
 
 def test_only_a_download_that_was_just_made_comes_from_the_cache():
-    folder = f"/gradio_api/file={served.CACHE}/{'a' * 64}"
+    folder = f"/gradio_api/file={server.CACHE}/{'a' * 64}"
     assert kind_of("GET", f"{folder}/plantain-tiny-random-card-all.csv") == "download"
-    for path in (f"{folder}/../plantain.csv", f"{folder}/x.csv", f"/gradio_api/file={served.CACHE}/plantain.csv",
+    for path in (f"{folder}/../plantain.csv", f"{folder}/x.csv", f"/gradio_api/file={server.CACHE}/plantain.csv",
                  "/gradio_api/file=/etc/plantain", f"{folder}/plantain/../../../../etc/passwd"):  # fmt: skip
         assert kind_of("GET", path) is None
 
@@ -284,7 +285,7 @@ def test_of_a_fault_the_log_has_the_place_and_not_the_words():
     with pytest.raises(ValueError) as caught:
         fail()
     record = logging.LogRecord("plantain.x", logging.ERROR, "x.py", 1, "it failed", (), caught._excinfo)
-    text = served.Lines().format(record)
+    text = log.Lines().format(record)
     assert SECRET not in text and text.startswith("it failed\n")
     assert text.index("\nKeyError\n") < text.index("raise ValueError(") and text.endswith("\nValueError")
 
@@ -300,7 +301,7 @@ ENDS = {"refused": PlantainError("secret"), "failed": ValueError("secret"), "sto
 
 @pytest.mark.parametrize("outcome", ["ok", *ENDS])
 def test_work_ends_in_one_of_four_ways(caplog, monkeypatch, outcome):
-    monkeypatch.setattr(served.LOG, "propagate", True)
+    monkeypatch.setattr(log.LOG, "propagate", True)
     error = ENDS.get(outcome)
     ending = pytest.raises(type(error)) if error else nullcontext()
     with caplog.at_level(logging.INFO, logger="plantain.requests"), ending, logged("probe"):

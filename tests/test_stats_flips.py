@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from plantain.stats import (
-    count_p,
-    draw_signs,
-    exact_sign_flip_p,
-    fdr,
-    is_degenerate,
-    max_t_p,
-    paired_t,
-    sign_flip_null,
-)
+from plantain.stats import count_p, draw_signs, exact_sign_flip_p, fdr, is_degenerate, max_t_p, paired_t, sign_flip_null
 
 quick = settings(deadline=None, max_examples=50, derandomize=True)
 differences = arrays(

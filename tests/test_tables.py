@@ -7,20 +7,13 @@ import pytest
 from test_analysis import N_SLICES, made_differences, made_info, made_run, rounded, with_degenerate
 from test_pairs import PAIR, made_capture
 
-from plantain.analysis import summarize
-from plantain.answers import pair_text
-from plantain.pairs import score_pair
-from plantain.published import load_published
-from plantain.report import report_text
-from plantain.tables import (
-    block_line,
-    block_names,
-    metrics,
-    provenance,
-    run_label,
-    top_units_frame,
-    weights_label,
-)
+from plantain.findings.new_pair import score_pair
+from plantain.findings.published import load_published
+from plantain.report.labels import block_line, block_names, provenance, run_label, weights_label
+from plantain.report.new_pair import pair_text
+from plantain.report.run import report_text
+from plantain.report.tables import metrics, top_units_frame
+from plantain.runs.analysis import summarize
 
 PUBLISHED = load_published()
 OF = ", of helping against ignoring"  # said beside a run that asks something else, as the made-up one does

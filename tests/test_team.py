@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from plantain.models import own_device
-from plantain.results import load_run
-from plantain.run import capture_bytes
-from plantain.team import ALONE, Team, TeamError, find_team
+from plantain.models.load import own_device
+from plantain.probe.distributed import ALONE, Team, TeamError, find_team
+from plantain.runs.io import load_run
+from plantain.runs.run import capture_bytes
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 30])

@@ -6,19 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plantain.analysis import summarize
-from plantain.breakdown import by_pair
-from plantain.closeup import close_up
-from plantain.engine import Engine
-from plantain.pairs import PairResult, UnitScore
-from plantain.plots import heat_map, null_histogram, pair_dots, score_dots
-from plantain.prompts import PromptPair
-from plantain.published import load_published
-from plantain.results import save_run
+from plantain.findings.new_pair import PairResult, UnitScore
+from plantain.findings.pairs import by_pair
+from plantain.findings.published import load_published
+from plantain.findings.unit import close_up
+from plantain.prompts.sets import PromptPair
+from plantain.report.figures import heat_map, null_histogram, pair_dots, score_dots
+from plantain.runs.analysis import summarize
+from plantain.runs.io import save_run
 from plantain.ui import RunStore, build_demo, html
-from plantain.ui.findings import findings_html
-from plantain.ui.heads import figures_html, words_html
-from plantain.ui.store import NoRunError
+from plantain.ui.engine import Engine
+from plantain.ui.state import NoRunError
+from plantain.ui.tabs.findings import findings_html
+from plantain.ui.tabs.unit import figures_html, words_html
 from plantain.ui.texts import EXAMPLES
 
 ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}

@@ -8,11 +8,10 @@ import pytest
 from test_atlas import SETS, made, made_runs
 from test_figures import stands_alone
 
-from plantain.atlas import make_atlas, read_axes
-from plantain.atlas_figures import ATLAS_FIGURES, Shown, picture
-from plantain.figures import NoFigureError
-from plantain.plots import axis_triangle
-from plantain.ui.atlas_views import atlas_html, runs_html, too_few_html
+from plantain.findings.atlas import make_atlas, read_axes
+from plantain.report.figures import axis_triangle
+from plantain.report.figures.catalogue import ATLAS_FIGURES, NoFigureError, Shown, picture
+from plantain.ui.tabs.atlas import atlas_html, runs_html, too_few_html
 
 STAND_IN = {"weights": "stand-in", "model": "tiny-random"}
 

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from plantain.analysis import summarize
-from plantain.breakdown import by_pair
-from plantain.comparison import compare
-from plantain.experiment import ExperimentConfig, run_experiment
-from plantain.prompts import PromptPair
-from plantain.provenance import PairRecord
-from plantain.published import load_published
-from plantain.results import Run
-from plantain.ui.compare import figures_html, statements
-from plantain.ui.pairs import pairs_html, prompts_html
+from plantain.findings.comparison import compare
+from plantain.findings.pairs import by_pair
+from plantain.findings.published import load_published
+from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.prompts.sets import PromptPair
+from plantain.runs.analysis import summarize
+from plantain.runs.info import PairRecord
+from plantain.runs.run import Run
+from plantain.ui.tabs.compare import figures_html, statements
+from plantain.ui.tabs.pairs import pairs_html, prompts_html
 
 
 @pytest.fixture(scope="module")

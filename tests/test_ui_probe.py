@@ -4,19 +4,18 @@ import re
 
 import pytest
 
-from plantain.engine import Engine, EngineError, PassError, Step
-from plantain.experiment import ExperimentConfig, run_experiment
-from plantain.pasted import read_pasted
-from plantain.prompts import PromptError, PromptPair, shipped_sets
-from plantain.published import load_published
-from plantain.report import report_text
-from plantain.ui.compare import figures_html
-from plantain.ui.failures import ZERO_GPU, explain, failure_html, failure_text, kept_words
-from plantain.ui.findings import blocks_html, findings_html
-from plantain.ui.probe import LARGEST_SEED, SeedError, _Probes, button_words, cost_words, progress_html, seed_of
-from plantain.ui.sets import PromptSets, about_html, own_html
-from plantain.ui.shared import Page
-from plantain.ui.store import RunStore
+from plantain.findings.published import load_published
+from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.prompts.pasted import read_pasted
+from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
+from plantain.report.run import report_text
+from plantain.ui.engine import Engine, EngineError, PassError, Step
+from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, kept_words
+from plantain.ui.state import Page, RunStore
+from plantain.ui.tabs.compare import figures_html
+from plantain.ui.tabs.findings import blocks_html, findings_html
+from plantain.ui.tabs.probe import LARGEST_SEED, SeedError, _Probes, button_words, cost_words, progress_html, seed_of
+from plantain.ui.tabs.prompt_set import PromptSets, about_html, own_html
 
 
 class Titled(Exception):

@@ -5,17 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from plantain.engine import Engine
-from plantain.figures import FIGURES, NoFigureError
-from plantain.prompts import load_prompt_set
-from plantain.published import load_published
-from plantain.results import save_run
-from plantain.scopes import UNITS
+from plantain.findings.published import load_published
+from plantain.prompts.sets import load_prompt_set
+from plantain.report.figures.catalogue import FIGURES, NoFigureError
+from plantain.runs.io import save_run
+from plantain.runs.scopes import UNITS
 from plantain.ui import RunStore, build_demo
-from plantain.ui.address import has_unit, notice_html, read_address
-from plantain.ui.links import share_base
-from plantain.ui.shared import Page
-from plantain.ui.takeaway import cite_html, figure_html, public_name, size_words
+from plantain.ui.address import has_unit, notice_html, read_address, share_base
+from plantain.ui.engine import Engine
+from plantain.ui.state import Page
+from plantain.ui.tabs.export import cite_html, figure_html, public_name, size_words
 
 TABS = ["findings", "head", "take"]
 

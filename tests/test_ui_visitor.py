@@ -8,18 +8,16 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from plantain.answers import pair_record
-from plantain.engine import Engine
-from plantain.pairs import N_TOP
-from plantain.plots import pair_dots, rank_dots
-from plantain.prompts import PromptPair
-from plantain.published import load_published
+from plantain.findings.new_pair import N_TOP
+from plantain.findings.published import load_published
+from plantain.prompts.sets import PromptPair
+from plantain.report.figures import pair_dots, rank_dots
+from plantain.report.new_pair import pair_record
 from plantain.ui import RunStore, build_demo, html
-from plantain.ui.drafts import note_html, side_html
-from plantain.ui.links import share_base
+from plantain.ui.address import share_base
+from plantain.ui.engine import Engine
+from plantain.ui.tabs.new_pair import Answer, actions_html, answer_html, note_html, side_html
 from plantain.ui.texts import EXAMPLES
-from plantain.ui.verdicts import actions_html, answer_html
-from plantain.ui.visitor import Answer
 
 TEXTS = ("Sam drops his books and Lena gathers them.", "Sam drops his books and Lena ignores them.")
 

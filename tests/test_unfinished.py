@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from plantain.results import RunError
-from plantain.sums import PairCapture, SumsOfSquares
-from plantain.unfinished import UnfinishedRun
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.io import RunError
 
 
 def truncate(path: Path) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from plantain import PlantainError
-from plantain.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
-from plantain.sums import SumsOfSquares
-from plantain.units import SLICE, Layout, UnitsError, magnitudes, unit_table
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
+from plantain.runs.units import SLICE, Layout, UnitsError, magnitudes, unit_table
 
 KLEIN_4B = {
     "num_layers": 5,

@@ -20,14 +20,15 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from test_models import response
 from transformers import Qwen3ForCausalLM
 
-from plantain import __main__ as command_line
-from plantain import untrained
-from plantain.models import ModelError, describe, load_pipeline
-from plantain.own_tokenizer import TokenizerError
-from plantain.passes import capture_pair
-from plantain.stand_in import byte_tokenizer
-from plantain.units import Layout, unit_table
-from plantain.untrained import ARCHITECTURES, KLEIN_4B, SETTINGS, UntrainedError, write_untrained
+from plantain import cli as command_line
+from plantain.models import untrained
+from plantain.models.fingerprint import describe
+from plantain.models.load import load_pipeline
+from plantain.models.sources import ModelError
+from plantain.models.stand_in import byte_tokenizer
+from plantain.models.untrained import ARCHITECTURES, KLEIN_4B, SETTINGS, TokenizerError, UntrainedError, write_untrained
+from plantain.probe.passes import capture_pair
+from plantain.runs.units import Layout, unit_table
 
 ROOT = Path(__file__).parents[1]
 SMALL = 300_000  # bytes a shard: many of them
@@ -441,6 +442,7 @@ def test_bad_input_ends_with_2_and_one_line_and_leaves_nothing(line, match, tmp_
 
 
 def test_importing_it_imports_neither_torch_nor_diffusers():
-    code = "import sys, plantain.untrained; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    libraries = "{'torch', 'diffusers', 'transformers'}"
+    code = f"import sys, plantain.models.untrained; print(sorted({libraries} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ)
     assert out.stdout.strip() == "[]", out.stderr

@@ -11,27 +11,24 @@ import numpy as np
 import pytest
 from conftest import _made_run
 
-from plantain.atlas import unlike_settings
-from plantain.closeup import close_up
-from plantain.comparison import differences
-from plantain.conditions import Conditions
-from plantain.experiment import ConfigError, ExperimentConfig
-from plantain.export import cite_text, report_json, run_zip, units_csv
-from plantain.figures import FIGURES, NoFigureError
-from plantain.hub.section import results_section
-from plantain.plan import Plan
-from plantain.provenance import is_control
-from plantain.published import load_published
-from plantain.remarks import comparable, notes
-from plantain.report import report_text
-from plantain.results import CAPTURE, LARGEST, load_run, save_run
-from plantain.scopes import STREAM_SCOPES, UNITS, recorded_scopes
-from plantain.statements import careful_statements
-from plantain.sums import SumsOfSquares
-from plantain.ui.chance import repeats_html
-from plantain.ui.findings import findings_html
+from plantain.findings.atlas import unlike_settings
+from plantain.findings.comparison import differences
+from plantain.findings.published import comparable, load_published
+from plantain.findings.unit import close_up
+from plantain.probe.runner import ConfigError, ExperimentConfig, Plan
+from plantain.report.export import cite_text, report_json, run_zip, units_csv
+from plantain.report.figures.catalogue import FIGURES, NoFigureError
+from plantain.report.model_card import results_section
+from plantain.report.run import report_text
+from plantain.report.statements import careful_statements, notes
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.info import Conditions, is_control
+from plantain.runs.io import CAPTURE, LARGEST, load_run, save_run
+from plantain.runs.scopes import STREAM_SCOPES, UNITS, recorded_scopes
+from plantain.runs.units import Layout
 from plantain.ui.html import chip_html
-from plantain.units import Layout
+from plantain.ui.tabs.chance import repeats_html
+from plantain.ui.tabs.findings import findings_html
 
 KLEIN = Layout(n_joint=5, n_single=20, n_heads=24, head_dim=128, mlp_dim=9216, text_dim=7680)
 
@@ -164,8 +161,8 @@ def test_a_run_that_no_reader_would_take_is_refused_before_its_first_pass(moral_
 
 
 def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
-    from plantain import plan
+    from plantain.probe import runner
 
-    monkeypatch.setitem(plan.LARGEST, CAPTURE, 1000)
+    monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
     with pytest.raises(ConfigError, match="would be a file that no reader takes"):
-        plan.plan_run(pipe, small_set, ExperimentConfig(size=64))
+        runner.plan_run(pipe, small_set, ExperimentConfig(size=64))

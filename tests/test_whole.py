@@ -9,8 +9,8 @@ import threading
 import pytest
 from browser import ROOT
 
-from plantain import whole
-from plantain.whole import in_place_of, swap_in
+from plantain import _files
+from plantain._files import in_place_of, swap_in
 
 HEX = "0123456789abcdef" * 2
 
@@ -18,7 +18,7 @@ HEX = "0123456789abcdef" * 2
 @pytest.fixture(autouse=True)
 def hour(monkeypatch):
     """What is hidden counts as left behind at once, where a test does not say otherwise."""
-    monkeypatch.setattr(whole, "OLD", -1)
+    monkeypatch.setattr(_files, "OLD", -1)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def place(tmp_path):
 def steps(request, monkeypatch):
     """Both ways to change places, of which some systems have only the second."""
     if not request.param:
-        monkeypatch.setattr(whole, "_exchange", lambda _one, _other: False)
+        monkeypatch.setattr(_files, "_exchange", lambda _one, _other: False)
     return request.param
 
 
@@ -89,9 +89,9 @@ def test_this_system_changes_places_in_one_step(place):
     """Or the tests of readers that never miss a folder would not mean what they say."""
     put(place, "old")
     put(other := place.with_name("other"), "new")
-    assert whole._exchange(place, other)
+    assert _files._exchange(place, other)
     assert ((place / "text").read_text(), (other / "text").read_text()) == ("new", "old")
-    assert not whole._exchange(place, place.with_name("nothing"))
+    assert not _files._exchange(place, place.with_name("nothing"))
 
 
 def test_what_breaks_off_leaves_what_stood_there(place, steps):
@@ -126,7 +126,7 @@ def test_the_later_writer_sees_what_the_earlier_one_did(place):
 
 
 def test_a_writer_that_does_not_take_turns_is_not_overwritten_unasked(place, monkeypatch):
-    monkeypatch.setattr(whole, "_lock", lambda _handle: False)  # as on some disks on a network
+    monkeypatch.setattr(_files, "_lock", lambda _handle: False)  # as on some disks on a network
     with pytest.raises(OSError, match="not empty"):
         put(place, "mine", lambda: must_be_free(place), then=lambda: put(place, "the other's"))
     assert (place / "text").read_text() == "the other's" and names(place) == ["a run"]
@@ -172,9 +172,9 @@ def test_what_a_killed_writer_left_outlives_a_save_that_fails(place):
 
 
 def test_a_folder_that_somebody_holds_for_long_does_not_hold_up_a_save_for_ever(place, monkeypatch):
-    monkeypatch.setattr(whole, "PATIENCE", 0.2)
+    monkeypatch.setattr(_files, "PATIENCE", 0.2)
     handle = os.open(place.parent, os.O_RDONLY)
-    whole.fcntl.flock(handle, whole.fcntl.LOCK_EX)
+    _files.fcntl.flock(handle, _files.fcntl.LOCK_EX)
     (place.parent / f".a run.{HEX}").mkdir()  # another's, who is at work perhaps
     put(place, "new")
     os.close(handle)
@@ -182,7 +182,7 @@ def test_a_folder_that_somebody_holds_for_long_does_not_hold_up_a_save_for_ever(
 
 
 def test_a_child_that_was_forked_during_a_turn_holds_nobody_up(place, monkeypatch):
-    monkeypatch.setattr(whole, "PATIENCE", 0)
+    monkeypatch.setattr(_files, "PATIENCE", 0)
     children = []
 
     def fork():
@@ -202,7 +202,7 @@ def test_a_child_that_was_forked_during_a_turn_holds_nobody_up(place, monkeypatc
 
 def test_what_is_hidden_and_new_stays(place, monkeypatch):
     """It may be of a writer who did not wait for the turn any longer."""
-    monkeypatch.setattr(whole, "OLD", 3600)
+    monkeypatch.setattr(_files, "OLD", 3600)
     (hidden := place.parent / f".a run.{HEX}").mkdir()
     put(place, "new")
     assert hidden.exists()
@@ -242,7 +242,7 @@ def test_only_scraps_of_this_place_go(place):
 
 
 def test_where_nobody_can_tell_who_writes_the_scraps_of_others_stay(place, monkeypatch):
-    monkeypatch.setattr(whole, "fcntl", None)
+    monkeypatch.setattr(_files, "fcntl", None)
     (place.parent / f".a run.{HEX}").mkdir()
     put(place, "old")
     put(place, "new")
@@ -253,7 +253,7 @@ def test_a_parent_that_cannot_be_read_can_be_written_to(place, monkeypatch):
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr(whole.os, "open", refuse)
+    monkeypatch.setattr(_files.os, "open", refuse)
     put(place, "new")
     assert names(place) == ["a run"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plantain.wording import differing_words
+from plantain.prompts.diff import differing_words
 
 
 def marked(spans):

@@ -16,7 +16,7 @@ pytest.importorskip("spaces")
 from scheduler import Refusal, emulated
 
 import app
-from plantain.ui.failures import ZERO_GPU
+from plantain.ui.errors import ZERO_GPU
 
 TEXTS = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
 QUOTA = Refusal(429, {"left": 10, "wait": 3600}, "quota-exceeded")
@@ -70,8 +70,8 @@ def test_every_title_of_zero_gpus_errors_is_explained():
 
 
 def test_passes_run_in_a_worker_and_give_the_same_numbers(zero, client, moral_run, pipe):
-    from plantain.experiment import probe_pair
-    from plantain.results import load_run
+    from plantain.cli.report import probe_pair
+    from plantain.runs.io import load_run
 
     expected = probe_pair(pipe, load_run(ROOT / "precomputed" / "tiny-random"), *TEXTS)
     result = client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
@@ -153,8 +153,8 @@ def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
     """A worker is used again for the next visitor: nothing of the one may reach the other, in either order."""
     from gradio_client import Client
 
-    from plantain.experiment import probe_pair
-    from plantain.results import load_run
+    from plantain.cli.report import probe_pair
+    from plantain.runs.io import load_run
 
     run, before = load_run(ROOT / "precomputed" / "tiny-random"), len(zero.orders.processes())
     pairs = {"one": TEXTS, "other": ("Otto lifts the branch off the path.", "Otto kicks the branch off the path.")}
@@ -173,8 +173,8 @@ def test_a_worker_in_which_a_pass_failed_gives_the_next_visitor_what_a_new_one_w
     """It is used again, as `spaces` does where words of ours came back: no hook of that pass may be left."""
     from gradio_client import Client
 
-    from plantain.experiment import probe_pair
-    from plantain.results import load_run
+    from plantain.cli.report import probe_pair
+    from plantain.runs.io import load_run
 
     before, run = len(zero.orders.processes()), load_run(ROOT / "precomputed" / "tiny-random")
     one, other = (Client(zero.url, verbose=False, headers={"x-ip-token": name}) for name in ("one", "other"))

@@ -16,7 +16,7 @@ from huggingface_hub import errors as hub
 from huggingface_hub.utils import get_token, parse_ratelimit_headers
 
 from plantain import PlantainError
-from plantain.strict import visible
+from plantain._files import visible
 
 _SECRETS: set[str] = set()  # tokens that a caller's own HfApi holds; the hub library's own is known anyway
 

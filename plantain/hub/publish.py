@@ -17,18 +17,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from plantain import __version__
-from plantain.hub.cards import add_fields, lacks_fields, new_card, section_names, set_section
+from plantain._files import in_place_of
+from plantain.findings.published import PUBLISHED, load_published
+from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
 from plantain.hub.errors import HubError
-from plantain.hub.picture import heads_png
-from plantain.hub.remote import RUNS, Base, Change, Remote, Sent
-from plantain.hub.section import PublishError, card_fields, check_publishable, results_section
-from plantain.provenance import is_control
-from plantain.published import PUBLISHED, load_published
-from plantain.results import CAPTURE, RUN_JSON, UNITS_CSV, Run, RunError, load_run, save_run
-from plantain.whole import in_place_of
+from plantain.hub.repo import RUNS, Base, Change, Remote, Sent
+from plantain.report.figures.png import heads_png
+from plantain.report.model_card import PublishError, card_fields, check_publishable, results_section
+from plantain.runs.info import is_control
+from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
+from plantain.runs.run import Run
 
 CARD, FIGURES = "README.md", "figures"
+
 SHIPPED_CONTROL = PUBLISHED.parent / "untrained-klein-4b"
+
 DIFF = "README.diff"
 
 

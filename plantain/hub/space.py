@@ -10,18 +10,23 @@ from pathlib import Path
 
 from plantain import PlantainError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
-from plantain.hub.remote import Change, Remote
-from plantain.results import list_runs
+from plantain.hub.repo import Change, Remote
+from plantain.runs.io import list_runs
 
 ROOT = Path(__file__).resolve().parents[2]
+
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
+
 RUNS_FOLDER = "precomputed"
+
 FOLDERS = ("plantain", "prompts", RUNS_FOLDER, "docs")
+
 
 _ENDINGS = {
     "plantain": (".py", ".css", ".js"), "prompts": (".toml", ".csv"), "docs": (".png",),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),
 }  # fmt: skip
+
 _TITLE = "plantain: the working tree"
 
 

@@ -18,14 +18,8 @@ Units whose differences are all zero have t = d = 0. A unit with zero variance a
 is *degenerate*: its t does not exist. It is NaN here, and callers leave it out and count it.
 """
 
-from plantain.stats.between import (
-    MembershipTest,
-    SelectivityTest,
-    TrueCorrelation,
-    membership_test,
-    selectivity_test,
-    true_correlation,
-)
+from __future__ import annotations
+
 from plantain.stats.conformal import PredictionIntervals, conformal_scores, prediction_intervals
 from plantain.stats.correlation import pearson, spearman
 from plantain.stats.counts import (
@@ -37,13 +31,20 @@ from plantain.stats.counts import (
     quantile_interval,
     shrinkage,
 )
-from plantain.stats.directions import Dimension, Spectrum, dimension
-from plantain.stats.discovery import QValues, fdr
-from plantain.stats.effects import dz_interval, hedges_g, mean_interval
-from plantain.stats.exact import exact_sign_flip_p
+from plantain.stats.dimensionality import Dimension, Spectrum, dimension
+from plantain.stats.effect_size import dz_interval, hedges_g, mean_interval
+from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
 from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null
-from plantain.stats.sign_flips import SignFlipNull, draw_signs, max_t_p, sign_flip_null
+from plantain.stats.sign_flips import SignFlipNull, draw_signs, exact_sign_flip_p, max_t_p, sign_flip_null
+from plantain.stats.two_sample import (
+    MembershipTest,
+    SelectivityTest,
+    TrueCorrelation,
+    membership_test,
+    selectivity_test,
+    true_correlation,
+)
 
 __all__ = [
     "Dimension",

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 
+from plantain.ui.log import start_log
+from plantain.ui.page import build_demo
+from plantain.ui.server import launch_options
+from plantain.ui.sessions import keep_little
+from plantain.ui.state import RunStore
+
 # No version check and no telemetry: the page makes no request of its own. Read when Blocks() is built.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from plantain.ui.page import build_demo
-from plantain.ui.served import start_log
-from plantain.ui.sessions import keep_little
-from plantain.ui.store import RunStore
-from plantain.ui.theme import launch_options
 
 __all__ = ["RunStore", "build_demo", "keep_little", "launch_options", "start_log"]

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -16,15 +17,17 @@ from typing import Any
 
 import gradio as gr
 
-from plantain.closeup import NoUnitError, find_unit
-from plantain.results import Run
-from plantain.scopes import UNITS, scopes_of
-from plantain.ui.links import share_base
-from plantain.ui.shared import VIEW, Choice, Page
+from plantain.findings.unit import NoUnitError, find_unit
+from plantain.runs.run import Run
+from plantain.runs.scopes import UNITS, scopes_of
+from plantain.ui.state import VIEW, Choice, Page
 
 FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
-_SCRIPTS = Path(__file__).parent / "scripts"
+
+_SCRIPTS = Path(__file__).parent / "static"
+
 _ADDRESS, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("address.js", "copy.js"))
+
 _LONGEST = 60  # characters of an unknown value that are repeated
 
 
@@ -148,3 +151,12 @@ def notice_html(problems: list[str]) -> str:
         '<div class="pl-notice" role="status"><p>The link asks for something that is not here. The rest is shown.</p>'
         f"<ul>{lines}</ul></div>"
     )
+
+
+def share_base() -> str | None:
+    """Return a Space's address on the Hub, or None elsewhere: then the browser's own address is the page's.
+
+    On a Space the page is a frame in the Hub's page, and the frame's address is not the one to share.
+    """
+    space = os.environ.get("SPACE_ID")
+    return f"https://huggingface.co/spaces/{space}" if space else None

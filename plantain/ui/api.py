@@ -17,13 +17,14 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.engine import Engine
-from plantain.prompts import PromptSet
-from plantain.results import Run
-from plantain.tables import block_names, top_units_frame, weights_label
-from plantain.ui.failures import failure_text, kept_words
-from plantain.ui.served import logged
-from plantain.ui.store import RunStore
+from plantain.prompts.sets import PromptSet
+from plantain.report.labels import block_names, weights_label
+from plantain.report.tables import top_units_frame
+from plantain.runs.run import Run
+from plantain.ui.engine import Engine
+from plantain.ui.errors import failure_text, kept_words
+from plantain.ui.log import logged
+from plantain.ui.state import RunStore
 
 _MOST = 1000  # rows of /top_units
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from plantain.results import Run
-from plantain.tables import weights_label
-from plantain.wording import Spans, differing_words
+from plantain.prompts.diff import Spans, differing_words
+from plantain.report.labels import weights_label
+from plantain.runs.run import Run
 
 
 def chip_html(run: Run) -> str:

@@ -10,25 +10,23 @@ from typing import Any
 
 import gradio as gr
 
-from plantain.engine import Engine
-from plantain.prompts import PromptSet
-from plantain.scopes import UNITS
+from plantain.prompts.sets import PromptSet
+from plantain.runs.scopes import UNITS
 from plantain.ui import html
-from plantain.ui.address import keep_address, link_row
+from plantain.ui.address import keep_address, link_row, share_base
 from plantain.ui.api import add_endpoints
-from plantain.ui.atlas import atlas_tab
-from plantain.ui.chance import chance_tab
-from plantain.ui.compare import compare_tab
-from plantain.ui.findings import findings_tab
-from plantain.ui.heads import heads_tab
-from plantain.ui.links import share_base
-from plantain.ui.pairs import pairs_tab
-from plantain.ui.probe import probe_tab
-from plantain.ui.shared import LATER, VIEW, Choice, Cost, Page
-from plantain.ui.store import RunStore
-from plantain.ui.takeaway import take_tab
+from plantain.ui.engine import Engine
+from plantain.ui.state import LATER, VIEW, Choice, Cost, Page, RunStore
+from plantain.ui.tabs.atlas import atlas_tab
+from plantain.ui.tabs.chance import chance_tab
+from plantain.ui.tabs.compare import compare_tab
+from plantain.ui.tabs.export import take_tab
+from plantain.ui.tabs.findings import findings_tab
+from plantain.ui.tabs.new_pair import visitor_tab
+from plantain.ui.tabs.pairs import pairs_tab
+from plantain.ui.tabs.probe import probe_tab
+from plantain.ui.tabs.unit import heads_tab
 from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
-from plantain.ui.visitor import visitor_tab
 
 UNIT_LABELS = {
     "card": "card's slices",
@@ -37,6 +35,7 @@ UNIT_LABELS = {
     "mlp": "MLP groups",
     "embedding": "embedding",
 }
+
 SCOPE_LABELS = {
     "all": "all tokens",
     "image": "image tokens",

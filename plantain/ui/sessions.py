@@ -26,9 +26,13 @@ from gradio.state_holder import SessionState, StateHolder
 from starlette.exceptions import HTTPException
 
 UNREAD = 100  # answers that nobody has fetched: of programs that ask and go; up to a megabyte each
+
 FORGOTTEN = 1000  # of the ones before, which events they were: who asks for them is told
+
 LEFT = 60  # seconds after which nobody is listening, and after which an event is over that came to nothing
+
 LONGEST_NAME = 100  # characters of a session's name, which a program may choose
+
 GONE = "This answer was not fetched while it was kept: ask again."
 
 

@@ -9,8 +9,10 @@ layers, before it has drawn anything?</p>
 <a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>
 """
 
+
 MEASURED = """{n} pairs of prompts, {positive} against {negative}. The figures say how strongly each unit of the network
 responds to the difference, and how much of that chance would give."""
+
 
 UNITS_HELP = """**Units** are what is counted. The published card speaks of 16,320 “heads”, but Klein has 600
 attention heads in the places that the card looked at: 25 blocks of 24, each 128 channels wide. 16,320 is what comes
@@ -27,21 +29,26 @@ is offered where the chosen units have such tokens. The joint blocks' heads of t
 only: under “all tokens” they stand for these, under the text's scopes they are left out (480 heads instead of 600).
 The published figures are of slices over all tokens."""
 
+
 CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them at random would change nothing. So they
 are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
 kept. The line is the run. The p are one-sided, from the flips drawn, for this one choice of units and scope: who looks
 through several choices has more chances to find something. (More than chance is weak evidence: any constant difference
 in wording beats it.)"""
 
+
 COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. This is description,
 no test: two runs of one model on the same pairs are not two samples."""
+
 
 ATLAS_HELP = """Is ethical valence an axis of its own, or what any consistent contrast looks like? One contrast alone
 cannot say: almost any constant difference in wording moves more units than chance. So runs of several prompt sets on
 one model stand side by side: an independent replication, sibling axes, controls with one nameable contrast each, and
 paraphrases as noise floor."""
 
+
 OWN_PROMPTS = "These prompts are none of the project's own sets. What their words alone give away"
+
 
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only what the run asks about
 differs (the act, for helping against ignoring). They go through the same model and settings as the run that is chosen
@@ -50,22 +57,27 @@ above. One pair is one pair: this is a look, not a test of the axis.
 
 Start from an example of helping and ignoring, or write your own:"""
 
+
 PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
 “Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
 memory (of the last {unfinished} such probes), and the same settings go on from there."""
+
 
 OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). A first row may name the
 columns: positive, negative, id, category. A prompt set's TOML does as well. {pairs[0]} to {pairs[1]} pairs, at most
 {letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the memory of this page's process and written
 to no disk."""
 
+
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
 of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
+
 
 PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the last {kept} probes of all visitors,
 and on no disk but where you take it away (that file is deleted after an hour or two): your list is gone when you
 reload the page, the run when the page restarts or newer ones take its place. To keep it, download it in the tab “Take
 away”. The tab “Compare” sets it beside any other run."""
+
 
 # Equal in tokens under Klein's tokenizer and under the stand-in's bytes. The last one is about no act at all: a
 # visitor sees what any difference in wording gives.
@@ -77,6 +89,7 @@ EXAMPLES = {
     "Stray dog": ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
     "Only a colour": ("Anna paints the old garden gate bright green.", "Anna paints the old garden gate bright brown."),
 }
+
 
 TAKE_HELP = """Everything is of the run, units and scope that are chosen above, and says which weights made it. The
 CSV has a row a unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the

@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from plantain.results import load_run
+from plantain.runs.io import load_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -78,10 +78,10 @@ def start() -> None:
 
 def views() -> None:
     """Print (c)."""
-    from plantain.published import load_published
-    from plantain.scopes import UNITS, scopes_of
-    from plantain.ui.findings import blocks_html, findings_html, main_map
-    from plantain.ui.store import RunStore
+    from plantain.findings.published import load_published
+    from plantain.runs.scopes import UNITS, scopes_of
+    from plantain.ui.state import RunStore
+    from plantain.ui.tabs.findings import blocks_html, findings_html, main_map
 
     store, published = RunStore(ROOT / "precomputed"), load_published()
     control, other = store.saved["untrained-klein-4b"], store.saved["tiny-random"]

@@ -20,12 +20,13 @@ import numpy as np
 from test_planted import GAINS, PLACES, SIZE, capture, planted
 
 from plantain import stats
-from plantain.capture import recording, tokenize
-from plantain.models import load_pipeline
-from plantain.passes import encode, forward, image_tokens, layout_of
-from plantain.prompts import PromptPair, load_prompt_set
-from plantain.sums import SumsOfSquares
-from plantain.units import magnitudes, unit_table
+from plantain.models.load import load_pipeline
+from plantain.probe.hooks import recording
+from plantain.probe.passes import encode, forward, image_tokens, layout_of
+from plantain.probe.tokens import tokenize
+from plantain.prompts.sets import PromptPair, load_prompt_set
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.units import magnitudes, unit_table
 
 PROMPTS = Path(__file__).parents[2] / "prompts" / "moral_valence.toml"
 N_FLIPS = 999

@@ -35,7 +35,7 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from plantain.prompts import load_prompt_set
+from plantain.prompts.sets import load_prompt_set
 
 GOALS = {"time": 0.72, "memory": 0.55, "difference": 1e-3, "hooks": 1.03}
 SEED = 0
@@ -107,8 +107,8 @@ def naive(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any
     import torch
     from diffusers import Flux2KleinPipeline
 
-    from plantain.models import STAND_IN
-    from plantain.stand_in import build_stand_in
+    from plantain.models.sources import STAND_IN
+    from plantain.models.stand_in import build_stand_in
 
     memory = Memory()
     memory.enter("whole pipeline")
@@ -144,12 +144,13 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from plantain.capture import recording, tokenize
-    from plantain.conditions import Conditions
-    from plantain.models import ModelHalves
-    from plantain.passes import Passes, encode, forward, image_tokens, layout_of
-    from plantain.prompts import PromptPair
-    from plantain.units import magnitudes
+    from plantain.models.load import ModelHalves
+    from plantain.probe.hooks import recording
+    from plantain.probe.passes import Passes, encode, forward, image_tokens, layout_of
+    from plantain.probe.tokens import tokenize
+    from plantain.prompts.sets import PromptPair
+    from plantain.runs.info import Conditions
+    from plantain.runs.units import magnitudes
 
     memory, halves = Memory(), ModelHalves(model)
     memory.enter("encoding")

@@ -1,0 +1,83 @@
+"""The command line: ``python -m plantain COMMAND``; ``--help`` lists the commands. Knows nothing about Gradio.
+
+Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
+commands that need a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from typing import NoReturn
+
+from plantain import PlantainError, __version__
+from plantain._files import visible
+from plantain.cli.hub import add_commands as add_hub_commands
+from plantain.cli.options import UsageError
+from plantain.cli.report import _add_atlas, _add_pair, _add_report
+from plantain.cli.run import add_commands as add_run_commands
+
+_PROGRAM = "python -m plantain"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command; return the exit code."""
+    _quiet_libraries()
+    try:
+        options, unknown = _parser().parse_known_args(args)
+        if unknown:  # said here, since argparse points to the help of all commands
+            raise UsageError(f"unrecognized: {' '.join(unknown)}. See: {_PROGRAM} {options.name} --help")
+        options.command(options)
+    except PlantainError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # `report … | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        code = 143 if isinstance(stop, _Terminated) else 130
+        return _fail("stopped. What was done is kept (pairs, pictures, files of a model): repeat the command.", code)
+    return 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, on which what is half done is put away as on Ctrl-C."""
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"plantain: {visible(' '.join(message.split()))}", file=sys.stderr)
+    return code
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries' notices off the terminal (an error is one line), and their threads from spinning.
+
+    Idle OpenMP threads that spin make two processes on two cores ten times slower than one.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        os.environ.setdefault(name, "critical" if name.startswith("HF") else "error")  # read when imported
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. See: {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=_PROGRAM, description="Probe FLUX.2 Klein for an axis of ethical valence.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
+    add_run_commands(commands)
+    _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
+    _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
+    _add_atlas(commands.add_parser("atlas", help="compare runs of several prompt sets on one model"))
+    add_hub_commands(commands)
+    return parser

@@ -1,0 +1,60 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plantain import PlantainError
+from plantain.models.load import ModelHalves
+
+if TYPE_CHECKING:
+    pass
+
+
+class UsageError(PlantainError):
+    """The command line itself is wrong."""
+
+
+def not_empty(text: str) -> str:
+    """Refuse an option's empty value."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("give a whole number from 1")
+    return int(text)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device`` and ``--dtype``."""
+    parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
+    parser.add_argument(
+        "--dtype", metavar="T", help="bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
+    )
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
+        raise argparse.ArgumentTypeError("give whole numbers with commas between them, as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def with_reference(model: str, options: argparse.Namespace, dtype: str, revision: str | None) -> tuple[Any, Any]:
+    """Load a model, and encode the image of ``--reference`` with it; None where there is none."""
+    files = {} if options.reference is None else {"": Path(options.reference)}
+    if files:
+        from plantain.probe.reference import check_images, encode_images
+
+        check_images(files)
+    halves = ModelHalves(model, options.device, dtype, revision)
+    pipe = halves.both()
+    if not files:
+        return pipe, None
+    with halves.with_vae():
+        return pipe, encode_images(pipe, files).by_pair[""]

@@ -1,0 +1,142 @@
+"""The commands that read runs: ``report``, ``pair`` and ``atlas``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plantain._files import visible_lines
+from plantain.cli.options import UsageError, add_model_options, not_empty, with_reference
+from plantain.cli.progress import bar
+from plantain.findings.new_pair import PairResult, score_pair
+from plantain.findings.published import load_published
+from plantain.models.sources import STAND_IN
+from plantain.prompts.sets import visitor_pair
+from plantain.report.labels import weights_label
+from plantain.report.new_pair import difference_strip, pair_frame, pair_text
+from plantain.report.run import report_text
+from plantain.runs.info import check_reference
+from plantain.runs.io import load_run
+from plantain.runs.run import Run
+from plantain.runs.scopes import SCOPES, UNITS
+
+if TYPE_CHECKING:
+    from plantain.probe.reference import Reference
+
+
+def _add_unit_options(parser: argparse.ArgumentParser, units: str) -> None:
+    parser.add_argument("--units", choices=UNITS, default=units, help="what counts as a unit (default: %(default)s)")
+    parser.add_argument("--scope", choices=tuple(SCOPES), default="all", help="which tokens (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    _add_unit_options(parser, "card")
+    parser.set_defaults(command=_report)
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    parser.add_argument("--positive", required=True, metavar="TEXT")
+    parser.add_argument("--negative", required=True, metavar="TEXT")
+    parser.add_argument("--model", metavar="M", help="default: the model that made the run")
+    parser.add_argument("--reference", type=not_empty, metavar="IMAGE", help="reference image, where the run has them")
+    add_model_options(parser)
+    _add_unit_options(parser, "heads")
+    parser.set_defaults(command=_pair)
+
+
+def _add_atlas(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders of runs, one of them of prompts/moral_valence.toml"
+    )
+    _add_unit_options(parser, "card")
+    parser.set_defaults(command=_atlas)
+
+
+def _report(options: argparse.Namespace) -> None:
+    run = load_run(options.run)
+    if options.json:
+        print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
+    else:
+        report = report_text(run, load_published(), options.units, options.scope)
+        print(visible_lines(report))  # a run may be a stranger's
+
+
+def _atlas(options: argparse.Namespace) -> None:
+    from plantain.findings.atlas import AtlasError, keep_atlas, read_axes
+    from plantain.report.atlas import atlas_text
+
+    folders = list({Path(folder).resolve(): Path(folder) for folder in options.runs}.values())
+    runs = {folder.resolve().name: load_run(folder) for folder in folders}
+    if len(runs) < len(folders):
+        raise AtlasError("two runs have one name; rename a folder.")
+    axes = read_axes(runs)
+    with bar("comparing", "step") as show:
+        atlas = keep_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
+    print(json.dumps(atlas, allow_nan=False) if options.json else visible_lines(atlas_text(atlas)))
+
+
+def _pair(options: argparse.Namespace) -> None:
+    run = load_run(options.run)
+    run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads,
+    visitor_pair(options.positive, options.negative)  # and texts that make no pair
+    if run.info.references and options.reference is None:
+        check_reference(run.info, None)  # refuses
+
+    model, revision = _model_for(run, options.model)
+    pipe, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
+    result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope, reference)
+    if options.json:
+        print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
+    else:
+        _print_pair(result, run)
+
+
+def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
+    """Return the model to load and its revision: the run's own, unless another was given."""
+    if model is not None:
+        return model, None
+    if run.info.revision is None and run.info.model != STAND_IN:
+        raise UsageError(f"the run was made from the local folder {run.info.model!r}; say where it is with --model")
+    return run.info.model, run.info.revision
+
+
+def _print_pair(result: PairResult, run: Run) -> None:
+    print(pair_text(result, run))
+    print(f"\nTop {result.units}, chosen on the run's pairs: expect regression to the mean.")
+    print(pair_frame(result).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    print(f"\nThe {len(result.scores)} differences (. one, : several), zero (|), new pair (X), own scale each:")
+    for unit in result.top:
+        print(f"{unit.unit:>24}  {difference_strip(unit)}")
+
+
+def probe_pair(
+    pipe: Any,
+    run: Run,
+    positive: str,
+    negative: str,
+    units: str = "heads",
+    scope: str = "all",
+    reference: Reference | None = None,
+) -> PairResult:
+    """Send one more pair through the run's own model and settings, and score it.
+
+    Raises
+    ------
+    PromptError
+        A prompt is empty, too long or holds a control token, or both are the same.
+    WrongModelError
+        The pipeline is not the model that made the run, or the run has reference images and none is given.
+    """
+    from plantain.probe.passes import Passes
+    from plantain.probe.runner import prepare_pair
+
+    pair = prepare_pair(pipe, run, positive, negative, reference)
+    images = (lambda _pair: reference) if reference else None
+    capture = Passes(pipe, run.info.conditions, 1, references=images).capture([pair])[0]
+    return score_pair(run, pair, capture, units, scope)

@@ -1,0 +1,194 @@
+"""The command ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plantain._files import visible
+from plantain.cli.models import _add_make_model
+from plantain.cli.options import UsageError, _at_least_one, _seeds, add_model_options, not_empty
+from plantain.cli.progress import bar
+from plantain.cli.references import _add_make_references
+from plantain.models.load import ModelHalves, own_device
+from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.distributed import Team, find_team
+from plantain.prompts.confounds import own_warnings
+from plantain.prompts.sets import PromptSet, load_prompt_set
+from plantain.report.labels import provenance
+from plantain.runs.io import check_target, save_run
+from plantain.runs.run import Run
+
+if TYPE_CHECKING:
+    from plantain.probe.reference import ReferenceSet
+
+
+def add_commands(commands: Any) -> None:
+    """Add the three commands to argparse's subparsers."""
+    _add_run(commands.add_parser("run", help="probe a model with a prompt set and save the run"))
+    _add_make_references(
+        commands.add_parser("make-references", help="draw a reference image for every pair, from what its sides share")
+    )
+    _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", required=True, type=not_empty, metavar="M", help="Hub id, local folder or tiny-random"
+    )
+    parser.add_argument(
+        "--prompts",
+        required=True,
+        type=not_empty,
+        nargs="+",
+        metavar="FILE",
+        help="prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each",
+    )
+    parser.add_argument("--out", required=True, type=not_empty, metavar="DIR", help="folder of the run, or of the runs")
+    parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="N,N,…",
+        help="several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=_at_least_one,
+        default=1,
+        metavar="N",
+        help="denoising steps, each a repeated measure (default: 1, pure noise)",
+    )
+    parser.add_argument(
+        "--mask-padding", action="store_true", help="control: keep the padding out of the transformer's attention"
+    )
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument("--reference", type=not_empty, metavar="IMAGE", help="reference image of both sides, all pairs")
+    images.add_argument(
+        "--reference-set", type=not_empty, metavar="DIR", help="folder with a reference image ID.png for every pair"
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--low-memory",
+        action="store_true",
+        help="encode all prompts first, then run all passes: half the memory (by itself where memory is short)",
+    )
+    parser.add_argument(
+        "--batch", type=_at_least_one, metavar="N", help="prompts in one pass (default: 1 on a processor, more on CUDA)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    parser.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Everything that can be refused is refused before the model loads.
+    sets = {path: load_prompt_set(path) for path in options.prompts}
+    several = len(options.prompts) > 1
+    targets = {path: Path(options.out) / Path(path).stem if several else Path(options.out) for path in sets}
+    if len(set(targets.values())) < len(options.prompts):
+        raise UsageError("two prompt sets of one file name would be one run; name the files differently")
+    for out in targets.values():
+        check_target(out, options.overwrite)
+    images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
+    config, team = _config(options), find_team(options.device)
+    for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
+        for warning in own_warnings(prompt_set) if team.leads else ():
+            print(f"plantain: warning: {visible(f'{path}: {warning}')}", file=sys.stderr)
+    model = _Model(options, team)
+    for path, prompt_set in sets.items():
+        references = model.encode(images[path])
+        _run_set(options, prompt_set, targets[path], config, model, team, references)
+    if team.leads and several:
+        print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
+
+
+def _config(options: argparse.Namespace) -> Any:
+    from plantain.probe.runner import ExperimentConfig
+
+    if options.seeds and options.seed not in (None, options.seeds[0]):
+        raise UsageError("--seed and --seeds contradict each other: the first of --seeds is that of flips and halves")
+    seed = options.seeds[0] if options.seeds else options.seed or 0
+    return ExperimentConfig(
+        size=options.size,
+        seed=seed,
+        seeds=options.seeds or (seed,),
+        steps=options.steps,
+        mask_padding=options.mask_padding,
+    )
+
+
+def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, Path]:
+    if options.reference is None and options.reference_set is None:
+        return {}  # torch stays away until everything else is known to be right
+    from plantain.probe.reference import check_images, find_images
+
+    files = find_images(prompt_set.pairs, options.reference, options.reference_set)
+    check_images(files)
+    return files
+
+
+class _Model:
+    """The model of a command: whole in memory once it is, or one half at a time."""
+
+    def __init__(self, options: argparse.Namespace, team: Team) -> None:
+        device = own_device(options.device, team.local_rank) if team.size > 1 else options.device
+        self.halves = ModelHalves(options.model, device, options.dtype)
+        self.in_phases = options.low_memory or not self.halves.fit_together()
+
+    @cached_property
+    def pipe(self) -> Any:
+        return self.halves.both()
+
+    def encode(self, files: Mapping[str, Path]) -> ReferenceSet | None:
+        """Encode reference images; None where there are none."""
+        if not files:
+            return None
+        from plantain.probe.reference import encode_images
+
+        with self.halves.with_vae() as pipe:
+            return encode_images(pipe, files)
+
+
+def _run_set(
+    options: argparse.Namespace,
+    prompt_set: PromptSet,
+    out: Path,
+    config: Any,
+    model: _Model,
+    team: Team,
+    references: ReferenceSet | None,
+) -> None:
+    """Probe one prompt set and save its run."""
+    from plantain.probe.runner import Plan
+
+    kept: list[UnfinishedRun] = []
+
+    def keep(plan: Plan) -> UnfinishedRun:
+        with team.leader_first():  # the others find the folder as the first one left it
+            kept.append(UnfinishedRun(out, plan.settings(), options.overwrite and team.leads))
+        return kept[0]
+
+    common = {"keep": keep, "batch": options.batch, "team": team, "references": references}
+    run = _probe(prompt_set, config, model, common)
+    if team.leads:
+        save_run(run, out, options.overwrite)
+        kept[0].discard()
+        print(f"{out}: {provenance(run)}")
+        print(f"Look at it: python -m plantain report {out}")
+
+
+def _probe(prompt_set: PromptSet, config: Any, model: _Model, common: dict[str, Any]) -> Run:
+    """Run all pairs, with the whole model in memory or one half at a time."""
+    from plantain.probe.runner import run_experiment, run_in_phases
+
+    leads = common["team"].leads
+    with bar("probing", shown=leads) as probing:
+        if not model.in_phases:
+            return run_experiment(model.pipe, prompt_set, config, probing, **common)
+        with bar("encoding", shown=leads) as encoding:
+            return run_in_phases(model.halves, prompt_set, config, probing, encoded=encoding, **common)

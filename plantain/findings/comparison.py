@@ -1,0 +1,145 @@
+"""Two runs side by side. Knows nothing about where they are shown.
+
+`differences`   in what two runs' settings differ
+`compare`       how alike their t are over units, and which top units they share
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+from plantain import PlantainError, stats
+from plantain.runs.run import Run
+
+N_TOP = 20
+
+_SETTINGS = {
+    "model": "model", "revision": "revision", "fingerprint": "weights (fingerprint)", "dtype": "precision",
+    "device": "device", "size": "size", "seed": "seed", "steps": "steps", "mask_padding": "padding masked",
+    "references_sha256": "reference images", "vae": "VAE", "prompt_set": "prompt set", "prompts_sha256": "prompts",
+}  # fmt: skip
+
+
+class NotComparableError(PlantainError, ValueError):
+    """Two runs whose units do not correspond."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two runs under one choice of units and scope, unit by unit.
+
+    Attributes
+    ----------
+    t : float64 array (2, n_units)
+        Of the first and the second run; NaN for degenerate units.
+    n_units : int
+        Units that have a t in both.
+    pearson, spearman : float
+        Correlation of the two t over those units; NaN where it does not exist.
+    n_top : int
+        Units by |t| that count as the top of either run.
+    shared : tuple of str
+        Units in both tops, in the first run's order.
+    same_sign : int
+        How many of them have t of one sign in both runs.
+    expected : float
+        Shared units on average if the second run's top were drawn at random: n_top^2 / n_units.
+    p : float
+        Probability of at least as many shared units then (hypergeometric). Units are not independent: a reference.
+    """
+
+    t: np.ndarray
+    n_units: int
+    pearson: float
+    spearman: float
+    n_top: int
+    shared: tuple[str, ...]
+    same_sign: int
+    expected: float
+    p: float
+
+
+def differences(a: Run, b: Run) -> list[str]:
+    """List in what two runs differ, as ``size 256 / 512 px``; empty where they do not."""
+    mine, theirs = _settings(a), _settings(b)
+    return [
+        f"{words} {_short(mine[words])} / {_short(theirs[words])}{' px' if words == 'size' else ''}"
+        for words in mine
+        if mine[words] != theirs[words]
+    ]
+
+
+def _settings(run: Run) -> dict[str, object]:
+    contrast = f"“{run.info.positive}” minus “{run.info.negative}”"
+    return {words: getattr(run.info, key) for key, words in _SETTINGS.items()} | {
+        "noise seeds": "that one" if run.info.seeds == (run.info.seed,) else ", ".join(map(str, run.info.seeds)),
+        "contrast": contrast,
+        "number of pairs": len(run.pairs),
+    }
+
+
+def _short(value: object) -> str:
+    text = "none" if value in (None, "") else str(value)
+    return text[:12] if len(text) in (40, 64) and " " not in text else text  # a hash
+
+
+def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int = N_TOP) -> Comparison:
+    """Compare two runs unit by unit.
+
+    Parameters
+    ----------
+    a, b : Run
+        Of one layout.
+    units, scope : str
+        As for `units.magnitudes`.
+    n_top : int
+        How many units by |t| are the top of a run; half of the units where there are fewer than twice as many.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    NotComparableError
+        The runs' models have other numbers of blocks, heads or channels.
+    """
+    if a.info.layout != b.info.layout:
+        raise NotComparableError(
+            f"The models have different shapes ({_shape(a)} / {_shape(b)}): no unit of one is a unit of the other, so "
+            "that only the figures stand side by side."
+        )
+    first, second = a.analysis(units, scope), b.analysis(units, scope)
+    t = np.stack([first.t, second.t])
+    both = np.isfinite(t).all(axis=0)
+    n_top = min(n_top, int(both.sum()) // 2)
+    tops = [[i for i in run.ranking.tolist() if both[i]][:n_top] for run in (first, second)]
+    shared = [i for i in tops[0] if i in set(tops[1])]
+    expected, p = _chance(len(shared), n_top, int(both.sum()))
+    return Comparison(
+        t=t,
+        n_units=int(both.sum()),
+        pearson=stats.pearson(*t[:, both]),
+        spearman=stats.spearman(*t[:, both]),
+        n_top=n_top,
+        shared=tuple(first.table.names[i] for i in shared),
+        same_sign=int(np.count_nonzero(np.sign(t[0, shared]) == np.sign(t[1, shared]))),
+        expected=expected,
+        p=p,
+    )
+
+
+def _shape(run: Run) -> str:
+    shape = run.info.layout
+    return f"{shape.n_joint} + {shape.n_single} blocks of {shape.n_heads} heads of {shape.head_dim} channels"
+
+
+def _chance(n_shared: int, n_top: int, n_units: int) -> tuple[float, float]:
+    if not n_top:
+        return float("nan"), float("nan")
+    # In whole numbers, exact: scipy.stats would have to be imported for it, which takes longer than the rest.
+    at_least = sum(comb(n_top, k) * comb(n_units - n_top, n_top - k) for k in range(n_shared, n_top + 1))
+    return n_top**2 / n_units, at_least / comb(n_units, n_top)

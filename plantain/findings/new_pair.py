@@ -1,0 +1,117 @@
+"""A visitor's pair against a run: pure arithmetic on plain data. Knows nothing about torch or pages.
+
+`visitor_pair`      two texts -> `PromptPair`
+`check_same_model`  refuse a model other than the run's
+`check_reference`   refuse a pair without the run's reference image
+`score_pair`        full conformal rank of a captured pair among the run's -> `PairResult`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from plantain import stats
+from plantain.prompts.sets import PromptPair
+from plantain.runs.capture import PairCapture
+from plantain.runs.run import Run
+from plantain.runs.units import magnitudes
+
+N_TOP = 20
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """Where the new pair falls on one unit that the run's pairs chose.
+
+    Attributes
+    ----------
+    unit : str
+    t : float
+    differences : tuple of float
+        The run's pairs, positive minus negative.
+    new : float
+        The new pair's.
+    interval : tuple of float or None
+        Where one more pair of the run's kind would fall in 95% of cases (`stats.prediction_intervals`); None where
+        the run has too few pairs to say.
+    """
+
+    unit: str
+    t: float
+    differences: tuple[float, ...]
+    new: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """A visitor's pair against a run.
+
+    Attributes
+    ----------
+    score : float
+        Mean over the top units of sign(t) * difference / SD, all taken from the run's pairs.
+    scores : tuple of float
+        The same for each of the run's pairs, from the others and the new one.
+    n_at_or_below : int
+        How many of all scores, the new one included, are at or below it.
+    p : float
+        ``n_at_or_below / n``: the conformal p of a pair that scores as low as this one.
+    tokens : tuple of int
+        Tokens of the positive and the negative prompt.
+    comparable : bool
+        The two token counts are equal.
+    top : tuple of UnitScore
+        The run's top units. Chosen on the run's pairs: expect regression to the mean.
+    """
+
+    units: str
+    scope: str
+    pair: PromptPair
+    score: float
+    scores: tuple[float, ...]
+    n_at_or_below: int
+    p: float
+    tokens: tuple[int, int]
+    comparable: bool
+    top: tuple[UnitScore, ...]
+
+    @property
+    def outside(self) -> int | None:
+        """On how many of the top units the new pair falls outside the interval; None where there are none."""
+        ends = [(unit.interval, unit.new) for unit in self.top if unit.interval]
+        return sum(not low <= new <= high for (low, high), new in ends) if ends else None
+
+
+def score_pair(
+    run: Run, pair: PromptPair, capture: PairCapture, units: str = "heads", scope: str = "all"
+) -> PairResult:
+    """Rank a captured pair among the run's by full conformal prediction (pure arithmetic, no model).
+
+    The new pair is put in as one more; each of all pairs is scored from the others by
+    `stats.conformal_scores`. The p moves in steps of 1/(n_pairs + 1).
+    """
+    a = run.analysis(units, scope)
+    new = stats.paired_differences(*magnitudes(capture.sums, run.info.layout, units, scope))[0]
+    scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
+    # One of the run's own pairs, put in again, ties with itself but for rounding; ties count against a claim.
+    low = int(np.count_nonzero(scores <= scores[-1] + 1e-9))
+    words = capture.sums.tokens[:, 0, capture.sums.token_scopes.index("words")].tolist()
+    names = a.table.names
+    expected = stats.prediction_intervals(a.differences, N_TOP)
+    intervals = {int(u): ends for u, *ends in zip(*(part.tolist() for part in expected), strict=True)}
+    top = tuple(
+        UnitScore(names[u], float(a.t[u]), tuple(a.differences[:, u].tolist()), float(new[u]), _known(intervals.get(u)))
+        for u in a.ranking[:N_TOP].tolist()
+    )
+    return PairResult(
+        units, scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
+        (words[0], words[1]), words[0] == words[1], top,
+    )  # fmt: skip
+
+
+def _known(ends: list[float] | None) -> tuple[float, float] | None:
+    """Leave out an interval without limits: JSON has no infinity."""
+    return (ends[0], ends[1]) if ends and np.isfinite(ends).all() else None

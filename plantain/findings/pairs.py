@@ -1,0 +1,199 @@
+"""The pairs behind a result: by category, one by one, and by where their prompts differ. Description, no tests.
+
+Knows nothing about where it is shown.
+
+`by_category`     what each category's pairs say alone, and how far the others agree
+`by_pair`         how far each pair goes with the others, how large it is, and what hangs on it
+`against_tokens`  whether size and score go with the position and number of the differing tokens
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from plantain import stats
+from plantain.runs.analysis import THRESHOLDS, Analysis
+from plantain.runs.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryPart:
+    """One category of a run.
+
+    Attributes
+    ----------
+    name : str
+    n_pairs : int
+    t : float64 array (n_units,)
+        Paired t over the category's pairs alone; NaN with fewer than two pairs, and for degenerate units.
+    median_abs_t : float
+        Over units.
+    r_others : float
+        Pearson r between `t` and the t of all other pairs, over units; NaN where it does not exist.
+    """
+
+    name: str
+    n_pairs: int
+    t: np.ndarray
+    median_abs_t: float
+    r_others: float
+
+
+@dataclass(frozen=True)
+class PairPart:
+    """One pair of a run.
+
+    Attributes
+    ----------
+    id, category : str
+    first_difference, n_differing : int
+        As in `units.PairCapture`: the first token that differs, and at how many positions tokens differ.
+    score : float
+        As in `stats.conformal_scores`: how far the pair goes the way of the others on their top units, in SDs.
+    size : float
+        Root mean square over units of difference / root mean square of the unit's differences over pairs; the mean of
+        the squares over pairs is 1.
+    without : tuple of int
+        Units over each of `analysis.THRESHOLDS` with this pair left out.
+    """
+
+    id: str
+    category: str
+    first_difference: int
+    n_differing: int
+    score: float
+    size: float
+    without: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TokenRelation:
+    """How pairs and units go with where, or at how many tokens, the prompts differ.
+
+    Attributes
+    ----------
+    what : str
+        ``position of the first differing token`` or ``number of differing tokens``.
+    rho_size, rho_score : float
+        Spearman's rank correlation over pairs with `PairPart.size` and `PairPart.score`; NaN where all are equal.
+    halves : tuple of (int, float), twice, or None
+        Pairs, and the median |t| over units, of the lower and the upper half of the pairs by this number. Pairs of one
+        value are in one half, so that the halves may be uneven; None where all pairs have the same.
+    """
+
+    what: str
+    rho_size: float
+    rho_score: float
+    halves: tuple[tuple[int, float], tuple[int, float]] | None
+
+
+def by_category(run: Run, units: str = "card", scope: str = "all") -> list[CategoryPart]:
+    """Describe every category, in the order of the prompt set.
+
+    Parameters
+    ----------
+    run : Run
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    list of CategoryPart
+        t of a few pairs is coarse: compare categories with one another, not with the whole.
+    """
+    diffs, labels = run.analysis(units, scope).differences, np.array(run.categories)
+    return [_category(name, diffs, labels == name) for name in dict.fromkeys(run.categories)]
+
+
+def _category(name: str, diffs: np.ndarray, mine: np.ndarray) -> CategoryPart:
+    t, others = _t_or_nan(diffs[mine]), _t_or_nan(diffs[~mine])
+    return CategoryPart(name, int(mine.sum()), t, _median_abs(t), stats.pearson(t, others))
+
+
+def _t_or_nan(diffs: np.ndarray) -> np.ndarray:
+    return stats.paired_t(diffs) if len(diffs) > 1 else np.full(diffs.shape[1], np.nan)
+
+
+def _median_abs(t: np.ndarray) -> float:
+    known = np.abs(t[np.isfinite(t)])
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def by_pair(run: Run, units: str = "card", scope: str = "all") -> list[PairPart]:
+    """Describe every pair, in the order of the prompt set.
+
+    Parameters
+    ----------
+    run : Run
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    list of PairPart
+    """
+    a = run.analysis(units, scope)
+    diffs = a.differences[:, a.tested]
+    scores, sizes = stats.conformal_scores(diffs), _sizes(diffs)
+    without = stats.leave_one_out_counts(diffs, THRESHOLDS)  # (n_thresholds, n_pairs)
+    return [
+        PairPart(
+            record.pair.id,
+            record.pair.category,
+            record.first_difference,
+            record.n_differing,
+            float(scores[i]),
+            float(sizes[i]),
+            tuple(without[:, i].tolist()),
+        )
+        for i, record in enumerate(run.pairs)
+    ]
+
+
+def _sizes(diffs: np.ndarray) -> np.ndarray:
+    """Root mean square over units of each pair's differences, every unit scaled to 1 over pairs."""
+    moving = diffs[:, diffs.any(axis=0)]
+    if not moving.size:
+        return np.zeros(len(diffs))
+    return np.sqrt(np.mean((moving / np.sqrt(np.mean(moving**2, axis=0))) ** 2, axis=1))
+
+
+def against_tokens(run: Run, parts: list[PairPart], units: str = "card", scope: str = "all") -> list[TokenRelation]:
+    """Set pairs and units against where, and at how many tokens, the prompts differ.
+
+    Parameters
+    ----------
+    run : Run
+    parts : list of PairPart
+        From `by_pair`, for the same choice.
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    list of TokenRelation
+        By position, then by number.
+    """
+    a = run.analysis(units, scope)
+    names = {
+        "first_difference": "position of the first differing token",
+        "n_differing": "number of differing tokens",
+    }
+    return [_relation(what, np.array([getattr(p, key) for p in parts]), parts, a) for key, what in names.items()]
+
+
+def _relation(what: str, values: np.ndarray, parts: list[PairPart], a: Analysis) -> TokenRelation:
+    sizes, scores = (np.array([getattr(p, key) for p in parts]) for key in ("size", "score"))
+    return TokenRelation(what, stats.spearman(values, sizes), stats.spearman(values, scores), _halves(values, a))
+
+
+def _halves(values: np.ndarray, a: Analysis) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    """Cut between two values, as near to the middle as can be."""
+    cuts = np.unique(values)[1:]
+    if not len(cuts):
+        return None
+    cut = min(cuts, key=lambda c: abs(np.count_nonzero(values < c) - len(values) / 2))
+    low, high = (a.differences[half] for half in (values < cut, values >= cut))
+    return (len(low), _median_abs(_t_or_nan(low))), (len(high), _median_abs(_t_or_nan(high)))

@@ -1,0 +1,168 @@
+"""One unit of a run, looked at closely. Knows nothing about where it is shown.
+
+`find_unit`   a unit's name -> what kind it is and which one
+`close_up`    its differences, their mean, its rank, its t in every scope and of its slices
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from plantain import PlantainError, stats
+from plantain.runs.inference import MAX_EXACT
+from plantain.runs.run import Run
+from plantain.runs.scopes import UNITS
+from plantain.runs.units import UnitsError, UnitTable, magnitudes, unit_table
+
+
+class NoUnitError(PlantainError, KeyError):
+    """A unit that a run does not have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put quotes around it
+
+
+@dataclass(frozen=True, eq=False)
+class CloseUp:
+    """One unit of a run under one scope.
+
+    Attributes
+    ----------
+    units, scope, name : str
+    index : int
+        Its place among the units of its kind and scope.
+    rank : int or None
+        By |t| among the tested units of its kind; None for a degenerate one.
+    n_units : int
+        Tested units of its kind.
+    t, dz : float
+        NaN for a degenerate unit.
+    p : float
+        Exact two-sided sign-flip p of this unit alone; NaN where there are too many pairs or the unit is degenerate.
+    mean : float
+        Of the differences, in the unit of the activations.
+    interval : tuple of float
+        95% interval of the mean (Student's t).
+    percent : float
+        The mean in percent of the unit's mean magnitude; NaN for a unit that is always zero.
+    rms_percent : float
+        The RMS of the differences in percent of it, whichever way they point.
+    differences : float64 array (n_pairs,)
+    magnitudes : float64 array (2, n_pairs)
+    scopes : dict of str to float
+        t of the same unit in every scope that it has.
+    slices : dict of str to float
+        t of the card's slices inside the unit, by name; empty for a slice.
+    """
+
+    units: str
+    scope: str
+    name: str
+    index: int
+    rank: int | None
+    n_units: int
+    t: float
+    dz: float
+    p: float
+    mean: float
+    interval: tuple[float, float]
+    percent: float
+    rms_percent: float
+    differences: np.ndarray
+    magnitudes: np.ndarray
+    scopes: dict[str, float]
+    slices: dict[str, float]
+
+
+def find_unit(run: Run, name: str) -> str:
+    """Return the kind of units that a name belongs to.
+
+    Raises
+    ------
+    NoUnitError
+        The run has no unit of that name.
+    """
+    for units in UNITS:
+        if name in unit_table(run.info.layout, units, "all").names:
+            return units
+    raise NoUnitError(f"This run has no unit “{name}”. Choose a block and a unit in it.")
+
+
+def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
+    """Look at one unit.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        As in `units.UnitTable.names`, such as ``single[7] head 3``.
+    scope : str
+        Where the unit has no tokens of it, as image-stream heads of joint blocks have none but the image's, ``all``
+        is taken; the result says which.
+
+    Returns
+    -------
+    CloseUp
+
+    Raises
+    ------
+    NoUnitError
+        The run has no unit of that name.
+    """
+    units = find_unit(run, name)
+    if scope not in run.scopes(units) or name not in unit_table(run.info.layout, units, scope).names:
+        scope = "all"
+    a = run.analysis(units, scope)
+    index = a.table.names.index(name)
+    diffs, place = a.differences[:, index], np.flatnonzero(a.ranking == index)
+    size = a.magnitudes[:, :, index]
+    return CloseUp(
+        units=units,
+        scope=scope,
+        name=name,
+        index=index,
+        rank=int(place[0]) + 1 if len(place) else None,
+        n_units=len(a.ranking),
+        t=float(a.t[index]),
+        dz=float(a.dz[index]),
+        p=_exact(diffs) if len(place) else float("nan"),
+        mean=float(diffs.mean()),
+        interval=stats.mean_interval(diffs),
+        percent=float(100 * diffs.mean() / size.mean()) if size.any() else float("nan"),
+        rms_percent=float(a.rms_percent[index]),
+        differences=diffs,
+        magnitudes=size,
+        scopes=_t_by_scope(run, units, name),
+        slices=_t_of_slices(run, units, scope, a.table, index),
+    )
+
+
+def _exact(diffs: np.ndarray) -> float:
+    return float(stats.exact_sign_flip_p(diffs[:, None])[0]) if len(diffs) <= MAX_EXACT else float("nan")
+
+
+def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:
+    """Return t in every scope that the unit has; without the nulls of an analysis, which nobody asked for here."""
+    found = {}
+    for scope in run.scopes(units):
+        names = unit_table(run.info.layout, units, scope).names
+        if name not in names:
+            continue
+        try:
+            values = magnitudes(run.sums, run.info.layout, units, scope)[:, :, [names.index(name)]]
+        except UnitsError:  # a prompt that fills all tokens has no padding
+            continue
+        found[scope] = float(stats.paired_t(stats.paired_differences(*values))[0])
+    return found
+
+
+def _t_of_slices(run: Run, units: str, scope: str, table: UnitTable, index: int) -> dict[str, float]:
+    """Return t of the card's slices that lie in the unit; the text stream has none, for the card leaves it out."""
+    if units not in ("heads", "mlp"):
+        return {}
+    a, start = run.analysis("card", scope), int(table.channel[index])
+    inside = (a.table.block == table.block[index]) & (a.table.channel >= start)
+    inside &= a.table.channel < start + table.width
+    return {a.table.names[i]: float(a.t[i]) for i in np.flatnonzero(inside)}

@@ -1,0 +1,55 @@
+"""What a result says about the model that made it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+
+
+# Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
+# untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
+WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a result must say about the model that made it.
+
+    Attributes
+    ----------
+    model : str
+        Hub id, folder name or ``tiny-random``.
+    revision : str or None
+        Commit of the hub repository.
+    weights : str
+        A key of `WEIGHTS`.
+    fingerprint : str
+        SHA-256 (hex) over configuration, tokenizer and all weights that the probe uses, as they were loaded.
+    dtype, device : str
+        E.g. ``bfloat16`` and ``NVIDIA H200``.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    fingerprint: str
+    dtype: str
+    device: str
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a result depends on."""
+    import diffusers
+    import tokenizers
+    import torch
+    import transformers
+
+    modules = (torch, diffusers, transformers, tokenizers, np)
+    versions = {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+    return {**versions, "cuda": torch.version.cuda} if torch.version.cuda else versions

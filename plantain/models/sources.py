@@ -1,0 +1,271 @@
+"""Where a model's parts come from: a diffusers folder, the Hub, or the stand-in. Reads one part at a time.
+
+Knows nothing about devices. torch, diffusers and transformers are imported on first use.
+
+`Saved`        a local folder or a repository of the Hub
+`StandIn`      the tiny pipeline with random weights
+`hub_errors`   what the Hub may raise, as one error that says what to do
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plantain import PlantainError
+from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
+    from transformers import Qwen3Model
+
+
+STAND_IN = "tiny-random"
+
+PIPELINE_CLASS = "Flux2KleinPipeline"
+
+
+class ModelError(PlantainError, RuntimeError):
+    """A model that cannot be loaded; the message says why and what to do."""
+
+
+class Saved:
+    """A diffusers folder, local or downloaded."""
+
+    def __init__(self, model: str, dtype: torch.dtype | None, revision: str | None) -> None:
+        import diffusers
+        import torch
+        import transformers
+
+        self._model = model
+        self._folder, self.revision = _locate(model, revision)
+        for library in (diffusers, transformers):
+            library.utils.logging.disable_progress_bar()  # loading is quick; the download shows its own
+        own = torch.float32 if _saved_mark(self._folder) == "stand-in" else torch.bfloat16
+        self._dtype = own if dtype is None else dtype
+
+    def skeleton(self) -> Flux2KleinPipeline:
+        """Load tokenizer and configuration."""
+        from diffusers import Flux2KleinPipeline
+
+        with self._damage():
+            pipe = Flux2KleinPipeline.from_pretrained(
+                self._folder, text_encoder=None, transformer=None, vae=None, local_files_only=True
+            )
+            pipe.vae_scale_factor = _pixels_per_latent(self._folder, pipe.vae_scale_factor)
+        return pipe
+
+    def encoder(self, n_layers: int) -> Qwen3Model:
+        """Return the text encoder's first layers."""
+        with self._damage():
+            return _load_first_layers(self._folder / "text_encoder", n_layers, self._dtype)
+
+    def transformer(self) -> Flux2Transformer2DModel:
+        """Return the transformer."""
+        from diffusers import Flux2Transformer2DModel
+
+        with self._damage():
+            return Flux2Transformer2DModel.from_pretrained(
+                self._folder / "transformer", torch_dtype=self._dtype, local_files_only=True
+            ).eval()
+
+    def vae(self) -> AutoencoderKLFlux2:
+        """Return the VAE, which only pictures need."""
+        from diffusers import AutoencoderKLFlux2
+
+        with self._damage():
+            return AutoencoderKLFlux2.from_pretrained(
+                self._folder / "vae", torch_dtype=self._dtype, local_files_only=True
+            ).eval()
+
+    def n_bytes(self) -> int:
+        """Return how much memory both halves take, about."""
+        parts = (self._folder / part for part in ("text_encoder", "transformer"))
+        return sum(file.stat().st_size for part in parts for file in part.glob("*.safetensors"))
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # the libraries raise many kinds for a damaged folder
+            raise ModelError(f"{self._model}: the pipeline's files cannot be loaded ({_first_line(error)}).") from error
+
+
+class StandIn:
+    """The tiny pipeline, built anew for each part that is asked for."""
+
+    revision = None
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self._dtype = dtype
+
+    def skeleton(self) -> Flux2KleinPipeline:
+        """Build tokenizer and configuration."""
+        pipe = build_stand_in()
+        pipe.register_modules(text_encoder=None, transformer=None, vae=None)
+        return pipe
+
+    def encoder(self, n_layers: int) -> Qwen3Model:
+        """Return the text encoder's first layers."""
+        return _first_layers(build_stand_in().text_encoder.model, n_layers).to(dtype=self._dtype)
+
+    def transformer(self) -> Flux2Transformer2DModel:
+        """Return the transformer."""
+        return build_stand_in().transformer.to(dtype=self._dtype)
+
+    def vae(self) -> AutoencoderKLFlux2:
+        """Return the VAE, which only pictures need."""
+        return build_stand_in().vae.to(dtype=self._dtype)
+
+    def n_bytes(self) -> int:
+        """Return how much memory both halves take, about."""
+        return 0  # a few hundred kilobytes
+
+
+def _pixels_per_latent(folder: Path, default: int) -> int:
+    """Return what the pipeline would take from its VAE, had it been loaded; its default where there is none."""
+    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("vae") == [None, None]:
+        return default
+    try:
+        config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        return 2 ** (len(config["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError("vae/config.json does not say how deep the VAE is") from error
+
+
+def _load_first_layers(folder: Path, n_layers: int, dtype: torch.dtype) -> Qwen3Model:
+    """Read the text encoder's first layers; the files' other tensors stay on the disk."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    config = Qwen3Config.from_pretrained(folder, local_files_only=True)
+    whole = config.num_hidden_layers
+    _cut_config(config, n_layers)
+    with _quiet_transformers():  # it would list the layers that are left out
+        encoder, found = Qwen3Model.from_pretrained(
+            folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
+        )
+    # transformers fills what a file lacks with random numbers. A saved half encoder has no final norm.
+    missing = set(found["missing_keys"]) - {"norm.weight"}
+    if missing:
+        raise ValueError(f"text_encoder: {sorted(missing)[0]} is missing")
+    return encoder if whole == n_layers and not found["missing_keys"] else _without_norm(encoder)
+
+
+def _first_layers(encoder: Qwen3Model, n_layers: int) -> Qwen3Model:
+    """Cut a text encoder in memory."""
+    _cut_config(encoder.config, n_layers)
+    encoder.layers = encoder.layers[:n_layers]
+    return _without_norm(encoder)
+
+
+def _cut_config(config: Any, n_layers: int) -> None:
+    if config.num_hidden_layers < n_layers:
+        raise ValueError(f"text_encoder: has {config.num_hidden_layers} layers, the prompt embedding takes {n_layers}")
+    config.num_hidden_layers = n_layers
+    config.layer_types = config.layer_types[:n_layers]
+
+
+def _without_norm(encoder: Qwen3Model) -> Qwen3Model:
+    """Take the final norm off a cut encoder.
+
+    transformers gives the last hidden state after the norm. In the whole encoder the last one that the prompt
+    embedding takes is not the last, and so comes as its layer leaves it.
+    """
+    import torch
+
+    encoder.norm = torch.nn.Identity()
+    return encoder
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _saved_mark(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8")).get(WEIGHTS_MARK)
+    except (OSError, ValueError):
+        return None  # from_pretrained says what is wrong with the folder
+
+
+def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
+    """Return the folder with the pipeline, downloaded if need be, and the hub's commit."""
+    folder = Path(model)
+    if folder.is_dir():
+        _require_klein(folder / "model_index.json", model)
+        return folder, None
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
+        raise ModelError(f"{model}: no such folder. Give a local folder, a Hub id (owner/name) or {STAND_IN}.")
+    return _download(model, revision)
+
+
+def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
+    from diffusers import Flux2KleinPipeline
+    from huggingface_hub import hf_hub_download
+
+    with hub_errors(repo_id, f"use --model {STAND_IN} (random weights)"):
+        # The index first: a wrong repository is refused before gigabytes are fetched.
+        index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
+        _require_klein(index, repo_id)
+        folder = Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
+    return folder, folder.name
+
+
+@contextmanager
+def hub_errors(repo_id: str, instead: str) -> Iterator[None]:
+    """Turn whatever the Hub raises while something is downloaded into one error that says what to do.
+
+    Parameters
+    ----------
+    repo_id : str
+    instead : str
+        What can be done without the Hub.
+
+    Raises
+    ------
+    ModelError
+        Access is gated, there is no such repository, the network is down, or the download failed.
+    """
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        yield
+    except ModelError:
+        raise
+    except GatedRepoError as error:
+        raise ModelError(f"{repo_id}: access is gated. Accept its terms on the Hub, then `hf auth login`.") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"{repo_id}: no such model on the Hub (or it is private: `hf auth login`).") from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{repo_id}: no folder of that name is here, the Hub cannot be reached and the model is not in the local "
+            f"cache. Check the network, or {instead}."
+        ) from error
+    except Exception as error:  # httpx2, OSError and ValueError, depending on where the hub failed
+        raise ModelError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error
+
+
+def _require_klein(index: Path, model: str) -> None:
+    try:
+        found = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{model}: has no readable model_index.json, so it is no diffusers pipeline.") from error
+    if found != PIPELINE_CLASS:
+        raise ModelError(f"{model}: holds a {found}, not a {PIPELINE_CLASS}. Choose a FLUX.2 Klein model.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,421 @@
+"""The untrained control: Klein's exact architecture with random weights, written to a folder.
+
+Knows nothing about prompts, runs or statistics. torch, diffusers and transformers are imported on use.
+
+`KLEIN_4B`         the configurations of FLUX.2 Klein base 4B
+`write_untrained`  a diffusers folder with weights from a seed; a killed one goes on where it was
+`check_folder`     whether such a folder may be written there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plantain import PlantainError, __version__
+from plantain._files import swap_in, write_whole
+from plantain.models.info import software_versions
+from plantain.models.init_weights import Shard, draw_shard, split_in_shards
+from plantain.models.sources import hub_errors
+from plantain.models.stand_in import WEIGHTS_MARK, byte_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import Flux2KleinPipeline
+
+
+SETTINGS = "untrained.json"
+
+SHARD_BYTES = 10**9
+
+
+_PARTS = ("scheduler", "text_encoder", "tokenizer", "transformer", "vae")
+
+# What each library calls its files.
+_PATTERNS = {
+    "text_encoder": "model{suffix}.safetensors",
+    "transformer": "diffusion_pytorch_model{suffix}.safetensors",
+    "vae": "diffusion_pytorch_model{suffix}.safetensors",
+}
+
+
+class UntrainedError(PlantainError, RuntimeError):
+    """A model that cannot be written; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The configurations of a pipeline's parts, as the arguments of their classes."""
+
+    transformer: dict[str, Any]
+    text_encoder: dict[str, Any]
+    vae: dict[str, Any]
+    scheduler: dict[str, Any]
+
+
+# The transformer of FLUX.2 Klein base 4B, the text encoder Qwen3-4B, FLUX.2's VAE (the class's defaults) and
+# the scheduler that FLUX.1 and FLUX.2 share. A probe's single step at sigma 1 never asks the scheduler.
+KLEIN_4B = Architecture(
+    transformer={
+        "num_layers": 5, "num_single_layers": 20, "attention_head_dim": 128, "num_attention_heads": 24,
+        "in_channels": 128, "joint_attention_dim": 7680, "timestep_guidance_channels": 256, "mlp_ratio": 3.0,
+        "axes_dims_rope": (32, 32, 32, 32), "rope_theta": 2000, "guidance_embeds": False,
+    },
+    text_encoder={
+        "vocab_size": 151_936, "hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 40_960,
+        "max_window_layers": 36, "rms_norm_eps": 1e-6, "tie_word_embeddings": True, "bos_token_id": 151_643,
+        "eos_token_id": 151_645, "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000},
+    },
+    vae={},
+    scheduler={
+        "shift": 3.0, "use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15,
+        "base_image_seq_len": 256, "max_image_seq_len": 4096,
+    },
+)  # fmt: skip
+
+
+ARCHITECTURES = {"untrained-klein-4b": KLEIN_4B}
+
+
+def write_untrained(
+    architecture: Architecture,
+    folder: str | Path,
+    seed: int = 0,
+    tokenizer: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> Path:
+    """Write a diffusers folder with random weights in bfloat16, one shard in memory at a time.
+
+    Until it is complete it is ``DIR.unfinished``. Killed, the same call keeps every finished shard, and the folder
+    ends with the same bytes.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    folder : str or Path
+    seed : int
+        Of all weights, from 0.
+    tokenizer : str, optional
+        Local folder or Hub id of a Qwen tokenizer; the stand-in's byte-level one unless given.
+    overwrite : bool
+        Replace an untrained model that stands there; it goes once the new one is complete.
+    progress : callable, optional
+        Called with (bytes written, bytes in all).
+    shard_bytes : int
+        Most bytes a file of weights holds.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UntrainedError
+        The folder exists, holds something else, or an unfinished model of other settings; the disk is too
+        small; or the seed is out of range.
+    TokenizerError, ModelError
+        The tokenizer cannot be found or downloaded, or does not fit.
+    """
+    folder = Path(folder)
+    check_folder(folder, overwrite)
+    if not 0 <= seed < 2**63:
+        raise UntrainedError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
+    source = find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"])
+    settings = _settings(architecture, seed, source.sha256, shard_bytes)
+    pipe = _meta_pipeline(architecture, source.tokenizer)
+    new = folder.with_name(folder.name + ".unfinished")
+    try:
+        _start(new, settings, overwrite)
+        _require_space(new, _missing(new, _shards(pipe, shard_bytes)))
+        copy_tokenizer(source, new / "tokenizer")
+        _write_configurations(pipe, new)
+        _write_weights(pipe, new, seed, shard_bytes, progress or (lambda _done, _total: None))
+        swap_in(new, folder)
+    except OSError as error:
+        raise UntrainedError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+    return folder
+
+
+def check_folder(folder: str | Path, overwrite: bool) -> None:
+    """Raise `UntrainedError` unless an untrained model may be written to the folder."""
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    strange = sorted(set(names) - {*_PARTS, "model_index.json", SETTINGS})
+    if strange or (names and SETTINGS not in names):
+        what = strange[0] if strange else f"no {SETTINGS}"
+        raise UntrainedError(
+            f"{folder}: holds something other than an untrained model ({what}). Choose another folder."
+        )
+    if not overwrite:
+        raise UntrainedError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
+
+
+# --- the model without memory ------------------------------------------------------------------------------
+
+
+def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipeline:
+    """Build the whole pipeline on the meta device, in float32: shapes and configurations, no numbers."""
+    import torch
+    from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline
+    from diffusers import Flux2Transformer2DModel as Transformer
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(**architecture.text_encoder, **{WEIGHTS_MARK: "untrained"})
+    with torch.device("meta"):
+        transformer, vae = Transformer(**architecture.transformer), AutoencoderKLFlux2(**architecture.vae)
+        encoder = Qwen3ForCausalLM(config)
+    # As transformers' save_pretrained stamps it, with the precision that the files have.
+    config.architectures, config.dtype = [type(encoder).__name__], "bfloat16"
+    scheduler = FlowMatchEulerDiscreteScheduler(**architecture.scheduler)
+    return Flux2KleinPipeline(scheduler, vae, encoder, tokenizer, transformer, is_distilled=False)
+
+
+def _shards(pipe: Flux2KleinPipeline, shard_bytes: int) -> dict[str, tuple[Shard, ...]]:
+    return {
+        part: split_in_shards(getattr(pipe, part), pattern, shard_bytes, _dtype())
+        for part, pattern in _PATTERNS.items()
+    }
+
+
+def _dtype() -> torch.dtype:
+    import torch
+
+    return torch.bfloat16
+
+
+# --- the folder --------------------------------------------------------------------------------------------
+
+
+def _settings(architecture: Architecture, seed: int, tokenizer: str, shard_bytes: int) -> dict[str, Any]:
+    """Return everything that the files depend on, as JSON gives it back."""
+    import safetensors
+
+    settings = {
+        "weights": "untrained",
+        "seed": seed,
+        "architecture": asdict(architecture),
+        "tokenizer_sha256": tokenizer,
+        "dtype": "bfloat16",
+        "shard_bytes": shard_bytes,
+        "versions": {"plantain": __version__, **software_versions(), "safetensors": safetensors.__version__},
+    }
+    return json.loads(json.dumps(settings))
+
+
+def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Make the unfinished folder, or go on with it if it has the same settings."""
+    found = _read_json(new / SETTINGS)
+    has_shards = _has_shards(new)
+    if found != settings:
+        if has_shards and not overwrite:
+            raise UntrainedError(
+                f"{new}: holds a model of other settings (seed, tokenizer or versions). Repeat that command to "
+                "finish it, delete the folder, or add --overwrite."
+            )
+        if new.exists() and not has_shards and found is None and any(new.iterdir()):
+            raise UntrainedError(f"{new}: holds something other than an unfinished model. Move it away.")
+        shutil.rmtree(new, ignore_errors=True)
+    for part in _PARTS:
+        (new / part).mkdir(parents=True, exist_ok=True)
+    for half in new.glob("*/.*"):  # of a killed call: its own, and those of safetensors with random names
+        half.unlink()
+    write_whole(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def _has_shards(new: Path) -> bool:
+    return any(not path.name.startswith(".") for path in new.glob("*/*.safetensors"))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _missing(new: Path, shards: dict[str, tuple[Shard, ...]]) -> list[Shard]:
+    return [shard for part, some in shards.items() for shard in some if not (new / part / shard.file).exists()]
+
+
+def _require_space(new: Path, missing: list[Shard]) -> None:
+    needed, free = sum(shard.n_bytes for shard in missing), shutil.disk_usage(new).free
+    if missing and needed + 2**26 > free:  # 64 MB for tokenizer, configurations and file headers
+        if not _has_shards(new):
+            shutil.rmtree(new, ignore_errors=True)
+        raise UntrainedError(
+            f"{new.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
+            "Make room, or choose a folder on another disk."
+        )
+
+
+def _write_configurations(pipe: Flux2KleinPipeline, new: Path) -> None:
+    pipe.save_config(new)
+    for part in ("scheduler", "transformer", "vae"):
+        getattr(pipe, part).save_config(new / part)
+    pipe.text_encoder.config.save_pretrained(new / "text_encoder")
+    pipe.text_encoder.generation_config.save_pretrained(new / "text_encoder")
+
+
+def _write_weights(
+    pipe: Flux2KleinPipeline, new: Path, seed: int, shard_bytes: int, progress: Callable[[int, int], None]
+) -> None:
+    import safetensors.torch
+
+    shards = _shards(pipe, shard_bytes)
+    total, done = sum(shard.n_bytes for some in shards.values() for shard in some), 0
+    for part, shard in _in_order(shards):
+        path = new / part / shard.file
+        if not path.exists():
+            partial = path.with_name(f".{path.name}")
+            tensors = draw_shard(getattr(pipe, part), shard, seed, part, _dtype())
+            safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
+            shutil.copymode(new / SETTINGS, partial)  # safetensors lets only the owner read
+            os.replace(partial, path)
+        done += shard.n_bytes
+        progress(done, total)
+    for part, some in shards.items():
+        if len(some) > 1:
+            _write_index(new / part, some)
+
+
+def _in_order(shards: dict[str, tuple[Shard, ...]]) -> Iterator[tuple[str, Shard]]:
+    for part, some in shards.items():
+        for shard in some:
+            yield part, shard
+
+
+def _write_index(folder: Path, shards: tuple[Shard, ...]) -> None:
+    """Say which file holds which tensor, as both libraries do."""
+    content = {
+        "metadata": {"total_size": sum(shard.n_bytes for shard in shards)},
+        "weight_map": {tensor: shard.file for shard in shards for tensor in shard.tensors},
+    }
+    name = _PATTERNS[folder.name].format(suffix="") + ".index.json"
+    write_whole(folder / name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+# By name: whatever else lies in the folder stays there.
+FILES = (
+    "added_tokens.json", "chat_template.jinja", "merges.txt", "special_tokens_map.json", "tokenizer.json",
+    "tokenizer_config.json", "vocab.json",
+)  # fmt: skip
+
+
+class TokenizerError(PlantainError, ValueError):
+    """A tokenizer that cannot be taken; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a tokenizer comes from.
+
+    Attributes
+    ----------
+    tokenizer
+        A fast tokenizer of Qwen's class.
+    folder : Path or None
+        Its files; None for the byte-level one, which is built in memory.
+    sha256 : str
+        Of the files' names and contents, or of the tokenizer's rules.
+    """
+
+    tokenizer: Any
+    folder: Path | None
+    sha256: str
+
+
+def find_tokenizer(where: str | None, vocab_size: int) -> Source:
+    """Find a tokenizer and make sure that a model can use it.
+
+    Parameters
+    ----------
+    where : str or None
+        A folder with a tokenizer, or with a subfolder ``tokenizer``; a Hub id, whose subfolder ``tokenizer`` is
+        downloaded; or None for the stand-in's byte-level tokenizer.
+    vocab_size : int
+        Rows of the embedding; every id has to be below it.
+
+    Raises
+    ------
+    TokenizerError
+        There is no such folder, no tokenizer in it, or it does not fit.
+    ModelError
+        The Hub cannot be reached, or refuses.
+    """
+    if where is None:
+        tokenizer = byte_tokenizer()
+        rules = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
+        source = Source(tokenizer, None, hashlib.sha256(rules.encode()).hexdigest())
+    else:
+        folder = _folder(where)
+        source = Source(_load(folder, where), folder, _files_sha256(folder))
+    largest = max(source.tokenizer.get_vocab().values())
+    if largest >= vocab_size:
+        raise TokenizerError(f"{where or 'the byte-level tokenizer'}: has id {largest}, the model has {vocab_size}.")
+    return source
+
+
+def copy_tokenizer(source: Source, folder: Path) -> None:
+    """Put a tokenizer's files into a folder."""
+    if source.folder is None:
+        source.tokenizer.save_pretrained(folder)
+        return
+    for path in _files(source.folder):
+        shutil.copyfile(path, folder / path.name)
+
+
+def _folder(where: str) -> Path:
+    folder = Path(where)
+    if not folder.is_dir():
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", where) or where.startswith((".", "/")):
+            raise TokenizerError(f"{where}: no such folder. Give a folder with a Qwen tokenizer, or a Hub id.")
+        folder = _download(where)
+    return folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(repo_id, "leave --tokenizer out (one token a byte)"):
+        return Path(snapshot_download(repo_id, allow_patterns=[f"tokenizer/{name}" for name in FILES]))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in FILES if (folder / name).is_file()]
+
+
+def _files_sha256(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _load(folder: Path, where: str) -> Any:
+    from transformers import Qwen2TokenizerFast
+
+    # Without its files the class would make an empty tokenizer, and say nothing.
+    if not ((folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()):
+        raise TokenizerError(f"{where}: holds no tokenizer.json. Give a folder with a Qwen tokenizer, or a Hub id.")
+    try:
+        tokenizer = Qwen2TokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the libraries raise many kinds for a damaged file
+        raise TokenizerError(
+            f"{where}: holds no tokenizer of Qwen's kind. Give another folder, or a Hub id."
+        ) from error
+    if not tokenizer.chat_template:
+        raise TokenizerError(f"{where}: has no chat template, which the prompts need. Give Klein's own tokenizer.")
+    return tokenizer

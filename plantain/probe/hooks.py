@@ -1,0 +1,197 @@
+"""A prompt's tokens by scope, and hooks on the text input and every attention output projection. torch only.
+
+Knows nothing about diffusers' classes or files: it uses a tokenizer, and a transformer's blocks by name.
+
+`tokenize`    a prompt's token ids and which of them are template, words and padding
+`recording`   context manager: hooks on all output projections, always removed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+from plantain.probe.tokens import CaptureError, Segment
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
+from plantain.runs.units import SLICE, Layout
+
+_CHUNK = 128  # tokens that a processor squares at a time: they stay in its cache
+
+
+# --- hooks -------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Sums of squares per block, left on the device until the pass is over.
+
+    Parameters
+    ----------
+    tokens : tuple of str
+        The scopes that are recorded: all of `TOKEN_SCOPES`, or the plain ones where there is no reference image.
+    """
+
+    def __init__(self, tokens: tuple[str, ...]) -> None:
+        self._scopes = {stream: recorded_scopes(stream, tokens) for stream in STREAM_SCOPES}
+        self._sums: dict[str, dict[int, torch.Tensor]] = {stream: {} for stream in STREAM_SCOPES}
+
+    def hook(self, stream: str, block: int, segments: list[list[Segment]]):
+        """Make the pre-hook of one projection; it launches kernels and never waits for them."""
+
+        def record(_module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            self._sums[stream][block] = sum_squares(args[0], segments, self._scopes[stream])
+
+        return record
+
+    def collect(self, layout: Layout, prompts: list[str]) -> list[dict[str, np.ndarray]]:
+        """Copy everything to the CPU at once: per prompt, stream -> float32 (n_scopes, n_slices).
+
+        Raises
+        ------
+        CaptureError
+            A recorded module was not reached, or an activation was NaN or infinite.
+        """
+        places = [(s, b) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
+        places.sort(key=lambda place: (place[0] == "single", place[1]))  # as they ran: the first bad one is named
+        flat = [(stream, block, self._sums[stream].get(block)) for stream, block in places]
+        for stream, block, value in flat:
+            if value is None:
+                raise CaptureError(f"{layout.block_name(stream, block)}: its input was never seen.")
+        values = torch.cat([value.reshape(len(prompts), -1) for _, _, value in flat], dim=1).cpu().numpy()
+        for sums in self._sums.values():  # the next pass under these hooks must bring its own
+            sums.clear()
+        return [_unpack(row, flat, layout, prompt) for row, prompt in zip(values, prompts, strict=True)]
+
+
+def _unpack(row: np.ndarray, flat: list, layout: Layout, prompt: str) -> dict[str, np.ndarray]:
+    """Cut one prompt's numbers (n,) up into streams, refusing what is no number."""
+    sums: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
+    offset = 0
+    for stream, block, value in flat:
+        shape = tuple(value.shape[1:])
+        part = row[offset : offset + shape[0] * shape[1]].reshape(shape)
+        offset += part.size
+        if not np.isfinite(part).all():
+            name = layout.block_name(stream, block)
+            raise CaptureError(
+                f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
+            )
+        sums[stream].append(part)
+    return {stream: np.concatenate(parts, axis=1) for stream, parts in sums.items()}
+
+
+def sum_squares(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Sum the squares of a projection's input per prompt, scope of tokens and slice of channels, in float32.
+
+    Parameters
+    ----------
+    x : tensor (n_prompts, n_tokens, n_channels)
+    segments : list of list of Segment
+        Of each prompt; they cover its tokens in order.
+    scopes : tuple of str
+        The rows of the result; every segment's scope is among them.
+
+    Returns
+    -------
+    float32 tensor (n_prompts, n_scopes, n_channels / 16)
+        On the device of `x`.
+
+    Raises
+    ------
+    CaptureError
+        `x` has another number of prompts or tokens than the segments.
+    """
+    wanted = (len(segments), segments[0][-1].stop)
+    if tuple(x.shape[:2]) != wanted:
+        got = tuple(x.shape[:2])
+        raise CaptureError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
+    reduce = _on_processor if x.device.type == "cpu" else _on_accelerator
+    return reduce(x, segments, scopes)
+
+
+def _on_processor(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Square a few tokens at a time: twice as fast as a segment at once, which does not fit the cache."""
+    out = x.new_zeros((len(segments), len(scopes), x.shape[-1]), dtype=torch.float32)
+    for row, own, tokens in zip(out, segments, x, strict=True):
+        for segment in own:
+            sums = row[scopes.index(segment.scope)]
+            for part in tokens[segment.start : segment.stop].split(_CHUNK):
+                # Not in place: in float32 the part is the model's own memory, and the pass goes on with it.
+                sums += part.float().square().sum(dim=0)
+    return out.unflatten(2, (-1, SLICE)).sum(dim=3)
+
+
+def _on_accelerator(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
+    """Three kernels whatever the number of prompts and segments, reading the input once."""
+    norms = torch.linalg.vector_norm(x.unflatten(2, (-1, SLICE)), dim=3, dtype=torch.float32)
+    return torch.bmm(_masks(segments, scopes, x.device), norms.square())
+
+
+def _masks(segments: list[list[Segment]], scopes: tuple[str, ...], device: torch.device) -> torch.Tensor:
+    """Return 1 where a token belongs to a scope, float32 (n_prompts, n_scopes, n_tokens)."""
+    masks = torch.zeros((len(segments), len(scopes), segments[0][-1].stop))
+    for mask, own in zip(masks, segments, strict=True):
+        for segment in own:
+            mask[scopes.index(segment.scope), segment.start : segment.stop] = 1
+    return masks.to(device, non_blocking=True)
+
+
+def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Module]]:
+    """Yield the modules whose input is recorded: the text input's, then every block's output projections."""
+    yield "embedding", 0, transformer.context_embedder
+    for i, block in enumerate(transformer.transformer_blocks):
+        yield "joint_image", i, block.attn.to_out[0]
+        yield "joint_text", i, block.attn.to_add_out
+    for i, block in enumerate(transformer.single_transformer_blocks):
+        yield "single", i, block.attn.to_out
+
+
+def _picture(start: int, n_image: int, n_reference: int) -> list[Segment]:
+    """Return the tokens that are pictures: the one that is drawn, then the reference."""
+    end = start + n_image
+    reference = [Segment("reference", end, end + n_reference)] if n_reference else []
+    return [Segment("image", start, end), *reference]
+
+
+@contextmanager
+def recording(
+    transformer: torch.nn.Module, texts: list[tuple[Segment, ...]], n_image: int, n_reference: int = 0
+) -> Iterator[Recorder]:
+    """Record the prompt embedding and every output projection's input while the block of code runs.
+
+    Parameters
+    ----------
+    transformer : torch.nn.Module
+        A Flux2 transformer.
+    texts : list of tuple of Segment
+        Scopes of each prompt's text tokens, which come first in the single blocks' sequence.
+    n_image, n_reference : int
+        Tokens of the image, and of the reference image, which follow them; 0 where there is none.
+
+    Yields
+    ------
+    Recorder
+
+    Raises
+    ------
+    CaptureError
+        A block has no output projection where it should be; hooks already placed are removed.
+    """
+    n_text = texts[0][-1].stop
+    recorder = Recorder(TOKEN_SCOPES if n_reference else PLAIN_SCOPES)
+    segments = {
+        "embedding": [list(text) for text in texts],
+        "joint_image": [_picture(0, n_image, n_reference) for _ in texts],
+        "joint_text": [list(text) for text in texts],
+        "single": [[*text, *_picture(n_text, n_image, n_reference)] for text in texts],
+    }
+    with ExitStack() as stack:
+        try:
+            for stream, i, module in _recorded_modules(transformer):
+                hook = recorder.hook(stream, i, segments[stream])
+                stack.callback(module.register_forward_pre_hook(hook).remove)
+        except AttributeError as error:
+            raise CaptureError(f"this is not a Flux2 transformer: {error}.") from error
+        yield recorder

@@ -1,0 +1,239 @@
+"""Reference images: read from files, and encoded as the pipeline encodes its ``image=``. The only reader of pictures.
+
+`find_images`     the file of every pair; `check_images` that they are pictures
+`encode_images`   files -> `ReferenceSet`
+`ReferenceSet`    every pair's reference image, as the transformer takes it
+
+A reference image is the same for both sides of a pair, so that the sides differ in their text alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from plantain import PlantainError
+from plantain.models.fingerprint import vae_fingerprint
+from plantain.prompts.sets import PromptPair
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference image as the transformer takes it.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the image's file (hex).
+    vae : str
+        SHA-256 (hex) of the VAE that encoded it.
+    latents : tensor (1, n_tokens, n_channels)
+    ids : tensor (1, n_tokens, 4)
+        Where each token lies, as the pipeline numbers reference images.
+    """
+
+    sha256: str
+    vae: str
+    latents: torch.Tensor
+    ids: torch.Tensor
+
+    @property
+    def n_tokens(self) -> int:
+        return self.latents.shape[1]
+
+
+References = Callable[[PromptPair], Reference]
+"""The reference image of a pair, the same for both sides."""
+
+
+KINDS = (".png", ".jpg", ".jpeg", ".webp")
+
+LARGEST = 64 << 20  # bytes of a file
+
+MOST_PIXELS = 64_000_000
+
+_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
+
+
+class ImageError(PlantainError, ValueError):
+    """A reference image that cannot be used; the message names the file or the pair."""
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Every pair's reference image, as the transformer takes it.
+
+    Attributes
+    ----------
+    by_pair : mapping of str to Reference
+        By the pair's id.
+    """
+
+    by_pair: Mapping[str, Reference]
+
+    @property
+    def vae(self) -> str:
+        """SHA-256 (hex) of the VAE that encoded them."""
+        return next(iter(self.by_pair.values())).vae
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Of every pair's id the SHA-256 of its image's file."""
+        return {pair_id: reference.sha256 for pair_id, reference in self.by_pair.items()}
+
+
+def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: str | Path | None) -> dict[str, Path]:
+    """Find the file of every pair's reference image.
+
+    Parameters
+    ----------
+    pairs : iterable of PromptPair
+    image : path or None
+        One image for all pairs.
+    folder : path or None
+        A folder with ``ID.png`` (or .jpg, .jpeg, .webp) for every pair.
+
+    Returns
+    -------
+    dict of str to Path
+        By the pair's id; empty without image and folder.
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or two of one pair.
+    """
+    if image is not None:
+        return {pair.id: Path(image) for pair in pairs}
+    if folder is None:
+        return {}
+    if not Path(folder).is_dir():
+        raise ImageError(f"{folder}: is no folder.")
+    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs}
+
+
+def _image_of(pair: PromptPair, folder: Path) -> Path:
+    found = [path for path in (folder / (file_stem(pair) + kind) for kind in KINDS) if path.is_file()]
+    if not found:
+        raise ImageError(
+            f"{folder}: has no image for the pair {pair.id!r}. Put {file_stem(pair)}.png there, or draw all of them: "
+            "python -m plantain make-references PROMPTS DIR."
+        )
+    if len(found) > 1:
+        raise ImageError(f"{folder}: has two images for the pair {pair.id!r} ({found[0].name}, {found[1].name}).")
+    return found[0]
+
+
+def file_stem(pair: PromptPair) -> str:
+    """Return the name of a pair's image without its ending.
+
+    Raises
+    ------
+    ImageError
+        The pair's id cannot be a file's name.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,99}", pair.id):
+        raise ImageError(f"the id {pair.id!r} cannot be an image's name; use letters, digits, dots and dashes.")
+    return pair.id
+
+
+def check_images(files: Mapping[str, Path]) -> None:
+    """Read every picture once, before a model is loaded.
+
+    Raises
+    ------
+    ImageError
+        A file is no picture or too large.
+    """
+    for path in dict.fromkeys(files.values()):
+        _open(_read(path), path)
+
+
+def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
+    """Encode reference images as ``pipe(image=...)`` does, each file once.
+
+    Parameters
+    ----------
+    pipe
+        A Klein pipeline with its VAE.
+    files : mapping of str to Path
+        From `find_images`.
+
+    Returns
+    -------
+    ReferenceSet
+
+    Raises
+    ------
+    ImageError
+        A file is no picture, too large, or of a shape that the pipeline refuses.
+    """
+    vae = vae_fingerprint(pipe.vae)
+    encoded: dict[Path, Reference] = {}
+    for path in dict.fromkeys(files.values()):
+        content = _read(path)
+        latents, ids = _encode(pipe, _open(content, path), path)
+        encoded[path] = Reference(hashlib.sha256(content).hexdigest(), vae, latents, ids)
+    return ReferenceSet({pair_id: encoded[path] for pair_id, path in files.items()})
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ImageError(f"{path}: is larger than {LARGEST >> 20} MiB.")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _open(content: bytes, path: Path) -> Image.Image:
+    """Decode a picture, as its viewer would see it: turned upright, in RGB."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
+            if image.width * image.height > MOST_PIXELS:
+                raise ImageError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
+            if getattr(image, "n_frames", 1) > 1:
+                raise ImageError(f"{path}: is an animation; give one picture.")
+            if image.mode.startswith(("I", "F")):  # which Pillow would turn white
+                raise ImageError(f"{path}: has more than 8 bits a channel; save it with 8.")
+            return _on_white(ImageOps.exif_transpose(image))
+    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path}: is a damaged picture ({error}).") from error
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return a picture in RGB; what is transparent shows a white page."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+@torch.no_grad()
+def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Do with a picture what the pipeline's call does with it."""
+    processor, multiple = pipe.image_processor, pipe.vae_scale_factor * 2
+    try:
+        processor.check_image_input(image)
+    except ValueError as error:
+        raise ImageError(f"{path}: {error}") from error
+    if image.width * image.height > _AREA:
+        image = processor._resize_to_target_area(image, _AREA)
+    height, width = (side // multiple * multiple for side in (image.height, image.width))
+    pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")
+    return pipe.prepare_image_latents(
+        images=[pixels], batch_size=1, generator=None, device=pipe.vae.device, dtype=pipe.vae.dtype
+    )

@@ -1,0 +1,461 @@
+"""The glue: a pipeline, a prompt set and a configuration become a `Run`; a visitor's pair meets a run.
+
+Knows nothing about Gradio or the Hub. The pair is the unit of work: progress, cancelling and resuming all
+hang on `iter_pairs`.
+
+`run_experiment`  all pairs, resumable -> `Run`
+`run_in_phases`   the same with half of the model in memory at a time
+`iter_pairs`      pair by pair, for callers that show or keep each one
+`probe_pair`      one more pair through the model, scored against a run
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from plantain import PlantainError, __version__, stats
+from plantain.models.fingerprint import describe
+from plantain.models.info import ModelInfo, software_versions
+from plantain.models.load import ModelHalves
+from plantain.probe.checkpoint import Done, UnfinishedRun
+from plantain.probe.distributed import ALONE, Team
+from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
+from plantain.probe.reference import Reference, References, ReferenceSet
+from plantain.probe.tokens import tokenize
+from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, visitor_pair
+from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.info import (
+    MOST_REPEATS,
+    Conditions,
+    PairRecord,
+    RunInfo,
+    check_reference,
+    check_same_model,
+    seed_fault,
+    size_fault,
+)
+from plantain.runs.io import CAPTURE, LARGEST, RunError
+from plantain.runs.run import Run
+from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
+from plantain.runs.units import Layout
+
+
+class ConfigError(PlantainError, ValueError):
+    """A setting out of range; the message says what is allowed."""
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Settings of a run.
+
+    Attributes
+    ----------
+    size : int or None
+        Height and width of the image in pixels, a multiple of 16 from 64 to 2048. None: 1024 on CUDA
+        (the pipeline's default), 256 elsewhere.
+    seed : int
+        Seed of the noise, and of the sign flips and halves.
+    seeds : tuple of int
+        Several seeds of the noise, as repeated measures; only `seed` unless given.
+    steps : int
+        Denoising steps; each is a repeated measure.
+    mask_padding : bool
+        Keep the padding out of the transformer's attention, and out of the scopes.
+    n_permutations, n_splits : int
+        Sign flips for the null, and random halves; 1,000 and 100 on the card.
+    """
+
+    size: int | None = None
+    seed: int = 0
+    n_permutations: int = 1000
+    n_splits: int = 100
+    seeds: tuple[int, ...] = ()
+    steps: int = 1
+    mask_padding: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("size", "seed", "n_permutations", "n_splits", "steps"):
+            value = getattr(self, name)
+            if not (type(value) is int or (name == "size" and value is None)):
+                raise ConfigError(f"{name} {value!r}: give a whole number.")
+        faults = ["" if self.size is None else size_fault(self.size), *map(seed_fault, (self.seed, *self.seeds))]
+        if fault := next(filter(None, faults), None):
+            raise ConfigError(fault)
+        self._check_repeats()
+        if self.n_permutations < 1 or self.n_splits < 1:
+            raise ConfigError("at least one sign flip and one split are needed.")
+
+    def _check_repeats(self) -> None:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError("a seed stands twice: the same noise again is no other measure.")
+        if self.steps < 1 or max(1, len(self.seeds)) * self.steps > MOST_REPEATS:
+            raise ConfigError(
+                f"{len(self.seeds) or 1} seeds of {self.steps} steps: choose from 1 to {MOST_REPEATS} in all."
+            )
+
+    def conditions_for(self, pipe: Any) -> Conditions:
+        return Conditions(self.size_for(pipe), self.seeds or (self.seed,), self.steps, self.mask_padding)
+
+    def size_for(self, pipe: Any) -> int:
+        return self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be: everything but the numbers."""
+
+    prompt_set: PromptSet
+    model: ModelInfo
+    layout: Layout
+    versions: dict[str, str]
+    conditions: Conditions
+    config: ExperimentConfig
+    references: ReferenceSet | None = None
+
+    def capture_size(self) -> int:
+        """Return how large the run's raw material will be, in bytes, but for the draws and the file's head."""
+        tokens = TOKEN_SCOPES if self.references else PLAIN_SCOPES
+        numbers = sum(len(recorded_scopes(s, tokens)) * self.layout.n_slices(s) for s in STREAM_SCOPES)
+        measures = self.conditions.n_repeats + 1 if self.conditions.n_repeats > 1 else 1  # the average as well
+        return 4 * len(SIDES) * len(self.prompt_set.pairs) * numbers * measures
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
+        return {
+            "versions": self.versions,
+            "fingerprint": self.model.fingerprint,
+            "dtype": self.model.dtype,
+            "device": self.model.device,
+            "prompts_sha256": self.prompt_set.sha256,
+            "conditions": {**asdict(self.conditions), "seeds": list(self.conditions.seeds)},
+            "references": self.references.hashes if self.references else {},
+            "vae": self.references.vae if self.references else "",
+        }
+
+
+def plan_run(
+    pipe: Any,
+    prompt_set: PromptSet,
+    config: ExperimentConfig | None = None,
+    references: ReferenceSet | None = None,
+) -> Plan:
+    """Settle model, conditions and versions of a run, and refuse prompts that the model cannot take.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    prompt_set : PromptSet
+    config : ExperimentConfig, optional
+    references : ReferenceSet, optional
+
+    Raises
+    ------
+    PromptError
+        A prompt is too long or holds a control token; named by pair and side.
+    ConfigError
+        The run would be larger than `results.load_run` reads.
+    """
+    config = config or ExperimentConfig()
+    for pair in prompt_set.pairs:
+        check_prompts(pipe, pair)
+    versions = {"plantain": __version__, **software_versions()}
+    if references is not None:  # which decodes and resizes them
+        versions["pillow"] = version("pillow")
+    conditions = config.conditions_for(pipe)
+    plan = Plan(prompt_set, describe(pipe), layout_of(pipe), versions, conditions, config, references)
+    if plan.capture_size() > LARGEST[CAPTURE]:
+        raise ConfigError(
+            f"{len(prompt_set.pairs)} pairs of {conditions.n_repeats} repeated measures would be a file that no reader "
+            f"takes ({plan.capture_size():,} bytes, at most {LARGEST[CAPTURE]:,}). Take fewer seeds or steps."
+        )
+    return plan
+
+
+def check_prompts(pipe: Any, pair: PromptPair) -> None:
+    """Refuse prompts that the model cannot take, before any pass is run.
+
+    Raises
+    ------
+    PromptError
+        The model cannot take a prompt as it is.
+    """
+    for side in SIDES:
+        try:
+            tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
+        except PromptError as error:
+            where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
+            raise PromptError(f"{where}: {error}") from error
+
+
+def assemble(plan: Plan, done: list[Done]) -> Run:
+    """Put all pairs of a plan together, draw signs and halves, and stamp the provenance.
+
+    Parameters
+    ----------
+    plan : Plan
+    done : list of (PairCapture, float)
+        What `iter_pairs` yielded.
+    """
+    captures, seconds = zip(*done, strict=True)
+    prompt_set, config, n = plan.prompt_set, plan.config, len(done)
+    info = RunInfo(
+        **asdict(plan.model),
+        size=plan.conditions.size,
+        seed=config.seed,
+        seeds=plan.conditions.seeds,
+        steps=plan.conditions.steps,
+        mask_padding=plan.conditions.mask_padding,
+        references=plan.references.hashes if plan.references else {},
+        vae=plan.references.vae if plan.references else "",
+        prompt_set=prompt_set.name,
+        title=prompt_set.title,
+        positive=prompt_set.positive,
+        negative=prompt_set.negative,
+        prompts_sha256=prompt_set.sha256,
+        layout=plan.layout,
+        versions=plan.versions,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(sum(seconds), 3),
+    )
+    # Two streams of one seed: asking for more flips does not move the halves.
+    rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))
+    return Run(
+        info,
+        tuple(
+            PairRecord(pair, c.first_difference, c.n_differing)
+            for pair, c in zip(prompt_set.pairs, captures, strict=True)
+        ),
+        SumsOfSquares.concatenate([c.sums for c in captures]),
+        stats.draw_signs(config.n_permutations, n, rng_signs),
+        stats.draw_halves(config.n_splits, n, rng_halves),
+        repeats=_repeats(captures),
+    )
+
+
+def _repeats(captures: Sequence[PairCapture]) -> tuple[SumsOfSquares, ...]:
+    """Put the pairs' repeated measures together, measure by measure."""
+    return tuple(SumsOfSquares.concatenate(list(own)) for own in zip(*(c.repeats for c in captures), strict=True))
+
+
+Progress = Callable[[int, int], None]
+"""Called with the pairs done and the pairs in all."""
+
+
+def iter_pairs(
+    passes: Passes,
+    pairs: Sequence[PromptPair],
+    unfinished: UnfinishedRun | None = None,
+    mine: Sequence[int] | None = None,
+) -> Iterator[Done]:
+    """Yield each pair's capture and the seconds that it took, in order.
+
+    Parameters
+    ----------
+    passes : Passes
+    pairs : sequence of PromptPair
+    unfinished : UnfinishedRun, optional
+        Pairs found there are not computed again; new ones are kept there.
+    mine : sequence of int
+        Indices of the pairs to run, where other processes run the rest; all unless given.
+    """
+    indices = range(len(pairs)) if mine is None else mine
+    fresh: dict[int, Done] = {}
+    for place, index in enumerate(indices):
+        kept = fresh.pop(index, None) or (unfinished.load(index) if unfinished else None)
+        if kept is None:
+            fresh = _run_batch(passes, pairs, indices[place : place + passes.pairs_at_once], unfinished)
+            kept = fresh.pop(index)
+        yield kept
+
+
+def _run_batch(
+    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: UnfinishedRun | None
+) -> dict[int, Done]:
+    """Run what is missing of some pairs at once; each is said to have taken its share of the time."""
+    missing = [i for i in indices if unfinished is None or unfinished.load(i) is None]
+    start = time.perf_counter()
+    captures = passes.capture([pairs[i] for i in missing])
+    share = (time.perf_counter() - start) / len(missing)
+    done = {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
+    for i, item in done.items():
+        if unfinished:
+            unfinished.save(i, *item)
+    return done
+
+
+def run_experiment(
+    pipe: Any,
+    prompt_set: PromptSet,
+    config: ExperimentConfig | None = None,
+    progress: Progress | None = None,
+    keep: Callable[[Plan], UnfinishedRun] | None = None,
+    batch: int | None = None,
+    team: Team = ALONE,
+    references: ReferenceSet | None = None,
+) -> Run:
+    """Probe a pipeline with all pairs of a set.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    prompt_set : PromptSet
+    config : ExperimentConfig, optional
+    progress : callable, optional
+        Called with (pairs done, pairs in all) of this process, also before the first.
+    keep : callable, optional
+        Makes the `UnfinishedRun` for the plan; pairs found in it are not computed again.
+    batch : int, optional
+        Prompts in one pass; `passes.usual_batch` unless given.
+    team : Team, optional
+        The processes that share the pairs; all of them get the whole run.
+    references : ReferenceSet, optional
+        Every pair's reference image, from `reference.encode_images`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    PromptError
+        A prompt cannot be taken as it is; raised before the first pass.
+    CaptureError
+        An activation was NaN or infinite.
+    RunError
+        Pairs cannot be kept.
+    """
+    plan = plan_run(pipe, prompt_set, config, references)
+    unfinished = keep(plan) if keep else None
+    passes = Passes(pipe, plan.conditions, batch, references=_finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, team)
+
+
+def _finder(references: ReferenceSet | None) -> References | None:
+    return (lambda pair: references.by_pair[pair.id]) if references else None
+
+
+def run_in_phases(
+    halves: ModelHalves,
+    prompt_set: PromptSet,
+    config: ExperimentConfig | None,
+    progress: Progress | None,
+    keep: Callable[[Plan], UnfinishedRun],
+    batch: int | None = None,
+    team: Team = ALONE,
+    encoded: Progress | None = None,
+    references: ReferenceSet | None = None,
+) -> Run:
+    """Do what `run_experiment` does with half the memory: encode all prompts, then run all passes.
+
+    Parameters
+    ----------
+    halves : ModelHalves
+    prompt_set, config, progress, keep, batch, team, references
+        As for `run_experiment`. The prompt embeddings are kept as well (16 MB a pair for Klein).
+    encoded : callable, optional
+        Called with (pairs encoded, pairs in all) of this process.
+
+    Returns
+    -------
+    Run
+        The same as `run_experiment`'s, to the bit where no batches are made.
+
+    Raises
+    ------
+    PromptError, CaptureError, RunError
+        As `run_experiment`.
+    ModelError
+        The model's files are damaged.
+    """
+    for pair in prompt_set.pairs:
+        check_prompts(halves.pipe, pair)
+    plan = plan_run(halves.identified(), prompt_set, config, references)
+    unfinished = keep(plan)
+    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), team.share(len(prompt_set.pairs))
+    _encode(halves, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
+    passes = Passes(halves.with_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, team, embeddings)
+
+
+class _Embeddings:
+    """The prompt embeddings of an unfinished run."""
+
+    def __init__(self, unfinished: UnfinishedRun, pairs: Sequence[PromptPair]) -> None:
+        self._unfinished, self._pairs = unfinished, pairs
+        self._place = {pair.id: i for i, pair in enumerate(pairs)}
+        self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
+
+    def find(self, index: int) -> Any | None:
+        """Return a pair's embeddings, or None."""
+        found = unpack_embeddings(self._unfinished.load_embeddings(index))
+        if found is None:
+            return None
+        self._seconds[index] = found[1]
+        return found[0]
+
+    def seconds(self, index: int) -> float:
+        """Return the seconds that a pair's embeddings took, 0 where they are gone."""
+        if index not in self._seconds:  # a pair that was done before this start
+            self.find(index)
+        return self._seconds.get(index, 0.0)
+
+    def make(self, pipe: Any, index: int) -> None:
+        self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
+
+    def of(self, pair: PromptPair) -> Any:
+        found = self.find(self._place[pair.id])
+        if found is None:
+            raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
+        return found
+
+
+def _encode(halves: ModelHalves, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
+    """Encode the pairs whose embeddings are missing."""
+    missing = [i for i in indices if embeddings.find(i) is None]
+    report = progress or (lambda _done, _total: None)
+    report(len(indices) - len(missing), len(indices))
+    pipe = halves.with_encoder() if missing else None
+    for done, index in enumerate(missing, start=1):
+        embeddings.make(pipe, index)
+        report(len(indices) - len(missing) + done, len(indices))
+
+
+def _run_pairs(
+    plan: Plan,
+    passes: Passes,
+    unfinished: UnfinishedRun | None,
+    progress: Progress | None,
+    team: Team,
+    embeddings: _Embeddings | None = None,
+) -> Run:
+    """Run this process's share of the pairs, and put all shares together."""
+    pairs, mine, done = plan.prompt_set.pairs, team.share(len(plan.prompt_set.pairs)), []
+    report = progress or (lambda _done, _total: None)
+    report(0, len(mine))
+    for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
+        done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
+        report(len(done), len(mine))
+    return assemble(plan, [item for _, item in sorted(team.gather(done), key=lambda numbered: numbered[0])])
+
+
+def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: Reference | None = None) -> PromptPair:
+    """Refuse everything that can be refused before a pass, and return the pair.
+
+    Raises
+    ------
+    PromptError, WrongModelError
+        As `probe_pair`.
+    """
+    pair = visitor_pair(positive, negative)
+    check_same_model(describe(pipe), run.info)
+    sha256, vae = (reference.sha256, reference.vae) if reference else (None, "")
+    check_reference(run.info, sha256, vae)
+    check_prompts(pipe, pair)
+    return pair

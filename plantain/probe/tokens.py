@@ -1,0 +1,110 @@
+"""A prompt's tokens by scope: template, words and padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from plantain import PlantainError
+from plantain.prompts.sets import PromptError, is_blank
+
+_PLACEHOLDER = "x"
+
+
+class CaptureError(PlantainError, RuntimeError):
+    """A pass that cannot be recorded; the message names what to look at."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of neighbouring tokens of one scope, as a half-open range."""
+
+    scope: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenized prompt.
+
+    Attributes
+    ----------
+    ids : tuple of int
+        All ids, padding included (512 for Klein).
+    segments : tuple of Segment
+        Template, words, template, padding, in the order of the text.
+    """
+
+    ids: tuple[int, ...]
+    segments: tuple[Segment, ...]
+
+    def count(self, scope: str) -> int:
+        return sum(s.stop - s.start for s in self.segments if s.scope == scope)
+
+
+def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
+    """Tokenize a prompt as the pipeline does, and tell template, words and padding apart.
+
+    Parameters
+    ----------
+    tokenizer
+        A fast tokenizer with the model's chat template.
+    prompt : str
+    max_length : int
+        Tokens that the pipeline pads to.
+
+    Returns
+    -------
+    Tokens
+
+    Raises
+    ------
+    PromptError
+        The prompt is empty, holds a control token, is changed by the chat template, or is longer than
+        `max_length`; it would be truncated silently otherwise.
+    """
+    if is_blank(prompt):
+        raise PromptError("a prompt is empty; write a sentence.")
+    if any("\ud800" <= c <= "\udfff" for c in prompt):  # bytes on the command line that are no UTF-8
+        raise PromptError("a prompt is not valid Unicode; type it anew.")
+    head, tail = _template(tokenizer)
+    text = _render(tokenizer, prompt)
+    if text != head + prompt + tail:
+        raise PromptError("the model's chat template changes this prompt; remove leading and trailing blanks.")
+    encoded = tokenizer(text, padding="max_length", max_length=max_length, return_offsets_mapping=True)
+    if len(encoded["input_ids"]) > max_length:
+        raise PromptError(f"a prompt has {len(encoded['input_ids'])} tokens, {max_length} are possible; shorten it.")
+    if not encoded["attention_mask"][0]:
+        raise CaptureError("the tokenizer pads on the left; FLUX.2 Klein's pads on the right.")
+    used = sum(encoded["attention_mask"])
+    start, stop = len(head), len(head) + len(prompt)
+    inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"][:used]) if a < stop and b > start]
+    if set(encoded["input_ids"][inside[0] : inside[-1] + 1]) & set(tokenizer.get_added_vocab().values()):
+        raise PromptError("a prompt holds a control token such as <|im_end|>; remove it.")
+    return Tokens(tuple(encoded["input_ids"]), _text_segments(inside[0], inside[-1] + 1, used, max_length))
+
+
+def _render(tokenizer: Any, prompt: str) -> str:
+    messages = [{"role": "user", "content": prompt}]
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+
+
+def _template(tokenizer: Any) -> tuple[str, str]:
+    """Return what the chat template puts before and after a prompt."""
+    empty, one = _render(tokenizer, ""), _render(tokenizer, _PLACEHOLDER)
+    split = next((i for i in range(len(empty) + 1) if empty[:i] + _PLACEHOLDER + empty[i:] == one), len(empty))
+    return empty[:split], empty[split:]
+
+
+def _text_segments(first: int, last: int, used: int, length: int) -> tuple[Segment, ...]:
+    ranges = (("template", 0, first), ("words", first, last), ("template", last, used), ("padding", used, length))
+    return tuple(Segment(*r) for r in ranges if r[1] < r[2])
+
+
+def compare_tokens(positive: Tokens, negative: Tokens) -> tuple[int, int]:
+    """Return the index of the first differing token and the number of positions that differ."""
+    differs = np.array(positive.ids) != np.array(negative.ids)
+    return int(differs.argmax()) if differs.any() else len(differs), int(differs.sum())

@@ -1,0 +1,267 @@
+"""What else than its meaning tells the two sides of a prompt set apart, in sentences. Knows nothing about models.
+
+A sign-flip null rejects any systematic difference between the sides, a lexical one as readily as one of meaning. The
+project's own sets are held against this by their tests; whoever brings a set of their own is told here.
+
+`audit`         all warnings of a set
+`own_warnings`  the same as sentences, for a set that is none of the project's own
+`lopsided`, `telling_score`   from which numbers on something is said
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from plantain.prompts import lexical
+from plantain.prompts.diff import ALIKE
+from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
+
+LEVEL = 0.05  # of a sign test or a binomial test, one question at a time
+
+_EARLY, _LATE = 0.4, 0.6  # of the sentence
+
+_SHARE = 0.2  # of the pairs, at least, should part early, and as many late: 5 of 25
+
+_SHOWN = 5  # names in a sentence; the rest are counted
+
+_KEPT = 16  # sets whose audit is remembered
+
+
+@dataclass(frozen=True)
+class AuditWarning:
+    """One thing that tells the sides apart.
+
+    Attributes
+    ----------
+    kind : str
+        ``word counts``, ``words``, ``negations``, ``lengths``, ``onsets``, ``classifiers``, ``unlike`` or ``tokens``.
+    text : str
+        What was found, and why it matters.
+    pairs : tuple of str
+        Ids of the pairs that it is about; empty where it is about all.
+    """
+
+    kind: str
+    text: str
+    pairs: tuple[str, ...] = ()
+
+
+def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[AuditWarning]:
+    """Say what else than its meaning tells the two sides of a set apart.
+
+    Parameters
+    ----------
+    prompt_set : PromptSet
+    count_tokens : callable, optional
+        Counts the tokens of a prompt's words; without it tokens are left out.
+
+    Returns
+    -------
+    list of AuditWarning
+        Empty where nothing was found, which does not say that there is nothing.
+
+    Notes
+    -----
+    Something that points to one side in `a` pairs and to the other in `b` is told where a two-sided sign test of
+    `a` against `b` has p <= 0.05, or where it sets more than half of all pairs apart (`lopsided`): in a handful of
+    pairs no sign test can reach 0.05. The tests are not corrected for one another: a false alarm costs a look.
+    """
+    found = list(_of_words(prompt_set))
+    if count_tokens is not None:
+        found += _tokens(prompt_set, count_tokens)
+    return found
+
+
+def own_warnings(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
+    """Return an audit's sentences; none for the project's own sets, whose files say what they control for."""
+    known = prompt_set.sha256 in shipped_sets()
+    return [] if known else [warning.text for warning in audit(prompt_set, count_tokens)]
+
+
+# --- from which numbers on ---------------------------------------------------------------------------------
+
+
+def lopsided(positive: int, negative: int, n_pairs: int) -> bool:
+    """Tell whether something points to one side too often: by a sign test, or in more than half of all pairs.
+
+    Parameters
+    ----------
+    positive, negative : int
+        Pairs in which it points to the positive, and to the negative side.
+    n_pairs : int
+        All pairs, those in which it points nowhere included.
+    """
+    one_sided = _upper_tail(max(positive, negative), positive + negative)
+    return 2 * one_sided <= LEVEL or abs(positive - negative) > n_pairs / 2
+
+
+def telling_score(n_pairs: int) -> int:
+    """Return how many of `n_pairs` a classifier gets right that a coin would not: p <= 0.05, or all of them."""
+    return next((k for k in range(n_pairs) if _upper_tail(k, n_pairs) <= LEVEL), n_pairs)
+
+
+@lru_cache(4096)
+def _upper_tail(k: int, n: int) -> float:
+    """Return the probability of k heads or more in n throws of a coin."""
+    return sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
+
+
+# --- the warnings ------------------------------------------------------------------------------------------
+
+
+@lru_cache(_KEPT)
+def _of_words(prompt_set: PromptSet) -> tuple[AuditWarning, ...]:
+    checks = (_word_counts, _words, _negations, _lengths, _classifiers, _unlike, _onsets)
+    return tuple(warning for check in checks for warning in check(prompt_set))
+
+
+def _word_counts(prompt_set: PromptSet) -> list[AuditWarning]:
+    found = lexical.unequal_word_counts(prompt_set.pairs)
+    return _unequal("word counts", "words", found, prompt_set)
+
+
+def _tokens(prompt_set: PromptSet, count_tokens: Callable[[str], int]) -> list[AuditWarning]:
+    found = lexical.unequal_counts(prompt_set.pairs, count_tokens)
+    return _unequal("tokens", "tokens of the loaded model", found, prompt_set)
+
+
+def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set: PromptSet) -> list[AuditWarning]:
+    """Tell of pairs whose sides differ in a number that should be equal: any is one too many."""
+    if not found:
+        return []
+    names, n = tuple(name for name, *_ in found), len(prompt_set.pairs)
+    more = sum(here > there for _, here, there in found)
+    noun = what.partition(" ")[0]
+    why = f"A head that counts {noun} answers to these pairs, whatever they mean."
+    if lopsided(more, len(found) - more, n):
+        why = _looks_like(f"counts {noun}", prompt_set, more > len(found) - more)
+    where = _sides(prompt_set, more, len(found) - more, "more on")
+    return [
+        AuditWarning(kind, f"{_of(len(found), n)} unequal numbers of {what} ({where}): {_list(names)}. {why}", names)
+    ]
+
+
+def _words(prompt_set: PromptSet) -> list[AuditWarning]:
+    n = len(prompt_set.pairs)
+    rows = lexical.by_imbalance(lexical.one_sided_pairs(prompt_set.pairs))
+    found = [row for row in rows if lopsided(row[1], row[2], n)]
+    if not found:
+        return []
+    shown = _list([f"“{word}” {here}/{there}" for word, here, there in found])
+    word, here, there = found[0]
+    t = abs(_t_of_count(here, there, n))
+    size = f"has |t| = {t:.1f}" if np.isfinite(t) else "has a |t| without limit"
+    text = (
+        f"Words that stand on one side only (“{prompt_set.positive}”/“{prompt_set.negative}”, of {n} pairs): {shown}. "
+        f"A head that does nothing but count “{word}” {size}, and would look like a head for "
+        f"“{_side(prompt_set, here > there)}”."
+    )
+    return [AuditWarning("words", text)]
+
+
+def _t_of_count(positive: int, negative: int, n: int) -> float:
+    """Return the paired t of a count that differs by 1 in some pairs and by nothing in all others."""
+    total, net = positive + negative, positive - negative
+    variance = (total - net**2 / n) / (n - 1)
+    return net / math.sqrt(n * variance) if variance else math.copysign(math.inf, net)
+
+
+def _negations(prompt_set: PromptSet) -> list[AuditWarning]:
+    found = lexical.unequal_counts(prompt_set.pairs, lexical.negation_count)
+    more = sum(here > there for _, here, there in found)
+    less = len(found) - more
+    if not lopsided(more, less, len(prompt_set.pairs)):
+        return []
+    text = (
+        f"{_of(len(found), len(prompt_set.pairs))} unequal numbers of English negations, such as “not” or “ignores” "
+        f"({_sides(prompt_set, more, less, 'more on')}). {_looks_like('answers to “not”', prompt_set, more > less)}"
+    )
+    return [AuditWarning("negations", text, tuple(name for name, *_ in found))]
+
+
+def _lengths(prompt_set: PromptSet) -> list[AuditWarning]:
+    diffs = lexical.length_differences(prompt_set.pairs)
+    longer, shorter = int((diffs > 0).sum()), int((diffs < 0).sum())
+    if not lopsided(longer, shorter, len(diffs)):
+        return []
+    text = (
+        f"The longer prompt is most often on one side ({_sides(prompt_set, longer, shorter, 'longer on')}, of "
+        f"{len(diffs)} pairs; {abs(diffs.mean()):.1f} characters on average). "
+        f"{_looks_like('measures length', prompt_set, longer > shorter)}"
+    )
+    return [AuditWarning("lengths", text)]
+
+
+def _classifiers(prompt_set: PromptSet) -> list[AuditWarning]:
+    pairs = prompt_set.pairs
+    margins = {"naive Bayes": lexical.naive_bayes_margins(pairs), "ridge": lexical.ridge_margins(pairs)}
+    limit = telling_score(len(pairs))
+    scores = {name: lexical.right(margin) for name, margin in margins.items()}
+    telling = [f"{name} {score:g}" for name, score in scores.items() if score >= limit]
+    if not telling:
+        return []
+    text = (
+        f"A bag of words tells the sides apart: taught by the other pairs, it gets {' and '.join(telling)} of "
+        f"{len(pairs)} left-out pairs right (a coin gets {len(pairs) / 2:g}). Heads that answer to word forms, not to "
+        f"their meaning, would look like heads for “{prompt_set.positive}”."
+    )
+    return [AuditWarning("classifiers", text)]
+
+
+def _unlike(prompt_set: PromptSet) -> list[AuditWarning]:
+    names = tuple(pair.id for pair in prompt_set.pairs if lexical.common_share(pair) < ALIKE)
+    if not names:
+        return []
+    text = (
+        f"{_of(len(names), len(prompt_set.pairs))} less than half of their words in common: {_list(names)}. There much "
+        f"more differs than “{prompt_set.positive}” and “{prompt_set.negative}”."
+    )
+    return [AuditWarning("unlike", text, names)]
+
+
+def _onsets(prompt_set: PromptSet) -> list[AuditWarning]:
+    early, late = _parting(prompt_set.pairs)
+    n = len(prompt_set.pairs)
+    if min(early, late) >= max(1, math.floor(_SHARE * n)):
+        return []
+    text = (
+        f"The two prompts part early (in the first {_EARLY:.0%} of their words) in {early} of {n} pairs and late "
+        f"(after {_LATE:.0%}) in {late}. What stands before is the same to the text encoder, so all that differs sits "
+        "in like places: where a change stands cannot be told from what it means."
+    )
+    return [AuditWarning("onsets", text)]
+
+
+def _parting(pairs: Sequence[PromptPair]) -> tuple[int, int]:
+    """Count the pairs that part early, and late."""
+    onsets = [lexical.relative_onset(pair) for pair in pairs]
+    return sum(onset < _EARLY for onset in onsets), sum(onset > _LATE for onset in onsets)
+
+
+# --- words for them ----------------------------------------------------------------------------------------
+
+
+def _side(prompt_set: PromptSet, positive: bool) -> str:
+    return prompt_set.positive if positive else prompt_set.negative
+
+
+def _looks_like(does: str, prompt_set: PromptSet, positive: bool) -> str:
+    return f"A head that {does} would look like a head for “{_side(prompt_set, positive)}”."
+
+
+def _sides(prompt_set: PromptSet, positive: int, negative: int, what: str) -> str:
+    return f"{what} the side “{prompt_set.positive}” in {positive}, “{prompt_set.negative}” in {negative}"
+
+
+def _of(some: int, n_pairs: int) -> str:
+    return f"{some} of {n_pairs} pairs {'has' if some == 1 else 'have'}"
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,71 @@
+"""Which words of two prompts differ. Knows nothing about models or pages.
+
+`differing_words`   both texts as spans, each with whether the other text lacks it
+`shared_words`      how large a part of the words both have
+`ALIKE`             below it more differs than one thing
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+
+Spans = list[tuple[str, bool]]
+
+
+ALIKE = 0.5  # share of common words
+
+
+# Words with what joins them ("Mr", "Petra's", "twenty-one"), blanks, and every other sign by itself.
+_PIECES = re.compile(r"\w+(?:['’-]\w+)*|\s+|[^\w\s]")
+
+
+def differing_words(a: str, b: str) -> tuple[Spans, Spans]:
+    """Split two texts where their words differ.
+
+    Parameters
+    ----------
+    a, b : str
+        Any texts.
+
+    Returns
+    -------
+    tuple of two lists of (str, bool)
+        For `a` and for `b`: spans that join to the text, each with whether its words are not in the other text in this
+        order. What is left without them is one sequence of words on both sides. Neighbours differ in their flag. A
+        blank differs only between two words that do: texts that differ in blanks alone have no differing word.
+    """
+    differs = [[True] * len(_words(text)) for text in (a, b)]
+    for block in _matcher(a, b).get_matching_blocks():
+        for flags, start in zip(differs, (block.a, block.b), strict=True):
+            flags[start : start + block.size] = [False] * block.size
+    return _spans(a, differs[0]), _spans(b, differs[1])
+
+
+def shared_words(a: str, b: str) -> float:
+    """Return the share of all words of both texts that do not differ, from 0 to 1; 1 for two empty texts."""
+    return _matcher(a, b).ratio()
+
+
+def _words(text: str) -> list[str]:
+    return [piece for piece in _PIECES.findall(text) if not piece.isspace()]
+
+
+def _matcher(a: str, b: str) -> SequenceMatcher:
+    return SequenceMatcher(None, _words(a), _words(b), autojunk=False)
+
+
+def _spans(text: str, differs: list[bool]) -> Spans:
+    """Cut a text where the flag changes; `differs` has one for each word."""
+    spans: Spans = []
+    word = 0
+    for piece in _PIECES.findall(text):
+        if piece.isspace():
+            flag = 0 < word < len(differs) and differs[word - 1] and differs[word]
+        else:
+            flag, word = differs[word], word + 1
+        if spans and spans[-1][1] == flag:
+            spans[-1] = (spans[-1][0] + piece, flag)
+        else:
+            spans.append((piece, flag))
+    return spans

@@ -1,0 +1,250 @@
+"""Prompt pairs and the strict loader of prompt sets. Knows nothing about models or torch.
+
+`PromptPair`        one pair: the same scene, a positive and a negative act
+`PromptSet`         the pairs of one contrast, with a content hash
+`load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
+`parse_prompt_set`  the same of a text, `collect_pairs` of rows
+`shipped_sets`      the project's own, by hash; `shipped_file` the file of one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from plantain import PlantainError
+from plantain._files import visible
+
+SIDES = ("positive", "negative")
+
+
+SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+
+MIN_PAIRS = 4  # split halves need two pairs each
+
+SET_KEYS = ("name", "title", "positive", "negative", "pair")
+
+NOTE_KEYS = ("role", "about", "reading")  # may be left out
+
+ROLES = ("axis", "replication", "sibling", "control", "noise floor")
+
+PAIR_KEYS = ("id", "category", "positive", "negative")
+
+
+class PromptSetError(PlantainError, ValueError):
+    """A prompt set that cannot be used; the message names the file, the pair and the cause."""
+
+
+class PromptError(PlantainError, ValueError):
+    """A prompt that the model cannot take as it is."""
+
+
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn", "Mn", "Mc", "Me")
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether there is nothing to see in a text, by Unicode's categories: separators, marks, controls and others.
+
+    A few letters and a symbol have no shape either. Half a character is none of these: it is an error of its own.
+    """
+    return all(unicodedata.category(c) in _UNSEEN or c in "\u115f\u1160\u2800\u3164\uffa0" for c in text)
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """Two prompts with the same scene and agents; only the act differs."""
+
+    id: str
+    category: str
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The pairs of one contrast.
+
+    Attributes
+    ----------
+    name, title : str
+        Short identifier and heading.
+    positive, negative : str
+        What the two sides stand for, e.g. ``helping`` and ``ignoring``.
+    pairs : tuple of PromptPair
+        In the file's order.
+    role : str
+        What the set is for, one of `ROLES`.
+    about, reading : str
+        What it controls for, and what a result on it would mean; empty where the file does not say.
+    """
+
+    name: str
+    title: str
+    positive: str
+    negative: str
+    pairs: tuple[PromptPair, ...]
+    role: str = "axis"
+    about: str = ""
+    reading: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of what a model sees (hex): layout, comments and notes of the file do not count."""
+        content = {key: value for key, value in asdict(self).items() if key not in NOTE_KEYS}
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_prompt_set(path: str | Path) -> PromptSet:
+    """Read a prompt set from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file with ``name``, ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted,
+        ``role``, ``about`` and ``reading``.
+
+    Returns
+    -------
+    PromptSet
+
+    Raises
+    ------
+    PromptSetError
+        The file is missing or no TOML, a key is unknown or absent, an id stands twice, a prompt is
+        empty or equal to its counterpart, or there are fewer than four pairs.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PromptSetError(
+            f"{path}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
+    return parse_prompt_set(text, str(path))
+
+
+def parse_prompt_set(text: str, where: str) -> PromptSet:
+    """Read a prompt set from a TOML text; parameters and errors as for `load_prompt_set`.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What an error begins with.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
+        raise PromptSetError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
+    _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
+    _require_text(raw, tuple(key for key in raw if key != "pair"), where)
+    if raw.get("role", ROLES[0]).strip() not in ROLES:
+        raise PromptSetError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
+    pairs = _read_pairs(raw.pop("pair"), where)
+    return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+
+
+@cache
+def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
+    """Read the project's own prompt sets: by hash, the file and the set. One that cannot be read is left out."""
+    found: dict[str, tuple[Path, PromptSet]] = {}
+    for path in sorted(SHIPPED.glob("*.toml")):
+        with suppress(PromptSetError):
+            prompt_set = load_prompt_set(path)
+            found[prompt_set.sha256] = (path, prompt_set)
+    return found
+
+
+def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
+    named = {f"pair {n} ({visible(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
+    return collect_pairs(named, where)
+
+
+def shipped_file(sha256: str, otherwise: str) -> str:
+    """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
+    known = shipped_sets().get(sha256)
+    return f"prompts/{known[0].name}" if known else otherwise
+
+
+def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
+    """Make pairs of rows; anything that is wrong with one or with all of them is an error.
+
+    Parameters
+    ----------
+    rows : dict of str to dict
+        By what an error calls the row: ``id``, ``category``, ``positive`` and ``negative``.
+    where : str
+        What an error begins with.
+
+    Raises
+    ------
+    PromptSetError
+    """
+    pairs = tuple(_read_pair(row, f"{where}: {name}") for name, row in rows.items())
+    for pair, _ in _repeats(pairs, lambda p: p.id):
+        raise PromptSetError(f"{where}: the id {pair.id!r} stands twice; give every pair its own.")
+    for pair, former in _repeats(pairs, lambda p: (p.positive, p.negative)):
+        raise PromptSetError(
+            f"{where}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation."
+        )
+    if len(pairs) < MIN_PAIRS:
+        raise PromptSetError(f"{where}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
+    return pairs
+
+
+def _repeats(pairs: tuple[PromptPair, ...], key: Callable) -> Iterator[tuple[PromptPair, PromptPair]]:
+    seen: dict = {}
+    for pair in pairs:
+        if key(pair) in seen:
+            yield pair, seen[key(pair)]
+        seen[key(pair)] = pair
+
+
+def _read_pair(row: dict, where: str) -> PromptPair:
+    _require_keys(row, PAIR_KEYS, where)
+    _require_text(row, PAIR_KEYS, where)
+    pair = PromptPair(**{key: row[key].strip() for key in PAIR_KEYS})
+    if pair.positive == pair.negative:
+        raise PromptSetError(f"{where}: both prompts are the same; only the act should differ, but it must.")
+    return pair
+
+
+def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
+    unknown = sorted(set(row) - {*keys, *optional})
+    if unknown:
+        raise PromptSetError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join((*keys, *optional))}.")
+    missing = [key for key in keys if key not in row]
+    if missing:
+        raise PromptSetError(f"{where}: {missing[0]!r} is missing.")
+
+
+def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
+    for key in keys:
+        if not isinstance(row[key], str) or is_blank(row[key]):
+            raise PromptSetError(f"{where}: {key!r} must be a text that is not empty.")
+
+
+VISITOR = "visitor"  # id and category of a pair that is in no set
+
+
+def visitor_pair(positive: str, negative: str) -> PromptPair:
+    """Make a pair of a visitor's two texts, without the blanks around them."""
+    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
+    for side in SIDES:
+        if is_blank(getattr(pair, side)):
+            raise PromptError(f"the {side} prompt is empty; write a sentence.")
+    if pair.positive == pair.negative:
+        raise PromptError("both prompts are the same; change one of them.")
+    return pair

@@ -1,0 +1,177 @@
+"""A visitor's pair in words, as a table and as lines of text. Knows nothing about where it is shown.
+
+`pair_text`         where the pair falls: its sentence and its remarks, one a line
+`pair_sentence`     the same in one plain sentence
+`pair_remarks`      what has to be known beside it
+`pair_frame`        the run's top units and the pair among their differences
+`length_warning`    that a pair's prompts differ in length
+`pair_record`       everything needed to cite the answer and to repeat it, as plain JSON values
+`difference_strip`  a unit's differences as a line of text
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from plantain.findings.new_pair import PairResult, UnitScore
+from plantain.prompts.sets import SIDES
+from plantain.report.labels import weights_label, weights_words
+from plantain.runs.run import Run
+
+
+def pair_text(result: PairResult, run: Run) -> str:
+    """Say where a visitor's pair falls, in plain words, one line a statement."""
+    return "\n".join([pair_sentence(result), *pair_remarks(result, run)])
+
+
+def pair_sentence(result: PairResult) -> str:
+    """Say in one plain sentence where a visitor's pair falls among the run's.
+
+    Only ranks are claimed, of scores that are made alike for all pairs (`PairResult.scores`).
+    """
+    n, low = len(result.scores), result.n_at_or_below - 1
+    if result.score > 0:
+        far = {0: "less far than any of them", n: f"at least as far as all {n} of them"}
+        end = far.get(low, f"at least as far as {low} of them")
+        return f"Your pair goes the way of the run's {n} pairs, {end}, each pair scored against the others."
+    way = "against the way of" if result.score < 0 else "neither with nor against the way of"
+    higher = {0: "none of them scores", 1: "one of them scores", n: f"all {n} of them score"}
+    end = higher.get(n - low, f"{n - low} of them score")
+    return f"Your pair goes {way} the run's {n} pairs; {end} higher, each pair scored against the others."
+
+
+def pair_remarks(result: PairResult, run: Run) -> list[str]:
+    """List what a reader has to know beside the sentence: score, p, intervals, lengths, weights."""
+    n, low = len(result.scores) + 1, result.n_at_or_below
+    way = "the way" if result.score > 0 else "against the way"
+    lines = [
+        f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair goes {way} that the run's "
+        f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
+        f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
+        f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
+        "says that your pair goes less with the run's than they do with one another, a p of 1 that it goes farthest; "
+        "no p says what a pair means. Of several pairs that were tried, the p of the best is no p.",
+    ]
+    unequal = len(run.unequal_pairs())
+    if unequal and result.comparable:
+        lines.append(
+            f"{unequal} of the run's {n - 1} pairs differ in length under this model's tokenizer, yours does not: it "
+            "is not "
+            "one more of the same kind, and p is for orientation only."
+        )
+    if result.outside is not None:
+        lines.append(
+            f"On {result.outside} of the {len(result.top)} units it falls outside the 95% prediction interval of one "
+            f"more pair of the run's kind (about {len(result.top) / 20:.0f} would by chance; they depend on one "
+            "another)."
+        )
+    if not result.comparable:
+        lines.append(length_warning(result))
+    lines.append(weights_words(run))
+    if run.info.is_random:
+        lines.append("These weights are random: the score says nothing about FLUX.2 Klein.")
+    return lines
+
+
+def length_warning(result: PairResult) -> str:
+    """Say why a pair of unequal lengths is not comparable."""
+    a, b = result.tokens
+    return (
+        f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs, too. "
+        "Rewrite one until both counts are equal."
+    )
+
+
+def pair_frame(result: PairResult) -> pd.DataFrame:
+    """List the run's top units and where the new pair falls among their differences.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``unit``, ``with_run`` = sign(t) * new / sd, as the picture has it, ``t``, ``new`` (positive minus
+        negative), ``low`` and ``high`` of the 95% prediction interval, ``mean`` and ``sd`` of the run's pairs.
+    """
+    rows, columns = [], ["unit", "with_run", "t", "new", "low", "high", "mean", "sd"]
+    for unit in result.top:
+        diffs = np.array(unit.differences)
+        mean, sd = diffs.mean(), diffs.std(ddof=1)
+        with_run = np.sign(unit.t) * unit.new / sd if sd else float("nan")
+        low, high = unit.interval or (np.nan, np.nan)
+        rows.append([unit.unit, with_run, unit.t, unit.new, low, high, mean, sd])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pair_record(result: PairResult, run: Run, name: str, date: str, versions: dict[str, str]) -> dict[str, Any]:
+    """Gather everything needed to cite an answer and to repeat it.
+
+    Parameters
+    ----------
+    result : PairResult
+    run : Run
+        What the pair was ranked in.
+    name : str
+        The run's.
+    date : str
+        Of the answer, ISO 8601.
+    versions : dict of str to str
+        Software that the pair's own passes depend on; the run's own is listed with the run.
+
+    Returns
+    -------
+    dict
+        Plain JSON values.
+    """
+    info, pair = asdict(run.info), result.pair
+    facts = {key: info[key] for key in _CITED}
+    texts = shlex.join(["--positive", pair.positive, "--negative", pair.negative])
+    return {
+        "what": "one pair of prompts, ranked among the pairs of a run of plantain",
+        "date": date,
+        "prompts": {side: getattr(pair, side) for side in SIDES},
+        "tokens": dict(zip(SIDES, result.tokens, strict=True)),
+        "comparable": result.comparable,
+        "sentence": pair_sentence(result),
+        "remarks": pair_remarks(result, run),
+        "units": result.units,
+        "scope": result.scope,
+        "score": result.score,
+        "n_at_or_below": result.n_at_or_below,
+        "n": len(result.scores) + 1,
+        "p": result.p,
+        "outside": result.outside,
+        "scores": [{"pair": r.pair.id, "score": s} for r, s in zip(run.pairs, result.scores, strict=True)],
+        "top": [_unit_record(unit, row) for unit, row in zip(result.top, pair_frame(result)["with_run"], strict=True)],
+        "weights_label": weights_label(run.info),
+        "run": {"name": name, "n_pairs": len(run.pairs), "capture_sha256": run.capture_sha256, **facts},
+        "versions": versions,
+        "repeat": f"python -m plantain pair FOLDER-OF-THE-RUN {texts}",
+    }
+
+
+_CITED = (
+    "model", "revision", "weights", "fingerprint", "dtype", "device", "size", "seed", "prompt_set", "title", "positive",
+    "negative", "prompts_sha256", "date", "versions", "seeds", "steps", "mask_padding", "references", "vae",
+)  # fmt: skip
+
+
+def _unit_record(unit: UnitScore, with_run: float) -> dict[str, Any]:
+    return {**asdict(unit), "with_run": None if math.isnan(with_run) else float(with_run)}
+
+
+def difference_strip(unit: UnitScore, width: int = 41) -> str:
+    """Draw a unit's differences as a line of text: `.` one pair, `:` several, `X` the new pair, `|` zero."""
+    values = np.array([*unit.differences, unit.new])
+    reach = float(np.abs(values).max()) or 1.0
+    places = np.rint((values / reach + 1) / 2 * (width - 1)).astype(int)
+    cells = [" "] * width
+    cells[width // 2] = "|"
+    for place in places[:-1]:
+        cells[place] = ":" if cells[place] in ".:" else "."
+    cells[places[-1]] = "X"
+    return "".join(cells)

@@ -1,0 +1,307 @@
+"""Where a run's numbers come from. Plain data, checked for type: files of strangers end up here.
+
+`is_control`   whether a run may stand beside another as its control
+`RunInfo`      model, weights, device, settings, prompts, versions, date
+`PairRecord`   a pair as it was run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from plantain import PlantainError
+from plantain.models.info import WEIGHTS, ModelInfo
+from plantain.prompts.sets import PromptPair
+from plantain.runs.units import Layout
+
+SIZES = range(64, 2048 + 1, 16)
+
+MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at full size
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a prompt's numbers depend on beside prompt, model and reference image.
+
+    Attributes
+    ----------
+    size : int
+        Height and width of the image in pixels.
+    seeds : tuple of int
+        Seeds of the noise, one pass each. Several are repeated measures: a pair's numbers are averaged over them, they
+        are never more pairs.
+    steps : int
+        Denoising steps, guidance 1. Every step is a repeated measure as well; the first is at sigma 1, pure noise.
+    mask_padding : bool
+        Keep the padding out of the transformer's attention. It is not recorded then, so that scope ``all`` is without
+        it.
+    """
+
+    size: int
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 1
+    mask_padding: bool = False
+
+    @property
+    def n_repeats(self) -> int:
+        """Passes of every prompt."""
+        return len(self.seeds) * self.steps
+
+    @property
+    def repeats(self) -> tuple[str, ...]:
+        """Name the repeated measures, in the order in which they are recorded."""
+        steps = [f", step {i} of {self.steps}" for i in range(1, self.steps + 1)] if self.steps > 1 else [""]
+        return tuple(f"seed {seed}{step}" for seed in self.seeds for step in steps)
+
+    @property
+    def words(self) -> str:
+        """Say them in words."""
+        seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"seeds {', '.join(map(str, self.seeds))}"
+        steps = f" · {self.steps} steps" if self.steps > 1 else ""
+        masked = " · padding masked" if self.mask_padding else ""
+        return f"{self.size} px · {seeds}{steps}{masked}"
+
+
+def size_fault(size: int) -> str:
+    """Say why a size cannot be taken; empty where it can."""
+    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
+
+
+def seed_fault(seed: int) -> str:
+    """Say why a seed cannot be taken; empty where it can."""
+    good = type(seed) is int and 0 <= seed < 2**63
+    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."
+
+
+RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Provenance and configuration of a run.
+
+    Attributes
+    ----------
+    model, revision, weights, fingerprint, dtype, device
+        As in `models.ModelInfo`.
+    size : int
+        Height and width of the image in pixels.
+    seed : int
+        Seed of the sign flips and halves, and of the noise unless `seeds` has others.
+    prompt_set, title, positive, negative, prompts_sha256 : str
+        From the `PromptSet`.
+    layout : Layout
+    versions : dict of str to str
+        Software that the numbers depend on.
+    date : str
+        End of the run, ISO 8601, UTC.
+    seconds : float
+        Time that the pairs took, without loading the model; interruptions left out.
+    seeds, steps, mask_padding
+        As in `Conditions`.
+    references : dict of str to str
+        Of every pair's id the SHA-256 (hex) of its reference image's file; empty where there were no images.
+    vae : str
+        SHA-256 (hex) of the VAE that encoded them; empty where there were none.
+    """
+
+    model: str
+    revision: str | None
+    weights: str
+    fingerprint: str
+    dtype: str
+    device: str
+    size: int
+    seed: int
+    prompt_set: str
+    title: str
+    positive: str
+    negative: str
+    prompts_sha256: str
+    layout: Layout
+    versions: dict[str, str]
+    date: str
+    seconds: float
+    # What older runs do not say; no seeds are `seed` alone.
+    seeds: tuple[int, ...] = ()
+    steps: int = 1
+    mask_padding: bool = False
+    references: dict[str, str] = field(default_factory=dict)
+    vae: str = ""
+
+    @property
+    def conditions(self) -> Conditions:
+        """Under which conditions its prompts went through the model."""
+        return Conditions(self.size, self.seeds, self.steps, self.mask_padding)
+
+    @property
+    def referenced(self) -> str:
+        """Say which reference images there were; empty where there were none."""
+        n = len(set(self.references.values()))
+        return "" if not n else "one reference image" if n == 1 else f"{n} reference images"
+
+    @property
+    def references_sha256(self) -> str:
+        """SHA-256 (hex) over which pair saw which image; empty where there were none."""
+        listed = json.dumps(sorted(self.references.items())).encode()
+        return hashlib.sha256(listed).hexdigest() if self.references else ""
+
+    @property
+    def setting(self) -> tuple[Any, ...]:
+        """What has to be the same for two runs of one model, of whatever prompts, to be made in one way.
+
+        Of reference images: the one that all pairs share; where every pair has its own, only that it is so.
+        """
+        shared = set(self.references.values())
+        return self.dtype, self.conditions, self.seed, self.vae, min(shared) if len(shared) == 1 else bool(shared)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether its passes were made as the card describes them: one seed, one step, no mask, no image."""
+        return self.conditions == Conditions(self.size, self.seeds[:1]) and not self.references
+
+    @property
+    def unusual(self) -> str:
+        """Say in words in what its passes were not the card's; empty where they were."""
+        found = [f"{len(self.seeds)} seeds"] if len(self.seeds) > 1 else []
+        found += [f"{self.steps} steps"] if self.steps > 1 else []
+        found += ["masked padding"] if self.mask_padding else []
+        return ", ".join([*found, *filter(None, [self.referenced])])
+
+    @property
+    def settings_words(self) -> str:
+        """Say in words how its passes were made."""
+        return " · ".join(filter(None, (self.conditions.words, self.referenced)))
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the command line that make passes in the same way."""
+        c, images = self.conditions, len(set(self.references.values()))
+        seeds = ["--seed", str(self.seed)] if c.seeds == (self.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
+        return [
+            "--size", str(c.size), *seeds,
+            *(["--steps", str(c.steps)] if c.steps > 1 else []),
+            *(["--mask-padding"] if c.mask_padding else []),
+            *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
+            "--dtype", self.dtype,
+        ]  # fmt: skip
+
+    @property
+    def is_random(self) -> bool:
+        """Say whether the weights are random: a stand-in's or an untrained model's."""
+        return self.weights in ("stand-in", "untrained")
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            object.__setattr__(self, "seeds", (self.seed,))
+        texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
+        _require(texts, str)
+        _require({"size": self.size, "seed": self.seed, **asdict(self.layout)}, int)
+        _require({"seconds": self.seconds}, (int, float))
+        _require(self.versions, str)
+        if self.revision is not None:
+            _require({"revision": self.revision}, str)
+        if not (0 <= self.seed < 1 << 63 and 1 <= self.size <= 1 << 16 and 0 <= self.seconds < 1e9):
+            raise ValueError(f"seed {self.seed}, size {self.size} or seconds {self.seconds} cannot be")
+        if self.weights not in WEIGHTS:
+            raise ValueError(f"weights {self.weights!r} are of no known kind")
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        _require({"steps": self.steps, **{f"seeds[{i}]": seed for i, seed in enumerate(self.seeds)}}, int)
+        if not isinstance(self.seeds, tuple) or not isinstance(self.mask_padding, bool):
+            raise ValueError("seeds or mask_padding are of the wrong type")
+        if any(not 0 <= s < 1 << 63 for s in self.seeds) or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"the seeds {self.seeds} cannot be")
+        if not (self.steps >= 1 and self.conditions.n_repeats <= MOST_REPEATS):
+            raise ValueError(f"{len(self.seeds)} seeds of {self.steps} steps cannot be")
+        _require(self.references, str)
+        digests = [*self.references.values(), *filter(None, [self.vae])]
+        if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+            raise ValueError("a hash of the reference images is no SHA-256")
+
+
+def is_control(control: RunInfo, run: RunInfo) -> bool:
+    """Tell whether a run may stand beside another as its control: the same pairs in the same kind of passes.
+
+    Size and seed may be others: whoever shows the two says so.
+    """
+    kinds = [(i.prompts_sha256, len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
+    return kinds[0] == kinds[1]
+
+
+_MOST_TOKENS = 1 << 20
+
+_NOT_TEXTS = (
+    "revision", "size", "seed", "layout", "versions", "seconds", "seeds", "steps", "mask_padding", "references",
+)  # fmt: skip
+
+
+def _require(values: dict[str, Any], kind: type | tuple[type, ...]) -> None:
+    """Refuse a file's value of another type: it would break a page much later."""
+    for name, value in values.items():
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}, of the wrong type")
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """A pair as it was run; token facts as in `PairCapture`."""
+
+    pair: PromptPair
+    first_difference: int
+    n_differing: int
+
+    def __post_init__(self) -> None:
+        _require(vars(self.pair), str)
+        _require({"first_difference": self.first_difference, "n_differing": self.n_differing}, int)
+        if not (0 <= self.first_difference < _MOST_TOKENS and 0 <= self.n_differing < _MOST_TOKENS):
+            raise ValueError(f"{self.pair.id}: its tokens cannot differ there")
+
+
+class WrongModelError(PlantainError, RuntimeError):
+    """A pair cannot be compared with a run that another model made."""
+
+
+def check_same_model(model: ModelInfo, info: RunInfo) -> None:
+    """Raise `WrongModelError` unless the model is the one that made the run, told by its fingerprint."""
+    if model.fingerprint == info.fingerprint and model.dtype == info.dtype:
+        return
+    if model.model == info.model and model.dtype != info.dtype:
+        raise WrongModelError(
+            f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it in {info.dtype}, "
+            "or choose another run."
+        )
+    raise WrongModelError(
+        f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} ({model.fingerprint[:12]}) is "
+        "loaded: its configuration or weights differ. Choose a run that it made, or run the probe with it first."
+    )
+
+
+def check_reference(info: RunInfo, sha256: str | None, vae: str = "") -> None:
+    """Raise `WrongModelError` unless a new pair has a reference image where the run's pairs have one, and the same one.
+
+    Parameters
+    ----------
+    info : RunInfo
+    sha256 : str or None
+        Of the new pair's image.
+    vae : str
+        Of the VAE that encoded it.
+    """
+    theirs = set(info.references.values())
+    if theirs and sha256 is None:
+        raise WrongModelError(
+            f"the run was made with {info.referenced}, so a new pair needs one too: python -m plantain pair DIR "
+            "--reference IMAGE."
+        )
+    if sha256 is not None and not theirs:
+        raise WrongModelError("the run was made without a reference image; leave --reference away.")
+    if len(theirs) == 1 and sha256 not in theirs:
+        raise WrongModelError("the run was made with another reference image; give that one.")
+    if sha256 is not None and vae != info.vae:
+        raise WrongModelError("the run's reference images were encoded by another VAE; take the model that made it.")

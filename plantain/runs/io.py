@@ -1,0 +1,296 @@
+"""Runs saved and loaded. Works without torch. Knows nothing about how runs are made.
+
+`Run`, `RunInfo`          what is saved: `run.Run` and `provenance.RunInfo`
+`save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
+`list_runs`               the runs of a folder, and the ones that cannot be read
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+
+from plantain import PlantainError
+from plantain._files import in_place_of, strict_arrays, strict_json
+from plantain.prompts.sets import PromptPair, PromptSet
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.inference import COLUMNS, keep
+from plantain.runs.inference import FOLDER as STATISTICS
+from plantain.runs.info import PairRecord, RunInfo
+from plantain.runs.run import Run, capture_bytes
+from plantain.runs.scopes import STREAM_SCOPES, UNITS
+from plantain.runs.units import Layout
+
+SCHEMA = 2
+
+READABLE = (1, 2)  # 1 knows one seed, one step, and no reference image
+
+UNFINISHED = ".unfinished"  # what a run's folder is called while it is made, after its name
+
+RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
+
+LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20}  # bytes; a run of Klein's 25 pairs has 30 kB and 13 MB
+
+_KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
+          "tokens": np.int64, "signs": np.int8, "halves": np.bool_}  # fmt: skip
+
+_REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
+
+_CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
+
+
+class RunError(PlantainError, RuntimeError):
+    """A run that cannot be read or written; the message names the folder and what to do."""
+
+
+# --- saving ------------------------------------------------------------------------------------------------
+
+
+def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
+    """Write a run so that a reader sees the whole of it or none.
+
+    Raises
+    ------
+    RunError
+        The folder exists and `overwrite` is not set, or it holds something other than a run, or it
+        cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder, overwrite)
+    for units in UNITS:
+        run.inference(units)  # takes a while: not when others wait for their turn
+    try:
+        with in_place_of(folder, partial(check_target, folder, overwrite)) as new:
+            _write_files(run, new)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
+    return folder
+
+
+def check_target(folder: str | Path, overwrite: bool) -> None:
+    """Raise `RunError` unless a run may be written to the folder."""
+    folder = Path(folder)
+    if folder.name in ("", ".."):  # nothing can be written beside it under its name
+        raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
+    try:
+        if not folder.exists():
+            return
+        strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be read ({error.strerror}). Choose another folder.") from error
+    if strange:
+        raise RunError(f"{folder}: holds something other than a run ({strange[0].name}). Choose another folder.")
+    if not overwrite:
+        raise RunError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
+
+
+def _write_files(run: Run, folder: Path) -> None:
+    (folder / CAPTURE).write_bytes(capture_bytes(run))
+    (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
+    content = {
+        "schema": SCHEMA,
+        "info": asdict(run.info),
+        "capture_sha256": run.capture_sha256,
+        "pairs": [
+            {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
+        ],
+        "summaries": [run.summary(units) for units in UNITS],
+    }
+    content["sha256"] = _digest(content)
+    (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
+    for units in UNITS:
+        keep(folder, run.statistics_key(units, "all"), run.inference(units))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Return the hash of what stands in run.json, by which damage shows."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+# Significant digits of the numbers in units.csv, which people read; the bits are in the capture. At 9 each, the file
+# of a full-size run would be a quarter larger.
+_DIGITS = (6, 6, 7, 9, 9, *(4 for _ in COLUMNS), 4)  # mean of either side, mean difference, t, d_z
+
+
+def _units_csv(run: Run) -> str:
+    """One row per unit of every kind, scope ``all``; t and d_z are empty for degenerate units."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "rms_percent", "weights"]
+    )  # fmt: skip
+    for units in UNITS:
+        a = run.analysis(units)
+        more = run.inference(units).columns
+        columns = (
+            *a.magnitudes.mean(axis=1),
+            a.differences.mean(axis=0),
+            a.t,
+            a.dz,
+            *(more[c] for c in COLUMNS),
+            a.rms_percent,
+        )
+        for i, name in enumerate(a.table.names):
+            head = a.table.head[i] if a.table.head[i] >= 0 else ""
+            place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
+            numbers = ["" if np.isnan(c[i]) else f"{c[i]:.{d}g}" for c, d in zip(columns, _DIGITS, strict=True)]
+            writer.writerow(place + numbers + [run.info.weights])
+    return out.getvalue()
+
+
+# --- loading -----------------------------------------------------------------------------------------------
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run.
+
+    Raises
+    ------
+    RunError
+        The folder is no run, is of a newer schema, or its files are damaged or do not belong together.
+    """
+    folder = Path(folder)
+    try:
+        text, capture = _read_files(folder)
+        content = strict_json(text)
+    except OSError as error:
+        name = Path(error.filename).name
+        advice = "Make one with `python -m plantain run`."
+        if folder.name.endswith(UNFINISHED) or Path(f"{folder}{UNFINISHED}").is_dir():
+            advice = "It is not finished: repeat the command that began it."
+        raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
+    except ValueError as error:
+        raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}). Make the run again.") from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise RunError(f"{folder}: {RUN_JSON} is damaged (no schema). Make the run again.")
+    if content["schema"] not in READABLE:
+        raise RunError(
+            f"{folder}: has schema {content['schema']!r}, this version reads {SCHEMA} and older. Update plantain."
+        )
+    try:
+        if content.pop("sha256", None) not in (None, _digest(content)):  # runs of older versions have none
+            raise ValueError(f"{RUN_JSON} does not match its own hash")
+        if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
+            raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
+        return _build_run(content, capture, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError) as error:
+        raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
+
+
+def _read_files(folder: Path) -> tuple[bytes, bytes]:
+    """Read run.json and the capture of one run: between the two, another may have taken the folder's place."""
+    while True:
+        before = (folder / RUN_JSON).stat()
+        for name, limit in LARGEST.items():
+            found = (folder / name).stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+                raise RunError(f"{folder}: {name} is no file. Make the run again.")
+            if found.st_size > limit:
+                raise RunError(f"{folder}: {name} is larger than {limit:,} bytes.")
+        text, capture = (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
+        after = (folder / RUN_JSON).stat()
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return text, capture
+
+
+def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
+    fields_ = dict(content["info"])
+    fields_ |= {"layout": Layout(**fields_["layout"]), "seeds": tuple(fields_.get("seeds", ()))}
+    info = RunInfo(**fields_)
+    repeated = info.conditions.n_repeats > 1
+    arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if repeated else {})})
+    pairs = tuple(_pair_record(row) for row in content["pairs"])
+    streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
+    sums = SumsOfSquares(streams, arrays["tokens"])
+    repeats = tuple(_repeats(arrays, info.conditions.n_repeats)) if repeated else ()
+    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, repeats)
+    _check_prompts(run)
+    return run
+
+
+def _repeats(arrays: dict[str, np.ndarray], n: int) -> Iterator[SumsOfSquares]:
+    """Take the repeated measures apart."""
+    for i in range(n):
+        yield SumsOfSquares({s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES}, arrays["tokens"])
+
+
+def _check_prompts(run: Run) -> None:
+    """Hold the pairs against the hash that names their prompt set everywhere else."""
+    i, pairs = run.info, tuple(record.pair for record in run.pairs)
+    if PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs).sha256 != i.prompts_sha256:
+        raise ValueError("the pairs are not those of prompts_sha256")
+    if i.references and set(i.references) != {pair.id for pair in pairs}:
+        raise ValueError("the reference images are not those of the pairs")
+
+
+def _pair_record(row: dict[str, Any]) -> PairRecord:
+    pair = PromptPair(**{f.name: row[f.name] for f in fields(PromptPair)})
+    return PairRecord(pair, row["first_difference"], row["n_differing"])
+
+
+def _stay_inside(root: Path, path: Path) -> None:
+    """Refuse a run of which a part is a link that leads out of the folder of runs."""
+    for part in (path, path / RUN_JSON, path / CAPTURE):
+        if part.exists() and not part.resolve().is_relative_to(root.resolve()):
+            raise RunError(f"{path}: {part.name} is a link that leads out of {root}. Copy the run there.")
+
+
+def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
+    """Read all runs of a folder.
+
+    Returns
+    -------
+    runs : dict of str to Run
+        By folder name, in alphabetical order.
+    problems : dict of str to str
+        Folders that look like a run and cannot be read, with the reason. A link that leads out of the folder is
+        not followed: what is shown to everybody has to be there.
+    """
+    runs: dict[str, Run] = {}
+    problems: dict[str, str] = {}
+    root = Path(folder)
+    try:
+        found = sorted(root.iterdir()) if root.is_dir() else []
+    except OSError as error:
+        return {}, {root.name: f"{root}: cannot be read ({error.strerror})."}
+    for path in found:
+        if path.name.startswith(".") or not _looks_like_run(path):
+            continue
+        try:
+            _stay_inside(root, path)
+            runs[path.name] = load_run(path)
+        except RunError as error:
+            problems[path.name] = str(error)
+        except OSError as error:
+            problems[path.name] = f"{path}: cannot be read ({error.strerror})."
+    return runs, problems
+
+
+def _looks_like_run(path: Path) -> bool:
+    """Tell whether there is a part of a run, or something that cannot be looked into."""
+    for part in (RUN_JSON, CAPTURE):
+        try:
+            os.lstat(path / part)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return True
+    return False

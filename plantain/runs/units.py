@@ -1,0 +1,278 @@
+"""Names of blocks, heads, slices and scopes, and the pooling of sums of squares into magnitudes.
+
+Knows nothing about torch or files. Everything is derived from the model's configuration.
+
+`Layout`       how many blocks, heads and channels a transformer has
+`unit_table`   which units a choice of units and scope has, and where each one sits
+`magnitudes`   RMS of every unit
+
+The axes are always in the order side (0 positive, 1 negative), pair, scope, unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from plantain import PlantainError
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
+
+
+class UnitsError(PlantainError, ValueError):
+    """Units or a scope that do not exist, or not together."""
+
+
+SLICE = 16
+"""Channels per slice. The card's 16,320 "heads" are inputs of the output projection cut every 16
+channels: 3072/192 = 12288/768 = 16 (inferred from the counts on the card)."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a Flux2 transformer, as far as units depend on it.
+
+    Attributes
+    ----------
+    n_joint, n_single : int
+        Blocks of each kind.
+    n_heads, head_dim : int
+        Attention heads per block and channels per head.
+    mlp_dim : int
+        Channels of a single block's MLP part, which follow its attention channels.
+    text_dim : int
+        Channels of the prompt embedding, the transformer's text input.
+    """
+
+    n_joint: int
+    n_single: int
+    n_heads: int
+    head_dim: int
+    mlp_dim: int
+    text_dim: int
+
+    def __post_init__(self) -> None:
+        sizes = vars(self)
+        if (
+            min(sizes.values()) < 1
+            or max(self.n_joint, self.n_single, self.n_heads) > 1000
+            or max(sizes.values()) > 1 << 20
+        ):
+            raise UnitsError(f"no transformer has the shape {sizes}.")
+        if self.head_dim % SLICE or self.text_dim % SLICE or self.mlp_dim % self.head_dim:
+            raise UnitsError(
+                f"heads of {self.head_dim} channels, an MLP of {self.mlp_dim} and an embedding of {self.text_dim} do "
+                f"not divide into slices of {SLICE} channels and groups as wide as a head."
+            )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layout:
+        """Derive the layout from the configuration of a `Flux2Transformer2DModel`."""
+        dim = config["num_attention_heads"] * config["attention_head_dim"]
+        return cls(
+            n_joint=config["num_layers"],
+            n_single=config["num_single_layers"],
+            n_heads=config["num_attention_heads"],
+            head_dim=config["attention_head_dim"],
+            mlp_dim=int(dim * config["mlp_ratio"]),
+            text_dim=config["joint_attention_dim"],
+        )
+
+    @property
+    def attention_dim(self) -> int:
+        return self.n_heads * self.head_dim
+
+    def n_blocks(self, stream: str) -> int:
+        return {"embedding": 1, "single": self.n_single}.get(stream, self.n_joint)
+
+    def n_channels(self, stream: str) -> int:
+        """Channels of the recorded input in one block of the stream."""
+        if stream == "embedding":
+            return self.text_dim
+        return self.attention_dim + (self.mlp_dim if stream == "single" else 0)
+
+    def n_slices(self, stream: str) -> int:
+        """Slices of all the stream's blocks together."""
+        return self.n_blocks(stream) * self.n_channels(stream) // SLICE
+
+    def block_name(self, stream: str, index: int) -> str:
+        return (
+            "embedding" if stream == "embedding" else f"{stream.removesuffix('_image').removesuffix('_text')}[{index}]"
+        )
+
+
+@dataclass(frozen=True)
+class UnitTable:
+    """Where each unit sits; all arrays have shape (n_units,).
+
+    Attributes
+    ----------
+    block : str array
+        ``joint[3]``, ``single[19]``.
+    kind : str array
+        ``attention``, ``mlp`` or ``embedding``.
+    channel : int array
+        First channel within the block's output projection input.
+    head : int array
+        The attention head that holds the unit, -1 where there is none.
+    width : int
+        Channels per unit.
+    """
+
+    units: str
+    scope: str
+    block: np.ndarray
+    kind: np.ndarray
+    channel: np.ndarray
+    head: np.ndarray
+    width: int
+
+    @property
+    def n_units(self) -> int:
+        return len(self.block)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A readable name for every unit, e.g. ``single[3] head 7``."""
+        return [self._name(i) for i in range(self.n_units)]
+
+    def _name(self, i: int) -> str:
+        block, channel = self.block[i], int(self.channel[i])
+        if self.units in ("card", "embedding"):
+            return f"{block} slice {channel // SLICE}"
+        if self.units == "mlp":
+            first = int(self.channel[self.block == block][0])
+            return f"{block} MLP group {(channel - first) // self.width}"
+        return f"{block} {'text ' if self.units == 'text-heads' else ''}head {self.head[i]}"
+
+
+@lru_cache(maxsize=128)  # names of 16,320 units are asked for again and again
+def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitTable:
+    """List the units in the blocks' order (joint, then single), within a block by channel.
+
+    A scope that a stream does not have leaves that stream's units out.
+
+    Raises
+    ------
+    UnitsError
+        Unknown units or scope, or no unit has that scope.
+    """
+    parts = [_part_table(layout, part) for part in _parts(layout, units, scope)]
+    block, kind, channel = (np.concatenate(column) for column in zip(*parts, strict=True))
+    head = np.where(kind == "attention", channel // layout.head_dim, -1)
+    return UnitTable(units, scope, block, kind, channel, head, _width(layout, units))
+
+
+def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: str = "all") -> np.ndarray:
+    """RMS of every unit over the scope's tokens and the unit's channels.
+
+    Parameters
+    ----------
+    sums : SumsOfSquares
+    layout : Layout
+    units : {"card", "heads", "text-heads", "mlp", "embedding"}
+    scope : {"all", "image", "prompt", "words", "padding", "template", "reference"}
+
+    Returns
+    -------
+    float64 array (2, n_pairs, n_units)
+        In the units of the activations; the order of `unit_table`.
+
+    Raises
+    ------
+    UnitsError
+        Unknown units or scope, no unit has that scope, or a prompt has no token in it.
+
+    Notes
+    -----
+    With scope ``all`` and units ``card`` this is the magnitude of the moral-plantain model card
+    ("RMS over batch, sequence, and head-dimension axes").
+    """
+    parts = _parts(layout, units, scope)
+    return np.concatenate([_part_magnitudes(sums, layout, part, scope) for part in parts], axis=2)
+
+
+def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> dict[str, float]:
+    """Say how much of the change each recorded scope carries.
+
+    Returns
+    -------
+    dict of str to float
+        Per recorded scope: mean over pairs of the sum of squares of all units, positive minus negative, in
+        percent of the mean sum of squares of both sides in all scopes. They add up to the change of ``all``; a scope
+        that no unit has carries 0.
+    """
+    totals = np.zeros((2, len(sums.token_scopes)))
+    for part in _parts(layout, units, "all"):
+        for row, scope in enumerate(sums.scopes(part.stream)):
+            squares = _part_squares(sums.streams[part.stream][:, :, row].astype(np.float64), layout, part)
+            totals[:, sums.token_scopes.index(scope)] += squares.sum(axis=2).mean(axis=1)
+    changes = 100 * (totals[0] - totals[1]) / totals.sum(axis=1).mean()
+    return dict(zip(sums.token_scopes, changes.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A contiguous range of channels of every block of a stream, cut into units of one width."""
+
+    stream: str
+    start: int
+    stop: int
+    width: int
+
+
+def _width(layout: Layout, units: str) -> int:
+    return SLICE if units in ("card", "embedding") else layout.head_dim
+
+
+def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
+    if units not in UNITS:
+        raise UnitsError(f"unknown units {units!r}; choose one of {', '.join(UNITS)}.")
+    if scope not in SCOPES:
+        raise UnitsError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}.")
+    dim, width = layout.attention_dim, _width(layout, units)
+    ranges = {
+        "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
+        "heads": [("joint_image", 0, dim), ("single", 0, dim)],
+        "text-heads": [("joint_text", 0, dim)],
+        "mlp": [("single", dim, dim + layout.mlp_dim)],
+        "embedding": [("embedding", 0, layout.text_dim)],
+    }[units]
+    parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], scope)]
+    if not parts:
+        raise UnitsError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
+    return parts
+
+
+def _part_table(layout: Layout, part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    channels = np.arange(part.start, part.stop, part.width)
+    n_blocks = layout.n_blocks(part.stream)
+    names = [layout.block_name(part.stream, i) for i in range(n_blocks)]
+    kinds = np.where(channels < layout.attention_dim, "attention", "mlp")
+    kinds = np.full(len(channels), "embedding") if part.stream == "embedding" else kinds
+    return np.repeat(names, len(channels)), np.tile(kinds, n_blocks), np.tile(channels, n_blocks)
+
+
+def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: str) -> np.ndarray:
+    recorded = sums.scopes(part.stream)
+    wanted = [s for s in stream_scopes(part.stream, scope) if s in recorded]
+    rows = [recorded.index(s) for s in wanted]
+    tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
+    if not tokens.all():
+        raise UnitsError(
+            f"a prompt has no recorded token in scope {scope!r} (see how the run was made), so no magnitude there."
+        )
+    squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)
+    return np.sqrt(_part_squares(squares, layout, part) / (tokens[..., None] * part.width))
+
+
+def _part_squares(squares: np.ndarray, layout: Layout, part: _Part) -> np.ndarray:
+    """Add the slices (2, pairs, slices) of a stream up to the part's units."""
+    n_pairs = squares.shape[1]
+    squares = squares.reshape(2, n_pairs, layout.n_blocks(part.stream), -1)
+    squares = squares[..., part.start // SLICE : part.stop // SLICE]
+    return squares.reshape(2, n_pairs, -1, part.width // SLICE).sum(axis=3)

@@ -1,0 +1,370 @@
+"""A model that is held while a page runs. Knows nothing about Gradio or how results are shown.
+
+`Engine`     loads in the background or at once, says how it stands, hands out pairs one at a time
+`Status`     loading, ready or failed, in words
+`Step`       how far a probe is, and its run at the end
+`PassError`  a pass failed on the device
+
+torch is imported only when the model loads, so that a page can be served before.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from plantain import PlantainError
+from plantain.findings.new_pair import PairResult, score_pair
+from plantain.models.info import ModelInfo
+from plantain.probe.checkpoint import Done
+from plantain.prompts.sets import PromptPair, PromptSet
+from plantain.report.labels import WEIGHTS_WORDS
+from plantain.runs.info import Conditions, WrongModelError, check_reference, check_same_model
+from plantain.runs.run import Run
+
+if TYPE_CHECKING:
+    from plantain.probe.runner import Plan
+
+
+_PATIENCE = 600  # seconds to wait for a model that is still loading
+
+UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
+
+_TIMED = 25  # pairs of one size by which the next are estimated
+
+
+class EngineError(PlantainError, RuntimeError):
+    """The model cannot be used now; the message says why."""
+
+
+class PassError(EngineError):
+    """A pass failed on the device, so the device was used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a pass failed, as data: of an exception in a worker process only the class name comes back."""
+
+    text: str
+
+
+Item = ModelInfo | Done | Failure
+
+OnDevice = Callable[[tuple[PromptPair, ...], Conditions], Generator[Item, None, None]]
+
+Quota = Callable[[int, int | None], int]
+"""(pairs, size) -> seconds of a visitor's GPU quota that a call asks for."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the model stands: ``loading``, ``ready`` or ``failed``, and one sentence."""
+
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of a probe.
+
+    Attributes
+    ----------
+    done, total : int
+        Pairs, those of earlier calls included.
+    seconds_left : float or None
+        Until this call ends; None before its first pair.
+    pair, seconds : PromptPair and float, or None
+        The pair just done, and the seconds that it took.
+    run : Run or None
+        In the last step only, once all pairs are done.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+    pair: PromptPair | None = None
+    seconds: float | None = None
+    run: Run | None = None
+
+
+@dataclass
+class _Unfinished:
+    """The pairs of a probe that did not come to its end, and the model as the device saw it."""
+
+    model: ModelInfo | None = None
+    done: list[Done] = field(default_factory=list)
+
+
+class Engine:
+    """One model for one page.
+
+    Parameters
+    ----------
+    model : str or None
+        As for `models.load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
+        self._pipe: Any = None
+        self._failure: str | None = None
+        self._settled = threading.Event()
+        self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
+        self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
+        self._counter: Any = None
+        self._counting = threading.Lock()
+        self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
+        self.on_device: OnDevice = self.captures
+        """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
+        self.quota: Quota | None = None
+        """What a call asks of a visitor's quota, where there is one: the app sets it beside `on_device`."""
+
+    # --- loading ---
+
+    def load(self) -> None:
+        """Load the model; a failure becomes the status, it is not raised."""
+        try:
+            from plantain.models.load import default_model, load_pipeline
+
+            pipe = load_pipeline(self._model or default_model())
+            # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
+            self._counter = copy.deepcopy(pipe.tokenizer)
+            self._pipe = pipe
+        except Exception as error:  # a page with saved runs must start whatever is wrong with the model
+            self._failure = str(error) or type(error).__name__
+        finally:
+            self._settled.set()
+
+    def start_loading(self) -> None:
+        """Load in a thread of its own."""
+        threading.Thread(target=self.load, name="model-loader", daemon=True).start()
+
+    def status(self) -> Status:
+        """Say how the model stands."""
+        if not self._settled.is_set():
+            return Status("loading", "The model is loading. The saved results are here already.")
+        if self._failure is not None:
+            return Status("failed", f"No model is loaded: {self._failure} The saved results stay.")
+        identity = self._pipe.plantain_identity
+        return Status("ready", f"Loaded: {identity['model']} ({WEIGHTS_WORDS[identity['weights']]}).")
+
+    @property
+    def model_name(self) -> str | None:
+        """The loaded model's name, or None."""
+        return self._pipe.plantain_identity["model"] if self._pipe is not None else None
+
+    def _ready_pipe(self) -> Any:
+        if not self._settled.wait(_PATIENCE):
+            raise EngineError("The model is still loading. Try again in a minute.")
+        if self._pipe is None:
+            raise EngineError(self.status().text)
+        return self._pipe
+
+    # --- passes ---
+
+    def captures(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
+        """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
+        from plantain.models.fingerprint import describe
+        from plantain.probe.passes import Passes
+        from plantain.probe.runner import iter_pairs
+
+        yield describe(self._pipe)
+        passes = Passes(self._pipe, conditions)
+        for pair in pairs:
+            try:
+                with self._one_pair:
+                    item = apart(partial(next, iter_pairs(passes, (pair,))))
+            except Exception as error:
+                if (reason := _reason(error, conditions.size)) is None:
+                    raise
+                yield Failure(reason)
+                return
+            yield item
+
+    def _items(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Generator[ModelInfo | Done, None, None]:
+        """Yield what the device yields; a failure there becomes an error here."""
+        with closing(self.on_device(pairs, conditions)) as items:
+            for item in items:
+                if isinstance(item, Failure):
+                    raise PassError(item.text)
+                if not isinstance(item, ModelInfo):
+                    timed = self._timed.setdefault(conditions.size, deque(maxlen=_TIMED))
+                    timed.append(item[1] / conditions.n_repeats)
+                yield item
+
+    def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
+        """Score a visitor's pair against a run; everything that can be refused is refused before a pass.
+
+        Raises
+        ------
+        PlantainError
+            No model, another model than the run's, or prompts that cannot be taken.
+        """
+        from plantain.probe.runner import prepare_pair
+
+        pair = prepare_pair(self._ready_pipe(), run, positive, negative)
+        _, (capture, _) = self._items((pair,), run.info.conditions)
+        return score_pair(run, pair, capture)
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a prompt's words by the model's own tokenizer: no pass, and no waiting for the model.
+
+        Raises
+        ------
+        EngineError
+            The model is not there (yet).
+        PromptError
+            The model cannot take the text as it is.
+        """
+        if self.status().state != "ready":
+            raise EngineError(self.status().text)
+        from plantain.probe.tokens import tokenize
+
+        with self._counting:  # a tokenizer is changed by every call
+            return tokenize(self._counter, text, self._pipe.tokenizer_max_length).count("words")
+
+    def mismatch(self, run: Run) -> str | None:
+        """Say why pairs cannot be compared with a run, or None where they can or the model is not there yet."""
+        if self.status().state != "ready":
+            return None
+        from plantain.models.fingerprint import describe
+
+        try:
+            check_same_model(describe(self._pipe), run.info)
+            check_reference(run.info, None)
+        except WrongModelError as error:
+            return str(error)
+        return None
+
+    # --- probes ---
+
+    def kept(self, prompt_set: PromptSet, size: int | None, seed: int) -> int:
+        """Return how many pairs of a probe with these settings are done already and need not be run."""
+        found = self._pipe and self._unfinished.get(self._key(prompt_set, size, seed))
+        return len(found.done) if found else 0
+
+    def seconds_per_pair(self, size: int | None) -> float | None:
+        """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
+        timed = self._pipe and self._timed.get(self._size(size))
+        return statistics.median(timed) if timed else None
+
+    def asks(self, pairs: int, size: int | None) -> int | None:
+        """Return the seconds of a visitor's quota that a call asks for, or None where there is no quota."""
+        return self.quota(pairs, size) if self.quota else None
+
+    def _size(self, size: int | None) -> int:
+        from plantain.probe.runner import ExperimentConfig
+
+        return ExperimentConfig(size=size).size_for(self._pipe)
+
+    def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
+        """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
+        return prompt_set.sha256, self._size(size), seed
+
+    def iter_probe(
+        self, prompt_set: PromptSet, size: int | None, seed: int, most: int | None = None
+    ) -> Generator[Step, None, None]:
+        """Run the pairs of a set that are not done yet, reporting after each one.
+
+        The pairs that are done stay when the generator is closed or breaks, or ends before the last pair: the next
+        call with these settings goes on from there.
+
+        Parameters
+        ----------
+        prompt_set : PromptSet
+        size, seed
+            As for `ExperimentConfig`.
+        most : int, optional
+            Pairs to run in this call; all that are missing unless given.
+
+        Raises
+        ------
+        PlantainError
+            No model, settings out of range, or a failed pass.
+        """
+        from plantain.probe.runner import ExperimentConfig, plan_run
+
+        config = ExperimentConfig(size=size, seed=seed)
+        plan = plan_run(self._ready_pipe(), prompt_set, config)
+        return self._probe_steps(plan, most)
+
+    def _probe_steps(self, plan: Plan, most: int | None) -> Generator[Step, None, None]:
+        from plantain.probe.runner import assemble
+
+        pairs = plan.prompt_set.pairs
+        key = self._key(plan.prompt_set, plan.conditions.size, plan.config.seed)
+        state = self._unfinished.pop(key, _Unfinished())
+        todo = pairs[len(state.done) :][:most]
+        items = self._items(todo, plan.conditions)
+        try:
+            yield Step(len(state.done), len(pairs), None)
+            if todo:  # else nothing is asked of the device: only the end was missing
+                yield from self._run_pairs(items, todo, state, len(pairs))
+            if len(state.done) < len(pairs):
+                self._keep_unfinished(key, state)
+                return
+            # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
+            run = assemble(replace(plan, model=state.model), state.done)
+            yield Step(len(pairs), len(pairs), 0.0, run=run)
+        except BaseException:  # a closed generator too: that is how a page stops one
+            self._keep_unfinished(key, state)
+            raise
+        finally:
+            # Not here: a page closes generators on its event loop, and ZeroGPU's waits for the pair in hand.
+            threading.Thread(target=items.close, name="probe-end", daemon=True).start()
+
+    def _run_pairs(
+        self, items: Iterator[ModelInfo | Done], todo: tuple[PromptPair, ...], state: _Unfinished, total: int
+    ) -> Iterator[Step]:
+        state.model, start = next(items), time.monotonic()
+        for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
+            state.done.append(item)
+            left = (time.monotonic() - start) / i * (len(todo) - i)
+            yield Step(len(state.done), total, left, pair, item[1])
+
+    def _keep_unfinished(self, key: tuple, state: _Unfinished) -> None:
+        if state.done:
+            self._unfinished[key] = state
+        while len(self._unfinished) > UNFINISHED:
+            self._unfinished.popitem(last=False)
+
+
+def _reason(error: Exception, size: int) -> str | None:
+    """Put an error of a pass in words for the visitor, or None where it is a fault of ours."""
+    if isinstance(error, PlantainError):
+        return str(error)
+    # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"the device has too little memory at {size} px; choose a smaller image."
+    return None
+
+
+T = TypeVar("T")
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Do something in a new thread; return what it returns, or raise what it raises.
+
+    For passes: every thread that has run one keeps torch's threads and buffers, 8 MB on two cores, and a page has
+    forty threads. A daemon, so that nobody waits for a pass at the end of the process.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="apart", daemon=True).start()
+    return done.result()

@@ -1,0 +1,81 @@
+"""The page's log: one JSON line a request, without a visitor's words."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from plantain import PlantainError
+
+PACKAGE_LOG = logging.getLogger("plantain")
+
+LOG = PACKAGE_LOG.getChild("requests")
+
+
+# --- the log -----------------------------------------------------------------------------------------------
+
+
+class Lines(logging.Formatter):
+    """Messages as they are; of an exception its class and where it was raised, but not its words.
+
+    They could hold what a visitor wrote.
+    """
+
+    def formatException(self, ei: Any) -> str:
+        """Return the stack of an exception, and of those that it came from, innermost last."""
+        parts, error = [], ei[1]
+        while error is not None:
+            parts.append(f"{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(reversed(parts))
+
+
+def _print_exc(*_args: Any, **_kwargs: Any) -> None:
+    """Stand for `traceback.print_exc`, by which Gradio prints what broke in an event, a visitor's words included."""
+    PACKAGE_LOG.error("an event failed", exc_info=True)
+
+
+def start_log() -> None:
+    """Write to stderr a JSON object a request, which ``PLANTAIN_LOG=off`` keeps quiet, and faults of ours."""
+    if PACKAGE_LOG.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
+    PACKAGE_LOG.addHandler(handler)  # faults are logged elsewhere in it as well
+    PACKAGE_LOG.propagate = False
+    traceback.print_exc = _print_exc
+    logging.getLogger("mcp").setLevel(logging.ERROR)  # its warnings quote what was called
+    LOG.setLevel(logging.ERROR if os.environ.get("PLANTAIN_LOG", "").lower() == "off" else logging.INFO)
+
+
+def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
+    """Write one line; `start` is by `time.perf_counter`."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    spent = round(1000 * (time.perf_counter() - start), 1)
+    LOG.info(json.dumps({"time": now, "kind": kind, "ms": spent, "outcome": outcome, **more}))
+
+
+@contextmanager
+def logged(kind: str) -> Iterator[None]:
+    """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped."""
+    start = time.perf_counter()
+    try:
+        yield
+    except PlantainError as error:
+        write_line(kind, start, "refused", error=type(error).__name__)
+        raise
+    except Exception as error:
+        write_line(kind, start, "failed", error=type(error).__name__)
+        raise
+    except BaseException:  # a generator that is closed: a visitor stopped, or left
+        write_line(kind, start, "stopped")
+        raise
+    write_line(kind, start, "ok")

@@ -1,0 +1,233 @@
+"""What the tabs share.
+
+`Page`     runs, model, published figures and prompts behind all tabs
+`Choice`   the run, units and scope that the page shows
+`VIEW`, `LATER`, `WORK`   how listeners are registered; `queued` where one may have to wait
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.prompts.sets import PromptSet
+from plantain.report.labels import run_label
+from plantain.runs.info import is_control
+from plantain.runs.io import list_runs
+from plantain.runs.run import Run
+from plantain.runs.scopes import UNITS, scopes_of
+from plantain.ui import html
+from plantain.ui.engine import Engine
+
+# Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
+VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+
+LATER = {
+    **VIEW,
+    "trigger_mode": "always_last",
+}  # slow views: one that is asked for meanwhile is not dropped, but follows
+
+WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
+
+HIDDEN = gr.update(visible=False)
+
+
+def queued(where: gr.HTML) -> dict[str, Any]:
+    """Return `WORK` for a listener that may have to wait; Gradio's line with the place in the queue stands in `where`.
+
+    The component is of the class ``pl-queue``.
+    """
+    return {**WORK, "show_progress": "minimal", "show_progress_on": where}
+
+
+Cost = Callable[[int, int | None], str]
+"""(pairs, size) -> what it costs, in words for a button."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the tabs share."""
+
+    store: RunStore
+    engine: Engine
+    published: dict[str, Any]
+    prompt_set: PromptSet
+    cost: Cost
+
+    def run_or_none(self, name: str | None) -> Run | None:
+        return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
+
+    def control_for(self, run: Run | None) -> Run | None:
+        """Return the saved run of an untrained model on the same prompts, made in one way but for the image's size.
+
+        None beside an untrained run itself.
+        """
+        if run is None or run.info.weights == "untrained":
+            return None
+        found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
+        return next((saved for saved in found if is_control(saved.info, run.info)), None)
+
+    def scopes(self, name: str | None, units: str) -> list[str]:
+        """Return the scopes to offer: those of a run that is there, else the usual ones."""
+        run = self.store.find(name)
+        return run.scopes(units) if run else scopes_of(units)
+
+    def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, str, str], str]) -> str:
+        """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
+        try:
+            run = self.run_or_none(name)
+            if run is None:
+                return ""
+            return make(run, units, scope)
+        except PlantainError:
+            return ""  # said where the figures stand
+
+    def status_html(self) -> str:
+        status = self.engine.status()
+        return html.status_html(status.state, status.text)
+
+    def saved_choices(self) -> list[tuple[str, str]]:
+        return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The run, units and scope that the page shows, the one unit looked at, and the visitor's own runs.
+
+    `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
+    click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
+    """
+
+    page: Page
+    run: gr.Dropdown
+    units: gr.Dropdown
+    scope: gr.Dropdown
+    unit: gr.Textbox
+    mine: gr.State
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return [self.run, self.units, self.scope]
+
+    def on_change(self, fn: Callable, inputs: list, outputs: list | gr.components.Component) -> Any:
+        """Register a view; the event that is returned can have slower ones follow it."""
+        # One listener for all three: of quick changes the last one wins. Old figures are covered until new ones come.
+        shown = {**VIEW, "show_progress": "full", "trigger_mode": "always_last"}
+
+        def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
+            return fn(name, units, self.fitting(name, units, scope), *rest)
+
+        return self.relay().then(view, [*self.inputs, *inputs], outputs, **shown)
+
+    def fitting(self, name: str | None, units: str, scope: str) -> str:
+        """Return the scope where the run's units have tokens of it, else all."""
+        return scope if scope in self.page.scopes(name, units) else "all"
+
+    def relay(self, *more: Any) -> Any:
+        """Return an event that views can follow: any change of the choice, or one of `more` triggers.
+
+        Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
+        stop. After a relay, which only the browser runs, every view is an event of its own.
+        """
+        return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
+
+
+def duration(seconds: float) -> str:
+    """Write a time for a reader: seconds up to two minutes, then minutes."""
+    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{round(seconds / 60)} min"
+
+
+def short(value: Any) -> Any:
+    """Shorten a table's numbers for reading; small p values keep their size."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+KEPT = 8  # visitors' runs; one of full size holds 13 MB
+
+
+class NoRunError(PlantainError, KeyError):
+    """A run that does not exist here, or no more."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would put quotes around it
+
+
+class RunStore:
+    """Saved runs of folders, read once, and visitors' runs of this process.
+
+    Parameters
+    ----------
+    folder : path
+        Of runs that are one's own.
+    others : mapping of str to path, optional
+        Folders of runs that are somebody else's, by whose: a run is called ``NAME (WHOSE)``, and not shown where it is
+        one's own.
+    notices : sequence of str
+        What else the page should say above its tabs.
+
+    Attributes
+    ----------
+    folder : Path
+        Of one's own runs.
+    saved : dict of str to Run
+    problems : dict of str to str
+        Folders that could not be read, with the reason.
+    """
+
+    def __init__(
+        self, folder: str | Path, others: Mapping[str, str | Path] | None = None, notices: Sequence[str] = ()
+    ) -> None:
+        self.folder = Path(folder)
+        self.saved, self.problems = list_runs(folder)
+        for whose, other in (others or {}).items():
+            runs, damaged = list_runs(other)
+            self.problems |= damaged
+            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if not self._has(n, run)}
+        self.notices = tuple(notices)
+        self._visitors: OrderedDict[str, Run] = OrderedDict()
+
+    def _has(self, name: str, run: Run) -> bool:
+        return name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256
+
+    def warm(self) -> None:
+        """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
+        for run in self.saved.values():
+            run.summary()
+        for run in self.saved.values():
+            for units in UNITS:
+                for scope in run.scopes(units):
+                    with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
+                        run.headline(units, scope)
+
+    def add(self, run: Run) -> str:
+        """Keep a visitor's run in memory; return its name."""
+        name = f"probe-{run.info.date[:16].replace(':', '')}-{secrets.token_hex(4)}"
+        self._visitors[name] = run
+        while len(self._visitors) > KEPT:
+            self._visitors.popitem(last=False)
+        return name
+
+    def find(self, name: str | None) -> Run | None:
+        """Return a run by name, or None."""
+        return self.saved.get(name) or self._visitors.get(name)
+
+    def get(self, name: str) -> Run:
+        """Return a run by name.
+
+        Raises
+        ------
+        NoRunError
+            There is no such run, or it was a visitor's and newer ones took its place.
+        """
+        run = self.find(name)
+        if run is None:
+            raise NoRunError("There is no run of that name (any more). Choose another, or run the probe again.")
+        return run

@@ -1,0 +1,275 @@
+"""The tab that compares several axes: is one an axis of its own?
+
+`atlas_tab`   builds it; what was compared before is shown at once, the rest when it is asked for
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.findings.atlas import (
+    AtlasError,
+    Axis,
+    atlas_key,
+    atlas_seconds,
+    gather,
+    iter_atlas,
+    read_axes,
+    recall_atlas,
+    save_atlas,
+)
+from plantain.prompts.sets import shipped_sets
+from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
+from plantain.report.export import file_name
+from plantain.report.figures.catalogue import ATLAS_FIGURES, AtlasFigure, NoFigureError, Shown, picture
+from plantain.report.labels import weights_label, weights_words
+from plantain.runs.info import RunInfo
+from plantain.runs.run import Run
+from plantain.ui import html
+from plantain.ui.downloads import saver
+from plantain.ui.errors import failure_html
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, duration, queued
+from plantain.ui.texts import ATLAS_HELP
+
+REFUSED = "Nothing was compared: the queue is full or the connection broke. Try again in a minute."
+
+KEPT = 16  # atlases in memory; one holds about 50 KB
+
+
+Mine = list[tuple[str, str]]
+"""(label, name) of the visitor's own runs."""
+
+
+@dataclass(frozen=True)
+class _Together:
+    """The runs that belong with the chosen one, as axes; or why there are none to compare."""
+
+    axes: list[Axis]
+    left_out: tuple[str, ...]
+    problem: str = ""
+
+
+class _Atlases:
+    """What the tab's listeners share: the page, and the atlases that were made here."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.made: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.begun: set[str] = set()  # sessions whose comparison has begun and not ended
+
+    def together(self, name: str, mine: Mine) -> _Together:
+        """Find the runs that belong with a run; a visitor's own goes by its label, since its name opens it."""
+        labels = {own: label for label, own in mine}
+        named = dict(self.page.store.saved)
+        named |= {labels[own]: run for own in labels if (run := self.page.store.find(own)) is not None}
+        chosen = labels.get(name, name)
+        found = gather({chosen: self.run(name)} | named, chosen)
+        try:
+            return _Together(read_axes(found.runs), found.left_out)
+        except AtlasError as error:
+            return _Together([], found.left_out, str(error))
+
+    def find(self, axes: list[Axis], units: str, scope: str) -> dict[str, Any] | None:
+        """Return an atlas that was made before."""
+        return self.made.get(atlas_key(axes, units, scope)) or recall_atlas(axes, units, scope, self._folder(axes))
+
+    def put(self, atlas: dict[str, Any], axes: list[Axis]) -> None:
+        """Keep an atlas in memory, and beside the saved runs where it is of them alone."""
+        self.made[atlas_key(axes, atlas["units"], atlas["scope"])] = atlas
+        while len(self.made) > KEPT:
+            self.made.popitem(last=False)
+        save_atlas(atlas, axes, self._folder(axes))
+
+    def _folder(self, axes: list[Axis]) -> Any:
+        saved = self.page.store.saved
+        return self.page.store.folder if all(saved.get(axis.name) is axis.run for axis in axes) else None
+
+    def run(self, name: str) -> Run:
+        """Return the chosen run."""
+        run = self.page.run_or_none(name)
+        if run is None:
+            raise PlantainError("There is no run to compare. Choose one above.")
+        return run
+
+
+def atlas_tab(page: Page, choice: Choice) -> None:
+    """Build the tab; it is filled when it is opened."""
+    atlases = _Atlases(page)
+
+    def show(name: str | None, units: str, scope: str, mine: Mine) -> tuple[Any, ...]:
+        """Return the runs, the button, the atlas where there is one, and whether its figures can be saved."""
+        try:
+            run = atlases.run(name)
+            found = atlases.together(name, mine)
+            if found.problem:
+                return too_few_html(run.info, found.problem, found.left_out), HIDDEN, "", HIDDEN
+            n_units = run.analysis(units, scope).table.n_units
+            said, atlas = runs_html(found.axes, found.left_out), atlases.find(found.axes, units, scope)
+        except PlantainError as error:
+            return html.error_html(str(error)), HIDDEN, "", HIDDEN
+        if atlas is None:
+            words = f"Compare the axes (about {duration(atlas_seconds(found.axes, n_units))})"
+            return said, gr.update(value=words, visible=True, interactive=True), "", HIDDEN
+        drawn = atlas_html(Shown(atlas, found.axes), page.published["thresholds"]["3"]["percent"])
+        return said, HIDDEN, drawn, gr.update(visible=True)
+
+    def follows(name: str | None, units: str, scope: str, mine: Mine, opened: bool) -> tuple[Any, ...]:
+        """Follow the choice above, once the tab was opened; what was said of another choice goes."""
+        return ("", *show(name, units, scope, mine)) if opened else (gr.skip(),) * 5
+
+    def make(name: str | None, units: str, scope: str, mine: Mine, request: gr.Request) -> Iterator[tuple[str, Any]]:
+        """Compare the axes, step by step."""
+        rests = gr.update(interactive=False)
+        atlases.begun.add(request.session_hash)
+        try:
+            yield html.message_html("Your turn has come. Reading the runs …"), rests
+            axes = atlases.together(name, mine).axes
+            for done, total, atlas in iter_atlas(axes, units, scope):
+                yield making_html(done, total), rests
+                if atlas is not None:
+                    atlases.put(atlas, axes)
+            yield "", rests
+        except Exception as error:  # whatever breaks, the click must be answered
+            yield failure_html(error), rests
+        atlases.begun.discard(request.session_hash)
+
+    def broke(request: gr.Request) -> Any:
+        """Say that nothing was compared, unless it had begun: Gradio tells of a cancelled event as of a failure."""
+        if request.session_hash in atlases.begun:
+            atlases.begun.discard(request.session_hash)
+            return gr.skip()
+        return html.error_html(REFUSED)
+
+    def draw(figure: str, name: str | None, units: str, scope: str, mine: Mine) -> tuple[str, str]:
+        axes = atlases.together(name, mine).axes
+        atlas = atlases.find(axes, units, scope) if axes else None
+        if atlas is None:
+            raise PlantainError("There is no atlas of this choice yet: compare the axes first.")
+        return file_name("atlas", units, scope, figure, suffix=""), picture(figure, Shown(atlas, axes))
+
+    now = [*choice.inputs, choice.mine]
+    with gr.Tab("Atlas", id="atlas") as tab:
+        gr.Markdown(ATLAS_HELP)
+        together = gr.HTML(elem_id="atlas-runs")
+        go = gr.Button("Compare the axes", variant="primary", visible=False, elem_id="make-atlas")
+        progress = gr.HTML(elem_id="atlas-progress", elem_classes="pl-queue")
+        atlas = gr.HTML(elem_id="atlas")
+        with gr.Column(visible=False) as figures:
+            saver("atlas-figure", list(ATLAS_FIGURES), draw, now)
+        opened = gr.State(False)
+    shown = [together, go, atlas, figures]
+    tab.select(lambda *values: (True, *show(*values)), now, [opened, *shown], **VIEW)
+    choice.on_change(follows, [choice.mine, opened], [progress, *shown])
+    # One at a time: each takes a core for seconds to minutes. "multiple": a click soon after another was given up would
+    # be dropped; while one is under way the button rests.
+    alone = {"concurrency_id": "atlas", "concurrency_limit": 1, "trigger_mode": "multiple"}
+    event = go.click(make, now, [progress, go], **alone, **queued(progress))
+    event.then(show, now, shown, **VIEW)
+    event.failure(broke, None, progress, **VIEW)
+    # What was asked of another choice is not waited for.
+    given_up = gr.on([component.change for component in choice.inputs], None, cancels=[event], **VIEW)
+    given_up.then(lambda: "", None, progress, **VIEW)  # a step that was on its way may have come after the rest
+
+
+def atlas_html(shown: Shown, published: float) -> str:
+    """Show an atlas.
+
+    Parameters
+    ----------
+    shown : Shown
+    published : float
+        The share of units over |t| > 3 on the axis' card, in percent.
+    """
+    first, *rest = (escape(line) for line in finding(shown.atlas))
+    run = shown.axes[0].run
+    return (
+        f'<div class="pl-atlas">{html.chip_html(run)}<p class="pl-sentence">{first}</p>'
+        f"<ul>{''.join(f'<li>{line}</li>' for line in rest)}</ul>"
+        f'<div class="pl-axes">{"".join(_figure(figure, shown) for figure in ATLAS_FIGURES.values())}</div>'
+        f'<div class="pl-axes pl-beside-cards">{_beside(shown, published)}</div>'
+        f"{''.join(_folded(part) for part in atlas_parts(shown.atlas))}</div>"
+    )
+
+
+def _figure(figure: AtlasFigure, shown: Shown) -> str:
+    try:
+        title = figure.title(shown)
+        drawn = figure.draw(shown, title)
+    except NoFigureError as error:
+        return f"<div>{html.message_html(str(error))}</div>"
+    return html.figure_html(drawn, f"{title}. {figure.how(shown)} {weights_words(shown.axes[0].run)}")
+
+
+def _beside(shown: Shown, published: float) -> str:
+    """Set the published percentages beside, and say what limits every comparison of counts."""
+    part = siblings_part(shown.atlas, published)
+    if part is None:
+        table = "<p>The cards' percentages are of the card's slices over all tokens: choose these to see them here.</p>"
+    else:
+        table = (
+            f'<p class="pl-beside-name">{escape(part.heading)}</p>{html.table_html(part.heading, part.head, part.rows)}'
+        )
+    tests = (
+        "The tests between two axes deal their pairs anew (a membership test): they ask whether two distributions are "
+        "equal, their direction included, not two counts alone."
+    )
+    caution = size_caution(shown.atlas)
+    if caution:
+        caution += " (How large their differences are, whichever way they point; the first table below has it.)"
+    notes = (*(part.after if part else ()), tests, caution)
+    return f"<div>{table}</div><div>{_paragraphs(notes)}</div>"
+
+
+def _folded(part: Part) -> str:
+    words = f"{_paragraphs(part.before)}{html.table_html(part.heading, part.head, part.rows)}{_paragraphs(part.after)}"
+    return f'<details class="pl-careful"><summary>{escape(part.heading)}</summary>{words}</details>'
+
+
+def _paragraphs(texts: tuple[str, ...]) -> str:
+    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
+
+
+def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
+    """Say which runs are compared, which are not, and which of the project's sets have no run."""
+    known = {prompt_set.sha256: path.name for path, prompt_set in shipped_sets().values()}
+    missing = [name for sha, name in known.items() if sha not in {axis.run.info.prompts_sha256 for axis in axes}]
+    names = ", ".join(f"{axis.name} ({axis.role})" for axis in axes)
+    lines = [f"{len(axes)} runs of one model and setting belong together here: {names}."]
+    lines += [f"No run of {', '.join(missing)}."] if missing else []
+    return _paragraphs(tuple(lines)) + _left_out(left_out)
+
+
+def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
+    """Say why there is nothing to compare, and what to run."""
+    model = shlex.quote(info.model)
+    run = f"python -m plantain run --model {model} --prompts prompts/*.toml {' '.join(info.options)} --out runs/all"
+    commands = "\n".join((run, "PLANTAIN_RUNS=runs/all python app.py"))
+    words = (
+        f"Nothing can be compared yet: {why} A comparison needs saved runs of several prompt sets, made by one model "
+        f"in one way. These commands make one run of each of the project's {len(shipped_sets())} sets with the "
+        f"chosen run's settings ({weights_label(info)}, {info.settings_words}), and open this page on them:"
+    )
+    return (
+        f'{html.message_html(words)}<pre class="pl-command"><code>{escape(commands)}</code></pre>{_left_out(left_out)}'
+    )
+
+
+def _left_out(sentences: tuple[str, ...]) -> str:
+    if not sentences:
+        return ""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<p>Left out, of the same model:</p><ul>{items}</ul>"
+
+
+def making_html(done: int, total: int) -> str:
+    """Show how far a comparison is."""
+    bar = f'<progress aria-label="steps of the comparison" value="{done}" max="{total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">Comparing: {done} of {total} steps</p></div>'

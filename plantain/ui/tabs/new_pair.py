@@ -1,0 +1,443 @@
+"""The tab where a visitor types a pair and sees where it falls among the run's.
+
+`visitor_tab`   builds it and runs its pairs
+`Answer`        what came of a pair, and for which texts
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import gradio as gr
+
+from plantain import PlantainError, __version__
+from plantain.findings.new_pair import PairResult
+from plantain.models.info import software_versions
+from plantain.prompts.diff import ALIKE, shared_words
+from plantain.prompts.sets import SIDES, PromptError, is_blank
+from plantain.report.export import file_name
+from plantain.report.figures import pair_dots, rank_dots
+from plantain.report.figures.catalogue import ANSWERED, N_DRAWN
+from plantain.report.labels import weights_words
+from plantain.report.new_pair import length_warning, pair_frame, pair_record, pair_remarks, pair_sentence
+from plantain.runs.run import Run
+from plantain.ui import html
+from plantain.ui.address import share_base
+from plantain.ui.downloads import saver
+from plantain.ui.engine import EngineError
+from plantain.ui.errors import LOCAL_PAIR, failure_html
+from plantain.ui.log import logged
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
+from plantain.ui.texts import EXAMPLES, PAIR_HELP
+
+MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
+
+FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
+
+TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
+
+_SCRIPTS = Path(__file__).parents[1] / "static"
+
+COPY, _TYPED = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("pair_link.js", "typed.js"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a pair, and for which texts and run: it is shown under these only.
+
+    Attributes
+    ----------
+    run, positive, negative : str
+        As they were when the pair was sent.
+    date : str
+        ISO 8601, UTC.
+    result : PairResult or None
+        None where it failed.
+    failure : str
+        HTML that says why; empty where it did not fail.
+    """
+
+    run: str | None
+    positive: str
+    negative: str
+    date: str
+    result: PairResult | None = None
+    failure: str = ""
+
+    def is_for(self, run: str | None, positive: str, negative: str) -> bool:
+        """Tell whether the answer is to these texts, blanks around them left out."""
+        texts = (positive.strip(), negative.strip())
+        return run == self.run and texts == (self.positive.strip(), self.negative.strip())
+
+
+def visitor_tab(page: Page, choice: Choice) -> None:
+    """Build the tab."""
+    with gr.Tab("Your pair", id="pair") as tab:
+        gr.Markdown(PAIR_HELP)
+        first, *_ = EXAMPLES.values()
+        with gr.Row(elem_classes="pl-examples"):
+            examples = {name: gr.Button(name, size="sm", min_width=120) for name in EXAMPLES}
+        with gr.Row():
+            labels = _side_labels(page, choice.run.value)
+            positive, under_positive = _box(labels[0], first[0], "positive")
+            negative, under_negative = _box(labels[1], first[1], "negative")
+        note = gr.HTML(elem_id="pair-note")
+        mismatch = gr.HTML(elem_id="pair-warning")
+        fitting = gr.Button("Choose a run that fits", visible=False, elem_id="fitting-run")
+        with gr.Row():
+            swap = gr.Button("Swap sides")
+            go = gr.Button(_label(page, choice.run.value), variant="primary", elem_id="score-pair")
+        said = gr.HTML(elem_id="pair-said", elem_classes="pl-queue")
+        back = gr.Button("Bring back the prompts of the last answer", visible=False, elem_id="last-answer")
+        answer, kept = gr.HTML(elem_id="pair-answer"), gr.State(None)
+        actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
+        with gr.Column(visible=False) as figures:
+            saver(
+                "pair-figure", list(ANSWERED), lambda *now: _figure(page, *now), [choice.run, positive, negative, kept]
+            )
+        table = gr.Dataframe(
+            label=TABLE,
+            interactive=False,
+            visible=False,
+            buttons=["copy", "fullscreen"],
+            max_height=900,
+            elem_id="pair-table",
+        )
+        # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
+        # a State that a listener outside the queue sets tells nobody.
+        busy = gr.Checkbox(False, label="A pair is under way", visible="hidden", elem_id="pair-busy")
+        sent, timer = gr.State(None), gr.Timer(2)
+
+    def look(
+        name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: bool
+    ) -> dict[Any, Any]:
+        """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
+        status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
+        words, reason = html.marked(positive, negative), _mismatch(page, name)
+        fits = _fitting(page, mine) if reason else None
+        shown = kept if kept and kept.is_for(name, positive, negative) else None
+        return {
+            under_positive: side_html(counts[0], words[0]),
+            under_negative: side_html(counts[1], words[1]),
+            note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
+            mismatch: html.error_html(_mismatch_words(reason, fits)) if reason else "",
+            fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
+            go: gr.Button(_label(page, name), interactive=not reason and not busy),
+            back: gr.update(visible=bool(kept and kept.result and not shown)),
+            timer: gr.Timer(active=status.state == "loading"),
+            figures: gr.Column(visible=bool(shown and shown.result)),
+            **_shown(page, name, positive, negative, shown, (answer, actions, table)),
+        }
+
+    def score(sent: tuple[str | None, str, str]) -> Iterator[tuple[str, Any]]:
+        yield html.message_html("Both prompts go through the model …"), gr.skip()
+        yield "", _scored(page, *sent)
+
+    seen = [choice.run, choice.mine, positive, negative, kept, busy]
+    drawn = [
+        under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, figures, actions,
+        table,
+    ]  # fmt: skip
+    # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
+    changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
+    gr.on(changes, look, seen, drawn, trigger_mode="always_last", **VIEW)
+    # By itself: the boxes trigger the listener above, which therefore leaves them alone.
+    choice.run.change(
+        lambda name: [gr.update(label=label) for label in _side_labels(page, name)],
+        choice.run, [positive, negative], **VIEW,
+    )  # fmt: skip
+    both = [positive, negative]
+    brought = gr.on(None, _from_address, None, both, **VIEW)  # on load
+    brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(look, seen, drawn, **VIEW)
+    gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
+
+    for name, button in examples.items():
+        button.click(lambda pair=EXAMPLES[name]: pair, None, [positive, negative], **VIEW)
+    swap.click(lambda a, b: (b, a), [positive, negative], [positive, negative], **VIEW)
+    fitting.click(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1], choice.mine, choice.run, **VIEW)
+    back.click(lambda a: (a.run, a.positive, a.negative), kept, [choice.run, positive, negative], **VIEW)
+
+    # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
+    # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
+    # the queue is full.
+    waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
+    texts = [choice.run, positive, negative]
+    start = go.click(lambda *texts: (waiting, texts, None, True), texts, [said, sent, kept, busy], **VIEW)
+    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
+    run_it.success(lambda: False, None, busy, **VIEW)
+    run_it.failure(lambda: (html.error_html(FAILED), False), None, [said, busy], **VIEW)  # `then` does not come here
+
+
+def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
+    with gr.Column(min_width=260):
+        box = gr.Textbox(text, label=label, lines=3, max_length=MAX_PROMPT, elem_id=f"pair-{side}")
+        return box, gr.HTML(elem_id=f"under-{side}")
+
+
+def _side_labels(page: Page, name: str | None) -> tuple[str, str]:
+    """Name the sides as the run does; without a run, as the page's own prompt set."""
+    named = run.info if (run := page.store.find(name)) else page.prompt_set
+    return f"Positive ({named.positive})", f"Negative ({named.negative})"
+
+
+def _from_address(request: gr.Request) -> tuple[Any, Any]:
+    """Take prompts from the page's address. They are only put into the boxes: GPU seconds are the visitor's."""
+    found = [request.query_params.get(side) for side in ("positive", "negative")]
+    if found == [None, None]:
+        return gr.skip(), gr.skip()
+    return tuple((text or "")[:MAX_PROMPT] for text in found)
+
+
+def _label(page: Page, name: str | None) -> str:
+    run = page.store.find(name)
+    return f"Score this pair{_price(page, run)}"
+
+
+def _price(page: Page, run: Run | None) -> str:
+    return page.cost(run.info.conditions.n_repeats, run.info.size) if run else page.cost(1, None)
+
+
+def _count(page: Page, text: str) -> Count:
+    """Count a prompt's tokens, or say why the model cannot take it."""
+    if is_blank(text):
+        return "a prompt is empty: write a sentence."
+    try:
+        return page.engine.count_tokens(text.strip())
+    except PromptError as error:
+        return str(error)
+    except EngineError:  # the status says it
+        return None
+
+
+def _mismatch(page: Page, name: str | None) -> str | None:
+    """Say why no pair can be compared with a run, or None where one can or no run is chosen."""
+    try:
+        run = page.run_or_none(name)
+    except PlantainError as error:
+        return str(error)
+    return page.engine.mismatch(run) if run else None
+
+
+def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
+    """Find a run that the loaded model made: (label, name)."""
+    for label, name in [*page.saved_choices(), *mine]:
+        if page.store.find(name) and _mismatch(page, name) is None:
+            return label, name
+    return None
+
+
+def _mismatch_words(reason: str, fits: tuple[str, str] | None) -> str:
+    if "reference image" in reason:
+        advice = "The page has no pictures to send along."
+    elif fits:
+        advice = f"It made “{fits[0]}”."
+    else:
+        advice = "It made none of the runs here: use the tab “Run the probe” first."
+    return f"No pair can be compared with the chosen run: {reason} {advice}"
+
+
+def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answer:
+    """Score a pair; whatever goes wrong is an answer too, to these texts."""
+    now, asked = datetime.now(UTC).isoformat(timespec="seconds"), None
+    try:
+        run = page.run_or_none(name)
+        if run is None:
+            raise PlantainError("Choose a run first: the pair is compared with its pairs.")
+        asked = page.engine.asks(run.info.conditions.n_repeats, run.info.size)
+        with logged("pair"):
+            result = page.engine.probe_pair(run, positive, negative)
+        return Answer(name, positive, negative, now, result)
+    except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
+        return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))
+
+
+def _shown(
+    page: Page, name: str | None, positive: str, negative: str, kept: Answer | None, places: tuple[Any, Any, Any]
+) -> dict[Any, Any]:
+    """Draw the answer, its link and file, and its table; nothing where there is none to these texts."""
+    answer, actions, table = places
+    run = page.store.find(name)
+    link = name if name in page.store.saved else None
+    if kept is None or kept.result is None or run is None:
+        failure = kept.failure if kept else ""
+        return {answer: failure, actions: actions_html(link, positive, negative, None), table: HIDDEN}
+    record = _record(kept, kept.result, run)
+    frame = pair_frame(kept.result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
+    return {
+        answer: answer_html(kept.result, run),
+        actions: actions_html(link, positive, negative, record),
+        table: gr.update(value=frame, visible=True),
+    }
+
+
+def _figure(
+    page: Page, figure: str, name: str | None, positive: str, negative: str, kept: Answer | None
+) -> tuple[str, str]:
+    """Draw a figure of the answer that is shown."""
+    run = page.run_or_none(name)
+    if run is None or kept is None or kept.result is None or not kept.is_for(name, positive, negative):
+        raise PlantainError("There is no answer to these prompts yet: score the pair first.")
+    return file_name("pair", kept.date[:19].replace(":", ""), figure, suffix=""), ANSWERED[figure](kept.result, run)
+
+
+def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
+    versions = {"plantain": __version__, **software_versions()}
+    return pair_record(result, run, str(kept.run), kept.date, versions)
+
+
+def answer_html(result: PairResult, run: Run) -> str:
+    """Show a visitor's result: one plain sentence, the pictures, and what to read with care."""
+    n, weights = len(result.scores), weights_words(run)
+    rank = rank_dots(result, f"Scores: your pair among the run's {n}. {weights}")
+    dots = pair_dots(result, f"Your pair among the run's {n} on its top {N_DRAWN} heads. {weights}", N_DRAWN)
+    rank_caption = (
+        f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose. "
+        f"{weights}"
+    )
+    band = ""
+    if result.outside is not None:
+        band = "The grey band is where one more pair of the run's kind would fall in 95% of cases. "
+    dots_caption = (
+        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The heads "
+        "were chosen on the run's own pairs: expect your pair to look weaker (regression to the mean). "
+        f"{weights}"
+    )
+    items = "".join(f"<li>{escape(line)}</li>" for line in pair_remarks(result, run))
+    remarks = f"<summary>Read with care</summary><ul>{items}</ul>"
+    return (
+        f'<div class="pl-verdict"><div class="pl-verdict-words">{_answer_words(result, run)}'
+        f"{html.figure_html(rank, rank_caption)}</div>"
+        f'<div class="pl-verdict-heads">{html.figure_html(dots, dots_caption)}</div>'
+        f'<details class="pl-careful pl-verdict-care">{remarks}</details></div>'
+    )
+
+
+def _answer_words(result: PairResult, run: Run) -> str:
+    """Write what comes first: what was asked, the sentence, and what limits it."""
+    low, n = result.n_at_or_below, len(result.scores) + 1
+    lines = [f'<p class="pl-sentence">{escape(pair_sentence(result))}</p>']
+    if not result.comparable:
+        lines = [html.error_html(length_warning(result)), f"<p>For orientation: {escape(pair_sentence(result))}</p>"]
+    lines.append(
+        f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
+        "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
+        "this is its place among the run's pairs, no test of the axis.</p>"
+    )
+    random = run.info.is_random
+    loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""
+    chip = f'<span class="pl-chip{" pl-warn" if random else ""}">{escape(weights_words(run) + loud)}</span>'
+    return "".join([*lines, f"<p>{chip}</p>"])
+
+
+def actions_html(run: str | None, positive: str, negative: str, record: dict[str, Any] | None) -> str:
+    """Offer the link to the prompts and, where there is an answer, its file.
+
+    Parameters
+    ----------
+    run : str or None
+        The run's name, for the link; None for a run that ends with the page.
+    positive, negative : str
+    record : dict or None
+        From `answers.pair_record`.
+
+    Notes
+    -----
+    The file is in the page itself: what visitors type is not written to the server's disk.
+    """
+    query = {"tab": "pair", "positive": positive, "negative": negative, **({"run": run} if run else {})}
+    address = escape(urlencode(query, quote_via=quote), quote=True)
+    base = escape(share_base() or "", quote=True)
+    parts = [_download(record)] if record else []
+    parts.append(
+        f'<button type="button" class="pl-button" data-base="{base}" data-query="{address}">Copy link to these prompts'
+        "</button>"
+    )
+    parts.append('<span class="pl-copied" role="status"></span>')
+    parts.append('<input class="pl-link" readonly hidden aria-label="Link to these prompts">')
+    missing = "" if run else "<p>The link leaves the run out: yours ends with this page.</p>"
+    return f'<div class="pl-actions">{"".join(parts)}</div>{missing}'
+
+
+def _download(record: dict[str, Any]) -> str:
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    content = base64.b64encode(text.encode()).decode()
+    name = f"plantain-pair-{record['date'][:19].replace(':', '')}.json"
+    return (
+        f'<a class="pl-button" download="{name}" href="data:application/json;base64,{content}">'
+        "Download this answer (JSON)</a>"
+    )
+
+
+Count = int | str | None
+"""Tokens of a prompt's words, or why the model cannot take it, or None while it is not known."""
+
+
+def side_html(count: Count, words: str) -> str:
+    """Show one prompt under its box.
+
+    Parameters
+    ----------
+    count : int, str or None
+    words : str
+        HTML, from `html.marked`.
+    """
+    tokens = f"<b>{_tokens(count)}</b> " if isinstance(count, int) else ""
+    return f'<p class="pl-draft">{tokens}<span>{words}</span></p>'
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'' if count == 1 else 's'}"
+
+
+def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: str = "") -> str:
+    """Say what the two prompts are as a pair: refused, of unequal length, or fit to be scored.
+
+    Parameters
+    ----------
+    positive, negative : str
+        Without blanks around them.
+    counts : tuple of int, str or None
+    model : str
+        Why nothing can be counted now; empty where it can.
+    """
+    problems = [_problem(side, why) for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)]
+    if positive and positive == negative:
+        problems = ["Both prompts are the same: change one of them."]
+    lines = problems + ([f"{model} Tokens cannot be counted now."] if model else [])
+    a, b = counts
+    if not lines and isinstance(a, int) and isinstance(b, int):
+        lines = [_lengths(a, b), *_length_words(positive, negative)]
+    loud = " pl-note-loud" if problems or a != b or len(lines) > 1 else ""
+    shown = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    return f'<div role="status" class="pl-note{loud}">{shown}</div>'
+
+
+def _problem(side: str, why: str) -> str:
+    """Name the prompt that the model cannot take."""
+    rest = why.removeprefix("a prompt ")
+    return f"The {side} prompt {rest}" if rest != why else f"The {side} prompt: {why}"
+
+
+def _lengths(a: int, b: int) -> str:
+    if a == b:
+        return f"Both prompts have {_tokens(a)}. What differs is marked."
+    return (
+        f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with what they mean. The "
+        "score would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
+    )
+
+
+def _length_words(positive: str, negative: str) -> list[str]:
+    """Warn where more, or less, than one thing differs."""
+    shared = shared_words(positive, negative)
+    if shared == 1:
+        return ["The words are the same: only blanks differ."]
+    return ["Most words differ: then much more than one thing is measured."] if shared < ALIKE else []

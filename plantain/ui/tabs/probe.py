@@ -1,0 +1,283 @@
+"""The tab that runs all pairs through the loaded model.
+
+`probe_tab`       builds it and runs its probes
+`seed_of`         a number that a visitor typed -> a seed
+`button_words`, `cost_words`, `progress_html`   what the tab says
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from html import escape
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.prompts.sets import PromptSet, PromptSetError
+from plantain.report.labels import run_label
+from plantain.runs.run import Run
+from plantain.ui import html
+from plantain.ui.engine import UNFINISHED, Step
+from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words
+from plantain.ui.log import logged
+from plantain.ui.state import KEPT, VIEW, Choice, Page, duration, queued
+from plantain.ui.tabs.prompt_set import PromptSets, set_chooser
+from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
+
+SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
+
+AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
+
+REFUSED = "Nothing was run: the queue is full or the connection broke. Try again in a minute."
+
+LARGEST_SEED = 2**53 - 1  # a browser's numbers are exact up to here
+
+
+class SeedError(PlantainError, ValueError):
+    """A seed that cannot be taken."""
+
+
+def seed_of(value: float | None) -> int:
+    """Return the seed that a visitor typed.
+
+    Raises
+    ------
+    SeedError
+        It is missing, negative, not whole or too large.
+    """
+    if value is None or not float(value).is_integer() or not 0 <= value <= LARGEST_SEED:
+        said = "no number" if value is None else f"{value:.15g}"
+        raise SeedError(f"The seed is {said}: give a whole number from 0 to {LARGEST_SEED}.")
+    return int(value)
+
+
+class _Asked(NamedTuple):
+    """What a click asks for."""
+
+    prompt_set: PromptSet
+    size: int | None
+    seed: int
+    most: int | None
+
+    @property
+    def total(self) -> int:
+        return len(self.prompt_set.pairs)
+
+
+class _Probes:
+    """What the tab's listeners share: the page, and whose probe runs."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.sets = PromptSets(page)
+        self.running: set[str] = set()  # sessions: a browser tab has one probe at most
+        self.begun: set[str] = set()  # sessions whose last click was followed by a probe, or taken back
+        self.locked: set[str] = set()  # sessions that wait for a probe or have one
+
+    def read(self, size: str, seed: float | None, at_once: str, *chosen: str) -> _Asked:
+        """Read the controls; bad ones are an error, before any click."""
+        return _Asked(self.sets.find(*chosen), SIZES[size], seed_of(seed), AT_ONCE[at_once])
+
+    def kept(self, asked: _Asked) -> int:
+        return self.page.engine.kept(asked.prompt_set, asked.size, asked.seed)
+
+    def count(self, asked: _Asked) -> int:
+        """Return how many pairs a click runs now."""
+        return min(asked.total - self.kept(asked), asked.most or asked.total)
+
+    def settings(self, *controls: Any) -> tuple[dict[str, Any], str]:
+        """Say what a click does and costs; bad settings are refused here, before any click."""
+        try:
+            asked = self.read(*controls)
+            kept, now = self.kept(asked), self.count(asked)
+        except PlantainError as error:
+            unread = isinstance(error, PromptSetError)  # which is said where the set is
+            said = html.message_html("There is no prompt set to run yet.") if unread else html.error_html(str(error))
+            return gr.update(value="Run all pairs", interactive=False), said
+        cost = self.page.cost(now, asked.size) or self.estimate(now, asked.size)
+        label = button_words(kept, now, asked.total) + (cost if now else "")
+        return gr.update(value=label, interactive=True), self.cost(now, asked.size)
+
+    def shown(self, request: gr.Request, *controls: Any) -> tuple[dict[str, Any], str]:
+        """Say the same, but leave a button that a probe has locked."""
+        button, cost = self.settings(*controls)
+        return gr.update(value=button["value"]) if request.session_hash in self.locked else button, cost
+
+    def taken_back(self, request: gr.Request) -> tuple[str, Any]:
+        """Say at once that a click on Stop was seen; what Gradio tells of the end is no refusal then."""
+        self.begun.add(request.session_hash)
+        return html.message_html("Stopping: the pair in hand is finished first …"), gr.update(interactive=False)
+
+    def estimate(self, now: int, size: int | None) -> str:
+        each = self.page.engine.seconds_per_pair(size)
+        return "" if each is None else f" (about {duration(each * now)})"
+
+    def cost(self, now: int, size: int | None) -> str:
+        engine = self.page.engine
+        return html.message_html(cost_words(now, engine.asks(now, size), engine.seconds_per_pair(size)))
+
+    def run(self, request: gr.Request, *given: Any) -> Iterator[tuple[str, Any, Any]]:
+        """Run a probe; stopped or broken, the pairs that are done stay with the engine."""
+        *controls, mine = given
+        engine, asks = self.page.engine, None
+        self.running.add(request.session_hash)
+        self.begun.add(request.session_hash)
+        try:
+            yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
+            asked = self.read(*controls)
+            asks = engine.asks(self.count(asked), asked.size)
+            with (
+                logged("probe"),
+                closing(engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)) as steps,
+            ):
+                for step in steps:
+                    done = self.finished(step.run, asked, mine) if step.run else None
+                    yield done or (progress_html(step), gr.skip(), gr.skip())
+            if step.run is None:
+                yield html.message_html(self.kept_words(asked)), gr.skip(), gr.skip()
+        except Exception as error:
+            yield self.failed(error, asks, *controls), gr.skip(), gr.skip()
+        finally:
+            self.running.discard(request.session_hash)
+
+    def failed(self, error: Exception, asks: int | None, *controls: Any) -> str:
+        """Explain a failure, with what is kept and the command that does without the page."""
+        try:
+            asked = self.read(*controls)
+        except PlantainError:
+            return failure_html(error, "", asks)  # settings that nothing can be kept for
+        command = LOCAL_RUN.format(
+            model=self.page.engine.model_name or "MODEL", prompts=self.sets.file(asked.prompt_set)
+        )
+        command += f" --size {asked.size}" if asked.size else ""
+        return failure_html(error, self.kept_words(asked), asks, f"{command} --seed {asked.seed}")
+
+    def kept_words(self, asked: _Asked) -> str:
+        return kept_words(self.kept(asked), asked.total)
+
+    def finished(
+        self, run: Run, asked: _Asked, mine: list[tuple[str, str]]
+    ) -> tuple[str, gr.Dropdown, list[tuple[str, str]]]:
+        """Choose the new run for the whole page, and say what becomes of it."""
+        name, i = self.page.store.add(run), run.info
+        words = f"yours: {self.sets.label(asked.prompt_set)}{i.date[11:16]} UTC, {i.size} px, seed {i.seed}"
+        label = run_label(words, i)
+        mine = [*mine, (label, name)]
+        words = (
+            f"Done: {len(run.pairs)} pairs in {i.seconds:.0f} s. “{label}” is chosen above now, and all tabs show it."
+        )
+        said = html.message_html(words) + html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
+        return said, gr.Dropdown(self.page.saved_choices() + mine, value=name), mine
+
+    async def stopped(self, request: gr.Request, *controls: Any) -> str:
+        """Say what is kept, once the probe has ended: within one pair."""
+        while request.session_hash in self.running:
+            await asyncio.sleep(0.1)
+        kept = self.kept_words(self.read(*controls)) or "No pair was done yet, so nothing is kept."
+        return html.message_html(f"Stopped. {kept}")
+
+
+def probe_tab(page: Page, choice: Choice) -> None:
+    """Build the tab; its result is chosen for the whole page at once."""
+    probes = _Probes(page)
+    first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
+    go_now, cost_now = probes.settings(*first, probes.sets.first, "", "", "", "")
+    with gr.Tab("Run the probe", id="probe") as tab:
+        gr.Markdown(PROBE_HELP.format(unfinished=UNFINISHED))
+        chosen, listen = set_chooser(page, probes.sets)
+        with gr.Row():
+            options = {"filterable": False, "min_width": 220}
+            size = gr.Dropdown(
+                list(SIZES), value=first[0], label="Image size", info="1024 px on a GPU, 256 px without", **options
+            )
+            seed = gr.Number(0, label="Seed", info="of the noise; 0 unless asked otherwise", min_width=220)
+            at_once = gr.Dropdown(
+                list(AT_ONCE), value=first[2], label="Pairs now", info="the rest can follow later", **options
+            )
+        cost = gr.HTML(cost_now, elem_id="probe-cost")
+        with gr.Row():
+            go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
+            stop = gr.Button("Stop", variant="stop", interactive=False)
+        progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
+    settings = [size, seed, at_once, *chosen]
+    controls = [*settings, stop]
+    listen(tab.select)
+    # One listener: of two, an answer to older settings could come last and stay.
+    changes = [tab.select, *(component.change for component in settings)]
+    gr.on(changes, probes.shown, settings, [go, cost], trigger_mode="always_last", **VIEW)
+    # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
+    waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
+    locked = [gr.update(interactive=False)] * len(settings)
+
+    def wait(request: gr.Request) -> tuple:
+        probes.begun.discard(request.session_hash)
+        probes.locked.add(request.session_hash)
+        return waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)
+
+    begun = go.click(wait, None, [progress, go, *controls], **VIEW)
+    event = begun.then(
+        probes.run, [*settings, choice.mine], [progress, choice.run, choice.mine], concurrency_id="probe",
+        concurrency_limit=1, **queued(progress),
+    )  # fmt: skip
+    free = (*[gr.update(interactive=True)] * len(settings), gr.update(interactive=False))
+
+    def idle(request: gr.Request, *values: Any) -> tuple:
+        probes.locked.discard(request.session_hash)
+        return *probes.settings(*values), *free
+
+    event.then(idle, settings, [go, cost, *controls], **VIEW)
+    refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
+
+    def broke(request: gr.Request, *values: Any) -> tuple:
+        """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
+        if request.session_hash in probes.begun:
+            return (gr.skip(),) * (3 + len(controls))
+        return refused, *idle(request, *values)
+
+    event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
+    stop.click(probes.taken_back, None, [progress, stop], cancels=[event], **VIEW).then(
+        probes.stopped, settings, progress, **VIEW
+    ).then(idle, settings, [go, cost, *controls], **VIEW)
+
+
+def button_words(kept: int, now: int, total: int) -> str:
+    """Say what a click does: `kept` pairs are done, `now` are run."""
+    left = total - kept
+    if not left:
+        return f"Finish: all {total} pairs are done"
+    if not kept:
+        return f"Run all {total} pairs" if now == left else f"Run {now} of {total} pairs"
+    return f"Go on: {left} pairs left" if now == left else f"Go on with {now} of the {left} pairs left"
+
+
+def cost_words(now: int, asked: int | None, each: float | None) -> str:
+    """Say what a click costs: seconds of quota where there is one, else the time by pairs timed before."""
+    if not now:
+        return "Nothing is left to be run."
+    if asked is not None:
+        return PROBE_QUOTA.format(asked=asked, now=now)
+    if each is None:
+        return "No pair of this size was timed here yet; the first ones will show how long it takes."
+    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed here."
+
+
+def progress_html(step: Step) -> str:
+    """Show pairs done, time left and the pair just done."""
+    left = "" if step.seconds_left is None else f", about {duration(step.seconds_left)} left"
+    words = f"{step.done} of {step.total} pairs{left}"
+    if step.seconds_left is None:
+        words += "; the first pair takes longest"
+    bar = f'<progress aria-label="pairs probed" value="{step.done}" max="{step.total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">{words}</p>{_pair_html(step)}</div>'
+
+
+def _pair_html(step: Step) -> str:
+    if step.pair is None:
+        return ""
+    return (
+        f'<dl class="pl-just-done"><dt>Just done, in {step.seconds:.1f} s ({escape(step.pair.category)})</dt>'
+        f"<dd>{escape(step.pair.positive)}</dd><dd>{escape(step.pair.negative)}</dd></dl>"
+    )

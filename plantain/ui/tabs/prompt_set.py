@@ -1,0 +1,166 @@
+"""Which prompt set a probe runs: one of the project's, or one that a visitor pastes.
+
+`PromptSets`       the sets of a page, by what the chooser holds
+`set_chooser`      builds the chooser and keeps what it says up to date
+`about_html`, `own_html`   a set of the project's, and what is typed, in words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from plantain import PlantainError
+from plantain.prompts.confounds import own_warnings
+from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
+from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_file, shipped_sets
+from plantain.ui import html
+from plantain.ui.engine import EngineError
+from plantain.ui.state import HIDDEN, VIEW, Page
+from plantain.ui.texts import OWN_HELP
+
+OWN = "own"
+
+_EXAMPLE = "positive\tnegative\nA horse gallops along the beach.\tA horse ambles along the beach.\n…"
+
+_read = lru_cache(8)(read_pasted)  # a few listeners ask for the same text at once
+
+_HELP = OWN_HELP.format(pairs=(MIN_PAIRS, MOST_PAIRS), letters=MOST_LETTERS, kilobytes=MOST_BYTES // 1000)
+
+
+class PromptSets:
+    """The sets that a page can run: what it was built with, the project's own, and a visitor's.
+
+    Parameters
+    ----------
+    page : Page
+    """
+
+    def __init__(self, page: Page) -> None:
+        first = page.prompt_set
+        self._page = page
+        self._known = {first.sha256: first} | {sha: found for sha, (_, found) in shipped_sets().items()}
+
+    @property
+    def first(self) -> str:
+        """What the chooser holds at the start."""
+        return self._page.prompt_set.sha256
+
+    def choices(self) -> list[tuple[str, str]]:
+        """Return (label, value) for the chooser."""
+        return [(f"{found.title} ({found.role})", sha) for sha, found in self._known.items()] + [
+            ("A set of your own …", OWN)
+        ]
+
+    def find(self, which: str, text: str, title: str, positive: str, negative: str) -> PromptSet:
+        """Return the chosen set.
+
+        Raises
+        ------
+        PromptSetError
+            A visitor's own that cannot be read.
+        """
+        return _read(text, title, positive, negative) if which == OWN else self._known[which]
+
+    def label(self, prompt_set: PromptSet) -> str:
+        """Name a set before a run's own words; nothing for the one that the page is about."""
+        return "" if prompt_set.sha256 == self.first else f"{prompt_set.title}, "
+
+    def file(self, prompt_set: PromptSet) -> str:
+        """Name the file of a set for the command line; a visitor has to save their own."""
+        return shipped_file(prompt_set.sha256, "YOUR-SET.toml")
+
+
+def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Component], Callable[[Any], None]]:
+    """Build the chooser.
+
+    Returns
+    -------
+    list of components
+        The inputs of `PromptSets.find`.
+    function
+        Keeps what is said up to date, also by one more trigger: call it once the tab is built.
+    """
+    which = gr.Dropdown(
+        sets.choices(), value=sets.first, label="Prompt set", filterable=False, elem_id="prompt-set", min_width=280
+    )
+    about = gr.HTML(about_html(page.prompt_set), elem_id="set-about")
+    with gr.Column(visible=False) as own:
+        gr.Markdown(_HELP)
+        text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
+        with gr.Row():
+            names = {"max_length": MOST_IN_A_NAME, "min_width": 160}
+            title = gr.Textbox("", label="Name", placeholder="Tempo", **names)
+            positive = gr.Textbox("", label="Positive side", placeholder="fast", **names)
+            negative = gr.Textbox("", label="Negative side", placeholder="slow", **names)
+        note = gr.HTML(elem_id="own-note")
+    inputs = [which, text, title, positive, negative]
+
+    def look(*chosen: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+        if chosen[0] == OWN:
+            return HIDDEN, gr.update(visible=True), own_html(page, *chosen[1:])
+        return gr.update(value=about_html(sets.find(*chosen)), visible=True), HIDDEN, ""
+
+    def listen(more: Any) -> None:
+        changes = [component.change for component in inputs]
+        gr.on([*changes, more], look, inputs, [about, own, note], trigger_mode="always_last", **VIEW)
+
+    return inputs, listen
+
+
+def about_html(prompt_set: PromptSet) -> str:
+    """Say what a set of the project's is, what it controls for and what a result on it would mean."""
+    n = len(prompt_set.pairs)
+    lines = [
+        f"{n} pairs, {2 * n} passes: “{prompt_set.positive}” against “{prompt_set.negative}”.",
+        prompt_set.about,
+        prompt_set.reading,
+    ]
+    return "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+
+
+def own_html(page: Page, text: str, title: str, positive: str, negative: str) -> str:
+    """Say what was understood of a visitor's set, or what is wrong with it, and what its words give away."""
+    if not text.strip():
+        return ""
+    try:
+        found = _read(text, title, positive, negative)
+    except PromptSetError as error:
+        return html.error_html(str(error))
+    first, n = found.pairs[0], len(found.pairs)
+    said = (
+        f"<p><b>{escape(found.title)}</b>: {n} pairs, “{escape(found.positive)}” against "
+        f"“{escape(found.negative)}”. The first one:</p>"
+        f'<dl class="pl-just-done"><dt>{escape(first.id)} ({escape(first.category)})</dt>'
+        f"<dd>{escape(first.positive)}</dd><dd>{escape(first.negative)}</dd></dl>"
+    )
+    return f'<div role="status">{said}{_audited(page, found)}</div>'
+
+
+def _audited(page: Page, found: PromptSet) -> str:
+    """Show the warnings, those of tokens as well where the model is there."""
+    later = ""
+    try:
+        warnings = own_warnings(found, page.engine.count_tokens)
+    except EngineError:
+        warnings, later = own_warnings(found), " Tokens are counted once the model is loaded."
+    except PromptError as error:
+        return html.error_html(_refused(page, found, error))
+    if not warnings:
+        return f"<p>Nothing but the meaning was found to tell the sides apart: no proof that nothing does.{later}</p>"
+    return html.warnings_html("What the words of this set give away", warnings) + (f"<p>{later}</p>" if later else "")
+
+
+def _refused(page: Page, found: PromptSet, error: PlantainError) -> str:
+    """Name the pair that the model cannot take."""
+    for pair in found.pairs:
+        for side in ("positive", "negative"):
+            try:
+                page.engine.count_tokens(getattr(pair, side))
+            except PromptError as why:
+                return f"Pair {pair.id!r}, {side} side: {why}"
+    return str(error)
