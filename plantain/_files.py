@@ -1,7 +1,7 @@
 """Files and folders that a reader sees whole or not at all. Knows nothing about what is in them.
 
-`write_whole`   a file
-`in_place_of`   a folder that is written in hiding and then takes another's place; writers take turns
+`write_atomic`   a file
+`replace_folder`   a folder that is written in hiding and then takes another's place; writers take turns
 `swap_in`       the last step alone
 """
 
@@ -42,7 +42,7 @@ def _hidden(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file under another name, then rename it.
 
     Raises
@@ -59,7 +59,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def in_place_of(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
+def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     """Give a new folder to write to, and let it take another's place in the end.
 
     Writers beside each other take turns, so that the later one sees what the earlier one did; what a writer left
@@ -248,11 +248,11 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
     return arrays
 
 
-def visible(text: str) -> str:
+def printable(text: str) -> str:
     """Write out control and format characters, which could clear a terminal, forge a line or turn words around."""
     return "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Co", "Cs") else ascii(c)[1:-1] for c in text)
 
 
-def visible_lines(text: str) -> str:
+def printable_lines(text: str) -> str:
     """Do the same line by line, so that a text keeps its lines."""
-    return "\n".join(map(visible, text.split("\n")))
+    return "\n".join(map(printable, text.split("\n")))

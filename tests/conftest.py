@@ -22,7 +22,7 @@ from plantain.cli import main
 from plantain.models.load import load_pipeline
 from plantain.models.stand_in import build_stand_in
 from plantain.models.untrained import KLEIN_4B, Architecture
-from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptPair, PromptSet, load_prompt_set
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import PairRecord, RunInfo
@@ -137,7 +137,7 @@ def finished(once, pipe, moral_set) -> tuple[Run, list[tuple[int, int]]]:
 
     def make():
         told: list[tuple[int, int]] = []
-        return run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE), lambda *step: told.append(step)), told
+        return run_probe(pipe, moral_set, ProbeConfig(size=SIZE), lambda *step: told.append(step)), told
 
     return once("finished", make)
 
@@ -150,7 +150,7 @@ def moral_run(finished) -> Run:
 @pytest.fixture(scope="session")
 def other_run(once, pipe, moral_set) -> Run:
     """The same pairs with another seed."""
-    return once("other", lambda: run_experiment(pipe, moral_set, ExperimentConfig(size=SIZE, seed=3)))
+    return once("other", lambda: run_probe(pipe, moral_set, ProbeConfig(size=SIZE, seed=3)))
 
 
 @pytest.fixture

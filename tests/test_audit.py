@@ -5,7 +5,7 @@ import pytest
 from test_prompts_audit import bigrams
 
 from plantain.prompts import lexical
-from plantain.prompts.confounds import audit, lopsided, own_warnings, telling_score
+from plantain.prompts.confounds import audit, confounds_of_own_set, lopsided, telling_score
 from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
 
 # No two pairs share a word, and within a pair one word differs: early in the even ones, late in the odd ones.
@@ -28,9 +28,9 @@ def told(sides, count_tokens=None):
 
 def test_a_clean_set_is_told_nothing_and_a_shipped_one_no_word():
     assert told(CLEAN) == {}
-    assert all(own_warnings(found) == [] for _, found in shipped_sets().values())
-    assert len(own_warnings(made(CLEAN), len)) == 0
-    assert len(own_warnings(made([(a + " x", b) for a, b in CLEAN]))) > 1
+    assert all(confounds_of_own_set(found) == [] for _, found in shipped_sets().values())
+    assert len(confounds_of_own_set(made(CLEAN), len)) == 0
+    assert len(confounds_of_own_set(made([(a + " x", b) for a, b in CLEAN]))) > 1
 
 
 def test_unequal_word_counts_are_told_with_pairs_and_side():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from plantain.findings.unit import NoUnitError, close_up, find_unit
+from plantain.findings.unit import NoUnitError, find_unit, profile_unit
 from plantain.report.figures import scope_bars, split_histogram, unit_dots
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.runs.scopes import UNITS, scopes_of
@@ -18,12 +18,12 @@ def test_every_kind_of_unit_is_found_by_its_name(moral_run, units):
 
 def test_a_unit_that_is_not_there_is_named(moral_run):
     with pytest.raises(NoUnitError, match="^This run has no unit “single\\[99\\] head 0”"):
-        close_up(moral_run, "single[99] head 0")
+        profile_unit(moral_run, "single[99] head 0")
 
 
 def test_a_close_up_is_what_scipy_says_of_the_differences(moral_run):
     a = moral_run.analysis("heads")
-    seen = close_up(moral_run, "single[3] head 2")
+    seen = profile_unit(moral_run, "single[3] head 2")
     positive, negative = a.magnitudes[:, :, seen.index]
     expected = scipy_stats.ttest_rel(positive, negative)
     assert seen.t == pytest.approx(expected.statistic, rel=1e-9)
@@ -36,7 +36,7 @@ def test_a_close_up_is_what_scipy_says_of_the_differences(moral_run):
 
 
 def test_scopes_and_slices_are_the_runs_own(moral_run):
-    seen = close_up(moral_run, "single[3] head 2", "padding")
+    seen = profile_unit(moral_run, "single[3] head 2", "padding")
     assert list(seen.scopes) == scopes_of("heads")
     for scope, t in seen.scopes.items():
         a = moral_run.analysis("heads", scope)
@@ -47,13 +47,13 @@ def test_scopes_and_slices_are_the_runs_own(moral_run):
 
 
 def test_a_scope_that_the_unit_does_not_have_becomes_all_and_says_so(moral_run):
-    seen = close_up(moral_run, "joint[0] head 1", "words")
+    seen = profile_unit(moral_run, "joint[0] head 1", "words")
     assert seen.scope == "all" and list(seen.scopes) == ["all", "image"]
-    assert close_up(moral_run, "joint[0] text head 1", "image").scope == "all"
+    assert profile_unit(moral_run, "joint[0] text head 1", "image").scope == "all"
 
 
 def test_the_statements_have_the_numbers(moral_run):
-    seen, inference = close_up(moral_run, "single[3] head 2"), moral_run.inference("heads")
+    seen, inference = profile_unit(moral_run, "single[3] head 2"), moral_run.inference("heads")
     lines = unit_statements(moral_run, seen)
     assert f"t = {seen.t:+.2f}" in lines[0] and f"rank {seen.rank} of 100" in lines[0]
     assert ("larger under “helping”" in lines[1]) == (seen.mean > 0)
@@ -64,7 +64,7 @@ def test_the_statements_have_the_numbers(moral_run):
 
 
 def test_every_difference_is_a_dot_with_its_prompts(moral_run):
-    seen = close_up(moral_run, "single[3] head 2")
+    seen = profile_unit(moral_run, "single[3] head 2")
     svg = unit_dots(seen, moral_run.pairs, ("helping", "ignoring"), "x")
     assert svg.count("<circle") == 25
     for record, difference in zip(moral_run.pairs, seen.differences, strict=True):

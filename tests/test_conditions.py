@@ -10,9 +10,9 @@ import torch
 from plantain.cli.report import probe_pair
 from plantain.findings.published import load_published
 from plantain.findings.repeats import stability
-from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes, capture_pair, denoise, encode, layout_of
-from plantain.probe.runner import ConfigError, ExperimentConfig, run_experiment
+from plantain.probe.runner import ConfigError, ProbeConfig, run_probe
 from plantain.report.run import repeats_frame, report_text
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
@@ -21,12 +21,12 @@ from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
 from plantain.runs.units import UnitsError, magnitudes
 
 SIZE, SEED = 64, 3
-SEVERAL = ExperimentConfig(size=SIZE, seed=5, seeds=(5, 6, 9))
+SEVERAL = ProbeConfig(size=SIZE, seed=5, seeds=(5, 6, 9))
 
 
 @pytest.fixture(scope="module")
 def run(pipe, small_set):
-    return run_experiment(pipe, small_set, SEVERAL)
+    return run_probe(pipe, small_set, SEVERAL)
 
 
 # --- repeated measures -------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_forged_conditions_are_refused(run, tmp_path, change):
 
 
 def test_a_kept_pair_keeps_its_measures(pipe, small_set, run, tmp_path):
-    kept = UnfinishedRun(tmp_path / "run", {})
+    kept = Checkpoint(tmp_path / "run", {})
     (capture,) = Passes(pipe, run.info.conditions).capture(small_set.pairs[:1])
     kept.save(0, capture, 1.0)
     again, _ = kept.load(0)
@@ -141,7 +141,7 @@ def test_a_kept_pair_keeps_its_measures(pipe, small_set, run, tmp_path):
 )
 def test_conditions_out_of_range_are_refused(settings, match):
     with pytest.raises(ConfigError, match=match):
-        ExperimentConfig(**settings)
+        ProbeConfig(**settings)
 
 
 def test_a_visitors_pair_goes_through_under_the_runs_conditions(pipe, run, small_set):
@@ -228,7 +228,7 @@ def test_in_masked_mode_all_is_without_padding_and_padding_is_nowhere(pipe, smal
 
 
 def test_a_masked_run_says_so_and_offers_no_padding(pipe, small_set, tmp_path):
-    run = run_experiment(pipe, small_set, ExperimentConfig(size=SIZE, mask_padding=True))
+    run = run_probe(pipe, small_set, ProbeConfig(size=SIZE, mask_padding=True))
     again = load_run(save_run(run, tmp_path / "run"))
     assert again.info.mask_padding and "padding masked" in report_text(again, load_published())
     assert again.scopes("heads") == ["all", "image", "prompt", "words", "template"]

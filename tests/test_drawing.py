@@ -8,18 +8,18 @@ import pytest
 import torch
 from PIL import Image
 
-from plantain.models.load import ModelHalves
-from plantain.probe.generate import MANIFEST, STYLES, Drawing, DrawingError, make_references, shared_text
+from plantain.models.load import PhasedPipeline
+from plantain.probe.generate import MANIFEST, STYLES, GenerationConfig, GenerationError, make_references, shared_text
 from plantain.prompts.sets import PromptPair
 
-QUICK = Drawing(2, 4.0, 64, seed=7)
+QUICK = GenerationConfig(2, 4.0, 64, seed=7)
 
 
 @pytest.fixture(scope="module")
 def painter():
     """The stand-in with its VAE, and the texts that it was asked to draw."""
-    halves = ModelHalves("tiny-random")
-    halves.both()
+    halves = PhasedPipeline("tiny-random")
+    halves.load_both()
     with halves.with_vae() as pipe:
         yield pipe
 
@@ -44,7 +44,7 @@ def test_the_shared_text_has_the_words_of_both_sides_and_no_other():
     assert shared_text(pair) == "On the bridge, Ana the old man ."
     swapped = PromptPair("a", "c", pair.negative, pair.positive)
     assert shared_text(swapped) == shared_text(pair)
-    with pytest.raises(DrawingError, match="pair 'a': its two prompts share no word"):
+    with pytest.raises(GenerationError, match="pair 'a': its two prompts share no word"):
         shared_text(PromptPair("a", "c", "Help!", "Wait!"))
 
 
@@ -93,14 +93,14 @@ def test_broken_off_it_draws_only_what_is_missing(painter, small_set, tmp_path, 
 def test_nobodys_pictures_are_drawn_over(painter, small_set, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / f"{small_set.pairs[0].id}.png").write_bytes(b"mine")
-    with pytest.raises(DrawingError, match="is no folder of reference images"):
+    with pytest.raises(GenerationError, match="is no folder of reference images"):
         make_references(painter, small_set, tmp_path / "mine", QUICK)
     make_references(painter, small_set, tmp_path / "refs", QUICK)
-    with pytest.raises(DrawingError, match="drawn otherwise"):
-        make_references(painter, small_set, tmp_path / "refs", Drawing(3, 4.0, 64, seed=7))
+    with pytest.raises(GenerationError, match="drawn otherwise"):
+        make_references(painter, small_set, tmp_path / "refs", GenerationConfig(3, 4.0, 64, seed=7))
     edited = tmp_path / "refs" / f"{small_set.pairs[1].id}.png"
     edited.write_bytes(b"edited by hand")
-    with pytest.raises(DrawingError, match="not as they were drawn. Move it away"):
+    with pytest.raises(GenerationError, match="not as they were drawn. Move it away"):
         make_references(painter, small_set, tmp_path / "refs", QUICK)
     assert edited.read_bytes() == b"edited by hand"
     edited.unlink()
@@ -109,19 +109,19 @@ def test_nobodys_pictures_are_drawn_over(painter, small_set, tmp_path):
     del manifest["images"][small_set.pairs[2].id]
     (tmp_path / "refs" / MANIFEST).write_text(json.dumps(manifest))
     own.write_bytes(b"my own")
-    with pytest.raises(DrawingError, match="Move it away"):
+    with pytest.raises(GenerationError, match="Move it away"):
         make_references(painter, small_set, tmp_path / "refs", QUICK)
     assert own.read_bytes() == b"my own"
 
 
 @pytest.mark.parametrize(("size", "seed"), [(0, 0), (100, 0), (-64, 0), (32, 0), (64, -1), (64, 2**70)])
 def test_settings_out_of_range_are_refused(size, seed):
-    with pytest.raises(DrawingError, match="choose"):
-        Drawing(2, 4.0, size, seed)
+    with pytest.raises(GenerationError, match="choose"):
+        GenerationConfig(2, 4.0, size, seed)
 
 
 def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, moral_file, monkeypatch):
-    monkeypatch.setattr(ModelHalves, "both", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(PhasedPipeline, "both", lambda *_: pytest.fail("the model was loaded"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.png").write_bytes(b"x")
     for words, match in (
@@ -138,7 +138,7 @@ def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, mo
 def test_a_damaged_manifest_is_an_error_that_names_it(painter, small_set, tmp_path, content):
     (tmp_path / "refs").mkdir()
     (tmp_path / "refs" / MANIFEST).write_text(content)
-    with pytest.raises(DrawingError, match=MANIFEST):
+    with pytest.raises(GenerationError, match=MANIFEST):
         make_references(painter, small_set, tmp_path / "refs", QUICK)
 
 

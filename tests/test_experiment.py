@@ -9,9 +9,9 @@ from plantain.cli.report import probe_pair
 from plantain.models.fingerprint import describe
 from plantain.models.load import load_pipeline
 from plantain.probe import runner
-from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes
-from plantain.probe.runner import ConfigError, ExperimentConfig, iter_pairs, plan_run, run_experiment
+from plantain.probe.runner import ConfigError, ProbeConfig, iter_pairs, plan_run, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.analysis import analyze
 from plantain.runs.capture import SumsOfSquares
@@ -20,7 +20,7 @@ from plantain.runs.run import capture_bytes
 from plantain.runs.scopes import UNITS
 from plantain.stats import max_t_p
 
-CONFIG = ExperimentConfig(size=64)
+CONFIG = ProbeConfig(size=64)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def by_id(run, signs, halves):
 def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe, small_set):
     """Random flips and halves belong to places, so the places have to be the same; the captures are, to the bit."""
     turned = replace(small_set, pairs=small_set.pairs[::-1])
-    run, other = (run_experiment(pipe, prompt_set, CONFIG) for prompt_set in (small_set, turned))
+    run, other = (run_probe(pipe, prompt_set, CONFIG) for prompt_set in (small_set, turned))
     signs, halves = run.signs, np.array([[True, False, True, False], [True, True, False, False]])
     a, b = (by_id(r, signs, halves) for r in (run, other))
     for name in ("differences", "t", "dz", "split_r"):
@@ -97,7 +97,7 @@ def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe,
 
 
 def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
-    one, again, other = (run_experiment(pipe, small_set, replace(CONFIG, seed=seed)) for seed in (4, 4, 5))
+    one, again, other = (run_probe(pipe, small_set, replace(CONFIG, seed=seed)) for seed in (4, 4, 5))
     assert capture_bytes(one) == capture_bytes(again)
     assert not np.array_equal(one.sums.streams["single"], other.sums.streams["single"])
     assert not np.array_equal(one.signs, other.signs)
@@ -115,7 +115,7 @@ def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
     swapped = replace(
         small_set, pairs=tuple(replace(p, positive=p.negative, negative=p.positive) for p in small_set.pairs)
     )
-    one, other = (run_experiment(pipe, prompts, CONFIG) for prompts in (small_set, swapped))
+    one, other = (run_probe(pipe, prompts, CONFIG) for prompts in (small_set, swapped))
     assert np.array_equal(one.analysis().differences, -other.analysis().differences)
 
 
@@ -125,28 +125,28 @@ def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
 @pytest.mark.parametrize("size", [0, -64, 48, 63, 72, 100, 2064, 10**9])
 def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(ConfigError, match=f"size {size}: choose a multiple of 16 from 64 to 2048"):
-        ExperimentConfig(size=size)
+        ProbeConfig(size=size)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_refused(seed):
     with pytest.raises(ConfigError, match="seed"):
-        ExperimentConfig(seed=seed)
+        ProbeConfig(seed=seed)
 
 
 @pytest.mark.parametrize("setting", ["n_permutations", "n_splits"])
 def test_at_least_one_flip_and_one_split_are_needed(setting):
     with pytest.raises(ConfigError, match="at least one"):
-        ExperimentConfig(**{setting: 0})
+        ProbeConfig(**{setting: 0})
 
 
 def test_without_a_size_the_cpu_takes_256(pipe, small_set):
     assert plan_run(pipe, small_set).conditions.size == 256
-    assert plan_run(pipe, small_set, ExperimentConfig(size=80)).conditions.size == 80
+    assert plan_run(pipe, small_set, ProbeConfig(size=80)).conditions.size == 80
 
 
 def test_the_largest_seed_works(pipe, small_set):
-    run = run_experiment(pipe, small_set, replace(CONFIG, seed=2**63 - 1))
+    run = run_probe(pipe, small_set, replace(CONFIG, seed=2**63 - 1))
     assert np.isfinite(run.sums.streams["single"]).all()
 
 
@@ -159,7 +159,7 @@ def test_a_bad_prompt_in_the_last_pair_is_refused_before_the_first_pass(pipe, mo
     bad = replace(moral_set, pairs=moral_set.pairs[:-1] + (last,))
     kept = []
     with pytest.raises(PromptError, match=f"pair '{last.id}', negative side: .*{match}"):
-        run_experiment(pipe, bad, CONFIG, keep=kept.append)
+        run_probe(pipe, bad, CONFIG, keep=kept.append)
     assert passes == [] and kept == []
 
 
@@ -172,18 +172,18 @@ class Stop(Exception):
 
 def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run, captured, tmp_path):
     def keep(plan):
-        return UnfinishedRun(tmp_path / "run", plan.settings())
+        return Checkpoint(tmp_path / "run", plan.settings())
 
     def stop_after_nine(done, _total):
         if done == 9:
             raise Stop
 
     with pytest.raises(Stop):
-        run_experiment(pipe, moral_set, CONFIG, stop_after_nine, keep)
+        run_probe(pipe, moral_set, CONFIG, stop_after_nine, keep)
     assert captured == [pair.id for pair in moral_set.pairs[:9]]
     captured.clear()
     told = []
-    run = run_experiment(pipe, moral_set, CONFIG, lambda *step: told.append(step), keep)
+    run = run_probe(pipe, moral_set, CONFIG, lambda *step: told.append(step), keep)
     assert captured == [pair.id for pair in moral_set.pairs[9:]]
     assert told[-1] == (25, 25)
     assert capture_bytes(run) == capture_bytes(moral_run)
@@ -191,7 +191,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
 
 
 def test_a_pair_in_the_middle_that_got_lost_is_the_only_one_computed(pipe, small_set, captured, tmp_path):
-    unfinished = UnfinishedRun(tmp_path / "run", plan_run(pipe, small_set, CONFIG).settings())
+    unfinished = Checkpoint(tmp_path / "run", plan_run(pipe, small_set, CONFIG).settings())
     whole = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs, unfinished))
     captured.clear()
     (unfinished.folder / "pair-0002.safetensors").unlink()
@@ -205,8 +205,8 @@ def test_all_that_a_pairs_numbers_depend_on_tells_unfinished_runs_apart(pipe, sm
     plan = plan_run(pipe, small_set, CONFIG)
     others = [
         plan_run(pipe, moral_set, CONFIG),
-        plan_run(pipe, small_set, ExperimentConfig(size=80)),
-        plan_run(pipe, small_set, ExperimentConfig(size=64, seed=1)),
+        plan_run(pipe, small_set, ProbeConfig(size=80)),
+        plan_run(pipe, small_set, ProbeConfig(size=64, seed=1)),
         replace(plan, model=replace(plan.model, fingerprint="other")),
         replace(plan, model=replace(plan.model, dtype="bfloat16")),
         replace(plan, model=replace(plan.model, device="cuda")),

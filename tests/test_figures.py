@@ -7,8 +7,8 @@ import pytest
 
 from plantain.findings.comparison import NotComparableError
 from plantain.findings.new_pair import score_pair
-from plantain.findings.unit import close_up
-from plantain.prompts.sets import visitor_pair
+from plantain.findings.unit import profile_unit
+from plantain.prompts.sets import user_pair
 from plantain.report.figures.catalogue import ANSWERED, COMPARED, FIGURES, LIGHT, NoFigureError, standalone_svg
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.ui import theme
@@ -56,7 +56,7 @@ def of_a_pair(run):
     """Score the run's own first pair once more, as if a visitor had typed it."""
     streams = {stream: values[:, :1] for stream, values in run.sums.streams.items()}
     capture = PairCapture(SumsOfSquares(streams, run.sums.tokens[:, :1]), 2, 1)
-    return score_pair(run, visitor_pair("A plain dog.", "A plain cat."), capture)
+    return score_pair(run, user_pair("A plain dog.", "A plain cat."), capture)
 
 
 def test_colours_of_the_theme_are_resolved_and_only_used_rules_kept():
@@ -126,6 +126,6 @@ def test_models_of_another_shape_have_no_common_figure(moral_run, made_run):
 def test_only_a_head_has_slices_inside(moral_run):
     with pytest.raises(NoFigureError, match="has no slices inside"):
         FIGURES["slices of one head"](moral_run, "card", "all", "single[7] slice 3")
-    seen = close_up(moral_run, UNIT, "all")
+    seen = profile_unit(moral_run, UNIT, "all")
     drawn = FIGURES["slices of one head"](moral_run, "card", "all", UNIT)
     assert seen.slices and all(f">{t:+.2f}<" in drawn for t in seen.slices.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plantain.cli import main
-from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.checkpoint import Checkpoint
 from plantain.runs.io import load_run, save_run
 
 ROOT = Path(__file__).parents[1]
@@ -248,13 +248,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(prompts, uninterrupte
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept_pairs(out)}
     assert 3 <= len(before) < N_PAIRS
 
-    last_look, discard = {}, UnfinishedRun.discard
+    last_look, discard = {}, Checkpoint.discard
 
     def look_and_discard(self):
         last_look.update({path: (path.stat().st_mtime_ns, path.read_bytes()) for path in kept_pairs(out)})
         discard(self)
 
-    monkeypatch.setattr(UnfinishedRun, "discard", look_and_discard)
+    monkeypatch.setattr(Checkpoint, "discard", look_and_discard)
     assert main(run_args(prompts, out)) == 0
     assert len(last_look) == N_PAIRS
     assert {path: last_look[path] for path in before} == before, "a kept pair was computed again"

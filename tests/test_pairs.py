@@ -11,7 +11,7 @@ from test_analysis import N_SLICES, made_differences, made_info, made_run, made_
 from plantain import PlantainError
 from plantain.findings.new_pair import score_pair
 from plantain.models.info import ModelInfo
-from plantain.prompts.sets import PromptError, PromptPair, visitor_pair
+from plantain.prompts.sets import PromptError, PromptPair, user_pair
 from plantain.runs.capture import PairCapture
 from plantain.runs.info import WrongModelError, check_same_model
 from plantain.runs.units import UnitsError
@@ -37,7 +37,7 @@ def score(run, difference, **choice):
 
 
 def test_a_visitors_texts_lose_the_blanks_around_them():
-    assert visitor_pair("  Ana helps.\n", "\tAna hurries. ") == PAIR
+    assert user_pair("  Ana helps.\n", "\tAna hurries. ") == PAIR
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_visitors_texts_lose_the_blanks_around_them():
 )
 def test_texts_that_make_no_pair_are_refused(positive, negative, cause):
     with pytest.raises(PromptError, match=cause):
-        visitor_pair(positive, negative)
+        user_pair(positive, negative)
 
 
 LOADED = ModelInfo("some/model", None, "pretrained", "f" * 64, "float32", "cpu")

@@ -9,15 +9,15 @@ import torch
 
 from plantain.cli import main
 from plantain.models.fingerprint import describe
-from plantain.models.load import ModelHalves, load_pipeline
+from plantain.models.load import PhasedPipeline, load_pipeline
 from plantain.models.untrained import write_untrained
-from plantain.probe.checkpoint import UnfinishedRun
-from plantain.probe.runner import ExperimentConfig, run_experiment, run_in_phases
+from plantain.probe.checkpoint import Checkpoint
+from plantain.probe.runner import ProbeConfig, run_in_phases, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.io import RunError, load_run
 from plantain.runs.run import capture_bytes
 
-CONFIG = ExperimentConfig(size=64)
+CONFIG = ProbeConfig(size=64)
 
 
 @pytest.fixture(scope="module")
@@ -29,22 +29,22 @@ def folder(tiny, tmp_path_factory):
 @pytest.fixture
 def held(monkeypatch):
     """What is in memory, one entry a change: text encoder, transformer."""
-    seen, hold = [], ModelHalves._hold
+    seen, hold = [], PhasedPipeline._hold
 
     def watch(halves, **half):
         hold(halves, **half)
         seen.append((halves.pipe.text_encoder is not None, halves.pipe.transformer is not None))
 
-    monkeypatch.setattr(ModelHalves, "_hold", watch)
+    monkeypatch.setattr(PhasedPipeline, "_hold", watch)
     return seen
 
 
 def keep_in(path):
-    return lambda plan: UnfinishedRun(path / "run", plan.settings())
+    return lambda plan: Checkpoint(path / "run", plan.settings())
 
 
 def phased(model, prompt_set, path, progress=None, **options):
-    return run_in_phases(ModelHalves(model), prompt_set, CONFIG, progress, keep_in(path), **options)
+    return run_in_phases(PhasedPipeline(model), prompt_set, CONFIG, progress, keep_in(path), **options)
 
 
 # --- the same run ------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def phased(model, prompt_set, path, progress=None, **options):
 @pytest.mark.parametrize("kind", ["stand-in", "bfloat16 folder"])
 def test_a_run_in_phases_is_the_run_to_the_bit(kind, folder, small_set, tmp_path):
     model = "tiny-random" if kind == "stand-in" else folder
-    expected = run_experiment(load_pipeline(model), small_set, CONFIG)
+    expected = run_probe(load_pipeline(model), small_set, CONFIG)
     got = phased(model, small_set, tmp_path)
     assert capture_bytes(got) == capture_bytes(expected)
     assert got.info.fingerprint == expected.info.fingerprint and got.info.weights == expected.info.weights
@@ -72,7 +72,7 @@ def test_the_two_halves_are_never_in_memory_together(small_set, tmp_path, held):
     assert (True, True) not in held
     assert held.count((True, False)) == 2 and held.count((False, True)) == 2  # fingerprinted, then used
     held.clear()
-    ModelHalves("tiny-random").both()
+    PhasedPipeline("tiny-random").load_both()
     assert held == [(True, True)]  # the check can fail
 
 
@@ -80,7 +80,7 @@ def test_the_seconds_of_encoding_count(small_set, tmp_path):
     run = phased("tiny-random", small_set, tmp_path)
     unfinished = tmp_path / "run.unfinished"
     passes = sum(
-        UnfinishedRun(tmp_path / "run", json.loads((unfinished / "settings.json").read_text())).load(i)[1]
+        Checkpoint(tmp_path / "run", json.loads((unfinished / "settings.json").read_text())).load(i)[1]
         for i in range(4)
     )
     assert run.info.seconds > passes
@@ -117,7 +117,7 @@ def encoded(monkeypatch):
 
 
 def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded):
-    expected = capture_bytes(run_experiment(load_pipeline("tiny-random"), small_set, CONFIG))
+    expected = capture_bytes(run_probe(load_pipeline("tiny-random"), small_set, CONFIG))
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(3))
     assert encoded == [pair.id for pair in small_set.pairs[:3]]
@@ -173,7 +173,7 @@ Free = namedtuple("Free", "available")
 
 @pytest.mark.parametrize(("free", "together"), [(33e9, True), (31e9, False)])
 def test_on_a_processor_both_halves_have_to_fit_twice(monkeypatch, free, together):
-    halves = ModelHalves("tiny-random", "cpu")
+    halves = PhasedPipeline("tiny-random", "cpu")
     monkeypatch.setattr(halves._source, "n_bytes", lambda: 16 * 10**9)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Free(free))
     assert halves.fit_together() is together
@@ -181,7 +181,7 @@ def test_on_a_processor_both_halves_have_to_fit_twice(monkeypatch, free, togethe
 
 @pytest.mark.parametrize(("free", "together"), [(21e9, True), (16e9, False), (12e9, False)])
 def test_on_cuda_a_pass_has_to_fit_beside_them(monkeypatch, free, together):
-    halves = ModelHalves("tiny-random", "cpu")
+    halves = PhasedPipeline("tiny-random", "cpu")
     halves.device = torch.device("cuda")
     monkeypatch.setattr(halves._source, "n_bytes", lambda: 16 * 10**9)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 80e9))
@@ -192,7 +192,7 @@ def test_a_folder_takes_as_much_as_its_weights(folder, tiny):
     from pathlib import Path
 
     files = [f for part in ("text_encoder", "transformer") for f in Path(folder, part).glob("*.safetensors")]
-    assert ModelHalves(folder)._source.n_bytes() == sum(f.stat().st_size for f in files) > 10**5
+    assert PhasedPipeline(folder)._source.n_bytes() == sum(f.stat().st_size for f in files) > 10**5
 
 
 # --- the command line --------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp
     assert (True, True) in held
     held.clear()
     if way == "memory is short":
-        monkeypatch.setattr(ModelHalves, "fit_together", lambda _self: False)
+        monkeypatch.setattr(PhasedPipeline, "fit_together", lambda _self: False)
     assert main(command(small_file, tmp_path / "phases", *(["--low-memory"] if way == "asked for" else []))) == 0
     assert held and (True, True) not in held
     assert capture_bytes(load_run(tmp_path / "phases")) == capture_bytes(load_run(tmp_path / "whole"))
@@ -237,14 +237,14 @@ def test_a_batch_is_handed_on(small_file, tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(
-        runner, "run_experiment", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
+        runner, "run_probe", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
     )
     assert main(command(small_file, tmp_path / "run", "--batch", "6")) == 2 and seen == [6]
 
 
 def test_the_model_in_phases_says_who_it_is():
-    halves = ModelHalves("tiny-random")
+    halves = PhasedPipeline("tiny-random")
     pipe = halves.identified()
     assert pipe.text_encoder is None
     assert describe(pipe) == describe(load_pipeline("tiny-random"))
-    assert describe(halves.with_encoder()) == describe(halves.with_transformer())
+    assert describe(halves.load_encoder()) == describe(halves.load_transformer())

@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from plantain.cli.report import probe_pair
-from plantain.models.load import ModelHalves
+from plantain.models.load import PhasedPipeline
 from plantain.probe.passes import Passes, layout_of
 from plantain.probe.reference import ImageError, encode_images, find_images
-from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptPair
 from plantain.runs.info import Conditions, WrongModelError
 from plantain.runs.io import RunError, load_run, save_run
@@ -32,8 +32,8 @@ def write_picture(path, size=(64, 64), seed=0, **options):
 
 @pytest.fixture(scope="module")
 def halves():
-    halves = ModelHalves("tiny-random")
-    halves.both()
+    halves = PhasedPipeline("tiny-random")
+    halves.load_both()
     return halves
 
 
@@ -150,7 +150,7 @@ def test_without_a_picture_nothing_of_it_is_recorded(moral_run):
 
 @pytest.fixture(scope="module")
 def run(halves, small_set, two):
-    return run_experiment(halves.pipe, small_set, ExperimentConfig(size=SIZE), references=two)
+    return run_probe(halves.pipe, small_set, ProbeConfig(size=SIZE), references=two)
 
 
 def test_a_run_says_by_hash_which_pictures_it_saw_and_comes_back_to_the_bit(run, two, tmp_path):

@@ -7,21 +7,21 @@ import sys
 import pytest
 
 from plantain.models.load import own_device
-from plantain.probe.distributed import ALONE, Team, TeamError, find_team
+from plantain.probe.distributed import ALONE, Distributed, DistributedError, find_distributed
 from plantain.runs.io import load_run
 from plantain.runs.run import capture_bytes
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 30])
 def test_every_pair_is_in_one_share(size):
-    shares = [Team(rank, size).share(25) for rank in range(size)]
+    shares = [Distributed(rank, size).share(25) for rank in range(size)]
     assert sorted(i for share in shares for i in share) == list(range(25))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_without_a_launcher_a_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert find_team(None) is ALONE and ALONE.leads and list(ALONE.share(3)) == [0, 1, 2]
+    assert find_distributed(None) is ALONE and ALONE.is_main and list(ALONE.share(3)) == [0, 1, 2]
     assert ALONE.gather([1, 2]) == [1, 2]
 
 
@@ -29,10 +29,10 @@ def test_processes_that_do_not_find_one_another_are_an_error(monkeypatch):
     import accelerate
 
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(accelerate, "PartialState", lambda cpu: Team(0, 1))
-    monkeypatch.setattr(Team, "num_processes", 1, raising=False)
-    with pytest.raises(TeamError, match="2 processes were started, but 1 came together"):
-        find_team("cpu")
+    monkeypatch.setattr(accelerate, "PartialState", lambda cpu: Distributed(0, 1))
+    monkeypatch.setattr(Distributed, "num_processes", 1, raising=False)
+    with pytest.raises(DistributedError, match="2 processes were started, but 1 came together"):
+        find_distributed("cpu")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
-from plantain.findings.unit import close_up
+from plantain.findings.unit import profile_unit
 from plantain.prompts.sets import PromptPair
 from plantain.report.figures import heat_map, null_histogram, pair_dots, score_dots
 from plantain.runs.analysis import summarize
@@ -89,7 +89,7 @@ def test_text_from_a_run_is_escaped(made_run, monkeypatch):
 def test_a_units_page_escapes_what_the_sides_stand_for(made_run):
     run = made_run()
     run = replace(run, info=replace(run.info, positive="<b>x", negative="<script>alert(1)</script>"))
-    seen = close_up(run, "single[1] head 1")
+    seen = profile_unit(run, "single[1] head 1")
     page = words_html(run, seen) + figures_html(run, seen)
     assert "<b>x" not in page and "<script" not in page and "&lt;b&gt;x" in page
 

@@ -8,7 +8,7 @@ import pytest
 from plantain.findings.comparison import compare
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
-from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptPair
 from plantain.runs.analysis import summarize
 from plantain.runs.info import PairRecord
@@ -19,7 +19,7 @@ from plantain.ui.tabs.pairs import pairs_html, prompts_html
 
 @pytest.fixture(scope="module")
 def other_run(pipe, moral_set):
-    return run_experiment(pipe, moral_set, ExperimentConfig(size=64, seed=3))
+    return run_probe(pipe, moral_set, ProbeConfig(size=64, seed=3))
 
 
 def table(a: Run, b: Run, names=("a", "b"), units="card"):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from plantain.findings.published import load_published
-from plantain.probe.runner import ExperimentConfig, run_experiment
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.pasted import read_pasted
 from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
 from plantain.report.run import report_text
@@ -206,7 +206,7 @@ def test_the_button_waits_for_a_set_and_counts_its_pairs(page):
 
 def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pipe):
     own = read_pasted(PASTED, "Pace", "fast", "slow")
-    run = run_experiment(pipe, own, ExperimentConfig(size=64))
+    run = run_probe(pipe, own, ProbeConfig(size=64))
     shown = findings_html(run, load_published(), "card", "all") + blocks_html(run, load_published(), "card", "all")
     assert "These prompts ask something else: “fast” against “slow”." in shown and "“very” 4/0" in shown
     assert "4 pairs of prompts, fast against slow." in shown

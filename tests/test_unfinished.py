@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from plantain.probe.checkpoint import UnfinishedRun
+from plantain.probe.checkpoint import Checkpoint
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.io import RunError
 
@@ -25,14 +25,14 @@ def one_pair(run, index: int = 0) -> PairCapture:
 
 
 @pytest.fixture
-def unfinished(made_run, tmp_path) -> UnfinishedRun:
-    kept = UnfinishedRun(tmp_path / "run", SETTINGS)
+def unfinished(made_run, tmp_path) -> Checkpoint:
+    kept = Checkpoint(tmp_path / "run", SETTINGS)
     kept.save(2, one_pair(made_run()), 1.25)
     return kept
 
 
 def test_a_kept_pair_comes_back_to_the_bit(made_run, unfinished, tmp_path):
-    capture, seconds = UnfinishedRun(tmp_path / "run", SETTINGS).load(2)
+    capture, seconds = Checkpoint(tmp_path / "run", SETTINGS).load(2)
     expected = one_pair(made_run())
     assert (capture.first_difference, capture.n_differing, seconds) == (7, 4, 1.25)
     for stream, values in expected.sums.streams.items():
@@ -42,26 +42,26 @@ def test_a_kept_pair_comes_back_to_the_bit(made_run, unfinished, tmp_path):
 
 def test_pairs_of_other_settings_are_refused_and_stay(unfinished, tmp_path):
     with pytest.raises(RunError, match=r"run.unfinished: holds pairs of a run with other settings .* --overwrite"):
-        UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1})
+        Checkpoint(tmp_path / "run", SETTINGS | {"seed": 1})
     assert unfinished.load(2) is not None
 
 
 def test_overwriting_discards_pairs_of_other_settings_only(unfinished, tmp_path):
-    assert UnfinishedRun(tmp_path / "run", SETTINGS, overwrite=True).load(2) is not None
-    assert UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1}, overwrite=True).load(2) is None
+    assert Checkpoint(tmp_path / "run", SETTINGS, overwrite=True).load(2) is not None
+    assert Checkpoint(tmp_path / "run", SETTINGS | {"seed": 1}, overwrite=True).load(2) is None
 
 
 def test_settings_without_any_pair_stand_in_nobodys_way(tmp_path, made_run):
-    UnfinishedRun(tmp_path / "run", SETTINGS)
-    UnfinishedRun(tmp_path / "run", SETTINGS | {"size": 128}).save(0, one_pair(made_run()), 1.0)
+    Checkpoint(tmp_path / "run", SETTINGS)
+    Checkpoint(tmp_path / "run", SETTINGS | {"size": 128}).save(0, one_pair(made_run()), 1.0)
     with pytest.raises(RunError, match="other settings"):
-        UnfinishedRun(tmp_path / "run", SETTINGS)
+        Checkpoint(tmp_path / "run", SETTINGS)
 
 
 def test_a_pair_of_a_process_with_other_settings_is_not_taken_for_ones_own(tmp_path, made_run):
     """Two commands at once: the second finds no pair yet, so the folder is its own; then the first saves one."""
-    first = UnfinishedRun(tmp_path / "run", SETTINGS)
-    second = UnfinishedRun(tmp_path / "run", SETTINGS | {"seed": 1})
+    first = Checkpoint(tmp_path / "run", SETTINGS)
+    second = Checkpoint(tmp_path / "run", SETTINGS | {"seed": 1})
     first.save(0, one_pair(made_run()), 1.0)
     first.save_embeddings(0, b"embeddings")
     assert second.load(0) is None and second.load_embeddings(0) is None

@@ -14,8 +14,8 @@ from conftest import _made_run
 from plantain.findings.atlas import unlike_settings
 from plantain.findings.comparison import differences
 from plantain.findings.published import comparable, load_published
-from plantain.findings.unit import close_up
-from plantain.probe.runner import ConfigError, ExperimentConfig, Plan
+from plantain.findings.unit import profile_unit
+from plantain.probe.runner import ConfigError, Plan, ProbeConfig
 from plantain.report.export import cite_text, report_json, run_zip, units_csv
 from plantain.report.figures.catalogue import FIGURES, NoFigureError
 from plantain.report.model_card import results_section
@@ -89,7 +89,7 @@ def test_every_choice_is_shown_on_the_first_tab_and_in_the_report(run):
 def test_a_unit_is_looked_at_in_the_scope_that_is_asked_for(run):
     for units, scope in choices(run):
         name = run.analysis(units, scope).table.names[0]
-        seen = close_up(run, name, scope)
+        seen = profile_unit(run, name, scope)
         assert seen.scope == scope
         assert list(seen.scopes) == [s for s in run.scopes(units) if name in run.analysis(units, s).table.names]
 
@@ -153,7 +153,7 @@ def test_a_run_that_no_reader_would_take_is_refused_before_its_first_pass(moral_
 
     def size(seeds, images):
         conditions = Conditions(256, tuple(range(seeds)))
-        return Plan(moral_set, None, KLEIN, {}, conditions, ExperimentConfig(), images).capture_size()
+        return Plan(moral_set, None, KLEIN, {}, conditions, ProbeConfig(), images).capture_size()
 
     assert size(1, None) == 25 * 533_760  # the shipped full-size run's, without draws and head
     assert size(16, None) < LARGEST[CAPTURE] < size(16, Images)
@@ -165,4 +165,4 @@ def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
 
     monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
     with pytest.raises(ConfigError, match="would be a file that no reader takes"):
-        runner.plan_run(pipe, small_set, ExperimentConfig(size=64))
+        runner.plan_run(pipe, small_set, ProbeConfig(size=64))

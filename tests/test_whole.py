@@ -10,7 +10,7 @@ import pytest
 from browser import ROOT
 
 from plantain import _files
-from plantain._files import in_place_of, swap_in
+from plantain._files import replace_folder, swap_in
 
 HEX = "0123456789abcdef" * 2
 
@@ -35,7 +35,7 @@ def steps(request, monkeypatch):
 
 
 def put(place, text, allow=lambda: None, then=lambda: None):
-    with in_place_of(place, allow) as new:
+    with replace_folder(place, allow) as new:
         (new / "text").write_text(text)
         then()
 
@@ -65,7 +65,7 @@ if how == "killed when it stands":
 if how == "killed between the renames":
     whole._exchange, rename = (lambda one, other: False), Path.rename
     Path.rename = lambda path, to: rename(path, to) if path == place else kill()
-with whole.in_place_of(place, free) as new:
+with whole.replace_folder(place, free) as new:
     (new / "text").write_text("the other's")
     print("writing", flush=True)
     sys.stdin.readline()

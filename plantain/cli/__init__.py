@@ -13,7 +13,7 @@ import warnings
 from typing import NoReturn
 
 from plantain import PlantainError, __version__
-from plantain._files import visible
+from plantain._files import printable
 from plantain.cli.hub import add_commands as add_hub_commands
 from plantain.cli.options import UsageError
 from plantain.cli.report import _add_atlas, _add_pair, _add_report
@@ -49,7 +49,7 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"plantain: {visible(' '.join(message.split()))}", file=sys.stderr)
+    print(f"plantain: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
-from plantain._files import visible
+from plantain._files import printable
 from plantain.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -240,4 +240,4 @@ def _print_files(files: dict[str, bytes]) -> None:
 def _print_outcome(repo_id: str, outcome: Outcome, words: str) -> None:
     print(f"{repo_id}: {words}.\n{outcome.url}")
     for remark in outcome.remarks:
-        print(f"NOTE: {visible(remark)}")
+        print(f"NOTE: {printable(remark)}")

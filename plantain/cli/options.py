@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
-from plantain.models.load import ModelHalves
+from plantain.models.load import PhasedPipeline
 
 if TYPE_CHECKING:
     pass
@@ -52,8 +52,8 @@ def with_reference(model: str, options: argparse.Namespace, dtype: str, revision
         from plantain.probe.reference import check_images, encode_images
 
         check_images(files)
-    halves = ModelHalves(model, options.device, dtype, revision)
-    pipe = halves.both()
+    halves = PhasedPipeline(model, options.device, dtype, revision)
+    pipe = halves.load_both()
     if not files:
         return pipe, None
     with halves.with_vae():

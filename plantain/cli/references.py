@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from plantain.cli.options import add_model_options, not_empty
 from plantain.cli.progress import bar
-from plantain.models.load import ModelHalves, default_model
+from plantain.models.load import PhasedPipeline, default_model
 from plantain.prompts.sets import load_prompt_set
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def _add_make_references(parser: argparse.ArgumentParser) -> None:
 
 def _make_references(options: argparse.Namespace) -> None:
     prompt_set = load_prompt_set(options.prompts)
-    from plantain.probe.generate import STYLES, Drawing, check_drawing, make_references
+    from plantain.probe.generate import STYLES, GenerationConfig, check_drawing, make_references
 
-    drawing = Drawing(*STYLES[options.style], size=options.size, seed=options.seed)
+    drawing = GenerationConfig(*STYLES[options.style], size=options.size, seed=options.seed)
     check_drawing(prompt_set, options.folder)
-    halves = ModelHalves(options.model or default_model(), options.device, options.dtype)
-    halves.both()
+    halves = PhasedPipeline(options.model or default_model(), options.device, options.dtype)
+    halves.load_both()
     with halves.with_vae() as pipe, bar("drawing", "image") as show:
         drawn = make_references(pipe, prompt_set, options.folder, drawing, show)
     print(f"{options.folder}: {len(prompt_set.pairs)} reference images, {drawn} of them drawn now.")

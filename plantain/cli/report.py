@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain._files import visible_lines
+from plantain._files import printable_lines
 from plantain.cli.options import UsageError, add_model_options, not_empty, with_reference
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.sources import STAND_IN
-from plantain.prompts.sets import visitor_pair
+from plantain.prompts.sets import user_pair
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
 from plantain.report.run import report_text
@@ -64,7 +64,7 @@ def _report(options: argparse.Namespace) -> None:
         print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
     else:
         report = report_text(run, load_published(), options.units, options.scope)
-        print(visible_lines(report))  # a run may be a stranger's
+        print(printable_lines(report))  # a run may be a stranger's
 
 
 def _atlas(options: argparse.Namespace) -> None:
@@ -78,13 +78,13 @@ def _atlas(options: argparse.Namespace) -> None:
     axes = read_axes(runs)
     with bar("comparing", "step") as show:
         atlas = keep_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
-    print(json.dumps(atlas, allow_nan=False) if options.json else visible_lines(atlas_text(atlas)))
+    print(json.dumps(atlas, allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
 
 
 def _pair(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads,
-    visitor_pair(options.positive, options.negative)  # and texts that make no pair
+    user_pair(options.positive, options.negative)  # and texts that make no pair
     if run.info.references and options.reference is None:
         check_reference(run.info, None)  # refuses
 

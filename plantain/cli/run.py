@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain._files import visible
+from plantain._files import printable
 from plantain.cli.models import _add_make_model
 from plantain.cli.options import UsageError, _at_least_one, _seeds, add_model_options, not_empty
 from plantain.cli.progress import bar
 from plantain.cli.references import _add_make_references
-from plantain.models.load import ModelHalves, own_device
-from plantain.probe.checkpoint import UnfinishedRun
-from plantain.probe.distributed import Team, find_team
-from plantain.prompts.confounds import own_warnings
+from plantain.models.load import PhasedPipeline, own_device
+from plantain.probe.checkpoint import Checkpoint
+from plantain.probe.distributed import Distributed, find_distributed
+from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
@@ -95,25 +95,25 @@ def _run(options: argparse.Namespace) -> None:
     for out in targets.values():
         check_target(out, options.overwrite)
     images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
-    config, team = _config(options), find_team(options.device)
+    config, distributed = _config(options), find_distributed(options.device)
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
-        for warning in own_warnings(prompt_set) if team.leads else ():
-            print(f"plantain: warning: {visible(f'{path}: {warning}')}", file=sys.stderr)
-    model = _Model(options, team)
+        for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
+            print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
+    model = _Model(options, distributed)
     for path, prompt_set in sets.items():
         references = model.encode(images[path])
-        _run_set(options, prompt_set, targets[path], config, model, team, references)
-    if team.leads and several:
+        _run_set(options, prompt_set, targets[path], config, model, distributed, references)
+    if distributed.is_main and several:
         print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
 
 
 def _config(options: argparse.Namespace) -> Any:
-    from plantain.probe.runner import ExperimentConfig
+    from plantain.probe.runner import ProbeConfig
 
     if options.seeds and options.seed not in (None, options.seeds[0]):
         raise UsageError("--seed and --seeds contradict each other: the first of --seeds is that of flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
-    return ExperimentConfig(
+    return ProbeConfig(
         size=options.size,
         seed=seed,
         seeds=options.seeds or (seed,),
@@ -135,14 +135,14 @@ def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, 
 class _Model:
     """The model of a command: whole in memory once it is, or one half at a time."""
 
-    def __init__(self, options: argparse.Namespace, team: Team) -> None:
-        device = own_device(options.device, team.local_rank) if team.size > 1 else options.device
-        self.halves = ModelHalves(options.model, device, options.dtype)
+    def __init__(self, options: argparse.Namespace, distributed: Distributed) -> None:
+        device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
+        self.halves = PhasedPipeline(options.model, device, options.dtype)
         self.in_phases = options.low_memory or not self.halves.fit_together()
 
     @cached_property
     def pipe(self) -> Any:
-        return self.halves.both()
+        return self.halves.load_both()
 
     def encode(self, files: Mapping[str, Path]) -> ReferenceSet | None:
         """Encode reference images; None where there are none."""
@@ -160,22 +160,22 @@ def _run_set(
     out: Path,
     config: Any,
     model: _Model,
-    team: Team,
+    distributed: Distributed,
     references: ReferenceSet | None,
 ) -> None:
     """Probe one prompt set and save its run."""
     from plantain.probe.runner import Plan
 
-    kept: list[UnfinishedRun] = []
+    kept: list[Checkpoint] = []
 
-    def keep(plan: Plan) -> UnfinishedRun:
-        with team.leader_first():  # the others find the folder as the first one left it
-            kept.append(UnfinishedRun(out, plan.settings(), options.overwrite and team.leads))
+    def keep(plan: Plan) -> Checkpoint:
+        with distributed.leader_first():  # the others find the folder as the first one left it
+            kept.append(Checkpoint(out, plan.settings(), options.overwrite and distributed.is_main))
         return kept[0]
 
-    common = {"keep": keep, "batch": options.batch, "team": team, "references": references}
+    common = {"keep": keep, "batch": options.batch, "distributed": distributed, "references": references}
     run = _probe(prompt_set, config, model, common)
-    if team.leads:
+    if distributed.is_main:
         save_run(run, out, options.overwrite)
         kept[0].discard()
         print(f"{out}: {provenance(run)}")
@@ -184,11 +184,11 @@ def _run_set(
 
 def _probe(prompt_set: PromptSet, config: Any, model: _Model, common: dict[str, Any]) -> Run:
     """Run all pairs, with the whole model in memory or one half at a time."""
-    from plantain.probe.runner import run_experiment, run_in_phases
+    from plantain.probe.runner import run_in_phases, run_probe
 
-    leads = common["team"].leads
-    with bar("probing", shown=leads) as probing:
+    is_main = common["distributed"].is_main
+    with bar("probing", shown=is_main) as probing:
         if not model.in_phases:
-            return run_experiment(model.pipe, prompt_set, config, probing, **common)
-        with bar("encoding", shown=leads) as encoding:
+            return run_probe(model.pipe, prompt_set, config, probing, **common)
+        with bar("encoding", shown=is_main) as encoding:
             return run_in_phases(model.halves, prompt_set, config, probing, encoded=encoding, **common)

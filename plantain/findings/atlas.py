@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError, __version__, stats
-from plantain._files import strict_json, write_whole
+from plantain._files import strict_json, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import shipped_sets
 from plantain.runs.analysis import THRESHOLDS, Analysis
@@ -144,7 +144,7 @@ def save_atlas(atlas: dict[str, Any], axes: list[Axis], folder: Path | None) -> 
     if folder is not None:
         with suppress(OSError):
             path = _path(axes, atlas["units"], atlas["scope"], folder)
-            write_whole(path, json.dumps(atlas, allow_nan=False).encode())
+            write_atomic(path, json.dumps(atlas, allow_nan=False).encode())
 
 
 def atlas_key(axes: list[Axis], units: str, scope: str) -> str:

@@ -1,6 +1,6 @@
 """How far a run's repeated measures, seeds and denoising steps, agree with one another. Knows nothing about pages.
 
-`Measure`     one repeated measure beside the others
+`Repeat`     one repeated measure beside the others
 `stability`   a `Run` -> its measures
 """
 
@@ -20,7 +20,7 @@ N_TOP = 20
 
 
 @dataclass(frozen=True)
-class Measure:
+class Repeat:
     """One repeated measure: what a run of it alone would have found, and how that agrees with the rest.
 
     Attributes
@@ -46,7 +46,7 @@ class Measure:
     n_top: int
 
 
-def stability(run: Run, units: str = "card", scope: str = "all") -> list[Measure]:
+def stability(run: Run, units: str = "card", scope: str = "all") -> list[Repeat]:
     """Look at every repeated measure of a run by itself.
 
     The pairs are the sample: measures are averaged within a pair, and more of them are no more pairs.
@@ -59,7 +59,7 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Measure
 
     Returns
     -------
-    list of Measure
+    list of Repeat
         Empty where every prompt went through once.
     """
     found = []
@@ -69,7 +69,7 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Measure
         both = np.isfinite(t) & np.isfinite(others)
         top = np.argsort(-np.where(both, np.abs(others), -1.0), kind="stable")[: min(N_TOP, int(both.sum()))]
         found.append(
-            Measure(
+            Repeat(
                 name=name,
                 over=tuple(int(np.count_nonzero(np.abs(t[both]) > threshold)) for threshold in THRESHOLDS),
                 max_abs_t=float(np.abs(t[both]).max(initial=0.0)),

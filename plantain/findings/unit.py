@@ -1,7 +1,7 @@
 """One unit of a run, looked at closely. Knows nothing about where it is shown.
 
 `find_unit`   a unit's name -> what kind it is and which one
-`close_up`    its differences, their mean, its rank, its t in every scope and of its slices
+`profile_unit`    its differences, their mean, its rank, its t in every scope and of its slices
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NoUnitError(PlantainError, KeyError):
 
 
 @dataclass(frozen=True, eq=False)
-class CloseUp:
+class UnitProfile:
     """One unit of a run under one scope.
 
     Attributes
@@ -90,7 +90,7 @@ def find_unit(run: Run, name: str) -> str:
     raise NoUnitError(f"This run has no unit “{name}”. Choose a block and a unit in it.")
 
 
-def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
+def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
     """Look at one unit.
 
     Parameters
@@ -104,7 +104,7 @@ def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
 
     Returns
     -------
-    CloseUp
+    UnitProfile
 
     Raises
     ------
@@ -118,7 +118,7 @@ def close_up(run: Run, name: str, scope: str = "all") -> CloseUp:
     index = a.table.names.index(name)
     diffs, place = a.differences[:, index], np.flatnonzero(a.ranking == index)
     size = a.magnitudes[:, :, index]
-    return CloseUp(
+    return UnitProfile(
         units=units,
         scope=scope,
         name=name,

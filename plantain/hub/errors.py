@@ -16,7 +16,7 @@ from huggingface_hub import errors as hub
 from huggingface_hub.utils import get_token, parse_ratelimit_headers
 
 from plantain import PlantainError
-from plantain._files import visible
+from plantain._files import printable
 
 _SECRETS: set[str] = set()  # tokens that a caller's own HfApi holds; the hub library's own is known anyway
 
@@ -132,4 +132,4 @@ def _one_line(what: object) -> str:
     words = " ".join(str(what).split()) or type(what).__name__
     for token in filter(None, (get_token(), *_SECRETS)):
         words = words.replace(token, "…")
-    return visible(words[:200])
+    return printable(words[:200])

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from plantain import __version__
-from plantain._files import in_place_of
+from plantain._files import replace_folder
 from plantain.findings.published import PUBLISHED, load_published
 from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
 from plantain.hub.errors import HubError
@@ -296,7 +296,7 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
         difflib.unified_diff(_lines(card or b""), _lines(after), f"{CARD} (before)", f"{CARD} (after)", lineterm="\n")
     )
     try:
-        with in_place_of(folder, partial(_check_dry_run, folder)) as new:
+        with replace_folder(folder, partial(_check_dry_run, folder)) as new:
             for path, content in {CARD: after, DIFF: diff.encode(), **offer.files}.items():
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 (new / path).write_bytes(content)

@@ -24,7 +24,7 @@ from typing import Any
 from huggingface_hub import constants
 
 from plantain import PlantainError
-from plantain._files import in_place_of, visible
+from plantain._files import printable, replace_folder
 from plantain.hub.errors import HubError
 from plantain.hub.repo import MAIN, RUNS, Base, Remote, is_content
 from plantain.runs.io import CAPTURE, LARGEST, RUN_JSON, RunError, check_target, load_run, save_run
@@ -111,7 +111,7 @@ def _save(run: Run, _files: Path, folder: Path, overwrite: bool) -> None:
 
 def put_as_it_is(_run: Run, files: Path, folder: Path, overwrite: bool) -> None:
     """Move a run's two files into place; its statistics are computed when they are asked for."""
-    with in_place_of(folder, partial(check_target, folder, overwrite)) as new:
+    with replace_folder(folder, partial(check_target, folder, overwrite)) as new:
         for path in files.iterdir():
             path.rename(new / path.name)
 
@@ -182,7 +182,7 @@ def _pull(fetch: _Fetch, name: str, files: dict[str, Any], folder: Path, overwri
             raise PullError(f"{folder}: cannot be written ({error}).") from error
         known = isinstance(error, PlantainError)
         reason = str(error) if known else f"it cannot be read ({type(error).__name__})"
-        return Pulled(name, REFUSED, visible(reason.replace(f"{fetch.work}{os.sep}", "")))
+        return Pulled(name, REFUSED, printable(reason.replace(f"{fetch.work}{os.sep}", "")))
     return Pulled(name, NEW)
 
 

@@ -4,7 +4,7 @@ Knows nothing about prompts or statistics. torch, diffusers and transformers are
 that importing this module costs nothing.
 
 `load_pipeline`   a hub repository, a local folder, or ``tiny-random``
-`ModelHalves`     the same with one half in memory at a time
+`PhasedPipeline`     the same with one half in memory at a time
 `own_device`      a CUDA device for each of several processes
 `denoising_schedule`  the times of a pipeline's denoising steps
 `describe`        which weights a pipeline holds: name, revision, kind, fingerprint, dtype, device
@@ -73,10 +73,10 @@ def load_pipeline(
         The model is missing, the hub cannot be reached, the folder is no Klein pipeline, or the device
         or dtype does not exist.
     """
-    return ModelHalves(model, device, dtype, revision).both()
+    return PhasedPipeline(model, device, dtype, revision).load_both()
 
 
-class ModelHalves:
+class PhasedPipeline:
     """A model of which one half is in memory at a time: its text encoder or its transformer.
 
     Parameters
@@ -111,7 +111,7 @@ class ModelHalves:
         self.pipe = self._source.skeleton()
         self.pipe.set_progress_bar_config(disable=True)
 
-    def both(self) -> Flux2KleinPipeline:
+    def load_both(self) -> Flux2KleinPipeline:
         """Put both halves in memory, for good."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
         # The fingerprint is taken before the move: on ZeroGPU the parent cannot read the weights afterwards.
@@ -128,13 +128,13 @@ class ModelHalves:
         identify(self.pipe, self.name, self.revision, {**facts, **transformer_facts(self.pipe)})
         return self.pipe.to(self.device)
 
-    def with_encoder(self) -> Flux2KleinPipeline:
+    def load_encoder(self) -> Flux2KleinPipeline:
         """Put the text encoder in the transformer's place, on the device."""
         self._empty()
         self._hold(text_encoder=self._read_encoder())
         return self.pipe.to(self.device)
 
-    def with_transformer(self) -> Flux2KleinPipeline:
+    def load_transformer(self) -> Flux2KleinPipeline:
         """Put the transformer in the text encoder's place, on the device."""
         self._empty()
         self._hold(transformer=self._source.transformer())

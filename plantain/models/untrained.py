@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, __version__
-from plantain._files import swap_in, write_whole
+from plantain._files import swap_in, write_atomic
 from plantain.models.info import software_versions
 from plantain.models.init_weights import Shard, draw_shard, split_in_shards
 from plantain.models.sources import hub_errors
@@ -232,7 +232,7 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
         (new / part).mkdir(parents=True, exist_ok=True)
     for half in new.glob("*/.*"):  # of a killed call: its own, and those of safetensors with random names
         half.unlink()
-    write_whole(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    write_atomic(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
 
 
 def _has_shards(new: Path) -> bool:
@@ -304,7 +304,7 @@ def _write_index(folder: Path, shards: tuple[Shard, ...]) -> None:
         "weight_map": {tensor: shard.file for shard in shards for tensor in shard.tensors},
     }
     name = _PATTERNS[folder.name].format(suffix="") + ".index.json"
-    write_whole(folder / name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    write_atomic(folder / name, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
 # By name: whatever else lies in the folder stays there.

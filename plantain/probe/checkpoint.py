@@ -1,7 +1,7 @@
 """The pairs that are done while a run goes on. Knows nothing about how pairs are made, nor about torch.
 
 `Done`            a pair that is done
-`UnfinishedRun`   one file a pair, in ``DIR.unfinished`` beside the run's folder; prompt embeddings as well, where
+`Checkpoint`   one file a pair, in ``DIR.unfinished`` beside the run's folder; prompt embeddings as well, where
                   they are computed before the pairs
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from plantain._files import write_whole
+from plantain._files import write_atomic
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.io import UNFINISHED, RunError
 from plantain.runs.scopes import STREAM_SCOPES
@@ -28,7 +28,7 @@ Done = tuple[PairCapture, float]
 """A pair's capture, and the seconds that it took."""
 
 
-class UnfinishedRun:
+class Checkpoint:
     """The pairs that are done while a run goes on, one file a pair, in ``DIR.unfinished``.
 
     Parameters
@@ -56,7 +56,7 @@ class UnfinishedRun:
             )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
+            write_atomic(self.folder / "settings.json", json.dumps(settings, indent=1).encode())
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
@@ -82,7 +82,7 @@ class UnfinishedRun:
         arrays["seconds"] = np.array([seconds])
         arrays["settings"] = np.frombuffer(self._digest, np.uint8)
         try:
-            write_whole(self._path(index), safetensors.numpy.save(arrays))
+            write_atomic(self._path(index), safetensors.numpy.save(arrays))
         except OSError as error:
             raise RunError(f"{self.folder}: a pair cannot be kept ({error.strerror}).") from error
 
@@ -102,7 +102,7 @@ class UnfinishedRun:
     def save_embeddings(self, index: int, content: bytes) -> None:
         """Keep a pair's prompt embeddings, until the run stands."""
         try:
-            write_whole(self._embeddings(index), self._digest + content)
+            write_atomic(self._embeddings(index), self._digest + content)
         except OSError as error:
             raise RunError(f"{self.folder}: prompt embeddings cannot be kept ({error.strerror}).") from error
 

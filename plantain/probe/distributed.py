@@ -2,9 +2,9 @@
 
 Knows nothing about pairs or models.
 
-`Team`        a process's place, its share, and how all shares come together
+`Distributed`        a process's place, its share, and how all shares come together
 `ALONE`       a team of one
-`find_team`   the team that this process was started in
+`find_distributed`   the processes that this one was started with
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 from plantain import PlantainError
 
 
-class TeamError(PlantainError, RuntimeError):
+class DistributedError(PlantainError, RuntimeError):
     """Processes that were started together and do not find one another."""
 
 
 @dataclass(frozen=True)
-class Team:
+class Distributed:
     """Processes that do one thing together.
 
     Attributes
@@ -39,7 +39,7 @@ class Team:
     local_rank: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process speaks and writes for all."""
         return self.rank == 0
 
@@ -67,11 +67,11 @@ class Team:
             yield
 
 
-ALONE = Team()
+ALONE = Distributed()
 
 
-def find_team(device: str | None) -> Team:
-    """Join the team that ``accelerate launch`` started, or be alone.
+def find_distributed(device: str | None) -> Distributed:
+    """Join the processes that ``accelerate launch`` started, or be alone.
 
     Parameters
     ----------
@@ -80,11 +80,11 @@ def find_team(device: str | None) -> Team:
 
     Returns
     -------
-    Team
+    Distributed
 
     Raises
     ------
-    TeamError
+    DistributedError
         The processes did not find one another.
     """
     expected = int(os.environ.get("WORLD_SIZE", "1"))
@@ -95,5 +95,5 @@ def find_team(device: str | None) -> Team:
 
     state = PartialState(cpu=device == "cpu" or not is_cuda_available())
     if state.num_processes != expected:  # each would believe to be alone, and all would write one folder
-        raise TeamError(f"{expected} processes were started, but {state.num_processes} came together.")
-    return Team(state.process_index, state.num_processes, state.local_process_index)
+        raise DistributedError(f"{expected} processes were started, but {state.num_processes} came together.")
+    return Distributed(state.process_index, state.num_processes, state.local_process_index)

@@ -1,7 +1,7 @@
 """Reference images drawn by the model itself: one a scene, from the text that the two sides of a pair share.
 
 `shared_text`        that text
-`Drawing`            the settings of a picture; `STYLES` has the pipeline's own defaults and the sibling experiments'
+`GenerationConfig`   settings of a picture; `STYLES` has the pipeline's defaults and the sibling experiments'
 `check_drawing`      what can be refused before a model is loaded
 `make_references`    a folder of pictures, resumable
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plantain import PlantainError, __version__
-from plantain._files import strict_json, write_whole
+from plantain._files import strict_json, write_atomic
 from plantain.models.fingerprint import describe, vae_fingerprint
 from plantain.models.info import software_versions
 from plantain.probe.reference import file_stem
@@ -28,12 +28,12 @@ from plantain.runs.info import seed_fault, size_fault
 MANIFEST = "references.json"
 
 
-class DrawingError(PlantainError, ValueError):
+class GenerationError(PlantainError, ValueError):
     """Reference images that cannot be drawn; the message says what to do."""
 
 
 @dataclass(frozen=True)
-class Drawing:
+class GenerationConfig:
     """How a picture is drawn.
 
     Attributes
@@ -55,7 +55,7 @@ class Drawing:
 
     def __post_init__(self) -> None:
         if fault := size_fault(self.size) or seed_fault(self.seed):
-            raise DrawingError(fault)
+            raise GenerationError(fault)
 
 
 STYLES = {"klein": (50, 4.0), "siblings": (14, 4.0)}
@@ -67,13 +67,13 @@ def shared_text(pair: PromptPair) -> str:
 
     Raises
     ------
-    DrawingError
+    GenerationError
         They share no word.
     """
     spans, _ = differing_words(pair.positive, pair.negative)
     text = " ".join(" ".join(words for words, differs in spans if not differs).split())
     if not any(c.isalnum() for c in text):
-        raise DrawingError(f"pair {pair.id!r}: its two prompts share no word, so no scene can be drawn for both.")
+        raise GenerationError(f"pair {pair.id!r}: its two prompts share no word, so no scene can be drawn for both.")
     return text
 
 
@@ -82,7 +82,7 @@ def check_drawing(prompt_set: PromptSet, folder: str | Path) -> None:
 
     Raises
     ------
-    DrawingError, ImageError
+    GenerationError, ImageError
         A pair's sides share no word, its id can be no file's name, or the folder has something else in it.
     """
     for pair in prompt_set.pairs:
@@ -95,7 +95,7 @@ def make_references(
     pipe: Any,
     prompt_set: PromptSet,
     folder: str | Path,
-    drawing: Drawing,
+    drawing: GenerationConfig,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Draw one picture for every pair of a set; what a former call drew in the same way is left as it is.
@@ -107,7 +107,7 @@ def make_references(
     prompt_set : PromptSet
     folder : path
         Gets ``ID.png`` for every pair, and `MANIFEST` with the model, the settings, texts and hashes.
-    drawing : Drawing
+    drawing : GenerationConfig
     progress : callable, optional
         Told the pictures that are there and those in all.
 
@@ -118,7 +118,7 @@ def make_references(
 
     Raises
     ------
-    DrawingError
+    GenerationError
         A pair's sides share no word, or the folder has pictures that were drawn otherwise, or cannot be written.
     ImageError
         A pair's id cannot be a file's name.
@@ -139,7 +139,7 @@ def make_references(
     return len(missing)
 
 
-def _draw(pipe: Any, text: str, drawing: Drawing) -> bytes:
+def _draw(pipe: Any, text: str, drawing: GenerationConfig) -> bytes:
     """Draw a picture; return it as PNG."""
     import torch
 
@@ -168,12 +168,12 @@ class _Manifest:
 
         Raises
         ------
-        DrawingError
+        GenerationError
             The folder has pictures that were drawn otherwise, or something else, or cannot be written.
         """
         found = self.read()
         if found is not None and found["settings"] != settings:
-            raise DrawingError(f"{self._folder}: has pictures that were drawn otherwise. Choose another folder.")
+            raise GenerationError(f"{self._folder}: has pictures that were drawn otherwise. Choose another folder.")
         self._content = found or {"settings": settings, "images": {}}
         if found is None:  # first of all: pictures without it are not known to be ours
             self._write()
@@ -193,21 +193,21 @@ class _Manifest:
             self._refuse_strange()
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DrawingError(f"{path}: cannot be read ({error}).") from error
+            raise GenerationError(f"{path}: cannot be read ({error}).") from error
         return content
 
     def _refuse_strange(self) -> None:
         """Leave pictures alone that are not known to be ours."""
         strange = next(iter(sorted(self._folder.iterdir())), None) if self._folder.is_dir() else None
         if strange is not None or (self._folder.exists() and not self._folder.is_dir()):
-            raise DrawingError(f"{self._folder}: is no folder of reference images. Choose a new or empty one.")
+            raise GenerationError(f"{self._folder}: is no folder of reference images. Choose a new or empty one.")
 
     def has(self, stem: str, text: str) -> bool:
         """Tell whether a picture of this text is there.
 
         Raises
         ------
-        DrawingError
+        GenerationError
             It was changed since it was drawn, or is somebody's own, and would be lost.
         """
         entry, path = self._content["images"].get(stem), self._folder / f"{stem}.png"
@@ -215,7 +215,7 @@ class _Manifest:
             return False
         own = path.is_file() and entry is not None and entry["text"] == text
         if not own or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            raise DrawingError(f"{path}: it or its prompts are not as they were drawn. Move it away.")
+            raise GenerationError(f"{path}: it or its prompts are not as they were drawn. Move it away.")
         return True
 
     def add(self, stem: str, text: str, png: bytes) -> None:
@@ -223,13 +223,13 @@ class _Manifest:
         self._content["images"][stem] = {"text": text, "sha256": hashlib.sha256(png).hexdigest()}
         self._write()
         try:
-            write_whole(self._folder / f"{stem}.png", png)
+            write_atomic(self._folder / f"{stem}.png", png)
         except OSError as error:
-            raise DrawingError(f"{self._folder}: cannot be written ({error.strerror}).") from error
+            raise GenerationError(f"{self._folder}: cannot be written ({error.strerror}).") from error
 
     def _write(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / MANIFEST, json.dumps(self._content, indent=1, ensure_ascii=False).encode())
+            write_atomic(self._folder / MANIFEST, json.dumps(self._content, indent=1, ensure_ascii=False).encode())
         except OSError as error:
-            raise DrawingError(f"{self._folder}: cannot be written ({error.strerror}).") from error
+            raise GenerationError(f"{self._folder}: cannot be written ({error.strerror}).") from error

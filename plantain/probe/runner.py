@@ -3,7 +3,7 @@
 Knows nothing about Gradio or the Hub. The pair is the unit of work: progress, cancelling and resuming all
 hang on `iter_pairs`.
 
-`run_experiment`  all pairs, resumable -> `Run`
+`run_probe`  all pairs, resumable -> `Run`
 `run_in_phases`   the same with half of the model in memory at a time
 `iter_pairs`      pair by pair, for callers that show or keep each one
 `probe_pair`      one more pair through the model, scored against a run
@@ -23,13 +23,13 @@ import numpy as np
 from plantain import PlantainError, __version__, stats
 from plantain.models.fingerprint import describe
 from plantain.models.info import ModelInfo, software_versions
-from plantain.models.load import ModelHalves
-from plantain.probe.checkpoint import Done, UnfinishedRun
-from plantain.probe.distributed import ALONE, Team
+from plantain.models.load import PhasedPipeline
+from plantain.probe.checkpoint import Checkpoint, Done
+from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
 from plantain.probe.reference import Reference, References, ReferenceSet
 from plantain.probe.tokens import tokenize
-from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, visitor_pair
+from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, user_pair
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.info import (
     MOST_REPEATS,
@@ -52,7 +52,7 @@ class ConfigError(PlantainError, ValueError):
 
 
 @dataclass(frozen=True)
-class ExperimentConfig:
+class ProbeConfig:
     """Settings of a run.
 
     Attributes
@@ -116,7 +116,7 @@ class Plan:
     layout: Layout
     versions: dict[str, str]
     conditions: Conditions
-    config: ExperimentConfig
+    config: ProbeConfig
     references: ReferenceSet | None = None
 
     def capture_size(self) -> int:
@@ -143,7 +143,7 @@ class Plan:
 def plan_run(
     pipe: Any,
     prompt_set: PromptSet,
-    config: ExperimentConfig | None = None,
+    config: ProbeConfig | None = None,
     references: ReferenceSet | None = None,
 ) -> Plan:
     """Settle model, conditions and versions of a run, and refuse prompts that the model cannot take.
@@ -152,7 +152,7 @@ def plan_run(
     ----------
     pipe : Flux2KleinPipeline
     prompt_set : PromptSet
-    config : ExperimentConfig, optional
+    config : ProbeConfig, optional
     references : ReferenceSet, optional
 
     Raises
@@ -162,7 +162,7 @@ def plan_run(
     ConfigError
         The run would be larger than `results.load_run` reads.
     """
-    config = config or ExperimentConfig()
+    config = config or ProbeConfig()
     for pair in prompt_set.pairs:
         check_prompts(pipe, pair)
     versions = {"plantain": __version__, **software_versions()}
@@ -251,7 +251,7 @@ Progress = Callable[[int, int], None]
 def iter_pairs(
     passes: Passes,
     pairs: Sequence[PromptPair],
-    unfinished: UnfinishedRun | None = None,
+    unfinished: Checkpoint | None = None,
     mine: Sequence[int] | None = None,
 ) -> Iterator[Done]:
     """Yield each pair's capture and the seconds that it took, in order.
@@ -260,7 +260,7 @@ def iter_pairs(
     ----------
     passes : Passes
     pairs : sequence of PromptPair
-    unfinished : UnfinishedRun, optional
+    unfinished : Checkpoint, optional
         Pairs found there are not computed again; new ones are kept there.
     mine : sequence of int
         Indices of the pairs to run, where other processes run the rest; all unless given.
@@ -276,7 +276,7 @@ def iter_pairs(
 
 
 def _run_batch(
-    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: UnfinishedRun | None
+    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: Checkpoint | None
 ) -> dict[int, Done]:
     """Run what is missing of some pairs at once; each is said to have taken its share of the time."""
     missing = [i for i in indices if unfinished is None or unfinished.load(i) is None]
@@ -290,14 +290,14 @@ def _run_batch(
     return done
 
 
-def run_experiment(
+def run_probe(
     pipe: Any,
     prompt_set: PromptSet,
-    config: ExperimentConfig | None = None,
+    config: ProbeConfig | None = None,
     progress: Progress | None = None,
-    keep: Callable[[Plan], UnfinishedRun] | None = None,
+    keep: Callable[[Plan], Checkpoint] | None = None,
     batch: int | None = None,
-    team: Team = ALONE,
+    distributed: Distributed = ALONE,
     references: ReferenceSet | None = None,
 ) -> Run:
     """Probe a pipeline with all pairs of a set.
@@ -306,14 +306,14 @@ def run_experiment(
     ----------
     pipe : Flux2KleinPipeline
     prompt_set : PromptSet
-    config : ExperimentConfig, optional
+    config : ProbeConfig, optional
     progress : callable, optional
         Called with (pairs done, pairs in all) of this process, also before the first.
     keep : callable, optional
-        Makes the `UnfinishedRun` for the plan; pairs found in it are not computed again.
+        Makes the `Checkpoint` for the plan; pairs found in it are not computed again.
     batch : int, optional
         Prompts in one pass; `passes.usual_batch` unless given.
-    team : Team, optional
+    distributed : Distributed, optional
         The processes that share the pairs; all of them get the whole run.
     references : ReferenceSet, optional
         Every pair's reference image, from `reference.encode_images`.
@@ -334,7 +334,7 @@ def run_experiment(
     plan = plan_run(pipe, prompt_set, config, references)
     unfinished = keep(plan) if keep else None
     passes = Passes(pipe, plan.conditions, batch, references=_finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, team)
+    return _run_pairs(plan, passes, unfinished, progress, distributed)
 
 
 def _finder(references: ReferenceSet | None) -> References | None:
@@ -342,35 +342,35 @@ def _finder(references: ReferenceSet | None) -> References | None:
 
 
 def run_in_phases(
-    halves: ModelHalves,
+    halves: PhasedPipeline,
     prompt_set: PromptSet,
-    config: ExperimentConfig | None,
+    config: ProbeConfig | None,
     progress: Progress | None,
-    keep: Callable[[Plan], UnfinishedRun],
+    keep: Callable[[Plan], Checkpoint],
     batch: int | None = None,
-    team: Team = ALONE,
+    distributed: Distributed = ALONE,
     encoded: Progress | None = None,
     references: ReferenceSet | None = None,
 ) -> Run:
-    """Do what `run_experiment` does with half the memory: encode all prompts, then run all passes.
+    """Do what `run_probe` does with half the memory: encode all prompts, then run all passes.
 
     Parameters
     ----------
-    halves : ModelHalves
-    prompt_set, config, progress, keep, batch, team, references
-        As for `run_experiment`. The prompt embeddings are kept as well (16 MB a pair for Klein).
+    halves : PhasedPipeline
+    prompt_set, config, progress, keep, batch, distributed, references
+        As for `run_probe`. The prompt embeddings are kept as well (16 MB a pair for Klein).
     encoded : callable, optional
         Called with (pairs encoded, pairs in all) of this process.
 
     Returns
     -------
     Run
-        The same as `run_experiment`'s, to the bit where no batches are made.
+        The same as `run_probe`'s, to the bit where no batches are made.
 
     Raises
     ------
     PromptError, CaptureError, RunError
-        As `run_experiment`.
+        As `run_probe`.
     ModelError
         The model's files are damaged.
     """
@@ -378,16 +378,16 @@ def run_in_phases(
         check_prompts(halves.pipe, pair)
     plan = plan_run(halves.identified(), prompt_set, config, references)
     unfinished = keep(plan)
-    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), team.share(len(prompt_set.pairs))
+    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), distributed.share(len(prompt_set.pairs))
     _encode(halves, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
-    passes = Passes(halves.with_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, team, embeddings)
+    passes = Passes(halves.load_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, distributed, embeddings)
 
 
 class _Embeddings:
     """The prompt embeddings of an unfinished run."""
 
-    def __init__(self, unfinished: UnfinishedRun, pairs: Sequence[PromptPair]) -> None:
+    def __init__(self, unfinished: Checkpoint, pairs: Sequence[PromptPair]) -> None:
         self._unfinished, self._pairs = unfinished, pairs
         self._place = {pair.id: i for i, pair in enumerate(pairs)}
         self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
@@ -416,12 +416,12 @@ class _Embeddings:
         return found
 
 
-def _encode(halves: ModelHalves, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
+def _encode(halves: PhasedPipeline, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
     """Encode the pairs whose embeddings are missing."""
     missing = [i for i in indices if embeddings.find(i) is None]
     report = progress or (lambda _done, _total: None)
     report(len(indices) - len(missing), len(indices))
-    pipe = halves.with_encoder() if missing else None
+    pipe = halves.load_encoder() if missing else None
     for done, index in enumerate(missing, start=1):
         embeddings.make(pipe, index)
         report(len(indices) - len(missing) + done, len(indices))
@@ -430,19 +430,19 @@ def _encode(halves: ModelHalves, embeddings: _Embeddings, indices: list[int], pr
 def _run_pairs(
     plan: Plan,
     passes: Passes,
-    unfinished: UnfinishedRun | None,
+    unfinished: Checkpoint | None,
     progress: Progress | None,
-    team: Team,
+    distributed: Distributed,
     embeddings: _Embeddings | None = None,
 ) -> Run:
     """Run this process's share of the pairs, and put all shares together."""
-    pairs, mine, done = plan.prompt_set.pairs, team.share(len(plan.prompt_set.pairs)), []
+    pairs, mine, done = plan.prompt_set.pairs, distributed.share(len(plan.prompt_set.pairs)), []
     report = progress or (lambda _done, _total: None)
     report(0, len(mine))
     for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
         done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
         report(len(done), len(mine))
-    return assemble(plan, [item for _, item in sorted(team.gather(done), key=lambda numbered: numbered[0])])
+    return assemble(plan, [item for _, item in sorted(distributed.gather(done), key=lambda numbered: numbered[0])])
 
 
 def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: Reference | None = None) -> PromptPair:
@@ -453,7 +453,7 @@ def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: R
     PromptError, WrongModelError
         As `probe_pair`.
     """
-    pair = visitor_pair(positive, negative)
+    pair = user_pair(positive, negative)
     check_same_model(describe(pipe), run.info)
     sha256, vae = (reference.sha256, reference.vae) if reference else (None, "")
     check_reference(run.info, sha256, vae)

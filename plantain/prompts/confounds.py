@@ -4,7 +4,7 @@ A sign-flip null rejects any systematic difference between the sides, a lexical 
 project's own sets are held against this by their tests; whoever brings a set of their own is told here.
 
 `audit`         all warnings of a set
-`own_warnings`  the same as sentences, for a set that is none of the project's own
+`confounds_of_own_set`  the same as sentences, for a set that is none of the project's own
 `lopsided`, `telling_score`   from which numbers on something is said
 """
 
@@ -33,7 +33,7 @@ _KEPT = 16  # sets whose audit is remembered
 
 
 @dataclass(frozen=True)
-class AuditWarning:
+class Confound:
     """One thing that tells the sides apart.
 
     Attributes
@@ -51,7 +51,7 @@ class AuditWarning:
     pairs: tuple[str, ...] = ()
 
 
-def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[AuditWarning]:
+def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[Confound]:
     """Say what else than its meaning tells the two sides of a set apart.
 
     Parameters
@@ -62,7 +62,7 @@ def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = Non
 
     Returns
     -------
-    list of AuditWarning
+    list of Confound
         Empty where nothing was found, which does not say that there is nothing.
 
     Notes
@@ -77,7 +77,7 @@ def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = Non
     return found
 
 
-def own_warnings(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
+def confounds_of_own_set(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
     """Return an audit's sentences; none for the project's own sets, whose files say what they control for."""
     known = prompt_set.sha256 in shipped_sets()
     return [] if known else [warning.text for warning in audit(prompt_set, count_tokens)]
@@ -115,22 +115,22 @@ def _upper_tail(k: int, n: int) -> float:
 
 
 @lru_cache(_KEPT)
-def _of_words(prompt_set: PromptSet) -> tuple[AuditWarning, ...]:
+def _of_words(prompt_set: PromptSet) -> tuple[Confound, ...]:
     checks = (_word_counts, _words, _negations, _lengths, _classifiers, _unlike, _onsets)
     return tuple(warning for check in checks for warning in check(prompt_set))
 
 
-def _word_counts(prompt_set: PromptSet) -> list[AuditWarning]:
+def _word_counts(prompt_set: PromptSet) -> list[Confound]:
     found = lexical.unequal_word_counts(prompt_set.pairs)
     return _unequal("word counts", "words", found, prompt_set)
 
 
-def _tokens(prompt_set: PromptSet, count_tokens: Callable[[str], int]) -> list[AuditWarning]:
+def _tokens(prompt_set: PromptSet, count_tokens: Callable[[str], int]) -> list[Confound]:
     found = lexical.unequal_counts(prompt_set.pairs, count_tokens)
     return _unequal("tokens", "tokens of the loaded model", found, prompt_set)
 
 
-def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set: PromptSet) -> list[AuditWarning]:
+def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set: PromptSet) -> list[Confound]:
     """Tell of pairs whose sides differ in a number that should be equal: any is one too many."""
     if not found:
         return []
@@ -141,12 +141,10 @@ def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set
     if lopsided(more, len(found) - more, n):
         why = _looks_like(f"counts {noun}", prompt_set, more > len(found) - more)
     where = _sides(prompt_set, more, len(found) - more, "more on")
-    return [
-        AuditWarning(kind, f"{_of(len(found), n)} unequal numbers of {what} ({where}): {_list(names)}. {why}", names)
-    ]
+    return [Confound(kind, f"{_of(len(found), n)} unequal numbers of {what} ({where}): {_list(names)}. {why}", names)]
 
 
-def _words(prompt_set: PromptSet) -> list[AuditWarning]:
+def _words(prompt_set: PromptSet) -> list[Confound]:
     n = len(prompt_set.pairs)
     rows = lexical.by_imbalance(lexical.one_sided_pairs(prompt_set.pairs))
     found = [row for row in rows if lopsided(row[1], row[2], n)]
@@ -161,7 +159,7 @@ def _words(prompt_set: PromptSet) -> list[AuditWarning]:
         f"A head that does nothing but count “{word}” {size}, and would look like a head for "
         f"“{_side(prompt_set, here > there)}”."
     )
-    return [AuditWarning("words", text)]
+    return [Confound("words", text)]
 
 
 def _t_of_count(positive: int, negative: int, n: int) -> float:
@@ -171,7 +169,7 @@ def _t_of_count(positive: int, negative: int, n: int) -> float:
     return net / math.sqrt(n * variance) if variance else math.copysign(math.inf, net)
 
 
-def _negations(prompt_set: PromptSet) -> list[AuditWarning]:
+def _negations(prompt_set: PromptSet) -> list[Confound]:
     found = lexical.unequal_counts(prompt_set.pairs, lexical.negation_count)
     more = sum(here > there for _, here, there in found)
     less = len(found) - more
@@ -181,10 +179,10 @@ def _negations(prompt_set: PromptSet) -> list[AuditWarning]:
         f"{_of(len(found), len(prompt_set.pairs))} unequal numbers of English negations, such as “not” or “ignores” "
         f"({_sides(prompt_set, more, less, 'more on')}). {_looks_like('answers to “not”', prompt_set, more > less)}"
     )
-    return [AuditWarning("negations", text, tuple(name for name, *_ in found))]
+    return [Confound("negations", text, tuple(name for name, *_ in found))]
 
 
-def _lengths(prompt_set: PromptSet) -> list[AuditWarning]:
+def _lengths(prompt_set: PromptSet) -> list[Confound]:
     diffs = lexical.length_differences(prompt_set.pairs)
     longer, shorter = int((diffs > 0).sum()), int((diffs < 0).sum())
     if not lopsided(longer, shorter, len(diffs)):
@@ -194,10 +192,10 @@ def _lengths(prompt_set: PromptSet) -> list[AuditWarning]:
         f"{len(diffs)} pairs; {abs(diffs.mean()):.1f} characters on average). "
         f"{_looks_like('measures length', prompt_set, longer > shorter)}"
     )
-    return [AuditWarning("lengths", text)]
+    return [Confound("lengths", text)]
 
 
-def _classifiers(prompt_set: PromptSet) -> list[AuditWarning]:
+def _classifiers(prompt_set: PromptSet) -> list[Confound]:
     pairs = prompt_set.pairs
     margins = {"naive Bayes": lexical.naive_bayes_margins(pairs), "ridge": lexical.ridge_margins(pairs)}
     limit = telling_score(len(pairs))
@@ -210,10 +208,10 @@ def _classifiers(prompt_set: PromptSet) -> list[AuditWarning]:
         f"{len(pairs)} left-out pairs right (a coin gets {len(pairs) / 2:g}). Heads that answer to word forms, not to "
         f"their meaning, would look like heads for “{prompt_set.positive}”."
     )
-    return [AuditWarning("classifiers", text)]
+    return [Confound("classifiers", text)]
 
 
-def _unlike(prompt_set: PromptSet) -> list[AuditWarning]:
+def _unlike(prompt_set: PromptSet) -> list[Confound]:
     names = tuple(pair.id for pair in prompt_set.pairs if lexical.common_share(pair) < ALIKE)
     if not names:
         return []
@@ -221,10 +219,10 @@ def _unlike(prompt_set: PromptSet) -> list[AuditWarning]:
         f"{_of(len(names), len(prompt_set.pairs))} less than half of their words in common: {_list(names)}. There much "
         f"more differs than “{prompt_set.positive}” and “{prompt_set.negative}”."
     )
-    return [AuditWarning("unlike", text, names)]
+    return [Confound("unlike", text, names)]
 
 
-def _onsets(prompt_set: PromptSet) -> list[AuditWarning]:
+def _onsets(prompt_set: PromptSet) -> list[Confound]:
     early, late = _parting(prompt_set.pairs)
     n = len(prompt_set.pairs)
     if min(early, late) >= max(1, math.floor(_SHARE * n)):
@@ -234,7 +232,7 @@ def _onsets(prompt_set: PromptSet) -> list[AuditWarning]:
         f"(after {_LATE:.0%}) in {late}. What stands before is the same to the text encoder, so all that differs sits "
         "in like places: where a change stands cannot be told from what it means."
     )
-    return [AuditWarning("onsets", text)]
+    return [Confound("onsets", text)]
 
 
 def _parting(pairs: Sequence[PromptPair]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from plantain import PlantainError
-from plantain._files import visible
+from plantain._files import printable
 
 SIDES = ("positive", "negative")
 
@@ -168,7 +168,7 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
 def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
-    named = {f"pair {n} ({visible(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
+    named = {f"pair {n} ({printable(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
     return collect_pairs(named, where)
 
 
@@ -239,7 +239,7 @@ def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
 VISITOR = "visitor"  # id and category of a pair that is in no set
 
 
-def visitor_pair(positive: str, negative: str) -> PromptPair:
+def user_pair(positive: str, negative: str) -> PromptPair:
     """Make a pair of a visitor's two texts, without the blanks around them."""
     pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
     for side in SIDES:

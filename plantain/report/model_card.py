@@ -12,7 +12,7 @@ import shlex
 from typing import Any
 
 from plantain import PlantainError
-from plantain._files import visible
+from plantain._files import printable
 from plantain.findings.comparison import differences
 from plantain.findings.published import comparable, unlike_card
 from plantain.models.load import KLEIN
@@ -247,4 +247,4 @@ def _plain(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return visible(" ".join(text.split()))
+    return printable(" ".join(text.split()))

@@ -14,8 +14,8 @@ import numpy as np
 
 from plantain.findings.pairs import PairPart, TokenRelation, against_tokens
 from plantain.findings.published import CARD_SIZE, CONTRAST, same_question
-from plantain.findings.unit import CloseUp
-from plantain.prompts.confounds import own_warnings
+from plantain.findings.unit import UnitProfile
+from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
 from plantain.runs.inference import MAX_EXACT
 from plantain.runs.run import Run
@@ -79,7 +79,7 @@ def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> 
     return [_influence_line(parts), *(_relation_line(relation) for relation in relations)]
 
 
-def unit_statements(run: Run, unit: CloseUp) -> list[str]:
+def unit_statements(run: Run, unit: UnitProfile) -> list[str]:
     """Say what one unit shows, without what takes long, one statement a line."""
     if unit.rank is None:
         return [f"All differences are {unit.mean:+.4g}: without any spread a t does not exist."]
@@ -104,7 +104,7 @@ def unit_statements(run: Run, unit: CloseUp) -> list[str]:
     return lines
 
 
-def corrected_statement(run: Run, unit: CloseUp) -> str:
+def corrected_statement(run: Run, unit: UnitProfile) -> str:
     """Say what is left of a unit's p when it is counted how many units were looked at."""
     found = run.inference(unit.units, unit.scope)
     family, q = (float(found.columns[name][unit.index]) for name in ("p_fwer", "q_bh"))
@@ -348,8 +348,8 @@ def prompt_warnings(run: Run) -> list[str]:
     Returns
     -------
     list of str
-        From `audit.own_warnings`: none for the project's own sets. Tokens are in `notes`.
+        From `audit.confounds_of_own_set`: none for the project's own sets. Tokens are in `notes`.
     """
     i = run.info
     pairs = tuple(record.pair for record in run.pairs)
-    return own_warnings(PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs))
+    return confounds_of_own_set(PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs))

@@ -23,7 +23,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from plantain import stats
-from plantain._files import write_whole
+from plantain._files import write_atomic
 from plantain.runs.analysis import THRESHOLDS, Analysis, split_half_facts, threshold_name
 
 VERSION = 3
@@ -236,7 +236,7 @@ def keep(folder: Path, key: dict[str, Any], inference: Inference) -> None:
     )
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, content)
+        write_atomic(path, content)
 
 
 def recall(folder: Path, key: dict[str, Any], n_units: int) -> Inference | None:

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from plantain import PlantainError
-from plantain._files import in_place_of, strict_arrays, strict_json
+from plantain._files import replace_folder, strict_arrays, strict_json
 from plantain.prompts.sets import PromptPair, PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import COLUMNS, keep
@@ -72,7 +72,7 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     for units in UNITS:
         run.inference(units)  # takes a while: not when others wait for their turn
     try:
-        with in_place_of(folder, partial(check_target, folder, overwrite)) as new:
+        with replace_folder(folder, partial(check_target, folder, overwrite)) as new:
             _write_files(run, new)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error

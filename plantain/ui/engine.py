@@ -263,9 +263,9 @@ class Engine:
         return self.quota(pairs, size) if self.quota else None
 
     def _size(self, size: int | None) -> int:
-        from plantain.probe.runner import ExperimentConfig
+        from plantain.probe.runner import ProbeConfig
 
-        return ExperimentConfig(size=size).size_for(self._pipe)
+        return ProbeConfig(size=size).size_for(self._pipe)
 
     def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
         """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
@@ -283,7 +283,7 @@ class Engine:
         ----------
         prompt_set : PromptSet
         size, seed
-            As for `ExperimentConfig`.
+            As for `ProbeConfig`.
         most : int, optional
             Pairs to run in this call; all that are missing unless given.
 
@@ -292,9 +292,9 @@ class Engine:
         PlantainError
             No model, settings out of range, or a failed pass.
         """
-        from plantain.probe.runner import ExperimentConfig, plan_run
+        from plantain.probe.runner import ProbeConfig, plan_run
 
-        config = ExperimentConfig(size=size, seed=seed)
+        config = ProbeConfig(size=size, seed=seed)
         plan = plan_run(self._ready_pipe(), prompt_set, config)
         return self._probe_steps(plan, most)
 

@@ -144,7 +144,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from plantain.models.load import ModelHalves
+    from plantain.models.load import PhasedPipeline
     from plantain.probe.hooks import recording
     from plantain.probe.passes import Passes, encode, forward, image_tokens, layout_of
     from plantain.probe.tokens import tokenize
@@ -152,14 +152,14 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     from plantain.runs.info import Conditions
     from plantain.runs.units import magnitudes
 
-    memory, halves = Memory(), ModelHalves(model)
+    memory, halves = Memory(), PhasedPipeline(model)
     memory.enter("encoding")
-    pipe = halves.with_encoder()
+    pipe = halves.load_encoder()
     encode(pipe, prompts[:1])  # weights are read from the disk on first use
     embeds: dict[str, torch.Tensor] = {}
     encoding = [timed(lambda p=p: embeds.update({p: encode(pipe, [p]).cpu()})) for p in prompts]
     memory.enter("passes")
-    pipe = halves.with_transformer()
+    pipe = halves.load_transformer()
     pairs = [PromptPair(str(i), "", *prompts[i : i + 2]) for i in range(0, len(prompts), 2)]
     kept = lambda pair: torch.cat([embeds[pair.positive], embeds[pair.negative]])  # noqa: E731
     passes = Passes(pipe, Conditions(size, (SEED,)), batch=1, embed=kept)

@@ -22,7 +22,7 @@ from plantain.findings.atlas import Axis
 from plantain.findings.comparison import compare
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import by_pair
-from plantain.findings.unit import CloseUp, close_up
+from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures import (
     axis_triangle,
     count_bars,
@@ -115,10 +115,10 @@ def _slices(run: Run, units: str, scope: str, unit: str) -> str:
     return scope_bars(names, f"{what} {weights_words(run)}")
 
 
-def _seen(run: Run, units: str, scope: str, unit: str) -> CloseUp:
+def _seen(run: Run, units: str, scope: str, unit: str) -> UnitProfile:
     """Look at the unit that was chosen, or at the largest."""
     a = run.analysis(units, scope)
-    return close_up(run, unit or a.table.names[a.ranking[0]], scope)
+    return profile_unit(run, unit or a.table.names[a.ranking[0]], scope)
 
 
 def _pairs(run: Run, units: str, scope: str, _unit: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.findings.pairs import PairPart
-from plantain.findings.unit import CloseUp
+from plantain.findings.unit import UnitProfile
 from plantain.report.figures.svg import NEGATIVE, POSITIVE, svg, text
 from plantain.runs.info import PairRecord
 
@@ -121,12 +121,12 @@ def _diamond(x: float, y: float, tooltip: str) -> str:
 _UNIT_LEFT, _UNIT_PLOT, _UNIT_STEP = 4, 290, 40  # as wide as a phone shows: the name stands above its row
 
 
-def unit_dots(unit: CloseUp, pairs: Sequence[PairRecord], sides: tuple[str, str], title: str) -> str:
+def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, str], title: str) -> str:
     """Draw a unit's differences, a row a category; the line is the mean of all, the band its 95% interval.
 
     Parameters
     ----------
-    unit : CloseUp
+    unit : UnitProfile
     pairs : sequence of PairRecord (n_pairs,)
         The run's, in order; a dot's tooltip has its two prompts.
     sides : tuple of str

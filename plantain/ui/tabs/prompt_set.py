@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.prompts.confounds import own_warnings
+from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
 from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_file, shipped_sets
 from plantain.ui import html
@@ -145,9 +145,9 @@ def _audited(page: Page, found: PromptSet) -> str:
     """Show the warnings, those of tokens as well where the model is there."""
     later = ""
     try:
-        warnings = own_warnings(found, page.engine.count_tokens)
+        warnings = confounds_of_own_set(found, page.engine.count_tokens)
     except EngineError:
-        warnings, later = own_warnings(found), " Tokens are counted once the model is loaded."
+        warnings, later = confounds_of_own_set(found), " Tokens are counted once the model is loaded."
     except PromptError as error:
         return html.error_html(_refused(page, found, error))
     if not warnings:

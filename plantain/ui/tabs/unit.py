@@ -11,7 +11,7 @@ import gradio as gr
 import pandas as pd
 
 from plantain import PlantainError
-from plantain.findings.unit import CloseUp, close_up
+from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures import scope_bars, unit_dots
 from plantain.report.labels import UNIT_WORDS, block_names, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
@@ -47,7 +47,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run = page.run_or_none(name)
             if run is None:
                 return _nothing(), "", ""
-            seen = close_up(run, unit_of(run, units, scope, unit), scope)
+            seen = profile_unit(run, unit_of(run, units, scope, unit), scope)
             below = "" if seen.units == units else _other_kind(seen.units, units)
             return words_html(run, seen) + below, "", figures_html(run, seen)
         except PlantainError as error:
@@ -146,13 +146,13 @@ def _other_kind(mine: str, listed: str) -> str:
     return f"<p>This is one of the {escape(UNIT_WORDS[mine])}; the list below is of {escape(UNIT_WORDS[listed])}.</p>"
 
 
-def words_html(run: Run, unit: CloseUp) -> str:
+def words_html(run: Run, unit: UnitProfile) -> str:
     """Say what one unit shows."""
     words = "".join(f"<p>{escape(line)}</p>" for line in unit_statements(run, unit))
     return f'<h3 class="pl-h">{escape(unit.name)}</h3>{words}'
 
 
-def figures_html(run: Run, unit: CloseUp) -> str:
+def figures_html(run: Run, unit: UnitProfile) -> str:
     """Draw one unit's differences, its scopes and slices."""
     title = f"{unit.name}: {len(unit.differences)} differences, scope {unit.scope}"
     caption = (
@@ -173,10 +173,10 @@ def figures_html(run: Run, unit: CloseUp) -> str:
 
 def corrected_html(run: Run, name: str, scope: str) -> str:
     """Say what is left of a unit when it is counted that many were looked at."""
-    return f"<p>{escape(corrected_statement(run, close_up(run, name, scope)))}</p>"
+    return f"<p>{escape(corrected_statement(run, profile_unit(run, name, scope)))}</p>"
 
 
-def _differences(run: Run, unit: CloseUp) -> str:
+def _differences(run: Run, unit: UnitProfile) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(r.pair.id)}</th><td>{d:+.4g}</td><td>{escape(r.pair.positive)}<br>'
         f"{escape(r.pair.negative)}</td></tr>"
