@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from browser import ROOT, app_command, serving
-from test_access import CUT, serious, settle
-from test_app import download, pick, show_tab
-from test_atlas import SETS, made
+from made import SETS, made
+from visit import CUT, download, pick, serious, settle, show_tab
 
 from plantain.results import save_run
 from plantain.units import SumsOfSquares

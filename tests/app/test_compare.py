@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import download, pick, show_tab
+from visit import download, pick, show_tab
 
 from plantain.results import load_run, save_run
 

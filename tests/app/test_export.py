@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import download, pick, reported, show_tab
+from visit import download, pick, reported, show_tab
 
 from plantain.results import load_run
 

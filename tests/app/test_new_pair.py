@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from browser import ROOT, app_command, serving
-from test_app import download, pick, show_tab
+from visit import download, pick, show_tab
 
 from plantain import __version__
 from plantain.ui.texts import EXAMPLES
@@ -296,13 +296,3 @@ def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
     scored(page)
     assert page.inner_text("#pair-said").strip() == "" and texts(page) == FIRST
     page.close()
-
-
-def test_without_a_model_the_tab_says_so_instead_of_counts(opened, tmp_path):
-    with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="no/such/folder") as url:
-        page = opened(url)
-        page.wait_for_selector("#pair-note >> text=No model is loaded")
-        assert "token" not in page.inner_text("#under-positive")
-        page.locator("#pair-negative textarea").fill(FIRST[0])
-        page.wait_for_selector("#pair-note >> text=Both prompts are the same")  # needs no model
-        page.close()

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from browser import OUTPUT, ROOT, serving
 from misbehave import Orders
-from test_app import pick, reported, show_tab
+from visit import pick, reported, show_tab
 
 
 @pytest.fixture(scope="module")

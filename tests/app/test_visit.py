@@ -1,22 +1,15 @@
 """The app as a visitor meets it: a real Chromium on a real server, with the stand-in."""
 
-import json
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import urllib.request
 
 import psutil
 import pytest
+from asking import ask
 from browser import ROOT, app_command, serving
 from loopback_hub import loopback_hub
-from playwright.sync_api import TimeoutError
-
-TABS = (
-    "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Atlas", "Run the probe", "Take away", "Method",
-)  # fmt: skip
+from visit import pick, reported, show_tab
 
 
 @pytest.fixture
@@ -35,38 +28,7 @@ def page(browser, url):
     assert {h for h in hosts if not h.startswith(("data:", "blob:"))} == {url.removeprefix("http://")}
 
 
-def show_tab(page, name):
-    """Open a tab. Gradio moves tabs in and out of the overflow menu while it lays out: look again where one moved."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    for patience in (2_000, 5_000, 30_000):
-        try:
-            if tab.count():
-                return tab.click(timeout=patience)
-            page.get_by_role("button", name="More tabs").click(timeout=patience)
-            return page.locator(".overflow-dropdown button", has_text=name).click(timeout=patience)
-        except TimeoutError:
-            if patience == 30_000:
-                raise
-
-
-def pick(page, label, option):
-    page.get_by_role("combobox", name=label, exact=True).click()
-    page.get_by_role("option", name=option).click()
-
-
-def download(page, button):
-    """Click, and return what arrives: its name and content."""
-    with page.expect_download(timeout=60_000) as arriving:
-        page.get_by_role("button", name=button, exact=True).click()
-    return arriving.value.suggested_filename, open(arriving.value.path(), "rb").read()
-
-
-def reported(units="card", scope="all"):
-    command = [sys.executable, "-m", "plantain", "report", "precomputed/tiny-random", "--json"]
-    done = subprocess.run([*command, "--units", units, "--scope", scope], cwd=ROOT, capture_output=True, check=True)
-    return json.loads(done.stdout)
-
-
+@pytest.mark.smoke
 def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them(page):
     report, shown = reported(), page.inner_text("#findings")
     assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in shown
@@ -148,6 +110,7 @@ def test_the_tab_of_chance_has_its_three_figures(page):
     )
 
 
+@pytest.mark.smoke
 def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     show_tab(page, "Your pair")
     page.click("#score-pair")
@@ -191,31 +154,33 @@ def test_the_five_endpoints_answer_a_program(url):
         client.predict("../../etc", api_name="/summary")
 
 
-def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(browser, tmp_path):
-    with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="no/such/folder") as url:
-        page = browser.new_page()
-        page.goto(url)
-        page.wait_for_selector("#model-status >> text=no such folder", timeout=60_000)
-        assert "STAND-IN" in page.inner_text("#findings")
-        show_tab(page, "Your pair")
-        page.click("#score-pair")
-        page.wait_for_selector("#pair-answer [role=alert] >> text=No model is loaded")
-        page.close()
+@pytest.fixture(scope="module")
+def without_model(tmp_path_factory):
+    """Address and log of an app whose model cannot be loaded, and that keeps quiet about requests."""
+    log = tmp_path_factory.mktemp("without") / "log"
+    with serving(app_command(), log, PLANTAIN_MODEL="no/such/folder", PLANTAIN_LOG="off") as url:
+        yield url, log
 
 
-def test_a_run_of_another_model_is_named_before_a_pair_is_sent(browser, tmp_path):
-    run = json.loads((ROOT / "precomputed" / "tiny-random" / "run.json").read_text(encoding="utf-8"))
-    run["info"]["fingerprint"], run["info"]["model"] = "0" * 64, "some/other-model"
-    shutil.copytree(ROOT / "precomputed" / "tiny-random", tmp_path / "runs" / "other")
-    (tmp_path / "runs" / "other" / "run.json").write_text(json.dumps(run), encoding="utf-8")
-    environment = {"PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RUNS": str(tmp_path / "runs")}
-    with serving(app_command(), tmp_path / "log", **environment) as url:
-        page = browser.new_page()
-        page.goto(url)
-        page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
-        show_tab(page, "Your pair")
-        page.wait_for_selector("#pair-warning >> text=the run was made by some/other-model")
-        page.close()
+def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(browser, without_model):
+    page = browser.new_page()
+    page.goto(without_model[0])
+    page.wait_for_selector("#model-status >> text=no such folder", timeout=60_000)
+    assert "STAND-IN" in page.inner_text("#findings")
+    show_tab(page, "Your pair")
+    page.wait_for_selector("#pair-note >> text=No model is loaded")
+    assert "token" not in page.inner_text("#under-positive")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer [role=alert] >> text=No model is loaded")
+    page.locator("#pair-negative textarea").fill(page.input_value("#pair-positive textarea"))
+    page.wait_for_selector("#pair-note >> text=Both prompts are the same")  # needs no model
+    page.close()
+
+
+def test_the_log_can_be_switched_off(without_model):
+    url, log = without_model
+    assert ask(url, "/health")[0] == 200
+    assert '{"time"' not in log.read_text()
 
 
 def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):

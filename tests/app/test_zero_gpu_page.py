@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browser import OUTPUT, chromium
-from test_app import pick, show_tab
+from visit import pick, show_tab
 
 pytest.importorskip("spaces")
 

@@ -173,6 +173,7 @@ def test_stability_is_what_each_measure_would_have_found(run):
         assert measure.same_sign == int((np.sign(t[top]) == np.sign(run.analysis("heads").t[top])).sum())
 
 
+@pytest.mark.robust
 def test_the_report_shows_the_measures_and_says_they_are_no_pairs(run, moral_run):
     text = report_text(run, load_published(), "heads")
     assert "are no more pairs" in text and "seeds 5, 6, 9" in text
@@ -233,6 +234,7 @@ def test_a_masked_run_says_so_and_offers_no_padding(pipe, small_set, tmp_path):
     assert again.scopes("heads") == ["all", "image", "prompt", "words", "template"]
 
 
+@pytest.mark.robust
 def test_the_command_line_takes_seeds_steps_and_the_mask(cli, tmp_path, moral_file):
     few = tmp_path / "few.toml"
     head, *pairs = moral_file.read_text().split("[[pair]]")

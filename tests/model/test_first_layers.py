@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from browser import ROOT
 from diffusers import Flux2KleinPipeline
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
@@ -20,7 +21,6 @@ from plantain.results import load_run
 from plantain.stand_in import build_stand_in
 from plantain.untrained import write_untrained
 
-ROOT = Path(__file__).parents[1]
 PROMPTS = ["Ana helps Tom.", "“Quoted”, 3 times: ünïcode 🍌", "y" * 487]
 DTYPES = ["float32", "bfloat16"]
 

@@ -12,6 +12,7 @@ import httpx2
 import huggingface_hub
 import pytest
 import torch
+from browser import ROOT
 from diffusers import Flux2KleinPipeline
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -343,5 +344,5 @@ def test_a_wrong_hub_model_is_refused_before_its_weights_are_fetched(hub, monkey
 
 def test_importing_models_imports_neither_torch_nor_diffusers():
     code = "import sys, plantain.models; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr

@@ -75,6 +75,7 @@ def test_the_two_halves_are_never_in_memory_together(small_set, tmp_path, held):
     assert held == [(True, True)]  # the check can fail
 
 
+@pytest.mark.robust
 def test_the_seconds_of_encoding_count(small_set, tmp_path):
     run = phased("tiny-random", small_set, tmp_path)
     unfinished = tmp_path / "run.unfinished"
@@ -85,6 +86,7 @@ def test_the_seconds_of_encoding_count(small_set, tmp_path):
     assert run.info.seconds > passes
 
 
+@pytest.mark.robust
 def test_batches_give_the_same_up_to_rounding(small_set, tmp_path):
     one, other = (phased("tiny-random", small_set, tmp_path / str(b), batch=b).analysis().magnitudes for b in (1, 8))
     torch.testing.assert_close(torch.from_numpy(one), torch.from_numpy(other), rtol=1e-5, atol=0)
@@ -115,6 +117,7 @@ def encoded(monkeypatch):
     return seen
 
 
+@pytest.mark.robust
 def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded):
     expected = capture_bytes(run_experiment(load_pipeline("tiny-random"), small_set, CONFIG))
     with pytest.raises(Stop):
@@ -126,6 +129,7 @@ def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded
     assert capture_bytes(run) == expected
 
 
+@pytest.mark.robust
 def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, encoded, held):
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, progress=stop_at(2))
@@ -137,6 +141,7 @@ def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, 
     assert told == [(done, 4) for done in range(5)]
 
 
+@pytest.mark.robust
 def test_damaged_embeddings_are_made_again(small_set, tmp_path, encoded):
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(4))
@@ -147,6 +152,7 @@ def test_damaged_embeddings_are_made_again(small_set, tmp_path, encoded):
     assert encoded == [small_set.pairs[1].id]
 
 
+@pytest.mark.robust
 def test_embeddings_that_vanish_are_an_error_that_says_what_to_do(small_set, tmp_path):
     def vanish(done, total):
         if done == total:
@@ -212,7 +218,7 @@ def command(prompts, out, *more):
     return ["run", "--model", "tiny-random", "--prompts", str(prompts), "--out", str(out), "--size", "64", *more]
 
 
-@pytest.mark.parametrize("way", ["asked for", "memory is short"])
+@pytest.mark.parametrize("way", [pytest.param("asked for", marks=pytest.mark.robust), "memory is short"])
 def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp_path, held, monkeypatch, way):
     assert main(command(small_file, tmp_path / "whole")) == 0
     assert (True, True) in held

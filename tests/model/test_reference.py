@@ -98,7 +98,14 @@ def heads_by_hand(raw, prompt, n_reference, scope):
     return found
 
 
-@pytest.mark.parametrize("size", [(64, 64), (100, 70), (1400, 800)], ids=["square", "odd", "over a megapixel"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param((64, 64), id="square"),
+        pytest.param((100, 70), id="odd"),
+        pytest.param((1400, 800), id="over a megapixel", marks=pytest.mark.robust),
+    ],
+)
 def test_a_pass_equals_the_pipelines_own_call_in_every_scope(halves, whole, small_set, tmp_path, size):
     path, pair = write_picture(tmp_path / "a.png", size), small_set.pairs[0]
     references = encoded(halves, {pair.id: path})
@@ -262,6 +269,7 @@ def test_a_picture_is_encoded_as_its_viewer_sees_it(halves, tmp_path):
 # --- the command line --------------------------------------------------------------------------------------
 
 
+@pytest.mark.robust
 def test_the_command_line_takes_a_picture(cli, tmp_path, moral_file):
     few = tmp_path / "few.toml"
     head, *pairs = moral_file.read_text().split("[[pair]]")

@@ -169,6 +169,7 @@ class Stop(Exception):
     """Raised by a test in the middle of a run."""
 
 
+@pytest.mark.robust
 def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run, captured, tmp_path):
     def keep(plan):
         return UnfinishedRun(tmp_path / "run", plan.settings())

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from conftest import _made_run
+from made import small_run
 
 from plantain.atlas import unlike_settings
 from plantain.closeup import close_up
@@ -38,7 +38,7 @@ KLEIN = Layout(n_joint=5, n_single=20, n_heads=24, head_dim=128, mlp_dim=9216, t
 
 def referenced() -> object:
     """A made-up run with a reference image of its own for every pair."""
-    run, rng = _made_run(1, n_pairs=8), np.random.default_rng(2)
+    run, rng = small_run(1, n_pairs=8), np.random.default_rng(2)
     streams = {}
     for stream, values in run.sums.streams.items():
         more = rng.uniform(1, 2, (*values.shape[:2], 1, values.shape[3])).astype(np.float32)
@@ -51,7 +51,7 @@ def referenced() -> object:
 
 def repeated() -> object:
     """A made-up run of three seeds and two steps with masked padding."""
-    parts = [_made_run(seed, n_pairs=8) for seed in range(6)]
+    parts = [small_run(seed, n_pairs=8) for seed in range(6)]
     sums = tuple(part.sums.without("padding") for part in parts)
     info = dataclasses.replace(parts[0].info, seeds=(0, 1, 2), steps=2, mask_padding=True)
     return dataclasses.replace(parts[0], info=info, sums=SumsOfSquares.average(sums), repeats=sums)
@@ -83,7 +83,7 @@ def test_every_choice_is_shown_on_the_first_tab_and_in_the_report(run):
     assert ("heads", "reference") in choices(run) or not run.info.references
     assert all(scope != "padding" for _, scope in choices(run)) or not run.info.mask_padding
     for units, scope in choices(run):
-        page = findings_html(run, load_published(), units, scope, _made_run(1, n_pairs=8))
+        page = findings_html(run, load_published(), units, scope, small_run(1, n_pairs=8))
         assert "pl-card" in page and "Published" not in page and "do not compare" in page
         assert run.info.settings_words in report_text(run, load_published(), units, scope)
         assert careful_statements(run, units, scope)
@@ -111,7 +111,7 @@ def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
 
 
 def test_the_cards_figures_stand_beside_plain_runs_only(run):
-    plain = _made_run(1, n_pairs=8)
+    plain = small_run(1, n_pairs=8)
     alike = [with_info(r, positive="helping", negative="ignoring") for r in (plain, run)]
     assert [comparable(r, "card", "all") for r in alike] == [True, False]
     said = [" ".join(notes(r, r.headline())) for r in alike]
@@ -122,7 +122,7 @@ def test_the_cards_figures_stand_beside_plain_runs_only(run):
 
 
 def test_what_makes_two_runs_unlike_is_named(run):
-    plain = _made_run(run.info.seed, n_pairs=8)
+    plain = small_run(run.info.seed, n_pairs=8)
     assert "settings" in unlike_settings(plain.info, run.info) and unlike_settings(run.info, run.info) == ""
     assert differences(plain, run) and not is_control(plain.info, run.info) and is_control(run.info, run.info)
     if run.info.references:

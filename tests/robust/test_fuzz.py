@@ -7,11 +7,9 @@ import json
 import re
 
 import pytest
-from browser import app_command, serving
+from asking import ask, call
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
-from test_hostile_input import call
-from test_served import ask
 
 from plantain.prompts import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, is_blank, parse_prompt_set
 from plantain.scopes import UNITS, scopes_of
@@ -122,13 +120,6 @@ CALLS = st.one_of(
     st.tuples(st.just("run_probe"), st.tuples(JSON.filter(lambda v: type(v) is not int), JSON)),
     st.tuples(st.sampled_from(["summary", "top_units", "list_runs", "__init__", "a/b"]), st.lists(JSON, max_size=6)),
 )
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    log = tmp_path_factory.mktemp("fuzz") / "log"
-    with serving(app_command(), log, PLANTAIN_MODEL="tiny-random") as url:
-        yield url, log
 
 
 def is_answered(name, given):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from browser import ROOT, app_command, serving
-from conftest import _made_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made import small_run
 
 from plantain.results import RunError, list_runs, load_run, save_run
 from plantain.run import capture_bytes
@@ -27,7 +27,7 @@ FILES = ("run.json", "capture.safetensors", "units.csv")
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
     """A folder with one good run, and what it holds."""
-    return save_run(_made_run(), tmp_path_factory.mktemp("runs") / "good")
+    return save_run(small_run(), tmp_path_factory.mktemp("runs") / "good")
 
 
 def reads(folder, expected):
@@ -106,6 +106,7 @@ def test_any_value_of_run_json_may_be_anything(good, tmp_path, data):
     reads(folder, capture_bytes(load_run(good)))
 
 
+@pytest.mark.smoke
 def test_a_digit_that_changed_in_run_json_is_damage_and_a_run_without_a_hash_is_read(good, tmp_path):
     folder = Path(shutil.copytree(good, tmp_path / "run"))
     text = (folder / "run.json").read_text()
@@ -245,11 +246,11 @@ import resource, sys
 from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, "tests")
-from conftest import _made_run
+from made import small_run
 from plantain.__main__ import _fail
 from plantain import PlantainError
 from plantain.results import save_run
-run = _made_run(seed=1)
+run = small_run(seed=1)
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
@@ -274,14 +275,14 @@ def test_a_disk_that_fills_up_says_so_and_leaves_what_was_there(good, tmp_path, 
 
 
 def _write_often(folder: str, seed: int, times: int) -> None:
-    run = _made_run(seed)
+    run = small_run(seed)
     for _ in range(times):
         save_run(run, folder, overwrite=True)
 
 
 def test_two_writers_of_one_run_leave_one_of_them_whole(good, tmp_path):
     folder = shutil.copytree(good, tmp_path / "run")
-    expected = {capture_bytes(_made_run(seed)) for seed in (0, 1, 2)}
+    expected = {capture_bytes(small_run(seed)) for seed in (0, 1, 2)}
     spawned = multiprocessing.get_context("spawn")
     writers = [spawned.Process(target=_write_often, args=(str(folder), seed, 12)) for seed in (1, 2)]
     for writer in writers:

@@ -11,13 +11,14 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 
+import httpx2
 import huggingface_hub
 import pytest
 import safetensors
 import torch
+from browser import ROOT
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
-from test_models import response
 from transformers import Qwen3ForCausalLM
 
 from plantain import __main__ as command_line
@@ -29,9 +30,12 @@ from plantain.stand_in import byte_tokenizer
 from plantain.units import Layout, unit_table
 from plantain.untrained import ARCHITECTURES, KLEIN_4B, SETTINGS, UntrainedError, write_untrained
 
-ROOT = Path(__file__).parents[1]
 SMALL = 300_000  # bytes a shard: many of them
 REPO = "somebody/some-klein"
+
+
+def response(status: int) -> httpx2.Response:
+    return httpx2.Response(status, request=httpx2.Request("GET", "https://huggingface.co/somebody/some-klein"))
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -1,57 +1,19 @@
-"""Planted truth: a head of the stand-in is made stronger on the positive side, and the probe has to find it."""
+"""Planted truth: a head of the stand-in is made stronger on the positive side, and the probe has to find it.
 
-from contextlib import contextmanager
+Three places and three gains; `benchmarks/bench_power.py` takes more of both, and every head.
+"""
 
 import numpy as np
 import pytest
+from planting import HEAD, capture, logs, planted
 
 from plantain import stats
-from plantain.passes import capture_pair, layout_of
+from plantain.passes import layout_of
 from plantain.scopes import STREAM_SCOPES
-from plantain.sums import SumsOfSquares
 from plantain.units import magnitudes, unit_table
 
-SIZE, HEAD = 64, 2
-PLACES = ["joint[0]", "joint[2]", "joint[4]", "single[0]", "single[10]", "single[19]"]
-GAINS = [0.01, 0.02, 0.05, 0.15, 1.0]
-
-
-def projection(pipe, block):
-    kind, index = block.rstrip("]").split("[")
-    if kind == "joint":
-        return pipe.transformer.transformer_blocks[int(index)].attn.to_out[0]
-    return pipe.transformer.single_transformer_blocks[int(index)].attn.to_out
-
-
-@contextmanager
-def planted(pipe, block, gain, head=HEAD, every=2):
-    """Multiply one head's channels by 1 + gain in every second pass: on the positive side, which a pair runs first."""
-    passes = []
-    width = layout_of(pipe).head_dim
-
-    def plant(_module, args):
-        passes.append(1)
-        if (len(passes) - 1) % every:
-            return None
-        x = args[0].clone()
-        x[..., head * width : (head + 1) * width] *= 1 + gain
-        return (x,)
-
-    handle = projection(pipe, block).register_forward_pre_hook(plant)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def capture(pipe, pairs) -> SumsOfSquares:
-    return SumsOfSquares.concatenate([capture_pair(pipe, pair, SIZE, 0).sums for pair in pairs])
-
-
-def logs(pipe, sums):
-    """Log-RMS difference of every true head, (n_pairs, n_heads)."""
-    values = magnitudes(sums, layout_of(pipe), "heads")
-    return np.log(values[0]) - np.log(values[1])
+PLACES = ["joint[0]", "single[0]", "single[19]"]  # the first blocks of both kinds, and the last
+GAINS = [0.01, 0.15, 1.0]
 
 
 @pytest.fixture(scope="module")

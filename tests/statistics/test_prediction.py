@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from sampling import EFFECTS, FACTORS, loadings, sample
 from scipy import stats as reference
-from test_stats_calibration import EFFECTS, FACTORS, loadings, sample
 
 from plantain.stats import paired_t, pearson, prediction_intervals, spearman
 

@@ -4,32 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from made import N_SLICES, PLANTED, SETS, made, made_run, made_runs
 from scipy import stats as reference
-from test_analysis import N_SLICES, made_run
 
 from plantain import atlas as atlas_module
 from plantain.atlas import AtlasError, atlas_seconds, keep_atlas, make_atlas, read_axes
 from plantain.atlas_words import atlas_text, finding
 from plantain.belonging import gather
-from plantain.prompts import SHIPPED as PROMPTS
-from plantain.prompts import load_prompt_set
-from plantain.results import save_run
-
-SETS = {path.stem: load_prompt_set(path) for path in sorted(PROMPTS.glob("*.toml"))}
-PLANTED = 5
-
-
-def made(name, effect=0.0, unit=PLANTED, **changes):
-    """Make up a run of one of the project's sets, with an effect on one unit."""
-    found = SETS[name]
-    differences = np.random.default_rng(list(name.encode())).normal(size=(25, N_SLICES))
-    differences[:, unit] += effect
-    facts = {"prompt_set": found.name, "title": found.title, "positive": found.positive, "negative": found.negative}
-    return made_run(differences, **{**facts, "prompts_sha256": found.sha256, **changes})
-
-
-def made_runs(effects, names=tuple(SETS)):
-    return {name: made(name, effects.get(name, effects.get("all", 0.0))) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -160,29 +141,6 @@ def test_a_set_of_ones_own_is_shown_and_does_not_compete():
     axes = read_axes(runs)
     assert [axis.role for axis in axes] == ["axis", "control", "other"]
     assert [row["name"] for row in make_atlas(axes)["competition"]["against"]] == ["tempo"]
-
-
-def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_path):
-    prompts = []
-    for name in ("tempo", "contact"):  # six pairs of each
-        head, *pairs = (PROMPTS / f"{name}.toml").read_text(encoding="utf-8").split("[[pair]]")
-        prompts.append(tmp_path / f"{name}.toml")
-        prompts[-1].write_text("[[pair]]".join([head, *pairs[:6]]), encoding="utf-8")
-    code, out, _ = cli("run", "--model", "tiny-random", "--prompts", *prompts, "--size", 64, "--out", tmp_path / "runs")
-    folders = [tmp_path / "runs" / name for name in ("tempo", "contact")]
-    assert code == 0 and f"python -m plantain atlas {folders[0]} {folders[1]}" in out
-    folders.insert(0, save_run(moral_run, tmp_path / "runs" / "moral"))
-    code, out, _ = cli("atlas", *folders, "--json")
-    assert code == 0 and [axis["name"] for axis in json.loads(out)["axes"]] == ["moral", "tempo", "contact"]
-    code, text, _ = cli("atlas", *folders)
-    assert code == 0 and text.strip() == atlas_text(json.loads(out)) and "weights are random" in text
-    assert (
-        "exactly one run" in cli("atlas", *folders[1:])[2] and "at least two runs" in cli("atlas", *folders[:1] * 2)[2]
-    )
-    (tmp_path / "more").mkdir()
-    same = (tmp_path / "more" / "tempo.toml").write_bytes(prompts[0].read_bytes()) and tmp_path / "more" / "tempo.toml"
-    code, _, err = cli("run", "--model", "tiny-random", "--prompts", prompts[0], same, "--out", tmp_path / "x")
-    assert code == 2 and "name the files differently" in err and not (tmp_path / "x").exists()
 
 
 # --- which runs belong together ----------------------------------------------------------------------------

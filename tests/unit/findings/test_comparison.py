@@ -35,7 +35,7 @@ def test_differing_settings_are_named(moral_run, other_run):
     assert differences(moral_run, other_run) == ["seed 0 / 3"]
     changed = replace(moral_run, info=replace(moral_run.info, size=512, prompts_sha256="ab" * 32))
     assert differences(moral_run, changed) == [
-        "size 64 / 512 px",
+        "size 256 / 512 px",
         f"prompts {moral_run.info.prompts_sha256[:12]} / {'ab' * 6}",
     ]
 

@@ -5,22 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made_run, rounded
 from scipy import stats as reference
-from test_analysis import N_SLICES, made_differences, made_info, made_run, made_sums, rounded
 
 from plantain import PlantainError
 from plantain.models import ModelInfo
 from plantain.pairs import WrongModelError, check_same_model, score_pair, visitor_pair
-from plantain.prompts import PromptError, PromptPair
-from plantain.sums import PairCapture
+from plantain.prompts import PromptError
 from plantain.units import UnitsError
-
-PAIR = PromptPair("visitor", "visitor", "Ana helps.", "Ana hurries.")
-
-
-def made_capture(difference, words=(1, 1)) -> PairCapture:
-    """Build a captured pair with these differences, (n_slices,)."""
-    return PairCapture(made_sums(np.asarray(difference)[None], words=np.reshape(words, (2, 1))), 3, 1)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import N_SLICES, made_differences, made_run, rounded, scipy_t, with_degenerate
 from scipy import stats as reference
-from test_analysis import N_SLICES, made_differences, made_run, rounded, scipy_t, with_degenerate
 
 from plantain.breakdown import against_tokens, by_category, by_pair
 from plantain.results import Run

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_prompts_audit import bigrams
+from texts import bigrams
 
 from plantain import lexical
 from plantain.audit import audit, lopsided, own_warnings, telling_score

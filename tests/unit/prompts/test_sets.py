@@ -1,14 +1,14 @@
 """The strict loader: what is not exactly a prompt set is an error that names file, pair and cause."""
 
 import re
-from pathlib import Path
 
 import pytest
+from browser import ROOT
 
 from plantain import PlantainError
 from plantain.prompts import PromptPair, PromptSet, PromptSetError, load_prompt_set
 
-SHIPPED = Path(__file__).parents[1] / "prompts" / "moral_valence.toml"
+SHIPPED = ROOT / "prompts" / "moral_valence.toml"
 
 HEAD = """
 name = "kindness"

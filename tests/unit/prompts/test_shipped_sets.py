@@ -14,7 +14,6 @@ The gender of an agent is how the name or title is conventionally read, and is w
 
 import csv
 import hashlib
-import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from browser import ROOT
+from texts import bigrams
 
 from plantain.audit import audit
 from plantain.lexical import (
@@ -40,18 +41,12 @@ from plantain.lexical import (
 from plantain.prompts import PromptPair as Pair
 from plantain.prompts import load_prompt_set
 
-PROMPTS = Path(__file__).parents[1] / "prompts"
+PROMPTS = ROOT / "prompts"
 
 
 def side_totals(pairs: Iterable[Pair], count: Callable[[str], int]) -> tuple[int, int]:
     """Add up a count over the positive and over the negative sides."""
     return sum(count(pair.positive) for pair in pairs), sum(count(pair.negative) for pair in pairs)
-
-
-def bigrams(text: str) -> list[str]:
-    """List the neighbouring words of a prompt, its beginning and end included."""
-    padded = ["^", *words(text), "$"]
-    return [f"{here} {there}" for here, there in itertools.pairwise(padded)]
 
 
 def longer_is_positive_score(pairs: Iterable[Pair]) -> float:

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_analysis import N_SLICES, made_differences, made_run, rounded
-from test_pairs import PAIR, made_capture
+from made import N_SLICES, PAIR, made_capture, made_differences, made_run, rounded
 
 from plantain.answers import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
 from plantain.pairs import UnitScore, score_pair

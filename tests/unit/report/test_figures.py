@@ -1,9 +1,9 @@
 """Every figure as a picture by itself: it looks as on the page, and says which weights made it."""
 
-import re
 from xml.etree import ElementTree
 
 import pytest
+from pictures import SVG, stands_alone
 
 from plantain.closeup import close_up
 from plantain.comparison import NotComparableError
@@ -12,8 +12,6 @@ from plantain.pairs import score_pair, visitor_pair
 from plantain.sums import PairCapture, SumsOfSquares
 from plantain.ui import theme
 
-CSS = "\n".join(path.read_text(encoding="utf-8") for path in theme.STYLES)
-SVG = "{http://www.w3.org/2000/svg}"
 UNIT = "single[7] head 3"
 
 
@@ -33,22 +31,6 @@ def test_a_figure_of_two_runs_stands_without_the_page(moral_run, other_run, name
 @pytest.mark.parametrize("name", ANSWERED)
 def test_a_figure_of_a_pair_stands_without_the_page(moral_run, name):
     assert "One pair is one pair." in stands_alone(ANSWERED[name](of_a_pair(moral_run), moral_run))
-
-
-def stands_alone(svg):
-    """Check a picture by itself, and return its title."""
-    document = standalone_svg(svg, CSS)
-    root = ElementTree.fromstring(document)
-    assert root.tag == f"{SVG}svg" and "var(" not in document and "inherit" not in document
-    styles, classes = root.find(f"{SVG}style").text, set(re.findall(r'class="([\w-]+)"', document))
-    assert classes and all(f".{used} " in styles for used in classes)
-    assert "STAND-IN" in root.find(f"{SVG}title").text
-    written = " ".join(text.text for text in root.findall(f"{SVG}text"))
-    assert written == " ".join(root.find(f"{SVG}title").text.split())  # said under the figure, for those who see it
-    assert root.find(f"{SVG}rect").get("fill") == "#ffffff"
-    wide, tall = float(root.get("width")), float(root.get("height"))
-    assert all(float(text.get("y")) < tall and 6.5 * len(text.text) < wide + 60 for text in root.findall(f"{SVG}text"))
-    return written
 
 
 def of_a_pair(run):

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from test_analysis import N_SLICES, made_differences, made_info, made_run, rounded, with_degenerate
-from test_pairs import PAIR, made_capture
+from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made_run, rounded, with_degenerate
 
 from plantain.analysis import summarize
 from plantain.answers import pair_text

@@ -4,79 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from made import (
+    BLOCKS,
+    LAYOUT,
+    N_SLICES,
+    made_differences,
+    made_run,
+    scipy_t,
+    with_degenerate,
+)
 from scipy import stats as reference
 
-from plantain import stats
 from plantain.analysis import analyze, blocks, summarize
-from plantain.prompts import PromptPair
-from plantain.results import PairRecord, Run, RunInfo
-from plantain.sums import SumsOfSquares
-from plantain.units import Layout, UnitsError
-
-# 2 joint blocks of 2 slices and 5 single blocks of 4 (2 attention, 2 MLP): 24 slices, each as wide as a head.
-LAYOUT = Layout(n_joint=2, n_single=5, n_heads=2, head_dim=16, mlp_dim=32, text_dim=48)
-N_SLICES = 24
-BLOCKS = ["joint[0]"] * 2 + ["joint[1]"] * 2 + [f"single[{i}]" for i in range(5) for _ in range(4)]
-
-
-def rounded(values):
-    """Round to 1/1024: such magnitudes have exact squares, so the differences come back bit by bit."""
-    return np.round(np.asarray(values) * 1024) / 1024
-
-
-def made_differences(n_pairs=25, seed=0, effect=1.0):
-    """Draw differences of every slice; some slices carry an effect, some go the other way."""
-    rng = np.random.default_rng(seed)
-    return rounded(rng.normal(size=(n_pairs, N_SLICES)) + effect * np.linspace(-1, 1.5, N_SLICES))
-
-
-def made_sums(differences, base=16.0, words=None):
-    """Build sums of squares whose slices have magnitude `base` on the negative side, in every scope alike."""
-    card = np.stack([base + np.asarray(differences), np.full(np.shape(differences), base)])
-    squares = 16 * card[:, :, None] ** 2  # one token of 16 channels per scope
-    streams = {
-        "embedding": np.repeat(squares[..., :3], 3, axis=2),
-        "joint_image": squares[..., :4],
-        "joint_text": np.repeat(squares[..., :4], 3, axis=2),
-        "single": np.repeat(squares[..., 4:], 4, axis=2),
-    }
-    tokens = np.ones((2, card.shape[1], 4), dtype=np.int64)
-    if words is not None:  # tokens of the words, (2, n_pairs); the squares grow with them
-        tokens[..., 1] = words
-        for stream in ("embedding", "joint_text", "single"):
-            streams[stream][:, :, 1] *= tokens[..., 1, None]
-    return SumsOfSquares(streams, tokens)
-
-
-def made_info(**changes):
-    facts = {
-        "model": "some/model", "revision": "0123456789abcdef0123", "weights": "pretrained", "fingerprint": "f" * 64,
-        "dtype": "float32", "device": "cpu", "size": 256, "seed": 0, "prompt_set": "kindness", "title": "Kindness",
-        "positive": "kind", "negative": "unkind", "prompts_sha256": "0" * 64, "layout": LAYOUT,
-        "versions": {"plantain": "0"}, "date": "2020-02-03T04:05:06+00:00", "seconds": 12.4,
-    }  # fmt: skip
-    return RunInfo(**{**facts, **changes})
-
-
-def made_run(differences, words=None, base=16.0, n_permutations=200, **changes):
-    """Build a run whose slices have exactly these differences in every scope."""
-    n = len(differences)
-    pairs = tuple(PairRecord(PromptPair(f"pair-{i}", "c", f"kind {i}", f"unkind {i}"), 3, 1) for i in range(n))
-    rng = np.random.default_rng(99)
-    signs, halves = stats.draw_signs(n_permutations, n, rng), stats.draw_halves(20, n, rng)
-    return Run(made_info(**changes), pairs, made_sums(differences, base, words), signs, halves)
-
-
-def scipy_t(differences):
-    return reference.ttest_1samp(differences, 0).statistic
-
-
-def with_degenerate(differences):
-    """Give slices 2 (joint[1]) and 9 (single[1]) the same difference in every pair, and slice 11 none."""
-    changed = differences.copy()
-    changed[:, 2], changed[:, 9], changed[:, 11] = 0.5, -0.25, 0.0
-    return changed
-
+from plantain.units import UnitsError
 
 # --- analysis ----------------------------------------------------------------------------------------------
 

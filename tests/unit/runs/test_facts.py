@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made import BLOCKS, LAYOUT, leaves, made_differences, made_run, rounded, scipy_t, with_degenerate
 from scipy import stats as reference
-from test_analysis import BLOCKS, LAYOUT, made_differences, made_run, rounded, scipy_t, with_degenerate
-from test_control import leaves
 
 from plantain.published import load_published
 from plantain.report import report_text

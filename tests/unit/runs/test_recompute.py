@@ -11,16 +11,16 @@ import shutil
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import ROOT
+from made import leaves
 from safetensors import safe_open
 from scipy import stats
 
 from plantain.__main__ import main
 
-ROOT = Path(__file__).parents[1]
 RUN = ROOT / "precomputed" / "tiny-random"
 
 UNITS = ("card", "heads", "text-heads", "mlp", "embedding")
@@ -227,15 +227,6 @@ def test_the_command_line_prints_the_same_object(capsys):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == report(capsys, "card", "all")
     assert done.stderr == ""
-
-
-def leaves(value, path=""):
-    """Yield every plain value of a nested summary with its place."""
-    if not isinstance(value, dict | list):
-        yield path, value
-        return
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from leaves(inner, f"{path}/{key}")
 
 
 def test_the_summaries_kept_in_the_run_are_the_reported_ones(capsys, tmp_path):

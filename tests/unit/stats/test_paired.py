@@ -3,10 +3,10 @@
 import itertools
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -114,7 +114,7 @@ def test_float32_sides_are_subtracted_in_double_precision():
 def test_scipy_is_imported_only_where_it_is_needed():
     """It takes a second, and a page that shows kept statistics does not need it."""
     code = "import sys, plantain.stats; sys.exit('scipy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 def test_every_public_name_can_be_imported_from_the_package():

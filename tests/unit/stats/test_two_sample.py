@@ -34,6 +34,7 @@ def test_counts_are_those_of_paired_t_and_p_is_that_of_all_memberships():
     assert set(np.unique(found.null)) <= set(differences)
 
 
+@pytest.mark.statistics
 def test_two_sets_of_one_distribution_are_told_apart_in_five_percent():
     p = []
     loadings = normal(9, 3, 80)
@@ -86,6 +87,7 @@ def test_what_is_planted_on_the_target_alone_is_selective_and_what_is_everywhere
     assert abs(found.selectivity[1]) < 0.6 and found.p[1] > 0.2
 
 
+@pytest.mark.statistics
 def test_some_unit_is_called_selective_in_five_percent_where_none_is():
     low = []
     for seed in range(300):
@@ -102,6 +104,7 @@ def test_selectivity_needs_something_to_be_selective_against():
 # --- correlation -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.statistics
 @pytest.mark.parametrize("truth", [0.0, 0.5, 1.0])
 def test_the_correlation_of_the_true_effects_is_found_and_its_interval_covers(truth):
     values, covered = [], []

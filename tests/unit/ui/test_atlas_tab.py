@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_atlas import SETS, made, made_runs
-from test_figures import stands_alone
+from made import SETS, made, made_runs
+from pictures import stands_alone
 
 from plantain.atlas import make_atlas, read_axes
 from plantain.atlas_figures import ATLAS_FIGURES, Shown, picture

@@ -8,18 +8,12 @@ import pytest
 from plantain.analysis import summarize
 from plantain.breakdown import by_pair
 from plantain.comparison import compare
-from plantain.experiment import ExperimentConfig, run_experiment
 from plantain.prompts import PromptPair
 from plantain.provenance import PairRecord
 from plantain.published import load_published
 from plantain.results import Run
 from plantain.ui.compare import figures_html, statements
 from plantain.ui.pairs import pairs_html, prompts_html
-
-
-@pytest.fixture(scope="module")
-def other_run(pipe, moral_set):
-    return run_experiment(pipe, moral_set, ExperimentConfig(size=64, seed=3))
 
 
 def table(a: Run, b: Run, names=("a", "b"), units="card"):
