@@ -85,7 +85,7 @@ def test_run_json_tells_where_the_numbers_come_from(moral_run, moral_set, tmp_pa
         "revision": None,
         "weights": "stand-in",
         "dtype": "float32",
-        "size": 64,
+        "size": 256,
         "seed": 0,
     }
     assert {key: info[key] for key in expected} == expected
