@@ -2,7 +2,8 @@
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
 ``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), `PLANTAIN_LOG`
-(off: no line a request), and Gradio's own `GRADIO_SERVER_PORT`.
+(off: no line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
+`GRADIO_SERVER_PORT`.
 """
 
 from __future__ import annotations
@@ -98,6 +99,18 @@ def share_heaps() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
+def warm_up(store: RunStore) -> threading.Thread | None:
+    """Compute what the page shows of every saved run, in a thread of its own; not with ``PLANTAIN_WARM=off``.
+
+    It takes half a minute of a core, which tests and short visits of one's own can do without.
+    """
+    if os.environ.get("PLANTAIN_WARM", "").lower() == "off":
+        return None
+    thread = threading.Thread(target=store.warm, name="statistics", daemon=True)
+    thread.start()
+    return thread
+
+
 def main() -> None:
     """Start the page; off ZeroGPU it is served before torch is imported."""
     share_heaps()
@@ -110,7 +123,7 @@ def main() -> None:
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     keep_little(demo)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
-    threading.Thread(target=store.warm, name="statistics", daemon=True).start()
+    warm_up(store)
     if not ON_ZERO_GPU:
         engine.start_loading()
     demo.block_thread()

@@ -6,54 +6,45 @@ import pickle
 import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
+os.environ["PLANTAIN_WARM"] = "off"  # no server computes what no test looks at
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny matrices are faster on one core; subprocesses get the same bits
 
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
-import pool
 import pytest
 from browser import app_command, chromium, serving
 from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
+from made import small_run
 
 from plantain.cli import main
 from plantain.models.load import load_pipeline
 from plantain.models.stand_in import build_stand_in
 from plantain.models.untrained import KLEIN_4B, Architecture
 from plantain.probe.runner import ProbeConfig, run_probe
-from plantain.prompts.sets import PromptPair, PromptSet, load_prompt_set
-from plantain.runs.capture import SumsOfSquares
-from plantain.runs.info import PairRecord, RunInfo
+from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
-from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, recorded_scopes
-from plantain.runs.units import Layout
-from plantain.stats import draw_halves, draw_signs
 
 ROOT = Path(__file__).parents[1]
+SECRET_TOKEN = "hf_" + "s" * 34  # must not be seen in any log
 SIZE = 64  # the smallest image: 16 image tokens
 
 
-# The files that take longest, longest first: begun late, one of them would keep one of two workers busy on its own.
-LONGEST = (
-    "test_app_probe", "test_access", "test_zero_gpu_page", "test_app_takeaway", "test_app", "test_planted",
-    "test_zero_gpu", "test_engine_probe", "test_phases", "test_stats_prediction", "test_app_visitor", "test_team",
-    "test_stats_calibration", "test_pool_null", "test_hub_publish", "test_engine", "test_app_compare", "test_passes",
-)  # fmt: skip
+SLOW = {"app", "statistics", "robust"}  # folders that the README's test command leaves out, but for their smoke tests
 
 
-def pytest_configure(config):
-    config.option.loadscopereorder = False  # pytest-xdist would begin with the files that have the most tests
-
-
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark
 def pytest_collection_modifyitems(items):
-    place = {f"{name}.py": i for i, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+    """Mark the tests of slow folders by their folder; those marked `smoke` stay with the fast ones."""
+    for item in items:
+        group = item.path.relative_to(ROOT / "tests").parts[0]
+        if group in SLOW and item.get_closest_marker("smoke") is None:
+            item.add_marker(group)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Return a function that makes something once for all workers of pytest-xdist: `once(name, make)`."""
 
@@ -66,9 +57,7 @@ def once(tmp_path_factory):
                 part.replace(kept)
             return pickle.loads(kept.read_bytes())
 
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        pool.once = shared
-    return pool.once
+    return shared if "PYTEST_XDIST_WORKER" in os.environ else lambda _name, make: make()
 
 
 @pytest.fixture(scope="session")
@@ -156,41 +145,26 @@ def other_run(once, pipe, moral_set) -> Run:
 @pytest.fixture
 def made_run():
     """Return a function that makes up a small run; another seed gives other numbers."""
-    return _made_run
+    return small_run
 
 
-def _made_run(seed: int = 0, n_pairs: int = 4) -> Run:
-    rng = np.random.default_rng(seed)
-    layout = Layout(n_joint=1, n_single=2, n_heads=2, head_dim=32, mlp_dim=64, text_dim=48)
-    streams = {
-        stream: rng.uniform(1, 2, (2, n_pairs, len(recorded_scopes(stream, PLAIN_SCOPES)), layout.n_slices(stream)))
-        for stream in STREAM_SCOPES
-    }
-    tokens = np.broadcast_to(np.array([25, 60, 427, 16]), (2, n_pairs, 4)).copy()
-    pairs = tuple(
-        PairRecord(PromptPair(f"pair-{i}", "any", f"Ünïcode {i} 🍌", f"Plain {i}"), 6 + i, 3) for i in range(n_pairs)
-    )
-    prompt_set = PromptSet("made-up", "Made up “×”", "yes", "no", tuple(record.pair for record in pairs))
-    info = RunInfo(
-        model="made-up", revision=None, weights="local", fingerprint="f" * 64, dtype="float32", device="cpu",
-        size=SIZE, seed=seed, prompt_set="made-up", title="Made up “×”", positive="yes", negative="no",
-        prompts_sha256=prompt_set.sha256, layout=layout, versions={"plantain": "0"}, date="2026-01-01T00:00:00+00:00",
-        seconds=1.5,
-    )  # fmt: skip
-    sums = SumsOfSquares({s: values.astype(np.float32) for s, values in streams.items()}, tokens)
-    return Run(info, pairs, sums, draw_signs(20, n_pairs, rng), draw_halves(10, n_pairs, rng))
+@pytest.fixture(scope="session")
+def app(tmp_path_factory):
+    """Address and log of the app with the stand-in: one server for all tests that leave it as it was."""
+    log = tmp_path_factory.mktemp("app") / "log"
+    with serving(app_command(), log, PLANTAIN_MODEL="tiny-random", HF_TOKEN=SECRET_TOKEN) as url:
+        yield url, log
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """The address of the app with the stand-in, a server for each file of tests."""
-    with serving(app_command(), tmp_path_factory.mktemp("app") / "log", PLANTAIN_MODEL="tiny-random") as url:
-        yield url
+@pytest.fixture(scope="session")
+def url(app):
+    """The address of that server."""
+    return app[0]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """A Chromium for each file of tests."""
+    """A Chromium for each file of tests: while it runs, asyncio can do nothing else in this process."""
     with chromium() as browser:
         yield browser
 
@@ -242,7 +216,7 @@ def _hurry(monkeypatch, repo, served) -> None:
 @pytest.fixture(scope="session")
 def saved_run(tmp_path_factory) -> Path:
     """The folder of a small run that may be published; tests copy it."""
-    run = _made_run()
+    run = small_run()
     info = dataclasses.replace(run.info, model="owner/model", weights="pretrained", revision="a" * 40)
     return save_run(dataclasses.replace(run, info=info), tmp_path_factory.mktemp("saved") / "klein")
 

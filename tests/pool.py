@@ -1,15 +1,15 @@
 """A pool of plain scenes, each run once through the stand-in: what prompts give where no contrast is meant.
 
-`PROMPTS`             150 distinct prompts from a small grammar
-`prompt_magnitudes`   their magnitudes, from one capture that is kept for the process
-`once`                how the capture is made; tests in several processes put in a way that makes it for all of them
+The captures are a file, ``data/pool.safetensors``, since making them takes a minute; ``PYTHONPATH=. python
+tests/pool.py`` makes it anew, and `statistics/test_pool_null.py` holds some of its pairs against the stand-in.
 """
 
-from collections.abc import Callable
+import sys
 from functools import cache
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from plantain.models.load import load_pipeline
 from plantain.probe.passes import capture_pair, layout_of
@@ -44,23 +44,35 @@ PROMPTS = tuple(
 )
 
 
-def once(_name: str, make: Callable) -> Any:
-    return make()
+PAIRS = tuple(  # two prompts are run as the sides of a pair that means nothing
+    PromptPair(f"{i}", "none", *two) for i, two in enumerate(zip(PROMPTS[:75], PROMPTS[75:], strict=True))
+)
+FILE = Path(__file__).parent / "data" / "pool.safetensors"
+LAYOUT = Layout(n_joint=5, n_single=20, n_heads=4, head_dim=32, mlp_dim=384, text_dim=96)
 
 
 @cache
-def _captured() -> tuple[SumsOfSquares, Layout]:
-    return once("pool", _capture)
+def captured() -> SumsOfSquares:
+    """Return the captures of all pairs."""
+    arrays = load_file(FILE)
+    tokens = arrays.pop("tokens")
+    return SumsOfSquares(arrays, tokens)
 
 
-def _capture() -> tuple[SumsOfSquares, Layout]:
-    """Run every prompt once; two are run as the sides of a pair that means nothing."""
-    pipe, half = load_pipeline("tiny-random"), len(PROMPTS) // 2
-    pairs = [PromptPair(f"{i}", "none", *two) for i, two in enumerate(zip(PROMPTS[:half], PROMPTS[half:], strict=True))]
-    return SumsOfSquares.concatenate([capture_pair(pipe, p, SIZE, 0).sums for p in pairs]), layout_of(pipe)
+def capture(numbers: range) -> SumsOfSquares:
+    """Run some of the pairs through the stand-in."""
+    pipe = load_pipeline("tiny-random")
+    assert layout_of(pipe) == LAYOUT
+    return SumsOfSquares.concatenate([capture_pair(pipe, PAIRS[i], SIZE, 0).sums for i in numbers])
 
 
 def prompt_magnitudes(units: str) -> np.ndarray:
     """RMS of every unit for every prompt, (n_prompts, n_units), in the order of `PROMPTS`."""
-    values = magnitudes(*_captured(), units)  # (2, n_prompts / 2, n_units)
+    values = magnitudes(captured(), LAYOUT, units)  # (2, n_prompts / 2, n_units)
     return values.reshape(len(PROMPTS), -1)
+
+
+if __name__ == "__main__":
+    made = capture(range(len(PAIRS)))
+    save_file(made.streams | {"tokens": made.tokens}, FILE)
+    sys.stdout.write(f"{FILE}: {FILE.stat().st_size:,} bytes\n")

@@ -1,0 +1,1 @@
+"""What follows from runs: units, pairs, comparisons, the atlas."""

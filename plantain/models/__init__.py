@@ -1,0 +1,1 @@
+"""Models: loaded, fingerprinted, built in memory, written untrained."""

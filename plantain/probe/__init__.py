@@ -1,0 +1,1 @@
+"""Passes through a model: tokens, hooks, passes, the run loop."""

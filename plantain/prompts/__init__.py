@@ -1,0 +1,1 @@
+"""Prompt pairs and sets, and checks of their wording."""

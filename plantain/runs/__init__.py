@@ -1,0 +1,1 @@
+"""Runs: units and scopes, what was captured, statistics, files."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import bench_stats  # first: it sets the number of cores, which numpy reads, and the paths to what is tested
 import numpy as np
-from test_planted import GAINS, PLACES, SIZE, capture, planted
+from planting import GAINS, PLACES, SIZE, capture, planted
 
 from plantain import stats
 from plantain.models.load import load_pipeline

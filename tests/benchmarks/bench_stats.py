@@ -3,7 +3,7 @@
 One run, the same data for all: 25 pairs x 16,320 units, 1,000 sign flips, float64, one core, warm, median of five.
 The peers are optional (``pip install mne nilearn``); the goals are 3 times faster than MNE, 6 times faster than
 nilearn, and all exact p in 10 seconds on two cores. ``--coverage N`` measures the intervals of counts and the
-family-wise error instead, on N simulated data sets for each world of tests/test_stats_calibration.py.
+family-wise error instead, on N simulated data sets for each world of tests/sampling.py.
 """
 # ruff: noqa: E402  the number of cores has to be set before numpy is imported
 
@@ -133,7 +133,7 @@ def report() -> None:
 
 def coverage(n_sets: int) -> None:
     """Print how often the 95% intervals of counts cover the expected count, and the family-wise error."""
-    worlds = import_module("test_stats_calibration")
+    worlds = import_module("sampling")
     print(f"{n_sets} data sets of {worlds.N_PAIRS} pairs x {worlds.N_UNITS} units, 1,000 bootstrap draws\n")
     print(f"{'effects':8} {'dependence':13} {'|t| >':5} {'expected':>8} {'wild':>6} {'jackknife':>9}")
     for effects in worlds.EFFECTS:

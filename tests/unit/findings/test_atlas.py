@@ -1,0 +1,214 @@
+"""Several axes side by side: on planted truth, by other means, and what cannot stand in one atlas."""
+
+import json
+
+import numpy as np
+import pytest
+from made import N_SLICES, PLANTED, SETS, made, made_run, made_runs
+from scipy import stats as reference
+
+from plantain.findings import atlas as atlas_module
+from plantain.findings.atlas import AtlasError, atlas_seconds, gather, keep_atlas, make_atlas, read_axes
+from plantain.report.atlas import atlas_text, finding
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """An effect on the two moral sets alone."""
+    return make_atlas(read_axes(made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5})))
+
+
+@pytest.fixture(scope="module")
+def everywhere():
+    return make_atlas(read_axes(made_runs({"all": 1.5})))
+
+
+def of_unit(rows):
+    (row,) = [row for row in rows if row["unit"] == made("tempo").analysis("card").table.names[PLANTED]]
+    return row
+
+
+def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everywhere_is_not(planted, everywhere):
+    alone, common = (of_unit(found["selectivity"]["units"]) for found in (planted, everywhere))
+    assert alone["selectivity"] > 1 and alone["p"] <= 0.001
+    assert abs(common["selectivity"]) < 0.6 and common["p"] > 0.1
+    assert planted["selectivity"]["controls"] == ["contact", "nonmoral_valence", "posture", "tempo"]
+
+
+def test_chosen_units_are_measured_on_new_pairs(planted):
+    found = planted["replication"]
+    first, again = (made(name, 1.5).analysis("card") for name in ("moral_valence", "moral_valence_replication"))
+    chosen = np.argsort(-np.abs(first.t), kind="stable")[:20]
+    assert [row["t"] for row in found["units"]] == first.t[chosen].tolist()
+    assert [row["t_again"] for row in found["units"]] == again.t[chosen].tolist()
+    signs = np.sign(first.t[chosen])
+    assert found["n_same_sign"] == int((signs * again.t[chosen] > 0).sum())
+    scores = (signs * again.differences[:, chosen] / again.differences[:, chosen].std(axis=0, ddof=1)).mean(axis=1)
+    assert found["score"] == pytest.approx(scores.mean())
+    low, high = reference.t.interval(0.95, 24, scores.mean(), reference.sem(scores))
+    assert found["interval"] == pytest.approx([low, high])
+    assert of_unit(found["units"])["d_z"] > 1
+
+
+def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
+    found = planted["competition"]
+    counts = {name: int((np.abs(run.analysis("card").t) > 3).sum()) for name, run in
+              made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5}).items()}  # fmt: skip
+    rivals = [name for name, s in SETS.items() if s.role in ("sibling", "control")]
+    assert {row["name"]: row["counts"] for row in found["against"]} == {
+        name: [counts["moral_valence"], counts[name]] for name in rivals
+    }
+    assert (found["rank"], found["of"]) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 9)
+    assert found["p_exceeds_all"] == max(row["p"] for row in found["against"])
+
+
+def test_every_two_axes_are_compared_once(planted):
+    names = [axis["name"] for axis in planted["axes"]]
+    assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
+    assert len({frozenset((b["first"], b["second"])) for b in planted["between"]}) == 55 == len(planted["between"])
+
+
+def test_the_size_says_nothing_of_direction():
+    plain, turned = (made("moral_valence"), made("moral_valence"))
+    turned.sums.streams["single"][:] = turned.sums.streams["single"][::-1]
+    turned.sums.streams["joint_image"][:] = turned.sums.streams["joint_image"][::-1]
+    sizes = [
+        atlas_module._axis_facts(atlas_module.Axis("a", run, "axis"), "card", "all")["size"] for run in (plain, turned)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1])
+    a = plain.analysis("card")
+    shares = 100 * np.sqrt((a.differences**2).mean(axis=0)) / a.magnitudes.mean(axis=(0, 1))
+    assert sizes[0] == pytest.approx(np.median(shares))
+
+
+def test_the_words_hold_the_numbers_and_their_limits(planted):
+    text = atlas_text(planted)
+    assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
+    assert f"stands {planted['competition']['rank']}" in text and "it could not fall below 1/9" in text
+    assert "tests the equality of two distributions" in text and "about 43%" in text
+    assert f"{planted['replication']['n_same_sign']} of 20 keep their sign" in text
+    stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
+    assert "The weights are random" in atlas_text(stand_in)
+    assert (
+        stand_in["replication"] is None
+        and stand_in["selectivity"] is None
+        and "On new pairs" not in atlas_text(stand_in)
+    )
+
+
+def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
+    axes = read_axes(made_runs({}, ("moral_valence", "tempo", "contact")))
+    steps = []
+    first = keep_atlas(axes, "card", "all", tmp_path, lambda *step: steps.append(step))
+    assert steps[-1] == (6, 6) and [s[0] for s in steps] == list(range(1, 7))
+    monkeypatch.setattr(atlas_module, "make_atlas", lambda *_: pytest.fail("computed again"))
+    assert keep_atlas(axes, "card", "all", tmp_path) == first
+    monkeypatch.undo()
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("{")
+    assert keep_atlas(axes, "card", "all", tmp_path) == first and json.loads(kept.read_text()) == first
+    assert keep_atlas(axes, "heads", "all", tmp_path) != first and len(list(tmp_path.iterdir())) == 2
+    assert keep_atlas(axes, "card", "all", tmp_path / "missing") == first
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda runs: {"moral_valence": runs["moral_valence"]}, "at least two runs"),
+        (lambda runs: {"tempo": runs["tempo"], "contact": runs["contact"]}, "exactly one run of a set with the role"),
+        (lambda runs: {**runs, "again": runs["tempo"]}, "tempo and again are of one prompt set"),
+        (
+            lambda runs: {**runs, "posture": made("posture", size=512)},
+            r"posture and moral_valence differ in settings .*512 px",
+        ),
+        (lambda runs: {**runs, "posture": made("posture", fingerprint="e" * 64)}, "differ in model"),
+        (lambda runs: {**runs, "few": made_run(np.ones((5, N_SLICES)))}, "few has 5 pairs; an atlas needs 6"),
+    ],
+)
+def test_runs_that_cannot_stand_in_one_atlas(change, words):
+    runs = made_runs({}, ("moral_valence", "tempo", "contact"))
+    with pytest.raises(AtlasError, match=words):
+        read_axes(change(runs))
+
+
+def test_a_set_of_ones_own_is_shown_and_does_not_compete():
+    runs = made_runs({}, ("moral_valence", "tempo")) | {
+        "mine": made_run(np.ones((25, N_SLICES)) * [1e-3] + 1, title="M")
+    }
+    differences = np.random.default_rng(1).normal(size=(25, N_SLICES))
+    runs["mine"] = made_run(differences, prompts_sha256="e" * 64)
+    axes = read_axes(runs)
+    assert [axis.role for axis in axes] == ["axis", "control", "other"]
+    assert [row["name"] for row in make_atlas(axes)["competition"]["against"]] == ["tempo"]
+
+
+# --- which runs belong together ----------------------------------------------------------------------------
+
+
+def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
+    runs = made_runs({}, ("moral_valence", "tempo")) | {
+        "old": made("moral_valence", date="2019-01-01T00:00:00+00:00"),
+        "new": made("moral_valence", date="2021-01-01T00:00:00+00:00"),
+    }
+    assert list(gather(runs, "tempo").runs) == ["tempo", "new"]
+    assert gather(runs, "tempo").left_out == (
+        "moral_valence is of the same prompt set as new, which is newer.",
+        "old is of the same prompt set as new, which is newer.",
+    )
+    found = gather(runs, "old")
+    assert list(found.runs) == ["tempo", "old"]
+    assert "new is of the same prompt set as old, which is chosen above." in found.left_out
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 512}, {"seed": 7}, {"dtype": "bfloat16"}], ids=["size", "seed", "precision"]
+)
+def test_runs_of_another_setting_are_left_out_and_named(change):
+    runs = made_runs({}, ("moral_valence", "tempo")) | {"other": made("posture", **change)}
+    found = gather(runs, "tempo")
+    assert list(found.runs) == ["moral_valence", "tempo"]
+    (line,) = found.left_out
+    assert line.startswith("other differs from tempo in settings (") and str(next(iter(change.values()))) in line
+    assert list(gather(runs, "other").runs) == ["other"]
+
+
+def test_another_model_is_not_spoken_of_and_small_sets_are_left_out():
+    runs = made_runs({}, ("moral_valence", "tempo"))
+    runs |= {"theirs": made("posture", fingerprint="e" * 64), "few": made_run(np.ones((5, N_SLICES)))}
+    found = gather(runs, "moral_valence")
+    assert list(found.runs) == ["moral_valence", "tempo"] and found.left_out == ("few has 5 pairs; 6 are needed.",)
+    assert len(read_axes(found.runs)) == 2
+
+
+# --- what it comes to --------------------------------------------------------------------------------------
+
+
+def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
+    said, rank, again, selective = finding(planted)
+    assert said == (
+        "An axis of its own would show three things. “helping / ignoring” shows two of them."
+    )  # one unit of 24 is not more than its rivals have
+    assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
+    assert again.startswith("The same units on new pairs? Yes") and selective.startswith("More to it than to the")
+    assert "Yes: 1 of these 20 units" in selective and "4 controls" in selective
+    assert "Not shown: 0 of these 20 units" in finding(everywhere)[3]
+
+
+def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
+    first = {**planted["competition"], "rank": 1, "p_exceeds_all": 0.01}
+    assert finding({**planted, "competition": first})[1].startswith("More units than its rivals? Yes")
+    assert "all three." in finding({**planted, "competition": first})[0]
+    assert "? Not shown" in finding({**planted, "competition": {**first, "p_exceeds_all": 0.2}})[1]
+
+
+def test_what_could_not_be_asked_is_not_counted_and_random_weights_come_first():
+    found = make_atlas(read_axes({n: made(n, weights="untrained") for n in ("moral_valence", "tempo")}))
+    said, _, again, selective = finding(found)
+    assert said.startswith("The weights are random: the numbers say nothing about FLUX.2 Klein.")
+    assert said.endswith("and two could not be asked.") and "Not asked" in again and "Not asked" in selective
+
+
+def test_an_estimate_grows_with_what_there_is_to_do():
+    few, all_sets = (read_axes(made_runs({}, names)) for names in (("moral_valence", "tempo"), tuple(SETS)))
+    assert 15 < atlas_seconds(all_sets, 680) < 30  # measured: 22 s
+    assert atlas_seconds(few, 680) < atlas_seconds(all_sets, 680) < atlas_seconds(all_sets, 16_320)

@@ -1,0 +1,190 @@
+"""The strict loader: what is not exactly a prompt set is an error that names file, pair and cause."""
+
+import re
+
+import pytest
+from browser import ROOT
+
+from plantain import PlantainError
+from plantain.prompts.sets import PromptPair, PromptSet, PromptSetError, load_prompt_set
+
+SHIPPED = ROOT / "prompts" / "moral_valence.toml"
+
+HEAD = """
+name = "kindness"
+title = "Kindness"
+positive = "kind"
+negative = "unkind"
+"""
+
+PAIRS = [
+    f"""
+[[pair]]
+id = "pair-{n}"
+category = "street"
+positive = "Ana greets neighbour {n}."
+negative = "Ana ignores neighbour {n}."
+"""
+    for n in range(1, 5)
+]
+
+GOOD = HEAD + "".join(PAIRS)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return a function that writes a text to a file and loads it."""
+
+    def write_and_load(text: str) -> PromptSet:
+        path = tmp_path / "set.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_prompt_set(path)
+
+    return write_and_load
+
+
+def test_a_good_file_loads_in_its_order(load):
+    loaded = load(GOOD)
+    assert (loaded.name, loaded.title, loaded.positive, loaded.negative) == ("kindness", "Kindness", "kind", "unkind")
+    assert [pair.id for pair in loaded.pairs] == ["pair-1", "pair-2", "pair-3", "pair-4"]
+    assert loaded.pairs[1] == PromptPair("pair-2", "street", "Ana greets neighbour 2.", "Ana ignores neighbour 2.")
+
+
+def test_blanks_around_a_text_are_dropped(load):
+    assert load(GOOD.replace('"Ana greets neighbour 1."', '"  Ana greets neighbour 1.\\n"')) == load(GOOD)
+
+
+def test_the_shipped_set_has_25_pairs_in_five_categories():
+    shipped = load_prompt_set(str(SHIPPED))
+    assert len(shipped.pairs) == 25
+    assert len({pair.category for pair in shipped.pairs}) == 5
+    assert (shipped.name, shipped.positive, shipped.negative) == ("moral-valence", "helping", "ignoring")
+
+
+TOP_FAULTS = {
+    "unknown top key": (GOOD.replace("title =", 'colour = "red"\ntitle ='), "unknown key 'colour'; allowed are name"),
+    "misspelt pair table": (GOOD.replace("[[pair]]", "[[pairs]]"), "unknown key 'pairs'"),
+    "no name": (GOOD.replace('name = "kindness"', ""), "'name' is missing"),
+    "no negative word": (GOOD.replace('negative = "unkind"', ""), "'negative' is missing"),
+    "no pairs": (HEAD, "'pair' is missing"),
+    "empty file": ("", "'name' is missing"),
+    "blank title": (GOOD.replace('title = "Kindness"', 'title = "  "'), "'title' must be a text that is not empty"),
+    "number for a name": (GOOD.replace('"kindness"', "7"), "'name' must be a text"),
+    "one table for all pairs": (HEAD + PAIRS[0].replace("[[pair]]", "[pair]"), "its own [[pair]] table"),
+    "pairs as texts": (HEAD + 'pair = ["Ana greets.", "Ana ignores."]', "its own [[pair]] table"),
+    "three pairs": (HEAD + "".join(PAIRS[:3]), "has 3 pairs; the statistics need at least 4"),
+    "not TOML": (GOOD + "[[pair]", "is not valid TOML"),
+    "a key twice": (GOOD.replace("[[pair]]", 'name = "x"\n[[pair]]', 1), "is not valid TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "cause"), TOP_FAULTS.values(), ids=TOP_FAULTS)
+def test_a_faulty_file_is_refused_with_file_and_cause(load, text, cause):
+    with pytest.raises(PromptSetError, match=rf"set\.toml: .*{re.escape(cause)}"):
+        load(text)
+
+
+GREETS, IGNORES = 'positive = "Ana greets neighbour 3."', 'negative = "Ana ignores neighbour 3."'
+
+PAIR_FAULTS = {
+    "unknown key": (GREETS, GREETS + '\nnote = "x"', "unknown key 'note'; allowed are id"),
+    "no positive": (GREETS, "", "'positive' is missing"),
+    "no negative": (IGNORES, "", "'negative' is missing"),
+    "no category": ('id = "pair-3"\ncategory = "street"', 'id = "pair-3"', "'category' is missing"),
+    "empty prompt": (GREETS, 'positive = ""', "'positive' must be a text that is not empty"),
+    "blank prompt": (IGNORES, 'negative = " \\t "', "'negative' must be a text that is not empty"),
+    "a number": (GREETS, "positive = 3", "'positive' must be a text"),
+    "a list": (GREETS, 'positive = ["Ana greets."]', "'positive' must be a text"),
+    "equal prompts": (IGNORES, GREETS.replace("positive", "negative"), "both prompts are the same"),
+    "equal but for blanks": (IGNORES, 'negative = " Ana greets neighbour 3. "', "both prompts are the same"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "cause"), PAIR_FAULTS.values(), ids=PAIR_FAULTS)
+def test_a_faulty_pair_is_refused_with_file_pair_and_cause(load, old, new, cause):
+    assert old in GOOD
+    with pytest.raises(PromptSetError, match=rf"set\.toml: pair 3 \(pair-3\): .*{re.escape(cause)}"):
+        load(GOOD.replace(old, new))
+
+
+def test_a_pair_without_an_id_is_told_by_its_number(load):
+    with pytest.raises(PromptSetError, match=r"set\.toml: pair 2 \(no id\): 'id' is missing"):
+        load(GOOD.replace('id = "pair-2"', ""))
+
+
+@pytest.mark.parametrize("twin", ["pair-1", " pair-1 "])
+def test_an_id_that_stands_twice_is_refused(load, twin):
+    with pytest.raises(PromptSetError, match=r"set\.toml: the id 'pair-1' stands twice"):
+        load(GOOD.replace('"pair-4"', f'"{twin}"'))
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "latin.toml"
+    path.write_bytes(GOOD.replace("Ana", "Zoé").encode("latin-1"))
+    with pytest.raises(PromptSetError, match=r"latin\.toml: is not valid TOML in UTF-8"):
+        load_prompt_set(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(PromptSetError, match=r"nowhere\.toml: cannot be read \(No such file"):
+        load_prompt_set(tmp_path / "nowhere.toml")
+    with pytest.raises(PromptSetError, match="cannot be read"):
+        load_prompt_set(tmp_path)
+
+
+def test_errors_are_meant_for_the_user():
+    assert issubclass(PromptSetError, PlantainError)
+    assert issubclass(PromptSetError, ValueError)
+
+
+# --- the content hash --------------------------------------------------------------------------------------
+
+
+def test_layout_and_comments_do_not_change_the_hash(load):
+    keys_in_another_order = GOOD.replace(f"{GREETS}\n{IGNORES}", f"{IGNORES}\n\n   {GREETS}   # here she greets")
+    other = "# a comment\n" + keys_in_another_order.replace('title = "Kindness"', "title = 'Kindness'")
+    assert other != GOOD
+    assert re.fullmatch("[0-9a-f]{64}", load(GOOD).sha256)
+    assert load(other).sha256 == load(GOOD).sha256
+
+
+SWAPPED = 'positive = "Ana ignores neighbour 3."\nnegative = "Ana greets neighbour 3."'
+
+CHANGES = {
+    "name": ('"kindness"', '"kindnesses"'),
+    "title": ('"Kindness"', '"kindness "'),
+    "side word": ('"unkind"', '"cold"'),
+    "id": ('"pair-3"', '"pair-5"'),
+    "category": ('category = "street"', 'category = "road"'),
+    "one letter of a prompt": ("greets neighbour 2", "greats neighbour 2"),
+    "order of the pairs": (PAIRS[0] + PAIRS[1], PAIRS[1] + PAIRS[0]),
+    "sides swapped": (f"{GREETS}\n{IGNORES}", SWAPPED),
+    "a pair more": (PAIRS[3], PAIRS[3] + PAIRS[3].replace("4", "5")),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES.values(), ids=CHANGES)
+def test_any_change_of_content_changes_the_hash(load, old, new):
+    changed = GOOD.replace(old, new, 1)
+    assert changed != GOOD
+    assert load(changed).sha256 != load(GOOD).sha256
+
+
+def test_the_hash_is_that_of_the_sorted_compact_json():
+    # '{"name":"n","negative":"q","pairs":[{"category":"b","id":"a","negative":"d","positive":"cé"}],...' in UTF-8,
+    # hashed with another tool: saved runs carry this hash, so it must not drift.
+    prompt_set = PromptSet("n", "t", "p", "q", (PromptPair("a", "b", "cé", "d"),))
+    assert prompt_set.sha256 == "97f18acab1175ec17bd757b3b718d4ef9e8d65257f915968d7ddd0ada6d8f91c"
+
+
+def test_notes_are_read_and_do_not_count(tmp_path):
+    path = tmp_path / "set.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    plain = load_prompt_set(path)
+    path.write_text('role = "control"\nabout = "a"\nreading = "r"\n' + GOOD, encoding="utf-8")
+    noted = load_prompt_set(path)
+    assert (noted.role, noted.about, noted.reading) == ("control", "a", "r") and noted.sha256 == plain.sha256
+    assert (plain.role, plain.about) == ("axis", "")
+    path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
+    with pytest.raises(PromptSetError, match="the role 'boss' is unknown; allowed are axis, replication"):
+        load_prompt_set(path)

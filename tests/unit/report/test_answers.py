@@ -1,0 +1,131 @@
+"""A visitor's pair in words and as a table."""
+
+import json
+import shlex
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import N_SLICES, PAIR, made_capture, made_differences, made_run, rounded
+
+from plantain.findings.new_pair import UnitScore, score_pair
+from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
+
+
+@pytest.fixture(scope="module")
+def run():
+    return made_run(made_differences(25, seed=1, effect=1.5))
+
+
+def test_the_pairs_text_says_score_direction_rank_and_p(run):
+    mean = run.analysis("card").differences.mean(axis=0)
+    high = score_pair(run, PAIR, made_capture(rounded(3 * mean)), "card")
+    low = score_pair(run, PAIR, made_capture(rounded(-3 * mean)), "card")
+    assert f"Score {high.score:+.2f}" in pair_text(high, run) and "goes the way" in pair_text(high, run)
+    assert "26 of the 26 pairs, yours included" in pair_text(high, run) and "p = 26/26 = 1.000 (conformal" in pair_text(
+        high, run
+    )
+    assert f"Score {low.score:+.2f}" in pair_text(low, run) and "goes against the way" in pair_text(low, run)
+    assert "1 of the 26 pairs, yours included" in pair_text(low, run) and "p = 1/26 = 0.038 (conformal" in pair_text(
+        low, run
+    )
+    assert "NOT COMPARABLE" not in pair_text(high, run)
+
+
+def test_a_pair_of_unequal_length_is_called_not_comparable(run):
+    result = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), words=(7, 5)), "card")
+    assert "NOT COMPARABLE: the prompts have 7 and 5 tokens" in pair_text(result, run)
+
+
+def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
+    new = made_differences(1, seed=5)[0]
+    frame = pair_frame(score_pair(run, PAIR, made_capture(new), "card"))
+    a = run.analysis("card")
+    assert list(frame.columns) == ["unit", "with_run", "t", "new", "low", "high", "mean", "sd"]
+    assert len(frame) == 20
+    for row in frame.itertuples():
+        i = a.table.names.index(row.unit)
+        mine = a.differences[:, i]
+        assert (row.t, row.new) == (a.t[i], new[i])
+        assert row.low < mine.mean() < row.high and row.high - mine.mean() == pytest.approx(mine.mean() - row.low)
+        assert row.with_run == pytest.approx(np.sign(a.t[i]) * new[i] / mine.std(ddof=1), rel=1e-12)
+    assert frame["with_run"].min() < 0 < frame["with_run"].max()
+
+
+def test_the_frame_of_a_run_without_differences_has_no_place():
+    nothing = made_run(np.zeros((25, N_SLICES)))
+    frame = pair_frame(score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card"))
+    assert frame["with_run"].isna().all()
+
+
+def test_a_pair_outside_the_prediction_intervals_is_said_to_be(run):
+    mean, spread = run.analysis("card").differences.mean(axis=0), run.analysis("card").differences.std(axis=0)
+    inside = score_pair(run, PAIR, made_capture(rounded(mean)), "card")
+    outside = score_pair(run, PAIR, made_capture(rounded(mean + 9 * spread)), "card")
+    assert inside.outside == 0 and "On 0 of the 20 units it falls outside the 95%" in pair_text(inside, run)
+    assert outside.outside == 20 and "On 20 of the 20 units it falls outside the 95%" in pair_text(outside, run)
+
+
+def test_few_pairs_give_no_interval_and_no_word_of_it():
+    few = made_run(made_differences(8))
+    result = score_pair(few, PAIR, made_capture(made_differences(1, seed=5)[0]), "card")
+    assert result.outside is None and all(unit.interval is None for unit in result.top)
+    assert "prediction interval" not in pair_text(result, few)
+    assert pair_frame(result)["low"].isna().all()
+
+
+def test_a_strip_places_pairs_zero_and_the_new_one():
+    strip = difference_strip(UnitScore("u", 3.0, (1.0, 1.0, -2.0), 2.0, None), width=5)
+    assert strip == ". |:X"
+
+
+@pytest.mark.parametrize(
+    ("score", "low", "words"),
+    [
+        (0.4, 8, "goes the way of the run's 25 pairs, at least as far as 7 of them, each"),
+        (0.4, 1, "goes the way of the run's 25 pairs, less far than any of them, each"),
+        (0.4, 26, "goes the way of the run's 25 pairs, at least as far as all 25 of them, each"),
+        (-0.4, 1, "goes against the way of the run's 25 pairs; all 25 of them score higher, each"),
+        (-0.4, 25, "goes against the way of the run's 25 pairs; one of them scores higher, each"),
+        (-0.4, 26, "goes against the way of the run's 25 pairs; none of them scores higher, each"),
+        (0.0, 6, "goes neither with nor against the way of the run's 25 pairs; 20 of them score higher, each"),
+    ],
+)
+def test_the_sentence_claims_the_rank_and_no_more(run, score, low, words):
+    made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), "card")
+    sentence = pair_sentence(replace(made, score=score, n_at_or_below=low, p=low / 26))
+    assert sentence == f"Your pair {words} pair scored against the others."
+
+
+def test_the_sentences_number_is_that_of_the_scores(run):
+    mean = run.analysis("card").differences.mean(axis=0)
+    result = score_pair(run, PAIR, made_capture(rounded(mean)), "card")
+    below = int((np.array(result.scores) <= result.score).sum())
+    assert 0 < below < 25 and f"at least as far as {below} of them" in pair_sentence(result)
+
+
+def test_the_record_holds_what_citing_and_repeating_take(run):
+    result = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0], words=(7, 5)), "card")
+    record = pair_record(result, run, "a-run", "2026-01-02T03:04:05+00:00", {"plantain": "9"})
+    assert json.loads(json.dumps(record, allow_nan=False))["prompts"] == {
+        "positive": "Ana helps.",
+        "negative": "Ana hurries.",
+    }
+    assert record["tokens"] == {"positive": 7, "negative": 5} and record["comparable"] is False
+    assert (record["score"], record["p"], record["date"]) == (result.score, result.p, "2026-01-02T03:04:05+00:00")
+    assert [row["score"] for row in record["scores"]] == list(result.scores)
+    assert [row["pair"] for row in record["scores"]] == [r.pair.id for r in run.pairs]
+    assert record["run"]["name"] == "a-run" and record["run"]["fingerprint"] == run.info.fingerprint
+    assert record["run"]["capture_sha256"] == run.capture_sha256
+    assert {"size", "seed", "dtype", "weights", "versions", "prompts_sha256"} <= set(record["run"])
+    assert len(record["top"]) == 20 and record["top"][0]["unit"] == result.top[0].unit
+    assert record["top"][3]["with_run"] == pair_frame(result)["with_run"][3]
+    assert record["versions"] == {"plantain": "9"} and "layout" not in record["run"]
+    assert shlex.split(record["repeat"])[-4:] == ["--positive", "Ana helps.", "--negative", "Ana hurries."]
+
+
+def test_the_record_of_a_run_without_differences_is_still_json():
+    nothing = made_run(np.zeros((25, N_SLICES)))
+    result = score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card")
+    record = pair_record(result, nothing, "a-run", "", {})
+    assert {row["with_run"] for row in json.loads(json.dumps(record, allow_nan=False))["top"]} <= {None}

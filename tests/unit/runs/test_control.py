@@ -1,0 +1,146 @@
+"""The shipped untrained control: a full-size run, known as random, in the shape of the card."""
+
+import json
+import re
+from dataclasses import replace
+from html import escape
+
+import numpy as np
+import pytest
+from browser import ROOT
+from made import leaves, made_differences
+from made import made_run as made_slices
+from scipy import stats as reference
+
+from plantain.findings.published import load_published
+from plantain.report.run import report_text
+from plantain.report.tables import metrics
+from plantain.runs.analysis import summarize
+from plantain.runs.capture import SumsOfSquares
+from plantain.runs.io import load_run
+from plantain.ui import RunStore
+from plantain.ui.state import Page
+from plantain.ui.tabs.findings import CONTROL, findings_html
+
+FOLDER = ROOT / "precomputed" / "untrained-klein-4b"
+
+
+@pytest.fixture(scope="module")
+def control():
+    """The shipped run with its shipped statistics; robust/test_shipped.py computes them anew."""
+    return load_run(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def report(control):
+    return report_text(control, load_published())
+
+
+def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(control, moral_set):
+    info = control.info
+    assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", 256)
+    assert info.prompts_sha256 == moral_set.sha256 and len(control.pairs) == 25
+    counts = [control.analysis(u).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
+    assert counts == [16_320, 600, 120, 1_440, 480]
+    assert control.unequal_pairs() == []  # its tokenizer cuts prompts as Klein's does
+
+
+def test_it_takes_at_most_16_mb_and_its_statistics_2():
+    shipped = ("run.json", "capture.safetensors", "units.csv")
+    assert sum((FOLDER / name).stat().st_size for name in shipped) <= 16 * 2**20
+    assert sum(path.stat().st_size for path in (FOLDER / "statistics").glob("*-all.safetensors")) <= 2 * 2**20
+
+
+def test_its_figures_follow_from_its_raw_material(control):
+    a = control.analysis()
+    t = reference.ttest_1samp(a.differences, 0).statistic
+    np.testing.assert_allclose(a.t, t, rtol=1e-6)
+    kept = json.loads((FOLDER / "run.json").read_text(encoding="utf-8"))["summaries"][0]
+    assert kept["thresholds"]["3"]["count"] == (np.abs(t) > 3).sum() and kept["n_units"] == 16_320
+    ours, theirs = dict(leaves(control.summary())), dict(leaves(kept))
+    assert ours.keys() == theirs.keys()
+    for place, value in ours.items():
+        assert theirs[place] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), place
+
+
+def test_its_report_has_the_shape_of_the_card_number_for_number(report):
+    ours, theirs = report.split("Top blocks by max |t|, published:")
+    blocks = re.findall(
+        r"^- (\S+): max\|t\|=([\d.]+), (\d+)/(\d+) units at \|t\|>3, median \|d\|=([\d.]+)$", ours, re.M
+    )
+    assert len(blocks) == len(re.findall(r"^- .*units at \|t\|>3, median \|d\|=[\d.]+$", theirs, re.M)) == 5
+    assert {(block.split("[")[0], total) for block, _, _, total, _ in blocks} <= {("single", "768"), ("joint", "192")}
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in ours.splitlines() if line.startswith("| \\|t\\|")]
+    for row in rows:  # |t| > 3 and |t| > 5: count (percent), ratio to the null's p99, for the run and the card
+        assert re.fullmatch(r"[\d,]+ \([\d.]+%\)", row[1]) and re.fullmatch(r"[\d.]+× null p99 \([\d,]+\)", row[2])
+        assert re.fullmatch(r"[\d,]+ \([\d.]+%\)", row[4])
+    assert len(rows) == 2 and "UNTRAINED" in ours and "say nothing about FLUX.2 Klein" in ours
+
+
+# --- beside other runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(control, tmp_path, moral_set):
+    store = RunStore(tmp_path)
+    store.saved["control"] = control
+    return Page(store, None, load_published(), moral_set, lambda _pairs, _size: "")
+
+
+def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_run, made_run):
+    assert page.control_for(moral_run) is control
+    assert page.control_for(control) is None and page.control_for(None) is None
+    assert page.control_for(made_run()) is None  # other prompts
+
+
+def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):
+    shown = findings_html(moral_run, load_published(), "card", "all", control)
+    summary = control.summary()
+    three = summary["thresholds"]["3"]
+    figures = [
+        f"{three['count']:,} ({three['percent']:.1f}%)", f"{summary['large_effect']['count']:,}",
+        f"{summary['split_half']['median']:.3f}",
+    ]  # fmt: skip
+    assert all(f"Control: {figure}" in shown for figure in figures)
+    assert f"control {summary['max_abs_t']:.2f})" in shown
+    assert escape(CONTROL) in shown and "UNTRAINED" in shown
+    alone = findings_html(moral_run, load_published(), "card", "all")
+    assert "Control:" not in alone and escape(CONTROL) not in alone
+
+
+def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_run, control):
+    figures = {
+        "thresholds": {
+            "3": {"count": 1234, "percent": 12.3, "ratio": 1.5},
+            "5": {"count": 56, "percent": 4.5, "ratio": 2.5},
+        },
+        "large_effect": {"count": 789, "percent": 7.8},
+        "split_half": {"median": 0.321},
+        "max_abs_t": 6.54,
+    }
+    wanted = {
+        "|t| > 3": "1,234 (12.3%), 1.5×", "|t| > 5": "56 (4.5%), 2.5×", "|d| > 0.8 (large)": "789 (7.8%)",
+        "Split-half r": "0.321", "Max |t|": "6.54",
+    }  # fmt: skip
+    rows = metrics(moral_run.summary(), load_published(), figures)
+    assert {row.name.split(" (median")[0]: row.control for row in rows} == wanted
+    true = type(control).headline
+    made_up = lambda run, *choice: figures if run is control else true(run, *choice)  # noqa: E731
+    monkeypatch.setattr(type(control), "headline", made_up)
+    shown = findings_html(moral_run, load_published(), "card", "all", control)
+    *on_cards, largest = wanted.values()
+    assert re.findall(r"Control: ([^<]*)<", shown) == on_cards and f"control {largest})" in shown
+
+
+def test_the_text_baseline_is_that_of_the_scope():
+    run = made_slices(made_differences())
+    embedding = run.sums.streams["embedding"].copy()
+    embedding[0] *= np.random.default_rng(3).uniform(0.8, 1.3, embedding.shape[1:])  # every scope has its own
+    run = replace(run, sums=SumsOfSquares({**run.sums.streams, "embedding": embedding}, run.sums.tokens))
+    words, whole = run.text_baseline("card", "words"), run.text_baseline("card", "all")
+    assert words == summarize(run.analysis("embedding", "words")) and whole == run.text_baseline("card", "image")
+    for found, rows in ((words, [1]), (whole, [0, 1, 2])):
+        rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
+        t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic
+        assert found["max_abs_t"] == pytest.approx(np.abs(t).max(), rel=1e-9)
+    assert words["max_abs_t"] != pytest.approx(whole["max_abs_t"], rel=1e-3)

@@ -1,0 +1,36 @@
+"""The contracts of pyproject.toml hold back what they are there to hold back."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from browser import ROOT
+
+
+def linted(folder: Path) -> tuple[int, str]:
+    """Run import-linter in a folder."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "contract"),
+    [
+        ("", None),
+        ("from plantain import ui", "layers BROKEN"),
+        ("def f():\n    from plantain.ui import page", "layers BROKEN"),
+        ("import torch.nn", "torch stays in models and probe"),
+    ],
+)
+def test_a_wrong_import_breaks_the_contract(tmp_path, wrong, contract):
+    shutil.copytree(ROOT / "plantain", tmp_path / "plantain", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "plantain" / "stats" / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n{wrong}\n")
+    code, said = linted(tmp_path)
+    assert code == (1 if contract else 0), said
+    assert contract is None or contract in said
+    assert ("plantain.stats -> " in said) == bool(contract), said
