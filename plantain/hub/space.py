@@ -23,7 +23,7 @@ FOLDERS = ("plantain", "prompts", RUNS_FOLDER, "docs")
 
 
 _ENDINGS = {
-    "plantain": (".py", ".css", ".js"), "prompts": (".toml", ".csv"), "docs": (".png",),
+    "plantain": (".py", ".css", ".js"), "prompts": (".toml", ".csv"), "docs": (".md", ".png"),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),
 }  # fmt: skip
 

@@ -248,9 +248,9 @@ def test_the_live_server_offers_the_five_endpoints_and_no_other(url, which):
     assert "One block, such as single[19]" in info["named_endpoints"]["/top_units"]["description"]
 
 
-def test_the_script_in_the_readme_runs_against_the_page(url):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"<!-- program -->\n```python\n(.*?)```\n<!-- end -->", readme, flags=re.DOTALL)
+def test_the_script_in_the_docs_runs_against_the_page(url):
+    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<!-- program -->\n```python\n(.*?)```\n<!-- end -->", page, flags=re.DOTALL)
     assert {name for name in ENDPOINTS if f'api_name="/{name}"' in script} == ENDPOINTS
     assert script.count("http://127.0.0.1:7860") == 1
     script = script.replace("http://127.0.0.1:7860", url)

@@ -66,7 +66,7 @@ def prompt_files(draw):
 
 
 def is_right(content):
-    """Tell by the rules that the README states whether a prompt set is one."""
+    """Tell by the rules of docs/running.md whether a prompt set is one."""
     pairs = content["pair"]
     texts = [v for table in (content, *pairs) for key, v in table.items() if key != "pair"]
     return (

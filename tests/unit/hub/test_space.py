@@ -29,7 +29,10 @@ def tree(tmp_path, monkeypatch, made_run):
 
 
 def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
+    for page in ("docs/method.md", "docs/page.png"):
+        (tree / page).write_text("for people")
     for stray in (".env", "plantain/.secret.py", "plantain/__pycache__/a.py", "plantain/notes.txt", "token.txt",
+                  "docs/draft.txt", "docs/.method.md.swp",
                   "precomputed/mine.unfinished/pair.json", "precomputed/.pull-x/run.json"):  # fmt: skip
         (tree / stray).parent.mkdir(parents=True, exist_ok=True)
         (tree / stray).write_text("hf_secret")
@@ -40,14 +43,14 @@ def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
     (tree / "precomputed" / "published.json").write_text("{}")
     found = set(space_files(tree))
     assert {path for path in found if not path.startswith("precomputed/mine/")} == {
-        *FILES, "plantain/a.py", "precomputed/published.json",
+        *FILES, "plantain/a.py", "precomputed/published.json", "docs/method.md", "docs/page.png",
     }  # fmt: skip
     assert {"precomputed/mine/run.json", "precomputed/mine/statistics/card-all.safetensors"} <= found
 
 
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     files = space_files()
-    assert "precomputed/tiny-random/run.json" in files and "plantain/ui/styles/page.css" in files
+    assert "precomputed/tiny-random/run.json" in files and "plantain/ui/static/page.css" in files
     assert not any(path.startswith(("tests/", ".")) for path in files)
     front = yaml.safe_load(files["README.md"].split(b"---")[1])
     assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and front["python_version"] == "3.12"
