@@ -122,7 +122,7 @@ def test_settings_out_of_range_are_refused(size, seed):
 
 
 def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, moral_file, monkeypatch):
-    monkeypatch.setattr(PhasedPipeline, "both", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(PhasedPipeline, "load_both", lambda *_: pytest.fail("the model was loaded"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.png").write_bytes(b"x")
     for words, match in (

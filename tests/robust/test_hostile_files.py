@@ -247,9 +247,9 @@ from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, "tests")
 from made import small_run
-from plantain.__main__ import _fail
+from plantain.cli import _fail
 from plantain import PlantainError
-from plantain.results import save_run
+from plantain.runs.io import save_run
 run = small_run(seed=1)
 limit = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

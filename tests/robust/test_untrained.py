@@ -163,7 +163,7 @@ def test_at_full_size_a_shard_is_small_enough_for_the_memory():
 KILLED_HALF_WAY = """
 import os, signal, sys
 import safetensors.torch
-from plantain.untrained import Architecture, write_untrained
+from plantain.models.untrained import Architecture, write_untrained
 
 save, saved = safetensors.torch.save_file, []
 

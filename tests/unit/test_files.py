@@ -53,7 +53,7 @@ def must_be_free(place):
 _WRITER = """
 import os, signal, shutil, sys
 from pathlib import Path
-from plantain import whole
+from plantain import _files
 place, how = Path(sys.argv[1]), sys.argv[2]
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -61,11 +61,11 @@ def free():
     if how == "if free" and place.exists():
         sys.exit("it is taken")
 if how == "killed when it stands":
-    whole.shutil.rmtree = kill
+    _files.shutil.rmtree = kill
 if how == "killed between the renames":
-    whole._exchange, rename = (lambda one, other: False), Path.rename
+    _files._exchange, rename = (lambda one, other: False), Path.rename
     Path.rename = lambda path, to: rename(path, to) if path == place else kill()
-with whole.replace_folder(place, free) as new:
+with _files.replace_folder(place, free) as new:
     (new / "text").write_text("the other's")
     print("writing", flush=True)
     sys.stdin.readline()
