@@ -1,20 +1,16 @@
-"""A run turned into words, markdown and frames. Knows nothing about where they are shown.
-
-`weights_label`     which weights made a number, in plain words; `weights_words` in a sentence
-`metrics`           the headline figures beside the published ones
-`top_units_frame`   the units with the largest |t|
-`categories_frame`, `pairs_frame`   the pairs behind a result
-"""
+"""A run as tables: the headline metrics, data frames, and markdown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plantain.findings.pairs import PairPart, by_category
+from plantain.findings.repeats import stability
+from plantain.report.numbers import DASH, count, number
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import Inference
 from plantain.runs.run import Run
@@ -26,12 +22,32 @@ CATEGORY_NOTE = (
     "0.74 and 4% of units exceed 3; with fewer pairs more."
 )
 
+REPEATS_NOTE = (
+    "Sums of squares are averaged within a pair: a magnitude is the root mean square over seeds and steps, and "
+    "measures with large activations weigh more. At a later step the two sides' images differ as well. Measures are no "
+    "more pairs, and all have the same pairs: r with others (of a measure's map of t with that of the average of all "
+    "other measures) says whether seed or step matters, and is no reliability over pairs. The top units are chosen on "
+    "the other measures."
+)
+
+_N_TOP = 5  # units whose t stands by category
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline figure in words; `baseline` is the prompt embedding's, `published` the card's.
+    """One headline figure as text.
 
-    `control` is the untrained control's, or None where there is none to show.
+    Attributes
+    ----------
+    name, value : str
+    significance : str
+        The value against its null; empty where it has none.
+    baseline : str
+        The value of the prompt embedding.
+    published, published_significance : str
+        The card's.
+    control : str or None
+        The untrained control's; None where there is none to show.
     """
 
     name: str
@@ -51,79 +67,49 @@ def metrics(
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
     they stand beside for orientation only.
     """
-    mine = summary or {}
-    text = mine.get("text_baseline") or {}
-    thresholds, text_thresholds = mine.get("thresholds", {}), text.get("thresholds", {})
-    large, half, largest = (mine.get(key) for key in ("large_effect", "split_half", "max_abs_t"))
-    theirs, theirs_large, theirs_half = published["thresholds"], published["large_effect"], published["split_half"]
-    rows = [
-        Metric(
-            f"|t| > {t}",
-            _count(thresholds.get(t)),
-            _ratio(thresholds.get(t)),
-            _count_and_ratio(text_thresholds.get(t)),
-            _count(theirs[t]),
-            f"{theirs[t]['ratio']:g}× null p99",
-        )
-        for t in ("3", "5")
-    ]
-    large_name, text_large = f"|d| > {theirs_large['threshold']} (large)", _count(text.get("large_effect"))
-    rows.append(Metric(large_name, _count(large), "–", text_large, _count(theirs_large), "–"))
-    beside = _control_figures(control)
-    splits = {part["n_splits"] for part in (half, theirs_half) if part}
-    splits_text = f", {splits.pop()} splits" if len(splits) == 1 else ""
-    half_name, text_half = f"Split-half r (median{splits_text})", _r(text.get("split_half"))
-    rows.append(Metric(half_name, _r(half), _iqr(half), text_half, _r(theirs_half), _iqr(theirs_half)))
-    text_largest = _two(text.get("max_abs_t"))
-    rows.append(Metric("Max |t|", _two(largest), "–", text_largest, _two(published["max_abs_t"]), "–"))
-    return [replace(row, control=figure) for row, figure in zip(rows, beside, strict=True)]
+    mine, theirs = summary or {}, published["thresholds"]
+    splits = {part["n_splits"] for part in (mine.get("split_half"), published["split_half"]) if part}
+    median = f"median, {splits.pop()} splits" if len(splits) == 1 else "median"
+    columns = (
+        ("|t| > 3", "|t| > 5", f"|d| > {published['large_effect']['threshold']} (large)", f"Split-half r ({median})",
+         "Max |t|"),
+        _values(mine),
+        (*(_ratio(mine, t) for t in ("3", "5")), "", _iqr(mine.get("split_half")), ""),
+        _values(mine.get("text_baseline") or {}, ratios=True),
+        _values(published),
+        (*(f"{theirs[t]['ratio']:g}× null p99" for t in ("3", "5")), "", _iqr(published["split_half"]), ""),
+        [None] * 5 if control is None else _values(control, ratios=True),
+    )  # fmt: skip
+    return [Metric(*row) for row in zip(*columns, strict=True)]
 
 
-def _control_figures(control: dict[str, Any] | None) -> list[str | None]:
-    """Write the control's figures in the order of the rows."""
-    if control is None:
-        return [None] * 5
-    return [
-        *(_count_and_ratio(control["thresholds"][t]) for t in ("3", "5")),
-        _count(control["large_effect"]),
-        _r(control["split_half"]),
-        _two(control["max_abs_t"]),
-    ]
+def _values(summary: dict[str, Any], ratios: bool = False) -> list[str]:
+    """Write a summary's five figures, the ratios to the null beside the counts if asked."""
+    thresholds, half = summary.get("thresholds", {}), summary.get("split_half")
+    counts = [count(thresholds.get(t)) for t in ("3", "5")]
+    if ratios and thresholds:
+        found = [thresholds[t]["ratio"] for t in ("3", "5")]
+        counts = [text if r is None else f"{text}, {r:.1f}×" for text, r in zip(counts, found, strict=True)]
+    r = number(half["median"], ".3f", "not defined") if half else DASH
+    return [*counts, count(summary.get("large_effect")), r, number(summary.get("max_abs_t"))]
 
 
-def _count(part: dict[str, Any] | None) -> str:
-    return "–" if part is None else f"{part['count']:,} ({part['percent']:.1f}%)"
-
-
-def _ratio(part: dict[str, Any] | None) -> str:
-    if part is None:
-        return "–"
-    if part["ratio"] is None:
-        return "null p99 is 0: no ratio"
-    return f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
-
-
-def _count_and_ratio(part: dict[str, Any] | None) -> str:
-    return "–" if part is None else _count(part) + (f", {part['ratio']:.1f}×" if part["ratio"] is not None else "")
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _r(half: dict[str, Any] | None) -> str:
-    if half is None:
-        return "–"
-    return "not defined" if half["median"] is None else f"{half['median']:.3f}"
+def _ratio(summary: dict[str, Any], threshold: str) -> str:
+    if not summary:
+        return ""
+    part = summary["thresholds"][threshold]
+    return (
+        "null p99 is 0: no ratio" if part["ratio"] is None else f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
+    )
 
 
 def _iqr(half: dict[str, Any] | None) -> str:
-    return "–" if half is None or half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
+    return "" if half is None or half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Write a table's lines in markdown, aligned for reading as text too."""
-    cells = [[c.replace("|", "\\|") for c in row] for row in (head, *rows)]
+    """Write a table's lines in markdown, aligned for reading as text too; an empty cell becomes a dash."""
+    cells = [[c.replace("|", "\\|") or DASH for c in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
@@ -137,7 +123,7 @@ def frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
 
 def _cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return "–" if np.isnan(value) else f"{value:.{digits}g}" if digits else f"{value:.2f}"
+        return number(value, f".{digits}g" if digits else ".2f")
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -179,17 +165,17 @@ def top_units_frame(
     return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 
-def categories_frame(run: Run, units: str = "card", scope: str = "all", n_top: int = 5) -> pd.DataFrame:
+def categories_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
     """Describe every category of pairs, and what it says of the run's top units.
 
     Returns
     -------
     DataFrame
         Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
-        (of its t with that of all other pairs) and, for each of the run's `n_top` units by |t|, the category's t.
+        (of its t with that of all other pairs) and, for each of the run's 5 top units by |t|, the category's t.
     """
     a = run.analysis(units, scope)
-    top = a.ranking[:n_top].tolist()
+    top = a.ranking[:_N_TOP].tolist()
     rows = [
         [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
         for part in by_category(run, units, scope)
@@ -199,7 +185,7 @@ def categories_frame(run: Run, units: str = "card", scope: str = "all", n_top: i
 
 
 def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
-    """List the pairs of a run as `breakdown.by_pair` describes them.
+    """List the pairs of a run as `findings.pairs.by_pair` describes them.
 
     Returns
     -------
@@ -210,4 +196,20 @@ def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
     without = (f"without: |t| > {t:g}" for t in THRESHOLDS)
     columns = ["pair", "score", "size", *without, "category", "first differing token", "differing tokens"]
     rows = [[p.id, p.score, p.size, *p.without, p.category, p.first_difference, p.n_differing] for p in parts]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def repeats_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
+    """List the repeated measures of a run as `findings.repeats.stability` describes them; empty where there was one.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``measure``, per threshold the units over it, ``max |t|``, ``r with others`` and ``top, same sign``.
+    """
+    over = [f"|t| > {t:g}" for t in THRESHOLDS]
+    columns = ["measure", *over, "max |t|", "r with others", "top, same sign"]
+    rows = [
+        [m.name, *m.over, m.max_abs_t, m.r_others, f"{m.same_sign}/{m.n_top}"] for m in stability(run, units, scope)
+    ]
     return pd.DataFrame(rows, columns=columns)

@@ -183,27 +183,31 @@ def test_another_model_is_not_spoken_of_and_small_sets_are_left_out():
 # --- what it comes to --------------------------------------------------------------------------------------
 
 
+def texts(atlas, is_random=False):
+    return [statement.text for statement in finding(atlas, is_random)]
+
+
 def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
-    said, rank, again, selective = finding(planted)
+    said, rank, again, selective = texts(planted)
     assert said == (
         "An axis of its own would show three things. “helping / ignoring” shows two of them."
     )  # one unit of 24 is not more than its rivals have
     assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
     assert again.startswith("The same units on new pairs? Yes") and selective.startswith("More to it than to the")
     assert "Yes: 1 of these 20 units" in selective and "4 controls" in selective
-    assert "Not shown: 0 of these 20 units" in finding(everywhere)[3]
+    assert "Not shown: 0 of these 20 units" in texts(everywhere)[3]
 
 
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
     first = {**planted["competition"], "rank": 1, "p_exceeds_all": 0.01}
-    assert finding({**planted, "competition": first})[1].startswith("More units than its rivals? Yes")
-    assert "all three." in finding({**planted, "competition": first})[0]
-    assert "? Not shown" in finding({**planted, "competition": {**first, "p_exceeds_all": 0.2}})[1]
+    assert texts({**planted, "competition": first})[1].startswith("More units than its rivals? Yes")
+    assert "all three." in texts({**planted, "competition": first})[0]
+    assert "? Not shown" in texts({**planted, "competition": {**first, "p_exceeds_all": 0.2}})[1]
 
 
 def test_what_could_not_be_asked_is_not_counted_and_random_weights_come_first():
     found = make_atlas(read_axes({n: made(n, weights="untrained") for n in ("moral_valence", "tempo")}))
-    said, _, again, selective = finding(found)
+    said, _, again, selective = texts(found, is_random=True)
     assert said.startswith("The weights are random: the numbers say nothing about FLUX.2 Klein.")
     assert said.endswith("and two could not be asked.") and "Not asked" in again and "Not asked" in selective
 

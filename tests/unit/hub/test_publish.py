@@ -176,9 +176,10 @@ def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
     assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
     assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
-    assert "The card phanerozoic/moral-plantain does not state its size" in offer.section
+    assert "The published card does not state its size" in offer.section
     assert "The true heads: Corrected for 600 units: 0 have a family-wise p" in offer.section
     assert "65 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
+    assert "“The published card” is phanerozoic/moral-plantain." in offer.section
     assert "The card phanerozoic/moral-plantain published 3,221 (19.7%)" in offer.section
 
 
