@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plantain import PlantainError
 from plantain.models.load import PhasedPipeline
-
-if TYPE_CHECKING:
-    pass
 
 
 class UsageError(PlantainError):
@@ -24,7 +21,8 @@ def not_empty(text: str) -> str:
     return text
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Read a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("give a whole number from 1")
     return int(text)
@@ -33,12 +31,12 @@ def _at_least_one(text: str) -> int:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--dtype``."""
     parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
-    parser.add_argument(
-        "--dtype", metavar="T", help="bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
-    )
+    types = "bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
+    parser.add_argument("--dtype", metavar="T", help=types)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seed_list(text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
         raise argparse.ArgumentTypeError("give whole numbers with commas between them, as 0,1,2")

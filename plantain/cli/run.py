@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain._files import printable
-from plantain.cli.models import _add_make_model
-from plantain.cli.options import UsageError, _at_least_one, _seeds, add_model_options, not_empty
+from plantain.cli.options import UsageError, add_model_options, at_least_one, not_empty, seed_list
 from plantain.cli.progress import bar
-from plantain.cli.references import _add_make_references
 from plantain.models.load import PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
@@ -28,60 +26,31 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add the three commands to argparse's subparsers."""
-    _add_run(commands.add_parser("run", help="probe a model with a prompt set and save the run"))
-    _add_make_references(
-        commands.add_parser("make-references", help="draw a reference image for every pair, from what its sides share")
-    )
-    _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", required=True, type=not_empty, metavar="M", help="Hub id, local folder or tiny-random"
-    )
-    parser.add_argument(
-        "--prompts",
-        required=True,
-        type=not_empty,
-        nargs="+",
-        metavar="FILE",
-        help="prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each",
-    )
-    parser.add_argument("--out", required=True, type=not_empty, metavar="DIR", help="folder of the run, or of the runs")
-    parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
-    parser.add_argument(
-        "--seeds",
-        type=_seeds,
-        metavar="N,N,…",
-        help="several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=_at_least_one,
-        default=1,
-        metavar="N",
-        help="denoising steps, each a repeated measure (default: 1, pure noise)",
-    )
-    parser.add_argument(
-        "--mask-padding", action="store_true", help="control: keep the padding out of the transformer's attention"
-    )
+    """Add ``run`` to argparse's subparsers."""
+    parser = commands.add_parser("run", help="probe a model with a prompt set and save the run")
+    add, text = parser.add_argument, {"type": not_empty}
+    add("--model", required=True, **text, metavar="M", help="Hub id, local folder or tiny-random")
+    prompts = "prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each"
+    add("--prompts", required=True, **text, nargs="+", metavar="FILE", help=prompts)
+    add("--out", required=True, **text, metavar="DIR", help="folder of the run, or of the runs")
+    add("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
+    add("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
+    seeds = "several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)"
+    add("--seeds", type=seed_list, metavar="N,N,…", help=seeds)
+    steps = "denoising steps, each a repeated measure (default: 1, pure noise)"
+    add("--steps", type=at_least_one, default=1, metavar="N", help=steps)
+    masked = "control: keep the padding out of the transformer's attention"
+    add("--mask-padding", action="store_true", help=masked)
     images = parser.add_mutually_exclusive_group()
-    images.add_argument("--reference", type=not_empty, metavar="IMAGE", help="reference image of both sides, all pairs")
-    images.add_argument(
-        "--reference-set", type=not_empty, metavar="DIR", help="folder with a reference image ID.png for every pair"
-    )
+    images.add_argument("--reference", **text, metavar="IMAGE", help="reference image of both sides, all pairs")
+    folder = "folder with a reference image ID.png for every pair"
+    images.add_argument("--reference-set", **text, metavar="DIR", help=folder)
     add_model_options(parser)
-    parser.add_argument(
-        "--low-memory",
-        action="store_true",
-        help="encode all prompts first, then run all passes: half the memory (by itself where memory is short)",
-    )
-    parser.add_argument(
-        "--batch", type=_at_least_one, metavar="N", help="prompts in one pass (default: 1 on a processor, more on CUDA)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    memory = "encode all prompts first, then run all passes: half the memory (by itself where memory is short)"
+    add("--low-memory", action="store_true", help=memory)
+    batch = "prompts in one pass (default: 1 on a processor, more on CUDA)"
+    add("--batch", type=at_least_one, metavar="N", help=batch)
+    add("--overwrite", action="store_true", help="replace an existing run")
     parser.set_defaults(command=_run)
 
 
@@ -91,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
     several = len(options.prompts) > 1
     targets = {path: Path(options.out) / Path(path).stem if several else Path(options.out) for path in sets}
     if len(set(targets.values())) < len(options.prompts):
-        raise UsageError("two prompt sets of one file name would be one run; name the files differently")
+        raise UsageError("two prompt sets have one file name and would be one run; rename a file")
     for out in targets.values():
         check_target(out, options.overwrite)
     images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
@@ -111,7 +80,7 @@ def _config(options: argparse.Namespace) -> Any:
     from plantain.probe.runner import ProbeConfig
 
     if options.seeds and options.seed not in (None, options.seeds[0]):
-        raise UsageError("--seed and --seeds contradict each other: the first of --seeds is that of flips and halves")
+        raise UsageError("--seed and --seeds contradict each other: the first of --seeds seeds the flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
     return ProbeConfig(
         size=options.size,
