@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from plantain.findings.comparison import Difference
@@ -75,17 +76,27 @@ def unlike_card(info: RunInfo) -> str:
     return ", ".join(words for words, differs in found.items() if differs)
 
 
-def run_options(info: RunInfo) -> list[str]:
-    """Return the options of ``plantain run`` that make passes in the same way."""
+def run_command(info: RunInfo, model: str, prompts: str, out: str) -> str:
+    """Write the command that makes passes in the same way.
+
+    Parameters
+    ----------
+    info : RunInfo
+    model : str
+        Where the model is; quoted for the shell.
+    prompts, out : str
+        Files and folder as the shell should read them.
+    """
     c, images = info.conditions, len(set(info.references.values()))
     seeds = ["--seed", str(info.seed)] if c.seeds == (info.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
-    return [
+    options = [
         "--size", str(c.size), *seeds,
         *(["--steps", str(c.steps)] if c.steps > 1 else []),
         *(["--mask-padding"] if c.mask_padding else []),
         *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
         "--dtype", info.dtype,
     ]  # fmt: skip
+    return f"python -m plantain run --model {shlex.quote(model)} --prompts {prompts} {shlex.join(options)} --out {out}"
 
 
 def difference_words(found: list[Difference]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any
 
 from plantain import PlantainError
@@ -17,7 +16,7 @@ from plantain.report.labels import (
     block_line,
     difference_words,
     provenance,
-    run_options,
+    run_command,
     unlike_card,
     weights_label,
     weights_words,
@@ -193,25 +192,14 @@ def _control_lines(run: Run, control: Run | None) -> list[str]:
 
 
 def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
-    i = run.info
-    words = [
-        "python",
-        "-m",
-        "plantain",
-        "run",
-        "--model",
-        i.model,
-        "--prompts",
-        shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"),
-    ]
-    words += [*run_options(i), "--out", f"runs/{name}"]
-    made = []
+    i, model, made = run.info, run.info.model, []
     if i.weights == "untrained":
-        words[5] = f"models/{i.model}"
+        model = f"models/{i.model}"
         made = [
-            f"python -m plantain make-model untrained-klein-4b {words[5]} --tokenizer {KLEIN}",
+            f"python -m plantain make-model untrained-klein-4b {model} --tokenizer {KLEIN}",
             "# its seed is not recorded: the weights' fingerprint below tells whether these are the same",
         ]
+    prompts = shipped_file(i.prompts_sha256, "THE-PROMPTS.toml")
     return [
         "**How to look at it and make it again,** in plantain's folder, after `pip install -c constraints.txt -r "
         "requirements.txt`. Every figure is computed from the run's raw material, which `pull` downloads:",
@@ -221,7 +209,7 @@ def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
         f"python -m plantain report published/{name}",
         "",
         *made,
-        _line(shlex.join(words)),
+        _line(run_command(i, model, prompts, f"runs/{name}")),
         "```",
     ]
 

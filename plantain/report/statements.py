@@ -73,18 +73,13 @@ def careful_statements(run: Run, units: str, scope: str) -> list[Statement]:
 
 
 def corrected_count(summary: dict[str, Any]) -> str:
-    """Say how many units are left after correction for all of them."""
+    """Write how many units are left after correction for all of them."""
     facts = summary["inference"]
-    q = ""
+    counts = [f"{facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, {facts['n_flips']:,} sign flips)"]
     if facts["n_bh_05"] is not None:
-        q = (
-            f", {facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p, {facts['n_by_05']:,} by "
-            "Benjamini-Yekutieli"
-        )
-    return (
-        f"Corrected for {summary['n_units']:,} units: {facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, "
-        f"{facts['n_flips']:,} sign flips){q}."
-    )
+        counts.append(f"{facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p")
+        counts.append(f"{facts['n_by_05']:,} by Benjamini-Yekutieli")
+    return f"Corrected for {summary['n_units']:,} units: {', '.join(counts)}."
 
 
 def _corrected_limits(facts: dict[str, Any]) -> str:
@@ -105,9 +100,8 @@ def _count(name: str, summary: dict[str, Any]) -> str:
     if mine["count"] >= ENOUGH:
         text += (
             f" Expected in a new sample of {summary['n_pairs']} pairs: {span(facts['count_jackknife'])} by the "
-            f"jackknife (covers 89 to 100% in simulations), {span(facts['count_interval'])} by the wild bootstrap "
-            "(87 to 99% in simulations of 25 pairs with effects spread over all units; far less for a few large or "
-            "many equal ones)."
+            f"jackknife (coverage in simulations 89 to 100%), {span(facts['count_interval'])} by the wild bootstrap "
+            "(87 to 99% for 25 pairs with effects in all units, far less for a few large or many equal ones)."
         )
     if mine["count"] and mine["ratio"] is not None and mine["null_p99"] < NOISY_P99:
         least, most = (_ratio(mine["count"], end) for end in reversed(facts["null_p99_interval"]))
@@ -144,12 +138,12 @@ def _gain(facts: dict[str, Any] | None, summary: dict[str, Any]) -> str:
         return "One gain or many axes: all differences are zero."
     left = ", ".join(f"{count:,} over {name}" for name, count in facts["counts_without_block_mean"].items())
     return (
-        f"One gain or many axes? Of the sum of squares of the log-magnitude differences, "
-        f"{100 * facts['gain_share']:.0f}% is one change common to all units and {100 * facts['first_share']:.0f}% the "
-        f"first principal component; the participation ratio is {facts['participation']:.1f} of at most "
-        f"{summary['n_pairs']} directions. Swapping the sides of a pair does not change these three: they do not say "
-        f"that pairs agree. The pairs' mean, which they have in common, holds {100 * facts['mean_share']:.0f}% (about "
-        f"{100 / summary['n_pairs']:.0f}% in noise). Without each block's mean: {left}."
+        f"One gain or many axes? Of the log-magnitude differences' sum of squares, {100 * facts['gain_share']:.0f}% is "
+        f"one change common to all units and {100 * facts['first_share']:.0f}% the first principal component; the "
+        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']}. (These three ignore "
+        f"which side is which: they do not say that pairs agree.) The pairs' mean holds "
+        f"{100 * facts['mean_share']:.0f}%, about {100 / summary['n_pairs']:.0f}% in noise. Without each block's mean: "
+        f"{left}."
     )
 
 
@@ -157,7 +151,7 @@ def _parts(run: Run, scope: str) -> str:
     """Count attention and MLP slices over 3 apart."""
     a = run.analysis("card", scope)
     over = np.nan_to_num(np.abs(a.t)) > 3
-    kinds = {words: a.table.kind == kind for kind, words in (("attention", "attention"), ("mlp", "MLP"))}
+    kinds = {"attention": a.table.kind == "attention", "MLP": a.table.kind == "mlp"}
     parts = (f"{(over & of).sum():,} of {(a.tested & of).sum():,} {words} slices" for words, of in kinds.items())
     return f"Over |t| > 3 are {' and '.join(parts)}."
 
@@ -177,8 +171,7 @@ def _baseline(summary: dict[str, Any]) -> str:
     return (
         f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text['n_units']:,} "
         f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. What exceeds it there "
-        "differs before the transformer sees anything. Shares of units of other widths do not compare, and the two "
-        "side by side are no reading of cause."
+        "differs before the transformer sees anything. Units of other widths do not compare, nor does this show cause."
     )
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from plantain.prompts.sets import shipped_sets
 from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import ATLAS_FIGURES, AtlasFigure, NoFigureError, Shown, picture
-from plantain.report.labels import run_options, weights_label, weights_words
+from plantain.report.labels import run_command, weights_label, weights_words
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -249,11 +248,8 @@ def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
 
 def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
     """Say why there is nothing to compare, and what to run."""
-    model = shlex.quote(info.model)
-    run = (
-        f"python -m plantain run --model {model} --prompts prompts/*.toml {' '.join(run_options(info))} --out runs/all"
-    )
-    commands = "\n".join((run, "PLANTAIN_RUNS=runs/all python app.py"))
+    run = run_command(info, info.model, "prompts/*.toml", "runs/all")
+    commands = f"{run}\nPLANTAIN_RUNS=runs/all python app.py"
     words = (
         f"Nothing can be compared yet: {why} A comparison needs saved runs of several prompt sets, made by one model "
         f"in one way. These commands make one run of each of the project's {len(shipped_sets())} sets with the "
