@@ -60,7 +60,7 @@ Start from an example of helping and ignoring, or write your own:"""
 
 PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
 “Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
-memory (of the last {unfinished} such probes), and the same settings go on from there."""
+memory (of the last {unfinished} such probes), and the same settings continue from there."""
 
 
 OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). A first row may name the

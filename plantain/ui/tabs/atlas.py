@@ -1,6 +1,6 @@
 """The tab that compares several axes: is one an axis of its own?
 
-`atlas_tab`   builds it; what was compared before is shown at once, the rest when it is asked for
+What was compared before is shown when the tab opens; anything else is computed at a click.
 """
 
 from __future__ import annotations

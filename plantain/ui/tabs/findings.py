@@ -20,9 +20,9 @@ from plantain.ui.tabs.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.texts import MEASURED, OWN_PROMPTS
 
 CONTROL = (
-    "The untrained control is one draw of random weights in Klein's architecture, in the text encoder and the "
-    "transformer alike: it says what such a probe shows of a network that has learned nothing, not which of the two a "
-    "trained model's difference comes from, nor what any other contrast in wording would show."
+    "The untrained control is one draw of random weights for Klein's text encoder and transformer. It shows what this "
+    "probe gives on a network that has learned nothing. It does not show which of the two a trained model's difference "
+    "comes from, nor what another contrast in wording would give."
 )
 
 COMPUTED = html.message_html("Nulls and corrections are being computed …")
@@ -157,7 +157,7 @@ def _line(metric: Metric, published: bool) -> str:
 
 def _answer(run: Run) -> str:
     """Say above the figures where they cannot answer the page's question."""
-    random = "these weights are random, and show what a network that has learned nothing gives."
+    random = "these weights are random and show what a network gives that has learned nothing."
     if not same_question(run):
         words = f"These prompts ask something else: “{run.info.positive}” against “{run.info.negative}”."
         words += f" And {random}" if run.info.is_random else ""

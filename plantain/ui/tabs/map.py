@@ -1,8 +1,4 @@
-"""The map of units: blocks by heads, signed colour, a click opens the unit.
-
-`map_html`   a map with its legend and the same numbers as a table
-`unit_map`   the component; `opens_units` lets a click on it open the unit
-"""
+"""The map of units: blocks by heads, signed colour; a click opens the unit."""
 
 from __future__ import annotations
 

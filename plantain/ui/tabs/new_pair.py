@@ -357,7 +357,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
     )
     parts.append('<span class="pl-copied" role="status"></span>')
     parts.append('<input class="pl-link" readonly hidden aria-label="Link to these prompts">')
-    missing = "" if run else "<p>The link leaves the run out: yours ends with this page.</p>"
+    missing = "" if run else "<p>The link does not name the run: yours ends with this page.</p>"
     return f'<div class="pl-actions">{"".join(parts)}</div>{missing}'
 
 

@@ -1,9 +1,4 @@
-"""The tab that runs all pairs through the loaded model.
-
-`probe_tab`       builds it and runs its probes
-`seed_of`         a number that a visitor typed -> a seed
-`button_words`, `cost_words`, `progress_html`   what the tab says
-"""
+"""The tab that runs all pairs of a prompt set through the loaded model."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Which prompt set a probe runs: one of the project's, or one that a visitor pastes.
-
-`PromptSets`       the sets of a page, by what the chooser holds
-`set_chooser`      builds the chooser and keeps what it says up to date
-`about_html`, `own_html`   a set of the project's, and what is typed, in words
-"""
+"""The prompt set that a probe runs: one of the project's, or one that a visitor pastes."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_the_link_carries_both_prompts_and_a_run_that_lasts():
         "run": ["tiny"],
     }
     fleeting = actions_html(None, *texts, None)
-    assert "run=" not in fleeting and "leaves the run out" in fleeting
+    assert "run=" not in fleeting and "does not name the run" in fleeting
 
 
 def test_the_file_is_the_record(result, moral_run):
