@@ -111,7 +111,7 @@ def _setting(key: str, value: Any) -> str:
     if key == "sides":
         return sides_words(*value)
     if key == "seeds":
-        return ", ".join(map(str, value)) or "that one"  # none of its own: the run's seed
+        return ", ".join(map(str, value)) or "the run's seed"
     return ("none" if value in (None, "") else str(value))[: 12 if key in _HASHES else None]
 
 

@@ -17,12 +17,6 @@ from plantain.report.labels import weights_label, weights_words
 from plantain.report.statements import Kind, Statement
 from plantain.runs.run import Run
 
-_CITED = (
-    "model", "revision", "weights", "fingerprint", "dtype", "device", "size", "seed", "prompt_set", "title", "positive",
-    "negative", "prompts_sha256", "date", "versions", "seeds", "steps", "mask_padding", "references", "vae",
-)  # fmt: skip
-"""Fields of `RunInfo` that stand with an answer: all but the layout and the seconds."""
-
 _STRIP = 41  # characters of a line of differences
 
 
@@ -134,8 +128,8 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
     dict
         Plain JSON values.
     """
-    info, pair = asdict(run.info), result.pair
-    facts = {key: info[key] for key in _CITED}
+    pair = result.pair
+    facts = {key: value for key, value in asdict(run.info).items() if key not in ("layout", "seconds")}
     texts = shlex.join(["--positive", pair.positive, "--negative", pair.negative])
     return {
         "what": "one pair of prompts, ranked among the pairs of a run of plantain",
