@@ -130,3 +130,8 @@ def test_rewording_every_statement_leaves_the_cards_structure(made_run, monkeypa
     assert shape() == before and before.count("- ") > 20
     monkeypatch.setattr(model_card, "_FIRST", (Kind.COUNT,))  # kinds do change it
     assert shape() != before
+
+
+def test_every_kind_is_made_somewhere():
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    assert [kind.name for kind in Kind if f"Kind.{kind.name}" not in source] == []

@@ -202,8 +202,7 @@ def _between(atlas: dict[str, Any]) -> Part:
     rows = [
         [
             b["first"], b["second"], number(b["r"], ".3f"), number(b["true_r"], ".3f"), interval(b["interval"]),
-            f"{b['n_shared']}/{b['n_top']}", number(b["n_expected"], ".1f"),
-            str(b["n_same_sign"]),
+            f"{b['n_shared']}/{b['n_top']}", number(b["n_expected"], ".1f"), str(b["n_same_sign"]),
         ]
         for b in atlas["between"]
     ]  # fmt: skip
@@ -221,10 +220,9 @@ def _competition(atlas: dict[str, Any]) -> Part | None:
         return None
     against = found["against"]
     rows = [[r["name"], r["role"], f"{r['counts'][0]:,} / {r['counts'][1]:,}", f"{r['p']:.2g}"] for r in against]
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(found["rank"], "th")
     rank = (
-        f"By its count over |t| > {found['threshold']:g} it stands {found['rank']}{ending} of {found['of']}. (No p of "
-        f"the rank: among {found['of'] - 1} others it could not fall below 1/{found['of']}.)"
+        f"By its count over |t| > {found['threshold']:g} it has rank {found['rank']} of {found['of']}. (No p of the "
+        f"rank: among {found['of'] - 1} others it could not fall below 1/{found['of']}.)"
     )
     how = (
         f"p: one-sided, by permuting which pair belongs to which set ({atlas['n_permutations']:,} times). It tests the "
@@ -244,8 +242,7 @@ def _replication(atlas: dict[str, Any]) -> Part | None:
     said = (
         f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas['axes'][0]['name']}; "
         f"everything else here is measured on {found['name']}. {found['n_same_sign']} of {len(rows)} keep their sign. "
-        f"A new pair scores {found['score']:+.2f} SD on them on average, 95% interval "
-        f"{interval(found['interval'])}{p}."
+        f"A new pair scores {found['score']:+.2f} SD on them on average, 95% interval {interval(found['interval'])}{p}."
     )
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
