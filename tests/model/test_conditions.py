@@ -13,7 +13,8 @@ from plantain.findings.repeats import stability
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes, capture_pair, denoise, encode, layout_of
 from plantain.probe.runner import ConfigError, ProbeConfig, run_probe
-from plantain.report.run import repeats_frame, report_text
+from plantain.report.run import report_text
+from plantain.report.tables import repeats_frame
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
 from plantain.runs.io import RunError, load_run, save_run
