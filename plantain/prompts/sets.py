@@ -1,11 +1,4 @@
-"""Prompt pairs and the strict loader of prompt sets. Knows nothing about models or torch.
-
-`PromptPair`        one pair: the same scene, a positive and a negative act
-`PromptSet`         the pairs of one contrast, with a content hash
-`load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
-`parse_prompt_set`  the same of a text, `collect_pairs` of rows
-`shipped_sets`      the project's own, by hash; `shipped_file` the file of one
-"""
+"""Prompt pairs, prompt sets, and the strict loader of their TOML files."""
 
 from __future__ import annotations
 
@@ -24,18 +17,19 @@ from plantain._files import printable
 
 SIDES = ("positive", "negative")
 
+VISITOR = "visitor"  # id and category of a pair that is in no set
 
-SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+PAIR_KEYS = ("id", "category", *SIDES)
 
-MIN_PAIRS = 4  # split halves need two pairs each
-
-SET_KEYS = ("name", "title", "positive", "negative", "pair")
+SET_KEYS = ("name", "title", *SIDES, "pair")
 
 NOTE_KEYS = ("role", "about", "reading")  # may be left out
 
 ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 
-PAIR_KEYS = ("id", "category", "positive", "negative")
+MIN_PAIRS = 4  # split halves need two pairs each
+
+SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
 
 
 class PromptSetError(PlantainError, ValueError):
@@ -102,6 +96,17 @@ class PromptSet:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def user_pair(positive: str, negative: str) -> PromptPair:
+    """Make a pair of a visitor's two texts, without the blanks around them."""
+    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
+    for side in SIDES:
+        if is_blank(getattr(pair, side)):
+            raise PromptError(f"the {side} prompt is empty; write a sentence.")
+    if pair.positive == pair.negative:
+        raise PromptError("both prompts are the same; change one of them.")
+    return pair
+
+
 def load_prompt_set(path: str | Path) -> PromptSet:
     """Read a prompt set from a TOML file.
 
@@ -165,17 +170,17 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
     return found
 
 
+def shipped_file(sha256: str, otherwise: str) -> str:
+    """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
+    known = shipped_sets().get(sha256)
+    return f"prompts/{known[0].name}" if known else otherwise
+
+
 def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
     named = {f"pair {n} ({printable(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
     return collect_pairs(named, where)
-
-
-def shipped_file(sha256: str, otherwise: str) -> str:
-    """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
-    known = shipped_sets().get(sha256)
-    return f"prompts/{known[0].name}" if known else otherwise
 
 
 def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
@@ -234,17 +239,3 @@ def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
     for key in keys:
         if not isinstance(row[key], str) or is_blank(row[key]):
             raise PromptSetError(f"{where}: {key!r} must be a text that is not empty.")
-
-
-VISITOR = "visitor"  # id and category of a pair that is in no set
-
-
-def user_pair(positive: str, negative: str) -> PromptPair:
-    """Make a pair of a visitor's two texts, without the blanks around them."""
-    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
-    for side in SIDES:
-        if is_blank(getattr(pair, side)):
-            raise PromptError(f"the {side} prompt is empty; write a sentence.")
-    if pair.positive == pair.negative:
-        raise PromptError("both prompts are the same; change one of them.")
-    return pair

@@ -348,7 +348,7 @@ def prompt_warnings(run: Run) -> list[str]:
     Returns
     -------
     list of str
-        From `audit.confounds_of_own_set`: none for the project's own sets. Tokens are in `notes`.
+        From `confounds_of_own_set`: none for the project's own sets. Tokens are in `notes`.
     """
     i = run.info
     pairs = tuple(record.pair for record in run.pairs)
