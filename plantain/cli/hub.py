@@ -1,7 +1,4 @@
-"""The commands that talk to the Hub: ``publish``, ``pull`` and ``space``.
-
-`add_commands`   put them into the command line
-"""
+"""The commands that talk to the Hub: ``publish``, ``pull`` and ``space``."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from plantain._files import printable
 from plantain.cli.progress import bar
 
 if TYPE_CHECKING:
-    from plantain.hub.publish import Outcome
+    from plantain.hub.publish import Candidate, Outcome
 
 
 _TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HF_TOKEN."
@@ -104,9 +101,9 @@ def _publish(options: argparse.Namespace) -> None:
     if options.card and not options.dry_run:
         raise OptionsError("--card goes with --dry-run: a publish reads the card from the Hub.")
     _check_private(options)
-    publish.check_offer(options.run, options.control)
+    candidate = publish.load_candidate(options.run, options.control)
     if options.dry_run:
-        return _dry_run(options)
+        return _dry_run(options, candidate)
     _quiet_hub()
     remote = _remote(options.repo_id)
     remote.account()  # what cannot be sent is told before half a minute of statistics
@@ -115,7 +112,7 @@ def _publish(options: argparse.Namespace) -> None:
         remote.base_or_created(create=False)
     if sys.stderr.isatty():
         print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
-    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    offer = publish.make_offer(candidate, options.repo_id)
     outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
     words = {
         publish.NOTHING: "nothing changed, so nothing was sent",
@@ -129,11 +126,11 @@ def _publish(options: argparse.Namespace) -> None:
         print(f"Look at it first: python -m plantain pull --repo-id {options.repo_id} --revision refs/pr/{number}")
 
 
-def _dry_run(options: argparse.Namespace) -> None:
+def _dry_run(options: argparse.Namespace, candidate: Candidate) -> None:
     """Write everything that a publish would send into a folder beside the run."""
     from plantain.hub import publish
 
-    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    offer = publish.make_offer(candidate, options.repo_id)
     card, folder = _card(options.card), Path(options.run).resolve().with_name(f"{offer.name}.publish")
     diff = publish.write_out(offer, card, folder)
     _print_files({publish.CARD: (folder / publish.CARD).read_bytes(), **offer.files})
@@ -147,22 +144,12 @@ def _check_private(options: argparse.Namespace) -> None:
 
 
 def _asked_to_create(repo_id: str) -> bool:
-    """Ask whoever sits at a terminal, where there is no such repository; without a terminal the answer is no."""
-    from plantain.hub.errors import MissingRepoError
-
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    """Ask at a terminal whether to create a repository that is not there; without a terminal the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or _remote(repo_id).head():
         return False
-    try:
-        _remote(repo_id).base()
-    except MissingRepoError:
-        print(
-            f"{repo_id} does not exist, or your token may not see it. Create it, for everyone to see? [y/N] ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
-    return False
+    question = f"{repo_id} does not exist, or your token may not see it. Create it, for everyone to see? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _pull(options: argparse.Namespace) -> None:
@@ -217,14 +204,14 @@ def _remote(repo_id: str, repo_type: str = "model") -> Any:
 
 
 def _quiet_hub() -> None:
-    """Keep the hub library's warnings off the terminal, but not that it waits, where somebody watches."""
+    """Keep the hub library's warnings off the terminal; that it waits is shown at a terminal."""
     import warnings
 
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars, logging
 
     warnings.filterwarnings("ignore", module="huggingface_hub")
-    constants.HF_HUB_DISABLE_XET = True  # a few megabytes go as fast without, and then the session's patience holds
+    constants.HF_HUB_DISABLE_XET = True  # a few megabytes go as fast without, and its transfers have no time limit
     if sys.stderr.isatty():
         logging.set_verbosity_warning()
     else:
