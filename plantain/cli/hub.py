@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain import PlantainError
 from plantain._files import printable
+from plantain.cli.options import UsageError
 from plantain.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
 
 _TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HF_TOKEN."
-
-
-class CardFileError(PlantainError, ValueError):
-    """A file that was given as a card cannot be read."""
-
-
-class OptionsError(PlantainError, ValueError):
-    """Options that do not go together."""
-
-
-class PulledError(PlantainError, RuntimeError):
-    """Some published runs were refused."""
 
 
 def add_commands(commands: Any) -> None:
@@ -99,7 +87,7 @@ def _publish(options: argparse.Namespace) -> None:
     from plantain.hub import publish
 
     if options.card and not options.dry_run:
-        raise OptionsError("--card goes with --dry-run: a publish reads the card from the Hub.")
+        raise UsageError("--card goes with --dry-run: a publish reads the card from the Hub.")
     _check_private(options)
     candidate = publish.load_candidate(options.run, options.control)
     if options.dry_run:
@@ -140,7 +128,7 @@ def _dry_run(options: argparse.Namespace, candidate: Candidate) -> None:
 
 def _check_private(options: argparse.Namespace) -> None:
     if options.private and not options.create:
-        raise OptionsError("--private goes with --create: it does not change a repository that exists.")
+        raise UsageError("--private goes with --create: it does not change a repository that exists.")
 
 
 def _asked_to_create(repo_id: str) -> bool:
@@ -153,6 +141,7 @@ def _asked_to_create(repo_id: str) -> bool:
 
 
 def _pull(options: argparse.Namespace) -> None:
+    from plantain.hub.errors import HubError
     from plantain.hub.pull import REFUSED, SAME, pull_runs
 
     _quiet_hub()
@@ -167,7 +156,7 @@ def _pull(options: argparse.Namespace) -> None:
     if good:
         print(f"Look at them: PLANTAIN_RUNS={options.into} python app.py")
     if refused:
-        raise PulledError(f"{len(refused)} of {len(found)} were refused: {', '.join(p.name for p in refused)}.")
+        raise HubError(f"{len(refused)} of {len(found)} were refused: {', '.join(p.name for p in refused)}.")
 
 
 def _space(options: argparse.Namespace) -> None:
@@ -194,7 +183,7 @@ def _card(path: str | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CardFileError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _remote(repo_id: str, repo_type: str = "model") -> Any:

@@ -78,26 +78,22 @@ def pull_runs(
     ------
     HubError, HubTroubleError
         The repository cannot be read at all. What was brought before stays.
-    PullError
+    HubError
         There is no published run in it, or the folder cannot be written.
     """
     base, folder = remote.base(revision), Path(folder)
     offered, found = _offered(remote.files(base))
     if not offered and not found:
-        raise PullError(f"{remote.repo_id}: has no published runs (no {RUNS}/NAME/{RUN_JSON}).")
+        raise HubError(f"{remote.repo_id}: has no published runs (no {RUNS}/NAME/{RUN_JSON}).")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PullError(f"{folder}: cannot be written ({error.strerror}).") from error
+        raise HubError(f"{folder}: cannot be written ({error.strerror}).") from error
     for done, (name, files) in enumerate(sorted(offered.items())):
         if progress is not None:
             progress(done, len(offered))
         found.append(_pull(remote, base, files, folder / name, overwrite, with_statistics))
     return sorted(found, key=lambda pulled: pulled.name)
-
-
-class PullError(PlantainError, RuntimeError):
-    """Runs cannot be brought here."""
 
 
 def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pulled]]:
@@ -142,7 +138,7 @@ def _pull(
             raise
         except Exception as error:  # a stranger's file, which no check foresaw
             if isinstance(error.__cause__ or error, OSError):  # a full disk is no fault of the run
-                raise PullError(f"{folder}: cannot be written ({error}).") from error
+                raise HubError(f"{folder}: cannot be written ({error}).") from error
             reason = str(error) if isinstance(error, PlantainError) else f"it cannot be read ({type(error).__name__})"
             return Pulled(name, REFUSED, printable(reason.replace(f"{work}{os.sep}", "")))
     return Pulled(name, NEW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plantain import PlantainError
+from plantain.hub.errors import HubError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
 from plantain.hub.repo import Remote
 from plantain.runs.io import list_runs
@@ -25,10 +25,6 @@ ENDINGS = {
 _TITLE = "plantain: the working tree"
 
 
-class SpaceError(PlantainError, RuntimeError):
-    """The working tree is not what a Space can be made of."""
-
-
 def space_files(root: Path = ROOT) -> dict[str, bytes]:
     """Read what the Space needs, and no other file of the working tree.
 
@@ -39,12 +35,12 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
 
     Raises
     ------
-    SpaceError
+    HubError
         A file is missing or cannot be read, or a saved run is damaged.
     """
     runs, damaged = list_runs(root / RUNS_FOLDER)
     if damaged:
-        raise SpaceError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
+        raise HubError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
     shown = {"published.json", *runs}
     paths = [root / name for name in FILES]
     for folder, endings in ENDINGS.items():
@@ -53,7 +49,7 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
     try:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
     except OSError as error:
-        raise SpaceError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+        raise HubError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
 
 def _is_plain(path: Path, root: Path) -> bool:

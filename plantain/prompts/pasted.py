@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import asdict
 
-from plantain.prompts.sets import PAIR_KEYS, SIDES, PromptSet, PromptSetError, collect_pairs, parse_prompt_set
+from plantain.prompts.sets import PAIR_KEYS, SIDES, PromptError, PromptSet, collect_pairs, parse_prompt_set
 
 MOST_PAIRS = 200
 
@@ -47,7 +47,7 @@ def read_pasted(text: str, title: str = "", positive: str = "", negative: str = 
 
     Raises
     ------
-    PromptSetError
+    PromptError
         Anything that is not exactly such a set, or is larger than the limits.
     """
     text = text.removeprefix("\ufeff")
@@ -61,8 +61,8 @@ def read_pasted(text: str, title: str = "", positive: str = "", negative: str = 
     return _checked(PromptSet(name, title, *sides, collect_pairs(_table(text), WHERE)))
 
 
-def _error(problem: str) -> PromptSetError:
-    return PromptSetError(f"{WHERE}: {problem}")
+def _error(problem: str) -> PromptError:
+    return PromptError(f"{WHERE}: {problem}")
 
 
 def _check_text(text: str) -> None:
@@ -187,7 +187,7 @@ def _check_pair(where: str, pair: dict[str, str]) -> None:
         _check(f"{where}: the {key}{' prompt' * prompt}", value, MOST_LETTERS if prompt else MOST_IN_A_NAME)
 
 
-def _too_many(n: int) -> PromptSetError:
+def _too_many(n: int) -> PromptError:
     return _error(f"has {n} pairs; at most {MOST_PAIRS} are taken.")
 
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from browser import ROOT
 
-from plantain.hub.space import ENDINGS, FILES, SpaceError, space_files
+from plantain.hub.errors import HubError
+from plantain.hub.space import ENDINGS, FILES, space_files
 
 SPACE = "bob/plantain"
 COMMIT = "^POST /api/spaces/bob/plantain/commit/"
@@ -122,7 +123,7 @@ def test_a_damaged_run_or_a_missing_file_is_told_before_anything_is_sent(hub, cl
     (tree / "LICENSE").write_text("x")
     shutil.copytree(ROOT / "precomputed" / "tiny-random", tree / "precomputed" / "broken")
     (tree / "precomputed" / "broken" / "run.json").write_text("{}")
-    with pytest.raises(SpaceError, match="broken.*It would stand on the Space as damaged"):
+    with pytest.raises(HubError, match="broken.*It would stand on the Space as damaged"):
         space_files(tree)
     code, _, err = cli("space", "--repo-id", SPACE)
     assert code == 2 and "damaged" in err and hub.log == []

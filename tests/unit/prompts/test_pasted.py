@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plantain.prompts.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts.sets import PromptSet, PromptSetError, load_prompt_set
+from plantain.prompts.sets import PromptError, PromptSet, load_prompt_set
 
 FOUR = [
     "A horse gallops.\tA horse trots.",
@@ -20,7 +20,7 @@ def rows(*lines: str) -> str:
 
 
 def refused(text: str, *names: str) -> str:
-    with pytest.raises(PromptSetError) as caught:
+    with pytest.raises(PromptError) as caught:
         read_pasted(text, *names)
     return str(caught.value)
 
@@ -142,7 +142,7 @@ TEXTS = st.one_of(
 def test_nothing_comes_of_a_paste_but_a_set_or_an_error(text, names):
     try:
         found = read_pasted(text, *names)
-    except PromptSetError:
+    except PromptError:
         return
     assert isinstance(found, PromptSet) and len(found.sha256) == 64 and 4 <= len(found.pairs) <= MOST_PAIRS
     assert found.positive != found.negative and found.name and found.title
