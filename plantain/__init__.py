@@ -2,7 +2,7 @@
 
 Errors whose message is meant for the user derive from `PlantainError`:
 
-- `prompts.PromptSetError`      a prompt set that cannot be used
+- `prompts.PromptError`      a prompt set that cannot be used
 - `prompts.PromptError`         a prompt that the model cannot take
 - `units.UnitsError`            units or a scope that do not exist
 - `models.ModelError`           a model that cannot be loaded

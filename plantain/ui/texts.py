@@ -63,10 +63,10 @@ PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two pas
 memory (of the last {unfinished} such probes), and the same settings continue from there."""
 
 
-OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). A first row may name the
-columns: positive, negative, id, category. A prompt set's TOML does as well. {pairs[0]} to {pairs[1]} pairs, at most
-{letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the memory of this page's process and written
-to no disk."""
+OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). With more than two
+columns, the first row has to name them: positive, negative, id, category. A prompt set's TOML does as well.
+{pairs[0]} to {pairs[1]} pairs, at most {letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the
+memory of this page's process and written to no disk."""
 
 
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
