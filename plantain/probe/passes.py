@@ -168,6 +168,33 @@ def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch
     )
 
 
+def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
+    """Return the scheduler and the times of denoising steps, as ``pipe(...)`` sets them.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    steps, n_image : int
+        Denoising steps, and tokens of the image, on which the times depend.
+
+    Returns
+    -------
+    scheduler
+        A new one: the pipeline's own keeps its state.
+    tensor (steps,)
+        Sigma times 1,000; the first is 1,000.
+    """
+    import numpy as np
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
+
+    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
+    mu = compute_empirical_mu(image_seq_len=n_image, num_steps=steps)
+    times, _ = retrieve_timesteps(scheduler, steps, pipe.transformer.device, sigmas=sigmas, mu=mu)
+    scheduler.set_begin_index(0)
+    return scheduler, times
+
+
 def image_tokens(pipe: Any, size: int) -> int:
     """Return how many image tokens a square image of `size` pixels has."""
     return (size // (pipe.vae_scale_factor * 2)) ** 2
@@ -323,30 +350,3 @@ def _without_padding(tokens: list[Tokens], n_pictures: int) -> torch.Tensor:
 def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCapture:
     """Run both prompts of a pair, one after the other, and keep the sums of squares; see `Passes.capture`."""
     return Passes(pipe, Conditions(size, (seed,)), batch=1).capture([pair])[0]
-
-
-def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
-    """Return the scheduler and the times of denoising steps, as ``pipe(...)`` sets them.
-
-    Parameters
-    ----------
-    pipe : Flux2KleinPipeline
-    steps, n_image : int
-        Denoising steps, and tokens of the image, on which the times depend.
-
-    Returns
-    -------
-    scheduler
-        A new one: the pipeline's own keeps its state.
-    tensor (steps,)
-        Sigma times 1,000; the first is 1,000.
-    """
-    import numpy as np
-    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
-
-    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-    sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
-    mu = compute_empirical_mu(image_seq_len=n_image, num_steps=steps)
-    times, _ = retrieve_timesteps(scheduler, steps, pipe.transformer.device, sigmas=sigmas, mu=mu)
-    scheduler.set_begin_index(0)
-    return scheduler, times

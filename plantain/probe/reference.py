@@ -26,6 +26,19 @@ from plantain.models.fingerprint import vae_fingerprint
 from plantain.prompts.sets import PromptPair
 
 
+KINDS = (".png", ".jpg", ".jpeg", ".webp")
+
+LARGEST = 64 << 20  # bytes of a file
+
+MOST_PIXELS = 64_000_000
+
+_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
+
+
+class ImageError(PlantainError, ValueError):
+    """A reference image that cannot be used; the message names the file or the pair."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """A reference image as the transformer takes it.
@@ -53,19 +66,6 @@ class Reference:
 
 References = Callable[[PromptPair], Reference]
 """The reference image of a pair, the same for both sides."""
-
-
-KINDS = (".png", ".jpg", ".jpeg", ".webp")
-
-LARGEST = 64 << 20  # bytes of a file
-
-MOST_PIXELS = 64_000_000
-
-_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
-
-
-class ImageError(PlantainError, ValueError):
-    """A reference image that cannot be used; the message names the file or the pair."""
 
 
 @dataclass(frozen=True)
