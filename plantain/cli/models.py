@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from plantain.cli.options import not_empty
 from plantain.cli.progress import bar
-from plantain.models.untrained import ARCHITECTURES, check_folder, write_untrained
-
-if TYPE_CHECKING:
-    pass
+from plantain.models.untrained import KLEIN_4B, check_folder, write_untrained
 
 
 def _add_make_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=tuple(ARCHITECTURES), help="which model")
+    parser.add_argument("kind", choices=("untrained-klein-4b",), help="which model")
     parser.add_argument("folder", type=not_empty, metavar="DIR", help="folder of the model, 16 GB")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
     parser.add_argument(
@@ -30,8 +26,6 @@ def _add_make_model(parser: argparse.ArgumentParser) -> None:
 def _make_model(options: argparse.Namespace) -> None:
     check_folder(options.folder, options.overwrite)
     with bar("writing", "B") as show:
-        write_untrained(
-            ARCHITECTURES[options.kind], options.folder, options.seed, options.tokenizer, options.overwrite, show
-        )
+        write_untrained(KLEIN_4B, options.folder, options.seed, options.tokenizer, options.overwrite, show)
     print(f"{options.folder}: FLUX.2 Klein 4B's architecture with random weights, seed {options.seed}.")
     print(f"Probe it: python -m plantain run --model {options.folder} --prompts prompts/moral_valence.toml --out DIR")
