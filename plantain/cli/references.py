@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from plantain.cli.options import add_model_options, not_empty
 from plantain.cli.progress import bar
 from plantain.models.load import PhasedPipeline, default_model
 from plantain.prompts.sets import load_prompt_set
-
-if TYPE_CHECKING:
-    pass
 
 
 def _add_make_references(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +34,10 @@ def _make_references(options: argparse.Namespace) -> None:
 
     drawing = GenerationConfig(*STYLES[options.style], size=options.size, seed=options.seed)
     check_drawing(prompt_set, options.folder)
-    halves = PhasedPipeline(options.model or default_model(), options.device, options.dtype)
-    halves.load_both()
-    with halves.with_vae() as pipe, bar("drawing", "image") as show:
-        drawn = make_references(pipe, prompt_set, options.folder, drawing, show)
+    model = PhasedPipeline(options.model or default_model(), options.device, options.dtype)
+    loaded = model.load_both()
+    with model.with_vae(), bar("drawing", "image") as show:
+        drawn = make_references(loaded, prompt_set, options.folder, drawing, show)
     print(f"{options.folder}: {len(prompt_set.pairs)} reference images, {drawn} of them drawn now.")
     words = f"--model {options.model or default_model()} --prompts {options.prompts} --reference-set {options.folder}"
     print(f"Use them: python -m plantain run {words} --out DIR")
