@@ -33,12 +33,6 @@ _PARTS = ("scheduler", "tokenizer", *_WITH_WEIGHTS)
 
 _SHARD_BYTES = 10**9  # most bytes that a file of weights holds
 
-# Of a tokenizer, by name: whatever else lies in its folder stays there.
-_TOKENIZER_FILES = (
-    "added_tokens.json", "chat_template.jinja", "merges.txt", "special_tokens_map.json", "tokenizer.json",
-    "tokenizer_config.json", "vocab.json",
-)  # fmt: skip
-
 
 class UntrainedError(PlantainError, RuntimeError):
     """A model that cannot be written; the message says why and what to do."""
@@ -122,16 +116,15 @@ def write_untrained(
     check_folder(folder, overwrite)
     if not 0 <= seed < 2**63:
         raise UntrainedError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
-    source = find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"])
-    settings = _settings(architecture, seed, source.sha256)
-    pipe = _meta_pipeline(architecture, source.tokenizer)
+    pipe = _meta_pipeline(architecture, find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"]))
+    settings = _settings(architecture, seed, pipe.tokenizer)
     new = folder.with_name(folder.name + ".unfinished")
     try:
         _start(new, settings, overwrite)
         _require_space(new, pipe)
         pipe.save_config(new)
         pipe.scheduler.save_config(new / "scheduler")
-        copy_tokenizer(source, new / "tokenizer")
+        pipe.tokenizer.save_pretrained(new / "tokenizer")
         _write_weights(pipe, new, seed, progress or (lambda _done, _total: None))
         swap_in(new, folder)
     except OSError as error:
@@ -176,15 +169,16 @@ def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipe
     return Flux2KleinPipeline(scheduler, vae, encoder, tokenizer, transformer, is_distilled=False)
 
 
-def _settings(architecture: Architecture, seed: int, tokenizer: str) -> dict[str, Any]:
+def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> dict[str, Any]:
     """Return everything that the files depend on, as JSON gives it back."""
     import safetensors
 
+    rules = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
     settings = {
         "weights": "untrained",
         "seed": seed,
         "architecture": asdict(architecture),
-        "tokenizer_sha256": tokenizer,
+        "tokenizer_sha256": hashlib.sha256(rules.encode()).hexdigest(),
         "dtype": "bfloat16",
         "versions": {"plantain": __version__, **software_versions(), "safetensors": safetensors.__version__},
     }
@@ -245,27 +239,8 @@ def _write_weights(pipe: Flux2KleinPipeline, new: Path, seed: int, progress: Cal
         progress(done, total)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a tokenizer comes from.
-
-    Attributes
-    ----------
-    tokenizer
-        A fast tokenizer of Qwen's class.
-    folder : Path or None
-        Its files; None for the byte-level one, which is built in memory.
-    sha256 : str
-        Of the files' names and contents, or of the tokenizer's rules.
-    """
-
-    tokenizer: Any
-    folder: Path | None
-    sha256: str
-
-
-def find_tokenizer(where: str | None, vocab_size: int) -> Source:
-    """Find a tokenizer and make sure that a model can use it.
+def find_tokenizer(where: str | None, vocab_size: int) -> Any:
+    """Return a fast tokenizer of Qwen's class that a model can use.
 
     Parameters
     ----------
@@ -282,26 +257,11 @@ def find_tokenizer(where: str | None, vocab_size: int) -> Source:
     ModelError
         The Hub cannot be reached, or refuses.
     """
-    if where is None:
-        tokenizer = byte_tokenizer()
-        rules = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
-        source = Source(tokenizer, None, hashlib.sha256(rules.encode()).hexdigest())
-    else:
-        folder = _folder(where)
-        source = Source(_load(folder, where), folder, _files_sha256(folder))
-    largest = max(source.tokenizer.get_vocab().values())
+    tokenizer = byte_tokenizer() if where is None else _load(_folder(where), where)
+    largest = max(tokenizer.get_vocab().values())
     if largest >= vocab_size:
         raise TokenizerError(f"{where or 'the byte-level tokenizer'}: has id {largest}, the model has {vocab_size}.")
-    return source
-
-
-def copy_tokenizer(source: Source, folder: Path) -> None:
-    """Put a tokenizer's files into a folder."""
-    if source.folder is None:
-        source.tokenizer.save_pretrained(folder)
-        return
-    for path in _files(source.folder):
-        shutil.copyfile(path, folder / path.name)
+    return tokenizer
 
 
 def _folder(where: str) -> Path:
@@ -317,18 +277,9 @@ def _download(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     with hub_errors(repo_id, "leave --tokenizer out (one token a byte)"):
-        return Path(snapshot_download(repo_id, allow_patterns=[f"tokenizer/{name}" for name in _TOKENIZER_FILES]))
-
-
-def _files(folder: Path) -> list[Path]:
-    return [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-
-
-def _files_sha256(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in _files(folder):
-        digest.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+        return Path(
+            snapshot_download(repo_id, allow_patterns=["tokenizer/*.json", "tokenizer/*.txt", "tokenizer/*.jinja"])
+        )
 
 
 def _load(folder: Path, where: str) -> Any:
