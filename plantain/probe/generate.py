@@ -151,6 +151,8 @@ def _drawn_from(folder: Path) -> dict[str, Any] | None:
     """Return what a folder's pictures were drawn from, or None where there is nothing yet."""
     try:
         found = strict_json((folder / MANIFEST).read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is not what was written")
     except (FileNotFoundError, NotADirectoryError):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise GenerationError(f"{folder}: is no folder of reference images. Choose a new or empty one.") from None

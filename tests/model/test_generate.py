@@ -131,7 +131,7 @@ def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, mo
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("content", ["", '{"model": NaN}', '{"model": 1, "model": 2}'])
+@pytest.mark.parametrize("content", ["", "null", '{"model": NaN}', '{"model": 1, "model": 2}'])
 def test_a_damaged_manifest_is_an_error_that_names_it(painter, small_set, tmp_path, content):
     (tmp_path / "refs").mkdir()
     (tmp_path / "refs" / MANIFEST).write_text(content)
