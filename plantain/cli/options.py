@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from plantain import PlantainError
-from plantain.models.load import PhasedPipeline
+from plantain.models.load import LoadedModel, PhasedPipeline
+
+if TYPE_CHECKING:
+    from plantain.probe.reference import Reference
 
 
 class UsageError(PlantainError):
@@ -43,16 +46,14 @@ def seed_list(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def with_reference(model: str, options: argparse.Namespace, dtype: str, revision: str | None) -> tuple[Any, Any]:
+def with_reference(
+    model: str, options: argparse.Namespace, dtype: str, revision: str | None
+) -> tuple[LoadedModel, Reference | None]:
     """Load a model, and encode the image of ``--reference`` with it; None where there is none."""
-    files = {} if options.reference is None else {"": Path(options.reference)}
-    if files:
-        from plantain.probe.reference import check_images, encode_images
+    from plantain.probe.reference import check_images, encode_with
 
-        check_images(files)
-    halves = PhasedPipeline(model, options.device, dtype, revision)
-    pipe = halves.load_both()
-    if not files:
-        return pipe, None
-    with halves.with_vae():
-        return pipe, encode_images(pipe, files).by_pair[""]
+    files = {} if options.reference is None else {"": Path(options.reference)}
+    check_images(files)
+    phased = PhasedPipeline(model, options.device, dtype, revision)
+    loaded, encoded = phased.load_both(), encode_with(phased, files)
+    return loaded, encoded and encoded.by_pair[""]

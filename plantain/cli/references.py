@@ -33,10 +33,10 @@ def _make_references(options: argparse.Namespace) -> None:
 
     drawing = GenerationConfig(*STYLES[options.style], size=options.size, seed=options.seed)
     check_drawing(prompt_set, options.folder)
-    halves = PhasedPipeline(options.model or default_model(), options.device, options.dtype)
-    halves.load_both()
-    with halves.with_vae() as pipe, bar("drawing", "image") as show:
-        drawn = make_references(pipe, prompt_set, options.folder, drawing, show)
+    model = PhasedPipeline(options.model or default_model(), options.device, options.dtype)
+    loaded = model.load_both()
+    with model.with_vae(), bar("drawing", "image") as show:
+        drawn = make_references(loaded, prompt_set, options.folder, drawing, show)
     print(f"{options.folder}: {len(prompt_set.pairs)} reference images, {drawn} of them drawn now.")
     words = f"--model {options.model or default_model()} --prompts {options.prompts} --reference-set {options.folder}"
     print(f"Use them: python -m plantain run {words} --out DIR")

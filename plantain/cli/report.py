@@ -14,7 +14,8 @@ from plantain.cli.options import UsageError, add_model_options, not_empty, with_
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
-from plantain.models.sources import STAND_IN
+from plantain.models.load import LoadedModel
+from plantain.models.stand_in import STAND_IN
 from plantain.prompts.sets import user_pair
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
@@ -89,8 +90,8 @@ def _pair(options: argparse.Namespace) -> None:
         check_reference(run.info, None)  # refuses
 
     model, revision = _model_for(run, options.model)
-    pipe, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
-    result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope, reference)
+    loaded, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
+    result = probe_pair(loaded, run, options.positive, options.negative, options.units, options.scope, reference)
     if options.json:
         print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
     else:
@@ -116,7 +117,7 @@ def _print_pair(result: PairResult, run: Run) -> None:
 
 
 def probe_pair(
-    pipe: Any,
+    model: LoadedModel,
     run: Run,
     positive: str,
     negative: str,
@@ -131,12 +132,12 @@ def probe_pair(
     PromptError
         A prompt is empty, too long or holds a control token, or both are the same.
     WrongModelError
-        The pipeline is not the model that made the run, or the run has reference images and none is given.
+        The model is not the one that made the run, or the run has reference images and none is given.
     """
     from plantain.probe.passes import Passes
     from plantain.probe.runner import prepare_pair
 
-    pair = prepare_pair(pipe, run, positive, negative, reference)
+    pair = prepare_pair(model, run, positive, negative, reference)
     images = (lambda _pair: reference) if reference else None
-    capture = Passes(pipe, run.info.conditions, 1, references=images).capture([pair])[0]
+    capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
     return score_pair(run, pair, capture, units, scope)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain._files import printable
 from plantain.cli.options import UsageError, add_model_options, at_least_one, not_empty, seed_list
 from plantain.cli.progress import bar
-from plantain.models.load import PhasedPipeline, own_device
+from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.prompts.confounds import confounds_of_own_set
@@ -68,10 +67,14 @@ def _run(options: argparse.Namespace) -> None:
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
         for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
             print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
-    model = _Model(options, distributed)
+    from plantain.probe.reference import encode_with
+
+    device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
+    model = PhasedPipeline(options.model, device, options.dtype)
+    whole = None if options.low_memory or not model.fit_together() else model.load_both()
     for path, prompt_set in sets.items():
-        references = model.encode(images[path])
-        _run_set(options, prompt_set, targets[path], config, model, distributed, references)
+        references = encode_with(model, images[path])
+        _run_set(options, prompt_set, targets[path], config, whole or model, distributed, references)
     if distributed.is_main and several:
         print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
 
@@ -101,34 +104,12 @@ def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, 
     return files
 
 
-class _Model:
-    """The model of a command: whole in memory once it is, or one half at a time."""
-
-    def __init__(self, options: argparse.Namespace, distributed: Distributed) -> None:
-        device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
-        self.halves = PhasedPipeline(options.model, device, options.dtype)
-        self.in_phases = options.low_memory or not self.halves.fit_together()
-
-    @cached_property
-    def pipe(self) -> Any:
-        return self.halves.load_both()
-
-    def encode(self, files: Mapping[str, Path]) -> ReferenceSet | None:
-        """Encode reference images; None where there are none."""
-        if not files:
-            return None
-        from plantain.probe.reference import encode_images
-
-        with self.halves.with_vae() as pipe:
-            return encode_images(pipe, files)
-
-
 def _run_set(
     options: argparse.Namespace,
     prompt_set: PromptSet,
     out: Path,
     config: Any,
-    model: _Model,
+    model: LoadedModel | PhasedPipeline,
     distributed: Distributed,
     references: ReferenceSet | None,
 ) -> None:
@@ -151,13 +132,13 @@ def _run_set(
         print(f"Look at it: python -m plantain report {out}")
 
 
-def _probe(prompt_set: PromptSet, config: Any, model: _Model, common: dict[str, Any]) -> Run:
+def _probe(prompt_set: PromptSet, config: Any, model: LoadedModel | PhasedPipeline, common: dict[str, Any]) -> Run:
     """Run all pairs, with the whole model in memory or one half at a time."""
     from plantain.probe.runner import run_in_phases, run_probe
 
     is_main = common["distributed"].is_main
     with bar("probing", shown=is_main) as probing:
-        if not model.in_phases:
-            return run_probe(model.pipe, prompt_set, config, probing, **common)
+        if isinstance(model, LoadedModel):
+            return run_probe(model, prompt_set, config, probing, **common)
         with bar("encoding", shown=is_main) as encoding:
-            return run_in_phases(model.halves, prompt_set, config, probing, encoded=encoding, **common)
+            return run_in_phases(model, prompt_set, config, probing, encoded=encoding, **common)

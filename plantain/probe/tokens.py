@@ -65,6 +65,14 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
     PromptError
         The prompt is empty, holds a control token, is changed by the chat template, or is longer than
         `max_length`; it would be truncated silently otherwise.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu")
+    >>> tokens = plantain.probe.tokenize(pipe.tokenizer, "Ana helps Tom.")
+    >>> {segment.scope: tokens.count(segment.scope) for segment in tokens.segments}
+    {'template': 25, 'words': 14, 'padding': 473}
     """
     if is_blank(prompt):
         raise PromptError("the prompt is empty; write a sentence.")

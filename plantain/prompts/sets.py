@@ -104,13 +104,14 @@ def user_pair(positive: str, negative: str) -> PromptPair:
 
 
 def load_prompt_set(path: str | Path) -> PromptSet:
-    """Read a prompt set from a TOML file.
+    """Read a prompt set from a TOML file, or one of the project's own by its name.
 
     Parameters
     ----------
     path : str or Path
-        A file with ``name``, ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted,
-        ``role``, ``about`` and ``reading``.
+        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, or a file with ``name``,
+        ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
+        ``reading``.
 
     Returns
     -------
@@ -121,8 +122,17 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     PromptError
         The file is missing or no TOML, a key is unknown or absent, an id stands twice, a prompt is
         empty or equal to its counterpart, or there are fewer than four pairs.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> prompt_set = plantain.load_prompt_set("moral_valence")
+    >>> prompt_set.positive, prompt_set.negative, len(prompt_set.pairs)
+    ('helping', 'ignoring', 25)
     """
     path = Path(path)
+    if path.name == str(path) and not path.exists() and (shipped := SHIPPED / f"{path}.toml").is_file():
+        path = shipped
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

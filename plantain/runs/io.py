@@ -66,6 +66,15 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     RunError
         The folder exists and `overwrite` is not set, or it holds something other than a run, or it
         cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, plantain
+    >>> run = plantain.load_run("precomputed/tiny-random")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = plantain.save_run(run, f"{folder}/copy")
+    ...     sorted(path.name for path in saved.iterdir())
+    ['capture.safetensors', 'run.json', 'statistics', 'units.csv']
     """
     folder = Path(folder)
     check_target(folder, overwrite)
@@ -165,6 +174,13 @@ def load_run(folder: str | Path) -> Run:
     ------
     RunError
         The folder is no run, is of a newer schema, or its files are damaged or do not belong together.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> run = plantain.load_run("precomputed/tiny-random")
+    >>> run.info.model, len(run.pairs)
+    ('tiny-random', 25)
     """
     folder = Path(folder)
     try:

@@ -61,6 +61,14 @@ def paired_t(diffs: np.ndarray) -> np.ndarray:
     References
     ----------
     Student (1908), The probable error of a mean. Biometrika 6, 1-25.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import paired_t
+    >>> diffs = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]])  # 4 pairs, 2 units
+    >>> paired_t(diffs).round(4).tolist()
+    [3.873, 0.0]
     """
     diffs = checked_diffs(diffs)
     n = diffs.shape[0]
@@ -85,5 +93,12 @@ def cohens_dz(diffs: np.ndarray) -> np.ndarray:
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., p. 48.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import cohens_dz
+    >>> cohens_dz(np.array([[1.0], [2.0], [3.0], [4.0]])).round(4).tolist()
+    [1.9365]
     """
     return paired_t(diffs) / np.sqrt(np.shape(diffs)[0])

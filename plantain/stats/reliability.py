@@ -124,6 +124,15 @@ def split_half(
     References
     ----------
     Brown (1910), British Journal of Psychology 3, 296-322 (split-half reliability).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import split_half
+    >>> effects = np.linspace(-2, 2, 50)
+    >>> diffs = effects + np.random.default_rng(0).normal(size=(24, 50))
+    >>> bool(np.median(split_half(diffs, 100, rng=np.random.default_rng(1))) > 0.8)
+    True
     """
     diffs = checked_diffs(diffs, min_pairs=4)
     if halves is None:

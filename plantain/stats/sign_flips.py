@@ -88,6 +88,15 @@ def sign_flip_null(
     References
     ----------
     Fisher (1935), The Design of Experiments, section 21. Nichols & Holmes (2002), Human Brain Mapping 15, 1-25.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import sign_flip_null
+    >>> diffs = np.random.default_rng(0).normal(size=(25, 600))
+    >>> null = sign_flip_null(diffs, 1000, rng=np.random.default_rng(1))
+    >>> null.counts.shape  # units with |t| above 3 and above 5, flip by flip
+    (2, 1000)
     """
     diffs = checked_diffs(diffs)
     n = diffs.shape[0]
@@ -145,6 +154,16 @@ def max_t_p(
     ----------
     Westfall & Young (1993), Resampling-Based Multiple Testing. Nichols & Holmes (2002), Human Brain Mapping 15,
     1-25. Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9, 39 (why b + 1 and m + 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import max_t_p
+    >>> diffs = np.random.default_rng(0).normal(size=(25, 600))
+    >>> diffs[:, 7] += 3  # one unit of 600 has an effect
+    >>> p = max_t_p(diffs, 999, rng=np.random.default_rng(1))
+    >>> float(p[7]), int((p <= 0.05).sum())
+    (0.001, 1)
     """
     diffs = checked_diffs(diffs)
     signs = checked_signs(diffs.shape[0], n_permutations, rng, signs)
@@ -252,6 +271,13 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     ----------
     Fisher (1935), The Design of Experiments, section 21 (the test). Horowitz & Sahni (1974), J. ACM 21, 277-292
     (meeting in the middle). Pagano & Tritchler (1983), JASA 78, 435-440 (exact permutation p in less than 2^n steps).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plantain.stats import exact_sign_flip_p
+    >>> exact_sign_flip_p(np.array([[1.0], [2.0], [3.0], [4.0]])).tolist()  # 2 of 2^4 patterns are as extreme
+    [0.125]
     """
     diffs = checked_diffs(diffs)
     if diffs.shape[0] > MAX_PAIRS:

@@ -15,6 +15,7 @@ from plantain.findings.atlas import unlike_settings
 from plantain.findings.comparison import differences
 from plantain.findings.published import comparable, load_published
 from plantain.findings.unit import profile_unit
+from plantain.models.load import identify
 from plantain.probe.runner import ConfigError, Plan, ProbeConfig
 from plantain.report.export import cite_text, report_json, run_zip, units_csv
 from plantain.report.figures.catalogue import FIGURES, NoFigureError
@@ -168,4 +169,4 @@ def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
 
     monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
     with pytest.raises(ConfigError, match="would be a file that no reader takes"):
-        runner.plan_run(pipe, small_set, ProbeConfig(size=64))
+        runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))

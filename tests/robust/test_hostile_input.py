@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from plantain import PlantainError
 from plantain.cli import main
+from plantain.models.load import identify
 from plantain.prompts.sets import PromptError, load_prompt_set
 from plantain.ui.engine import Engine
 
@@ -33,7 +34,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def engine(pipe):
     engine = Engine("tiny-random")
-    engine._pipe, engine._counter = pipe, pipe.tokenizer
+    engine._loaded, engine._counter = identify(pipe), pipe.tokenizer
     engine._settled.set()
     return engine
 
