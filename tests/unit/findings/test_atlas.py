@@ -84,7 +84,7 @@ def test_the_size_says_nothing_of_direction():
 def test_the_words_hold_the_numbers_and_their_limits(planted):
     text = atlas_text(planted)
     assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
-    assert f"stands {planted['competition']['rank']}" in text and "it could not fall below 1/9" in text
+    assert f"it has rank {planted['competition']['rank']} of" in text and "it could not fall below 1/9" in text
     assert "tests the equality of two distributions" in text and "about 43%" in text
     assert f"{planted['replication']['n_same_sign']} of 20 keep their sign" in text
     stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
