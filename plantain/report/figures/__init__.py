@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from plantain.report.figures.axes import axis_triangle, count_bars
 from plantain.report.figures.distributions import null_histogram, split_histogram
-from plantain.report.figures.dots import pair_dots, rank_dots, scope_bars, score_dots, unit_dots
+from plantain.report.figures.rows import pair_dots, rank_dots, scope_bars, score_dots, unit_dots
 from plantain.report.figures.maps import PANELS, drawn_units, heat_map
 from plantain.report.figures.scatter import replication_plot, t_density
 
