@@ -17,7 +17,8 @@ from plantain.findings.published import PUBLISHED, load_published
 from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
 from plantain.hub.errors import HubError
 from plantain.hub.repo import RUNS, Base, Remote
-from plantain.report.figures.png import heads_png
+from plantain.report.figures.catalogue import OnCard, figure
+from plantain.report.figures.png import png
 from plantain.report.model_card import PublishError, card_fields, check_publishable, results_section
 from plantain.runs.info import is_control
 from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
@@ -105,10 +106,11 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> Can
 def make_offer(candidate: Candidate, repo_id: str) -> Offer:
     """Compute what a card says of a run; half a minute at full size."""
     name, run, control = candidate.name, candidate.run, candidate.control
-    figure = f"{FIGURES}/plantain-{name}.png"
     files = {f"{RUNS}/{name}/{part}": content for part, content in _files(run).items()}
-    files[figure] = heads_png(run, control)
-    section = results_section(run, name, repo_id, control, load_published(), figure)
+    path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
+    files[path] = png(heads.document)
+    alt = f"{heads.title} {heads.caption}"
+    section = results_section(run, name, repo_id, control, load_published(), (path, alt))
     return Offer(name, repo_id, files, section, card_fields(run))
 
 

@@ -16,7 +16,7 @@ FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 RUNS_FOLDER = "precomputed"
 
 ENDINGS = {
-    "plantain": (".py", ".css", ".js"),
+    "plantain": (".py", ".css", ".js", ".ttf", ".license"),
     "prompts": (".toml", ".csv"),
     "docs": (".md", ".png"),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),

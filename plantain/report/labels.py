@@ -44,10 +44,11 @@ def weights_label(info: RunInfo) -> str:
     return f"{info.model}{revision} ({WEIGHTS_WORDS[info.weights]})"
 
 
-def weights_words(run: Run) -> str:
-    """Name a run's weights in a sentence, and how its passes were made where that is not the card's way."""
-    made = "" if run.info.is_plain else f" Passes: {run.info.settings_words}."
-    return f"Weights: {weights_label(run.info)}.{made}"
+def weights_words(*runs: Run) -> str:
+    """Name the runs' weights in a sentence, and how their passes were made where that is not the card's way."""
+    labels = dict.fromkeys(weights_label(run.info) for run in runs)
+    made = dict.fromkeys(run.info.settings_words for run in runs if not run.info.is_plain)
+    return f"Weights: {'; '.join(labels)}." + (f" Passes: {'; '.join(made)}." if made else "")
 
 
 def run_label(name: str, info: RunInfo) -> str:

@@ -19,7 +19,6 @@ from plantain.report.labels import (
     run_command,
     unlike_card,
     weights_label,
-    weights_words,
 )
 from plantain.report.numbers import DASH
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
@@ -63,7 +62,7 @@ def check_publishable(run: Run, name: str) -> None:
 
 
 def results_section(
-    run: Run, name: str, repo_id: str, control: Run | None, published: dict[str, Any], figure: str
+    run: Run, name: str, repo_id: str, control: Run | None, published: dict[str, Any], figure: tuple[str, str]
 ) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
@@ -78,8 +77,8 @@ def results_section(
         The untrained control on the same prompts.
     published : dict
         From `findings.published.load_published`.
-    figure : str
-        The figure's path in the repository.
+    figure : tuple of str
+        The figure's path in the repository, and what it shows in words.
 
     Returns
     -------
@@ -99,7 +98,7 @@ def results_section(
         lines += _table(run, units, control, published)
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
     lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
-    lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
+    lines += ["", f"![{_plain(figure[1])}]({figure[0]})", "", "**Read with care:**", ""]
     careful = careful_statements(run, "card", "all")
     first = [statement.text for statement in careful if statement.kind in _FIRST]
     first += _limits(run, summary, control, published)
@@ -140,15 +139,6 @@ def _limits(run: Run, summary: dict[str, Any], control: Run | None, published: d
         f"“The published card” is {published['name']}.",
         *_control_lines(run, control),
     ]
-
-
-def figure_words(run: Run, control: Run | None) -> str:
-    """Say in words what the section's figure shows."""
-    beside = f" Below: {weights_label(control.info)}." if control else ""
-    return (
-        f"Paired t of every true attention head, {run.info.positive} minus {run.info.negative}, all recorded tokens: a "
-        f"row a block, a column a head. {weights_words(run)}{beside}"
-    )
 
 
 def card_fields(run: Run) -> dict[str, Any]:

@@ -1,31 +1,29 @@
-"""Buttons that save a figure as SVG or PNG, for any tab. Nothing of it is written to the server's disk.
-
-`saver`        the choice of a figure, the buttons, and the line that says what became of it
-`page_styles`  the page's styles, for figures that leave it
-"""
+"""Buttons that save a figure as SVG or PNG, for any tab. Nothing of it is written to the server's disk."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from plantain.report.figures.catalogue import standalone_svg
+from plantain.report.figures.catalogue import Figure
+from plantain.report.figures.png import png
+from plantain.ui import html
 from plantain.ui.errors import failure_html
 from plantain.ui.state import VIEW
-from plantain.ui.theme import STYLES
 
 _SCRIPT = (Path(__file__).parent / "static" / "saving.js").read_text(encoding="utf-8")
 
 
-DrawFigure = Callable[..., tuple[str, str]]
-"""(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure as SVG."""
+MakeFigure = Callable[..., tuple[str, Figure]]
+"""(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure."""
 
 
-def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.components.Component]) -> gr.Dropdown:
+def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.components.Component]) -> gr.Dropdown:
     """Build the choice of a figure and its two buttons where the layout stands.
 
     Parameters
@@ -34,10 +32,10 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
         The element ids begin with it.
     figures : list of str
         The names to choose from.
-    draw : callable
+    make : callable
         Whatever it raises is told to the visitor.
     inputs : list of components
-        What `draw` needs besides the figure's name. A change of one of them clears what was said of the last file.
+        What `make` needs besides the figure's name. A change of one of them clears what was said of the last file.
 
     Returns
     -------
@@ -45,12 +43,17 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
         The choice of the figure.
     """
 
-    def document(figure: str, *values: Any) -> tuple[str, str, str]:
+    def file(ending: str, figure: str, *values: Any) -> tuple[str, str, str]:
+        """Return the file as an address that holds it, its name, and what became of it."""
         try:
-            name, svg = draw(figure, *values)
-            return standalone_svg(svg, page_styles()), name, ""
+            name, made = make(figure, *values)
+            kind, content = "image/svg+xml", made.document.encode()
+            if ending == "png":
+                kind, content = "image/png", png(made.document)
         except Exception as error:  # whatever breaks, the click must be answered
             return "", "", failure_html(error)
+        address = f"data:{kind};base64,{b64encode(content).decode()}"
+        return address, f"{name}.{ending}", html.message_html(f"Saved as {name}.{ending}.")
 
     with gr.Row(elem_classes="pl-saver"):
         figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
@@ -60,16 +63,10 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
         }
     line = gr.HTML(elem_id=f"{elem_id}-line")
     # Out of sight by a style: what is hidden by Gradio shows up when a column around it comes back.
-    drawn = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
+    content = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
     name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
-        event = button.click(document, [figure, *inputs], [drawn, name, line], **VIEW)
-        event.then(None, [drawn, name], line, js=f"({_SCRIPT}).{ending}", **VIEW)
+        event = button.click(partial(file, ending), [figure, *inputs], [content, name, line], **VIEW)
+        event.then(None, [content, name], None, js=_SCRIPT, **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure
-
-
-@cache
-def page_styles() -> str:
-    """Return the page's styles, from which a figure takes its own."""
-    return "\n".join(path.read_text(encoding="utf-8") for path in STYLES)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from plantain.prompts.diff import Spans, differing_words
+from plantain.report.figures.catalogue import Figure
 from plantain.report.labels import weights_label
 from plantain.report.statements import Statement
 from plantain.runs.run import Run
@@ -27,11 +28,16 @@ def chip_html(run: Run) -> str:
     return f'<p><span class="pl-chip{loud}">{escape(words)}</span></p>'
 
 
-def figure_html(svg: str, caption: str) -> str:
-    """Frame a figure; a wide one scrolls inside itself on a phone."""
+def figure_html(figure: Figure) -> str:
+    """Show a figure with its words; a wide one scrolls inside itself on a phone."""
     # Focusable, so that the keyboard can scroll it too.
-    frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{svg}</div>'
-    return f"<figure>{frame}<figcaption>{escape(caption)}</figcaption></figure>"
+    frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{figure.svg}</div>'
+    return f"<figure>{frame}{words_html(figure)}</figure>"
+
+
+def words_html(figure: Figure, more: str = "") -> str:
+    """Write what a figure shows and how to read it."""
+    return f"<figcaption><b>{escape(figure.title)}</b> {escape(figure.caption)}{more}</figcaption>"
 
 
 def marked(positive: str, negative: str) -> tuple[str, str]:

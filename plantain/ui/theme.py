@@ -6,7 +6,10 @@ from pathlib import Path
 
 import gradio as gr
 
-STYLES = sorted((Path(__file__).parent / "static").glob("*.css"))  # one file for the page, one for a tab
+from plantain.report.figures import svg
+
+# The figures' own, which their files use too; one file for the page, one for a tab.
+STYLES = [svg.STYLES, *sorted((Path(__file__).parent / "static").glob("*.css"))]
 
 
 def _theme() -> gr.themes.Base:

@@ -99,7 +99,7 @@ def test_figures_arrive_as_svg_and_png(visit):
     name, content = download(page, "Figure as PNG")
     assert name == "plantain-tiny-random-card-all-pairs.png" and content.startswith(b"\x89PNG")
     wide, tall = struct.unpack(">II", content[16:24])
-    assert wide == 648 and tall > 600 and len(content) > 20_000  # twice 324 pixels, and not an empty picture
+    assert wide == 888 and tall > 600 and len(content) > 20_000  # twice 444 pixels, and not an empty picture
     assert float(root.get("width")) > 300
     pick(page, "Figure", "map of heads")
     pick(page, "Units", "embedding")

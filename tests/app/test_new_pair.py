@@ -98,7 +98,8 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
     scored(page)
     shown, n = page.inner_text("#pair-answer"), 25
     rows = page.locator(".pl-verdict-heads svg polygon")
-    assert rows.count() == 12 and page.locator(".pl-verdict-heads svg circle").count() == 12 * n
+    # and one of each in the legend
+    assert rows.count() == 12 + 1 and page.locator(".pl-verdict-heads svg circle").count() == 12 * n + 1
     frame = page.locator(".pl-verdict-heads .pl-scroll")
     assert frame.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing to scroll to: all is seen
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -133,7 +134,7 @@ def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
     name, content = download(page, "Figure as SVG")
     assert re.fullmatch(r"plantain-pair-\d{4}-\d\d-\d\dT\d{6}-scores\.svg", name)
     drawn = ElementTree.fromstring(content).find("{http://www.w3.org/2000/svg}title").text
-    assert "the new pair (diamond) among the run's 25 (dots)" in drawn and "STAND-IN" in drawn
+    assert "Score of the new pair among the run's 25" in drawn and "STAND-IN" in drawn
     assert FIRST[0] not in content.decode()  # a picture that is passed on does not tell what was typed
     pick(page, "Figure", "top heads")
     name, content = download(page, "Figure as PNG")

@@ -1,23 +1,17 @@
-"""Signed t of every head (or MLP group), block by block.
-
-`heat_map`      a whole figure
-`drawn_units`   what a map shows of some units
-"""
+"""Signed numbers as coloured cells: t of every head, block by block, and how alike every two axes are."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
 
 import numpy as np
 
-from plantain.report.figures.svg import NEGATIVE, POSITIVE, svg, text
+from plantain.report.figures import svg
 from plantain.runs.analysis import Analysis
 
 PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
 
-_CELL_H, _LEFT, _TOP = 18, 78, 26
-
-_PLOT_W, _MIN_CELL_W, _MAX_CELL_W = 460, 17, 48
+_ROW, _PLOT, _NARROWEST, _WIDEST = 18, 420, 6, 40  # pixels: a row's height, the width of all cells and of one
 
 
 def drawn_units(units: str) -> str:
@@ -25,62 +19,90 @@ def drawn_units(units: str) -> str:
     return units if units in PANELS else "heads"
 
 
-def heat_map(analysis: Analysis, title: str, what: str = "t") -> str:
-    """Draw a signed number of every unit, one row a block, as an SVG element.
+def heat_maps(panels: Sequence[tuple[Analysis, str]], what: str = "t") -> svg.Drawing:
+    """Draw a signed number of every unit, a row a block, the maps below one another on one scale of colour.
 
     Parameters
     ----------
-    analysis : Analysis
-        Of units that come in rows of a width that can be drawn: ``heads``, ``text-heads`` or ``mlp``.
-    title : str
-        What the figure shows, for screen readers.
+    panels : sequence of tuple
+        (the analysis of units whose rows can be drawn: ``heads``, ``text-heads`` or ``mlp``; a heading or nothing).
     what : str
         What the number is.
 
     Returns
     -------
-    str
-        SVG; every cell has its unit and number as a tooltip. Degenerate units are hatched with a cross.
+    svg.Drawing
+        Every cell has its unit and number as a tooltip. Degenerate units are dashed.
     """
-    table, blocks = analysis.table, list(dict.fromkeys(analysis.table.block.tolist()))
-    columns = max(int(np.count_nonzero(table.block == b)) for b in blocks)
-    limit = max(5.0, float(np.nanmax(np.abs(analysis.t), initial=0.0)))
-    cell = min(max(_PLOT_W / columns, _MIN_CELL_W), _MAX_CELL_W)
-    width, height = max(_LEFT + columns * cell, 243 + 7 * len(what)) + 10, _TOP + len(blocks) * _CELL_H + 46
-    parts = [text(_LEFT + (i + 0.5) * cell, _TOP - 8, str(i), "middle") for i in _labelled(columns, cell)]
-    names = table.names
-    for row, block in enumerate(blocks):
-        y = _TOP + row * _CELL_H
-        parts.append(text(_LEFT - 8, y + _CELL_H - 5, block, "end"))
-        for column, unit in enumerate(np.flatnonzero(table.block == block)):
-            parts.append(_cell(_LEFT + column * cell, y, cell, float(analysis.t[unit]), limit, (names[unit], what)))
-    parts.append(_legend(4, height - 26, limit, what))
-    return svg(width, height, title, parts)
+    rows = [{b: np.flatnonzero(a.table.block == b) for b in a.table.blocks} for a, _ in panels]
+    limit = max([5.0, *(float(np.nanmax(np.abs(a.t), initial=0.0)) for a, _ in panels)])
+    columns = max(len(units) for blocks in rows for units in blocks.values())
+    side = min(max(_PLOT / columns, _NARROWEST), _WIDEST)
+    left = max(svg.text_width(block) for blocks in rows for block in blocks) + 10
+    width, marks, y = max(left + columns * side + 4, svg.WIDTH), [], 0.0
+    for (analysis, heading), blocks in zip(panels, rows, strict=True):
+        for words in svg.wrap(heading, width) if heading else ():
+            y += svg.LINE
+            marks.append(svg.text(0, y, words))
+        marks.append(svg.text(0, y + 18, "block"))
+        marks += [svg.text(left + (i + 0.5) * side, y + 18, str(i), "middle") for i in range(0, columns, _apart(side))]
+        y += 24
+        for block, units in blocks.items():
+            marks.append(svg.text(0, y + _ROW - 5, block))
+            marks += [
+                svg.cell(left + i * side, y, side, _ROW, analysis.t[unit] / limit, _said(analysis, unit, what))
+                for i, unit in enumerate(units)
+            ]
+            y += _ROW
+        y += 8
+    return svg.Drawing(width, y + 24, [*marks, *svg.colour_bar(0, y + 4, limit, what)])
 
 
-def _labelled(columns: int, cell: float) -> range:
-    return range(0, columns, 1 if cell >= 18 else 4)
+def _apart(side: float) -> int:
+    """Return how many columns apart their numbers fit."""
+    return next(step for step in (1, 2, 4, 8, 16) if step * side >= 20)
 
 
-def _cell(x: float, y: float, width: float, t: float, limit: float, words: tuple[str, str]) -> str:
-    name, what = words
-    box = f'x="{x + 1:.1f}" y="{y + 1}" width="{width - 2:.1f}" height="{_CELL_H - 2}" rx="2"'
-    if np.isnan(t):
-        return f'<g><title>{escape(name)}: degenerate, left out</title><rect {box} class="pl-none"/></g>'
-    colour, strength = (POSITIVE if t > 0 else NEGATIVE), min(abs(t) / limit, 1.0)
-    return (
-        f'<g><title>{escape(name)}: {escape(what)} = {t:+.2f}</title><rect {box} class="pl-frame"/>'
-        f'<rect {box} fill="{colour}" fill-opacity="{strength:.3f}"/></g>'
-    )
+def _said(analysis: Analysis, unit: int, what: str) -> str:
+    name, t = analysis.table.names[unit], analysis.t[unit]
+    return f"{name}: degenerate, left out" if np.isnan(t) else f"{name}: {what} = {t:+.2f}"
 
 
-def _legend(x: float, y: float, limit: float, what: str) -> str:
-    start, width = x + 55 + 7 * len(what), 7
-    boxes = [
-        f'<rect x="{start + i * width}" y="{y}" width="{width}" height="12" fill="{POSITIVE if s > 0 else NEGATIVE}" '
-        f'fill-opacity="{abs(s):.2f}"/>'
-        for i, s in enumerate(np.linspace(-1, 1, 21))
-    ]
-    end = start + 21 * width
-    labels = text(start - 6, y + 11, f"{what}: −{limit:.1f}", "end") + text(end + 6, y + 11, f"+{limit:.1f}", "start")
-    return "".join(boxes) + labels
+_CELL = 26  # pixels: a number fits into it
+
+
+def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | None]) -> svg.Drawing:
+    """Draw the correlation of every two axes, each axis' name at the end of its row and on top of its column.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the axes, in order.
+    correlations : dict
+        (an earlier name, a later one) -> correlation, None where it does not exist.
+
+    Returns
+    -------
+    svg.Drawing
+        Orange is the same direction, blue the opposite one, strength the size up to 1.
+    """
+    side = min(_CELL, (svg.WIDTH - 76) / max(len(names) - 1, 1))
+    marks = []
+    for row, name in enumerate(names):
+        y = row * side
+        for column, other in enumerate(names[:row]):
+            value = correlations[other, name]
+            said = f"{other} and {name}: {'does not exist' if value is None else f'{value:+.2f}'}"
+            marks.append(svg.cell(column * side, y, side, side, np.nan if value is None else value, said))
+            if value is not None and side >= _CELL:  # else they do not fit; the tooltip and the table have them
+                marks.append(svg.text((column + 0.5) * side, y + side / 2 + 4, _short(value), "middle"))
+        marks.append(svg.text(row * side + 4, y + side / 2 + 4, svg.fit(name, svg.WIDTH - row * side - 4)))
+    bottom = len(names) * side
+    return svg.Drawing(svg.WIDTH, bottom + 32, [*marks, *svg.colour_bar(0, bottom + 12, 1.0, "r")])
+
+
+def _short(value: float) -> str:
+    """Write a correlation in three letters: ``.42``, ``−.1``, ``1.2``."""
+    if abs(value) >= 0.995:
+        return f"{value:.1f}".replace("-", "−") if abs(value) < 9.95 else "≫" if value > 0 else "≪"
+    return f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")

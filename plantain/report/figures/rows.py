@@ -1,127 +1,88 @@
-"""Pairs as dots.
-
-`score_dots`   every pair's score against the others, by category
-`rank_dots`    a visitor's pair among the run's pairs, by score
-`pair_dots`    the same by difference, on the top units
-"""
+"""Figures with a row for each thing, its name in a column on the left: categories, units, scopes, axes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
-from plantain.report.figures.svg import NEGATIVE, POSITIVE, svg, text
+from plantain.report.figures import svg
 from plantain.runs.info import PairRecord
 
-_LEFT, _PLOT = 6, 284  # as wide as a phone shows: names stand above their rows
+_NAMES, _VALUES, _MARGIN = 122, 50, 14  # pixels: the columns of names and numbers, and the plot's margin without them
 
-_WIDTH = _LEFT + _PLOT + 6
+Entries = Sequence[tuple[str, str, str]]
+"""Of a legend."""
 
 
-def score_dots(parts: list[PairPart], title: str) -> str:
-    """Draw how far every pair goes the way of the others, a row a category; the bar is the category's mean."""
+@dataclass(frozen=True)
+class _Rows:
+    """Named rows over one axis; names are at most two lines high."""
+
+    names: Sequence[str]
+    ends: tuple[float, float]
+    values: Sequence[str] = ()
+    step: float = 32
+
+    @cached_property
+    def x(self) -> svg.Scale:
+        left, right = _NAMES if any(self.names) else _MARGIN, _VALUES if self.values else _MARGIN
+        return svg.Scale(*self.ends, left, svg.WIDTH - right)
+
+    def y(self, row: int) -> float:
+        """Return the middle of a row."""
+        return self.step * (row + 0.5)
+
+    @property
+    def bottom(self) -> float:
+        return self.step * len(self.names)
+
+    def drawing(
+        self, marks: Sequence[str], label: str, ends: tuple[str, str] = ("", ""), entries: Entries = ()
+    ) -> svg.Drawing:
+        """Put names, numbers, axis and legend around marks."""
+        drawn = [*svg.x_axis(self.x, self.bottom, label, ends, grid=0)]
+        drawn += [svg.line(self.x(0), 0, self.x(0), self.bottom, "pl-axis"), *marks]
+        for row, name in enumerate(self.names):
+            first, *rest = svg.wrap(name, _NAMES - 8)
+            lines = [first, svg.fit(" ".join(rest), _NAMES - 8)] if rest else [first]
+            top = self.y(row) + 4 - svg.LINE * (len(lines) - 1) / 2
+            drawn += [svg.text(0, top + svg.LINE * i, words) for i, words in enumerate(lines) if words]
+        drawn += [
+            svg.text(svg.WIDTH, self.y(row) + 4, svg.minus(value), "end") for row, value in enumerate(self.values)
+        ]
+        explained, bottom = svg.legend(entries, self.bottom + 42) if entries else ([], self.bottom + 40)
+        return svg.Drawing(svg.WIDTH, bottom, [*drawn, *explained])
+
+
+# --- dots --------------------------------------------------------------------------------------------------
+
+
+def score_dots(parts: Sequence[PairPart]) -> svg.Drawing:
+    """Draw how far every pair goes the way of the others, a row a category, with the category's mean."""
     categories = list(dict.fromkeys(part.category for part in parts))
-    reach = max([1.0, *(abs(part.score) for part in parts)]) * 1.05
-    left, plot, step = _LEFT, _PLOT, 42
-    bottom = 14 + step * len(categories)
-
-    def x_of(value: float) -> float:
-        return left + plot * (value + reach) / (2 * reach)
-
-    drawn = [f'<line x1="{x_of(0):.1f}" y1="14" x2="{x_of(0):.1f}" y2="{bottom}" class="pl-axis"/>']
+    rows = _Rows(categories, svg.around_zero([part.score for part in parts], 1.0))
+    marks = []
     for row, category in enumerate(categories):
-        y, mine = 40 + row * step, [part for part in parts if part.category == category]
-        x = x_of(float(np.mean([part.score for part in mine])))
-        drawn.append(text(left, y - 14, category if len(category) < 45 else category[:43] + " …", "start"))
-        drawn.append(f'<line x1="{x:.1f}" y1="{y - 9}" x2="{x:.1f}" y2="{y + 9}" class="pl-observed"/>')
-        drawn += [_pair_dot(x_of(part.score), y, part) for part in mine]
-    drawn.append(text(x_of(0), bottom + 16, "0", "middle"))
-    drawn.append(text(left, bottom + 32, "← against the others", "start"))
-    drawn.append(text(left + plot, bottom + 32, "with the others, in SDs →", "end"))
-    return svg(left + plot + 6, bottom + 40, title, drawn)
+        y, mine = rows.y(row), [part for part in parts if part.category == category]
+        mean = float(np.mean([part.score for part in mine]))
+        tip = f"{category}: mean {mean:+.2f}"
+        marks.append(svg.line(rows.x(mean), y - 10, rows.x(mean), y + 10, "pl-observed", tip))
+        marks += [
+            svg.dot(rows.x(part.score), y, "pl-dot", f"{part.id}: score {part.score:+.2f}, size {part.size:.2f}")
+            for part in mine
+        ]
+    entries = (("dot", "pl-dot", "a pair"), ("line", "pl-observed", "the category's mean"))
+    return rows.drawing(marks, "score, SDs", ("← against the rest", "with the rest →"), entries)
 
 
-def _pair_dot(x: float, y: float, part: PairPart) -> str:
-    words = f"{part.id}: score {part.score:+.2f}, size {part.size:.2f}"
-    return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y}" r="5" class="pl-dot"/></g>'
-
-
-def rank_dots(result: PairResult, title: str) -> str:
-    """Draw the new pair's score among the run's pairs' scores, each of them from all the others."""
-    reach = max([1.0, abs(result.score), *map(abs, result.scores)]) * 1.08
-    y = 20
-    parts = [_zero(reach, 6, y + 14)]
-    parts += [f'<circle cx="{_x(s, reach):.1f}" cy="{y}" r="5" class="pl-dot"/>' for s in result.scores]
-    parts.append(_diamond(_x(result.score, reach), y, f"your pair: score {result.score:+.2f}"))
-    return svg(
-        _WIDTH, y + 52, title, [*parts, *_ends(reach, y + 28, "← against the others", "with the others, in SDs →")]
-    )
-
-
-def pair_dots(result: PairResult, title: str, n_units: int = 12) -> str:
-    """Draw the new pair among the run's pairs on the first of the top units, in SDs of the run's differences.
-
-    The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
-    more pair of the run's kind would fall in 95% of cases.
-    """
-    units = [u for u in result.top if np.std(u.differences) > 0][:n_units]
-    rows = [(u.unit, *_standardised(u)) for u in units]
-    reach = max([3.0, *(float(np.abs(np.concatenate([d, [n], band])).max()) for _, d, n, band in rows)]) * 1.04
-    step = 38
-    bottom = 4 + step * len(rows)
-    parts = [_zero(reach, 4, bottom)]
-    for i, (unit, differences, new, band) in enumerate(rows):
-        y = 28 + i * step
-        if len(band):
-            low, high = sorted(_x(end, reach) for end in band)
-            parts.append(f'<rect x="{low:.1f}" y="{y - 7}" width="{high - low:.1f}" height="14" class="pl-band"/>')
-        parts.append(text(_LEFT, y - 12, unit, "start"))
-        parts.append(text(_LEFT + _PLOT, y - 12, f"yours {new:+.2f}", "end"))
-        parts += [f'<circle cx="{_x(d, reach):.1f}" cy="{y}" r="3.5" class="pl-dot"/>' for d in differences]
-        parts.append(_diamond(_x(new, reach), y, f"{unit}: your pair {new:+.2f} SD"))
-    return svg(
-        _WIDTH, bottom + 38, title, [*parts, *_ends(reach, bottom + 14, "← against the run", "with the run, in SDs →")]
-    )
-
-
-def _x(value: float, reach: float) -> float:
-    return _LEFT + _PLOT * (value + reach) / (2 * reach)
-
-
-def _zero(reach: float, top: float, bottom: float) -> str:
-    x = _x(0, reach)
-    return f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" class="pl-axis"/>'
-
-
-def _ends(reach: float, y: float, left: str, right: str) -> list[str]:
-    """Write under a figure where zero is and what its two ends mean."""
-    return [
-        text(_x(0, reach), y, "0", "middle"),
-        text(_LEFT, y + 16, left, "start"),
-        text(_LEFT + _PLOT, y + 16, right, "end"),
-    ]
-
-
-def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return differences, the new one and the interval's ends (none, or two) in SDs, right where t points."""
-    scale = np.sign(unit.t) / np.std(unit.differences, ddof=1)
-    return np.array(unit.differences) * scale, unit.new * scale, np.array(unit.interval or ()) * scale
-
-
-def _diamond(x: float, y: float, tooltip: str) -> str:
-    points = f"{x:.1f},{y - 8} {x + 8:.1f},{y} {x:.1f},{y + 8} {x - 8:.1f},{y}"
-    return f'<g><title>{escape(tooltip)}</title><polygon points="{points}" fill="{POSITIVE}" class="pl-new"/></g>'
-
-
-_UNIT_LEFT, _UNIT_PLOT, _UNIT_STEP = 4, 290, 40  # as wide as a phone shows: the name stands above its row
-
-
-def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, str], title: str) -> str:
+def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, str]) -> svg.Drawing:
     """Draw a unit's differences, a row a category; the line is the mean of all, the band its 95% interval.
 
     Parameters
@@ -131,63 +92,129 @@ def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, 
         The run's, in order; a dot's tooltip has its two prompts.
     sides : tuple of str
         What the positive and the negative side stand for.
-    title : str
-        What the figure shows, for screen readers.
+    """
+    categories = list(dict.fromkeys(record.pair.category for record in pairs))
+    values = [*unit.differences.tolist(), *unit.interval]
+    rows = _Rows(categories, svg.around_zero(values, 0.0 if any(values) else 1.0))
+    low, high = (rows.x(end) for end in unit.interval)
+    marks = [
+        svg.box(low, 0, max(high - low, 1), rows.bottom, "pl-band"),
+        svg.line(rows.x(unit.mean), 0, rows.x(unit.mean), rows.bottom, "pl-observed"),
+    ]
+    for value, record in zip(unit.differences.tolist(), pairs, strict=True):
+        tip = f"{record.pair.id}: {value:+.4g}. {record.pair.positive} / {record.pair.negative}"
+        marks.append(svg.dot(rows.x(value), rows.y(categories.index(record.pair.category)), "pl-dot", tip))
+    entries = (
+        ("dot", "pl-dot", "a pair"), ("line", "pl-observed", "mean"), ("box", "pl-band", "95% interval of the mean"),
+    )  # fmt: skip
+    return rows.drawing(marks, "difference", (f"← {sides[1]}", f"{sides[0]} →"), entries)
+
+
+def rank_dots(result: PairResult) -> svg.Drawing:
+    """Draw the new pair's score among the run's pairs' scores, each of them from all the others."""
+    rows = _Rows([""], svg.around_zero([result.score, *result.scores], 1.0), step=44)
+    y = rows.y(0)
+    marks = [svg.dot(rows.x(score), y, "pl-dot", f"a pair of the run: {score:+.2f}") for score in result.scores]
+    marks.append(svg.diamond(rows.x(result.score), y, "pl-new", f"the new pair: {result.score:+.2f}"))
+    ends = ("← against the rest", "with the rest →")
+    return rows.drawing(marks, "score, SDs", ends, _NEW_AND_OLD)
+
+
+def pair_dots(result: PairResult, n_units: int) -> svg.Drawing:
+    """Draw the new pair among the run's pairs on the first of the top units, in SDs of the run's differences.
+
+    The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
+    more pair of the run's kind would fall in 95% of cases. A unit without spread has no SD and is left out.
+    """
+    units = [unit for unit in result.top if np.std(unit.differences) > 0][:n_units]
+    drawn = [_standardised(unit) for unit in units]
+    values = [value for differences, new, band in drawn for value in (*differences, new, *band)]
+    numbers = [f"{new:+.2f}" for _, new, _ in drawn]
+    rows = _Rows([unit.unit for unit in units], svg.around_zero(values, 3.0), numbers, step=26)
+    marks = []
+    for row, (unit, (differences, new, band)) in enumerate(zip(units, drawn, strict=True)):
+        y = rows.y(row)
+        if len(band):
+            low, high = sorted(rows.x(end) for end in band)
+            marks.append(svg.box(low, y - 8, high - low, 16, "pl-band"))
+        marks += [svg.dot(rows.x(value), y, "pl-dot", radius=3.5) for value in differences]
+        marks.append(svg.diamond(rows.x(new), y, "pl-new", f"{unit.unit}: the new pair {new:+.2f} SD"))
+    entries = (*_NEW_AND_OLD, ("box", "pl-band", "95% of further pairs"))
+    return rows.drawing(marks, "SDs", ("← against the run", "with the run →"), entries)
+
+
+_NEW_AND_OLD = (("diamond", "pl-new", "the new pair"), ("dot", "pl-dot", "a pair of the run"))
+
+
+def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return differences, the new one and the interval's ends (none, or two) in SDs, right where t points."""
+    scale = np.sign(unit.t) / np.std(unit.differences, ddof=1)
+    return np.array(unit.differences) * scale, unit.new * scale, np.array(unit.interval or ()) * scale
+
+
+# --- bars --------------------------------------------------------------------------------------------------
+
+
+def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawing:
+    """Draw named t values as bars from zero, orange to the right, blue to the left; NaN has no bar.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+    sides : tuple of str
+        What the positive and the negative side stand for.
+    """
+    numbers = [f"{t:+.2f}" if np.isfinite(t) else "no t" for t in values.values()]
+    rows = _Rows(list(values), svg.around_zero([t for t in values.values() if np.isfinite(t)], 3.0), numbers, step=24)
+    marks = []
+    for row, (name, t) in enumerate(values.items()):
+        if np.isfinite(t):
+            left, right = sorted((rows.x(0), rows.x(t)))
+            look = "pl-plus" if t > 0 else "pl-minus"
+            marks.append(svg.box(left, rows.y(row) - 8, right - left, 16, look, f"{name}: {t:+.2f}"))
+    return rows.drawing(marks, "t", (f"← {sides[1]}", f"{sides[0]} →"))
+
+
+def count_bars(axes: Sequence[dict[str, Any]], threshold: str) -> svg.Drawing:
+    """Draw the share of units over a threshold, a bar an axis, the largest first and noise floors last.
+
+    Parameters
+    ----------
+    axes : sequence of dict
+        ``axes`` of an atlas.
+    threshold : str
+        As it stands in their ``thresholds``.
 
     Returns
     -------
-    str
-        SVG.
+    svg.Drawing
+        The line across a bar's row is the 99th percentile of its own sign flips.
     """
-    categories = list(dict.fromkeys(record.pair.category for record in pairs))
-    reach = max(float(np.abs(unit.differences).max()), *(abs(end) for end in unit.interval)) * 1.06 or 1.0
-    bottom = 10 + _UNIT_STEP * len(categories)
-
-    def x_of(value: float) -> float:
-        return _UNIT_LEFT + _UNIT_PLOT * (value + reach) / (2 * reach)
-
-    low, high = (x_of(end) for end in unit.interval)
-    drawn = [
-        f'<rect x="{low:.1f}" y="10" width="{max(high - low, 1):.1f}" height="{bottom - 10}" class="pl-band"/>',
-        _line(x_of(0), 10, bottom, "pl-axis"),
-        _line(x_of(unit.mean), 10, bottom, "pl-observed"),
-    ]
-    for row, category in enumerate(categories):
-        y = 38 + row * _UNIT_STEP
-        drawn.append(text(_UNIT_LEFT, y - 14, category if len(category) < 45 else category[:43] + " …", "start"))
-        drawn += [
-            _dot(x_of(d), y, f"{r.pair.id}: {d:+.4g}. {r.pair.positive} / {r.pair.negative}")
-            for d, r in zip(unit.differences.tolist(), pairs, strict=True)
-            if r.pair.category == category
-        ]
-    drawn.append(text(x_of(0), bottom + 15, "0", "middle"))
-    drawn.append(text(_UNIT_LEFT, bottom + 31, f"← larger under {sides[1]}", "start"))
-    drawn.append(text(_UNIT_LEFT + _UNIT_PLOT, bottom + 31, f"larger under {sides[0]} →", "end"))
-    return svg(_UNIT_LEFT + _UNIT_PLOT + 6, bottom + 39, title, drawn)
+    ordered = sorted(axes, key=lambda axis: (axis["role"] == "noise floor", -axis["thresholds"][threshold]["percent"]))
+    shares = [(axis["thresholds"][threshold]["percent"], _chance(axis, threshold)) for axis in ordered]
+    reach = max([1.0, *(value for pair in shares for value in pair)]) * 1.05
+    numbers = [f"{share:.1f}%" for share, _ in shares]
+    rows = _Rows([axis["name"] for axis in ordered], (0, reach), numbers)
+    marks = []
+    for row, (axis, (share, chance)) in enumerate(zip(ordered, shares, strict=True)):
+        y, look = rows.y(row), _ROLES.get(axis["role"], _OTHER)[0]
+        tip = f"{axis['name']} ({axis['role']}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
+        marks.append(svg.box(rows.x(0), y - 8, rows.x(share) - rows.x(0), 16, look, tip))
+        marks.append(svg.line(rows.x(chance), y - 11, rows.x(chance), y + 11, "pl-limit"))
+    looks = dict.fromkeys(_ROLES.get(axis["role"], _OTHER) for axis in ordered)
+    entries = [*(("box", *look) for look in looks), ("line", "pl-limit", "99% of its sign flips")]
+    return rows.drawing(marks, "percent of units", entries=entries)
 
 
-def scope_bars(values: Mapping[str, float], title: str) -> str:
-    """Draw named t values as bars from zero, orange to the right, blue to the left; NaN has no bar."""
-    known = [abs(t) for t in values.values() if np.isfinite(t)]
-    reach, step, middle, half = max([3.0, *known]), 24, 180, 70
-    drawn = [_line(middle, 4, 4 + step * len(values), "pl-axis")]
-    for row, (name, t) in enumerate(values.items()):
-        y = 4 + row * step
-        drawn.append(text(_UNIT_LEFT, y + 16, name, "start"))
-        if not np.isfinite(t):
-            drawn.append(text(middle + 4, y + 16, "no t", "start"))
-            continue
-        width = half * abs(t) / reach
-        x = middle if t > 0 else middle - width
-        colour = POSITIVE if t > 0 else NEGATIVE
-        drawn.append(f'<rect x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="{step - 8}" fill="{colour}"/>')
-        drawn.append(text(_UNIT_LEFT + _UNIT_PLOT, y + 16, f"{t:+.2f}", "end"))
-    return svg(_UNIT_LEFT + _UNIT_PLOT + 6, 8 + step * len(values), title, drawn)
+_ROLES = {
+    "axis": ("pl-axis-own", "the axis"), "replication": ("pl-axis-again", "its replication"),
+    "sibling": ("pl-axis-sibling", "sibling"),
+}  # fmt: skip
+"""Role -> its class and its words; all other roles look alike."""
+
+_OTHER = ("pl-axis-other", "control or noise floor")
 
 
-def _line(x: float, top: float, bottom: float, look: str) -> str:
-    return f'<line x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}" class="{look}"/>'
-
-
-def _dot(x: float, y: float, words: str) -> str:
-    return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y}" r="5" class="pl-dot"/></g>'
+def _chance(axis: dict[str, Any], threshold: str) -> float:
+    """Return the 99th percentile of the counts under sign flips, in percent of the same units."""
+    return 100 * axis["thresholds"][threshold]["null_p99"] / max(axis["n_units"], 1)

@@ -28,8 +28,8 @@ from plantain.findings.atlas import (
 from plantain.prompts.sets import shipped_sets
 from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
 from plantain.report.export import file_name
-from plantain.report.figures.catalogue import ATLAS_FIGURES, AtlasFigure, NoFigureError, Shown, picture
-from plantain.report.labels import run_command, weights_label, weights_words
+from plantain.report.figures.catalogue import FIGURES, Figure, ManyAxes, NoFigureError, figure
+from plantain.report.labels import run_command, weights_label
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -117,7 +117,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         if atlas is None:
             words = f"Compare the axes (about {duration(atlas_seconds(found.axes, n_units))})"
             return said, gr.update(value=words, visible=True, interactive=True), "", HIDDEN
-        drawn = atlas_html(Shown(atlas, found.axes), page.published["thresholds"]["3"]["percent"])
+        drawn = atlas_html(ManyAxes(atlas, found.axes), page.published["thresholds"]["3"]["percent"])
         return said, HIDDEN, drawn, gr.update(visible=True)
 
     def follows(name: str | None, units: str, scope: str, mine: Mine, opened: bool) -> tuple[Any, ...]:
@@ -147,12 +147,12 @@ def atlas_tab(page: Page, choice: Choice) -> None:
             return gr.skip()
         return html.error_html(REFUSED)
 
-    def draw(figure: str, name: str | None, units: str, scope: str, mine: Mine) -> tuple[str, str]:
+    def draw(chosen: str, name: str | None, units: str, scope: str, mine: Mine) -> tuple[str, Figure]:
         axes = atlases.together(name, mine).axes
         atlas = atlases.find(axes, units, scope) if axes else None
         if atlas is None:
             raise PlantainError("There is no atlas of this choice yet: compare the axes first.")
-        return file_name("atlas", units, scope, figure, suffix=""), picture(figure, Shown(atlas, axes))
+        return file_name("atlas", units, scope, chosen, suffix=""), figure(chosen, ManyAxes(atlas, axes))
 
     now = [*choice.inputs, choice.mine]
     with gr.Tab("Atlas", id="atlas") as tab:
@@ -162,7 +162,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         progress = gr.HTML(elem_id="atlas-progress", elem_classes="pl-queue")
         atlas = gr.HTML(elem_id="atlas")
         with gr.Column(visible=False) as figures:
-            saver("atlas-figure", list(ATLAS_FIGURES), draw, now)
+            saver("atlas-figure", list(FIGURES[ManyAxes]), draw, now)
         opened = gr.State(False)
     shown = [together, go, atlas, figures]
     tab.select(lambda *values: (True, *show(*values)), now, [opened, *shown], **VIEW)
@@ -178,12 +178,12 @@ def atlas_tab(page: Page, choice: Choice) -> None:
     given_up.then(lambda: "", None, progress, **VIEW)  # a step that was on its way may have come after the rest
 
 
-def atlas_html(shown: Shown, published: float) -> str:
+def atlas_html(shown: ManyAxes, published: float) -> str:
     """Show an atlas.
 
     Parameters
     ----------
-    shown : Shown
+    shown : ManyAxes
     published : float
         The share of units over |t| > 3 on the axis' card, in percent.
     """
@@ -192,22 +192,20 @@ def atlas_html(shown: Shown, published: float) -> str:
     return (
         f'<div class="pl-atlas">{html.chip_html(run)}<p class="pl-sentence">{escape(first.text)}</p>'
         f"{html.statements_html(rest)}"
-        f'<div class="pl-axes">{"".join(_figure(figure, shown) for figure in ATLAS_FIGURES.values())}</div>'
+        f'<div class="pl-axes">{"".join(_figure(name, shown) for name in FIGURES[ManyAxes])}</div>'
         f'<div class="pl-axes pl-beside-cards">{_beside(shown, published)}</div>'
         f"{''.join(_folded(part) for part in atlas_parts(shown.atlas))}</div>"
     )
 
 
-def _figure(figure: AtlasFigure, shown: Shown) -> str:
+def _figure(name: str, shown: ManyAxes) -> str:
     try:
-        title = figure.title(shown)
-        drawn = figure.draw(shown, title)
+        return html.figure_html(figure(name, shown))
     except NoFigureError as error:
         return f"<div>{html.message_html(str(error))}</div>"
-    return html.figure_html(drawn, f"{title}. {figure.how(shown)} {weights_words(shown.axes[0].run)}")
 
 
-def _beside(shown: Shown, published: float) -> str:
+def _beside(shown: ManyAxes, published: float) -> str:
     """Set the published percentages beside, and say what limits every comparison of counts."""
     part = siblings_part(shown.atlas, published)
     if part is None:

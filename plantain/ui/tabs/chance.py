@@ -5,14 +5,11 @@ from __future__ import annotations
 from html import escape
 
 import gradio as gr
-import numpy as np
 
-from plantain import PlantainError, stats
-from plantain.report.figures import null_histogram, split_histogram
-from plantain.report.labels import UNIT_WORDS, weights_words
+from plantain import PlantainError
+from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.tables import REPEATS_NOTE, repeats_frame
 from plantain.runs.analysis import THRESHOLDS
-from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
@@ -47,16 +44,9 @@ def chance_tab(page: Page, choice: Choice) -> None:
 
 def counts_html(run: Run, units: str, scope: str) -> str:
     """Show the distribution of the counts under sign flips with the run's own in it."""
-    a = run.analysis(units, scope)
-    figures = []
-    for row, threshold in enumerate(THRESHOLDS):
-        flipped, observed = a.null.counts[row], int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
-        what = f"{UNIT_WORDS[units]} over |t| > {threshold:g}, scope {scope}"
-        title = f"{what}, under {len(flipped):,} sign flips and in the run"
-        p = f"{stats.count_p(observed, flipped):.3g} (one-sided, from these flips)"
-        words = f"{title}. p of the run's count: {p}. {weights_words(run)}"
-        figures.append(html.figure_html(null_histogram(a, row, title), words))
-    return f'<div class="pl-nulls">{"".join(figures)}</div>{repeats_html(run, units, scope)}'
+    of = OneRun(run, units, scope)
+    figures = "".join(html.figure_html(figure(f"null of |t| over {threshold:g}", of)) for threshold in THRESHOLDS)
+    return f'<div class="pl-nulls">{figures}</div>{repeats_html(run, units, scope)}'
 
 
 def repeats_html(run: Run, units: str, scope: str) -> str:
@@ -71,12 +61,4 @@ def repeats_html(run: Run, units: str, scope: str) -> str:
 
 def halves_html(run: Run, units: str, scope: str) -> str:
     """Show the split-half correlations beside those of flipped data."""
-    a = run.analysis(units, scope)
-    null = null_reliability(a, run.halves)
-    title = f"Split-half r of the run and of sign-flipped data, {UNIT_WORDS[units]}, scope {scope}"
-    words = (
-        f"{title}. Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a "
-        f"flip, the median over {min(NULL_SPLITS, len(run.halves))} splits: what dependent units agree on by chance. "
-        f"{weights_words(run)}"
-    )
-    return html.figure_html(split_histogram(a.split_r, null, title), words)
+    return html.figure_html(figure("split halves", OneRun(run, units, scope)))

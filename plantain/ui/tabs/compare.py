@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.comparison import compare, differences
+from plantain.findings.comparison import differences
 from plantain.findings.published import comparable
 from plantain.report.export import file_name
-from plantain.report.figures import drawn_units, t_density
-from plantain.report.figures.catalogue import COMPARED
-from plantain.report.labels import CONTRAST, UNIT_WORDS, difference_words, weights_label, weights_words
+from plantain.report.figures.catalogue import FIGURES, Figure, TwoRuns, figure, t_difference
+from plantain.report.figures.maps import drawn_units
+from plantain.report.labels import CONTRAST, UNIT_WORDS, difference_words
 from plantain.report.statements import Statement, comparison_statements, notes, prompt_warnings
 from plantain.report.tables import metrics
+from plantain.runs.analysis import Analysis
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.state import LATER, VIEW, Choice, Page
 from plantain.ui.tabs.export import public_name
-from plantain.ui.tabs.map import PANEL_WORDS, map_html, opens_units, unit_map
+from plantain.ui.tabs.map import map_html, opens_units, unit_map
 from plantain.ui.texts import COMPARE_HELP, OWN_PROMPTS
 
 Shown = tuple[str, str, str, str, str]
@@ -39,12 +39,12 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
             return html.error_html(str(error)), "", "", "", ""
 
     def picture(
-        figure: str, name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]
-    ) -> tuple[str, str]:
+        chosen: str, name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]
+    ) -> tuple[str, Figure]:
         runs = _both(page, name, other)
         made = [public_name(page, n, run) for n, run in zip((name, other), runs, strict=True)]
-        drawn = COMPARED[figure](runs, _labels(page, mine, name, other), units, scope)
-        return file_name("-and-".join(made), units, scope, figure, suffix=""), drawn
+        of = TwoRuns(runs, _labels(page, mine, name, other), units, scope)
+        return file_name("-and-".join(made), units, scope, chosen, suffix=""), figure(chosen, of)
 
     def others(name: str | None, other: str | None, mine: list[tuple[str, str]], last: str | None) -> tuple:
         """Offer all runs; where the other one is gone, or was just chosen above too, take another."""
@@ -79,7 +79,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
                     outputs.append(unit_map("", f"compare-{number}"))
         outputs.append(gr.HTML(elem_id="compare-density"))
         now = [other, choice.mine]
-        saver("compare-figure", list(COMPARED), picture, [*choice.inputs, *now])
+        saver("compare-figure", list(FIGURES[TwoRuns]), picture, [*choice.inputs, *now])
         last = gr.State(None)  # the run above when this was last drawn; None while the tab was never opened
     for drawn in outputs[1:4]:
         opens_units(drawn, choice, tabs)
@@ -112,46 +112,29 @@ def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, pag
     for run, name in zip((a, b), names, strict=True):
         if scope not in run.scopes(units):
             raise PlantainError(f"“{name}” has no tokens of scope {scope!r}: choose another scope, or another run.")
-    words = figures_html(a, b, names, units, scope, page.published)
+    of = TwoRuns((a, b), names, units, scope)
+    words, maps = figures_html(a, b, names, units, scope, page.published), _maps(of)
     try:
-        found = compare(a, b, units, scope)
-    except PlantainError as error:
-        words += f"<p>{escape(str(error))}</p>"
-        return words, _map(a, units, scope, names[0]), _map(b, units, scope, names[1]), "", ""
-    words += "".join(f"<p>{escape(line.text)}</p>" for line in comparison_statements(found, a, b, units))
-    title = f"t of {UNIT_WORDS[units]} in {names[1]} against {names[0]}, scope {scope}"
-    caption = f"{title}: {found.n_units:,} units counted in squares; the stronger a square, the more. {_weights(a, b)}"
-    density = html.figure_html(t_density(found.t, names, title), caption)
-    maps = [_map(a, units, scope, names[0]), _map(b, units, scope, names[1]), _difference_map(a, b, units, scope)]
-    return words, *maps, density
+        words += "".join(f"<p>{escape(line.text)}</p>" for line in comparison_statements(of.found, a, b, units))
+    except PlantainError as error:  # no unit of one is a unit of the other
+        return f"{words}<p>{escape(str(error))}</p>", *maps, "", ""
+    between = ""
+    if units != "embedding":
+        between = _map(t_difference(of), "map of the difference", of, "the first minus the second", "difference of t")
+    return words, *maps, between, html.figure_html(figure("t against t", of))
 
 
-def _weights(a: Run, b: Run) -> str:
-    return f"Weights: {weights_label(a.info)}; {weights_label(b.info)}."
+def _maps(of: TwoRuns) -> list[str]:
+    if of.units == "embedding":
+        return ["", ""]
+    return [
+        _map(run.analysis(drawn_units(of.units), of.scope), f"map of the {which} run", of, name)
+        for run, which, name in zip(of.runs, ("first", "second"), of.names, strict=True)
+    ]
 
 
-def _map(run: Run, units: str, scope: str, name: str) -> str:
-    if units == "embedding":
-        return ""
-    drawn = drawn_units(units)
-    title = f"{PANEL_WORDS[drawn]}, t of {run.info.positive} minus {run.info.negative} in {name}, scope {scope}"
-    return _headed(name) + map_html(run.analysis(drawn, scope), title, f"{title}. {weights_words(run)}")
-
-
-def _difference_map(a: Run, b: Run, units: str, scope: str) -> str:
-    if units == "embedding":
-        return ""
-    drawn = drawn_units(units)
-    first, second = a.analysis(drawn, scope), b.analysis(drawn, scope)
-    title = f"{PANEL_WORDS[drawn]}, difference of t: the first minus the second run, scope {scope}"
-    caption = f"{title}. A difference of two t is no t: it has no scale of chance of its own. {_weights(a, b)}"
-    return _headed("the first minus the second") + map_html(
-        replace(first, t=first.t - second.t), title, caption, "difference of t"
-    )
-
-
-def _headed(words: str) -> str:
-    return f'<p class="pl-beside-name">{escape(words)}</p>'
+def _map(analysis: Analysis, shown: str, of: TwoRuns, heading: str, what: str = "t") -> str:
+    return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, figure(shown, of), what)}'
 
 
 def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape, unescape
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from plantain import PlantainError
 from plantain.report.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
-from plantain.report.figures.catalogue import FIGURES
+from plantain.report.figures.catalogue import FIGURES, Figure, OneRun, figure
 from plantain.report.labels import UNIT_WORDS
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -71,7 +70,7 @@ class _Shelf:
 def take_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def show(name: str | None, units: str, scope: str, figure: str, unit: str, opened: bool) -> tuple[Any, ...]:
+    def show(name: str | None, units: str, scope: str, chosen: str, unit: str, opened: bool) -> tuple[Any, ...]:
         if not opened:
             return (gr.skip(),) * (2 + len(_REFERENCES))
         try:
@@ -80,20 +79,20 @@ def take_tab(page: Page, choice: Choice) -> None:
             said = public_name(page, name, run), page.published, share_base()
             references = (cite_html(cite(run, *said), label) for cite, label in _REFERENCES)
             about = f"{html.chip_html(run)}<p>On show: {escape(count)}.</p>"
-            return about, draw(name, units, scope, figure, unit), *references
+            return about, draw(name, units, scope, chosen, unit), *references
         except PlantainError as error:
             return html.error_html(str(error)), *[""] * (1 + len(_REFERENCES))
 
-    def draw(name: str | None, units: str, scope: str, figure: str, unit: str) -> str:
+    def draw(name: str | None, units: str, scope: str, chosen: str, unit: str) -> str:
         try:
-            return figure_html(_run(page, name), units, scope, figure, unit)
+            return html.figure_html(figure(chosen, OneRun(_run(page, name), units, scope, unit)))
         except PlantainError as error:
             return html.error_html(str(error))
 
-    def picture(figure: str, name: str | None, units: str, scope: str, unit: str) -> tuple[str, str]:
+    def picture(chosen: str, name: str | None, units: str, scope: str, unit: str) -> tuple[str, Figure]:
         run = _run(page, name)
-        made = file_name(public_name(page, name, run), units, scope, figure, suffix="")
-        return made, FIGURES[figure](run, units, scope, unit)
+        made = file_name(public_name(page, name, run), units, scope, chosen, suffix="")
+        return made, figure(chosen, OneRun(run, units, scope, unit))
 
     with gr.Tab("Take away", id="take") as tab:
         gr.Markdown(TAKE_HELP)
@@ -103,14 +102,14 @@ def take_tab(page: Page, choice: Choice) -> None:
             data = {make: gr.Button(words, min_width=160) for words, make in FILES.items()}
         shelf = _shelf("take-data")
         gr.Markdown("## Figures")
-        figure = saver("take-figure", list(FIGURES), picture, [*choice.inputs, choice.unit])
+        chosen = saver("take-figure", list(FIGURES[OneRun]), picture, [*choice.inputs, choice.unit])
         preview = gr.HTML(elem_id="take-preview")
         gr.Markdown("## Cite this")
         references = [_reference(label) for _, label in _REFERENCES]
-    inputs, outputs = [*choice.inputs, figure, choice.unit], [about, preview, *(text for text, _, _ in references)]
+    inputs, outputs = [*choice.inputs, chosen, choice.unit], [about, preview, *(text for text, _, _ in references)]
     tab.select(lambda *now: (True, *show(*now, True)), inputs, [opened, *outputs], **VIEW)
-    choice.on_change(show, [figure, choice.unit, opened], outputs)
-    relay = gr.on([figure.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
+    choice.on_change(show, [chosen, choice.unit, opened], outputs)
+    relay = gr.on([chosen.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
     relay.then(draw, inputs, preview, **LATER)
     for make, button in data.items():
         _hand_out(page, button, make, choice.inputs, shelf)
@@ -177,12 +176,6 @@ def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf
 def size_words(n_bytes: int) -> str:
     """Write a file's size for people."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(1, round(n_bytes / 1e3))} kB"
-
-
-def figure_html(run: Run, units: str, scope: str, figure: str, unit: str = "") -> str:
-    """Show a figure before it is taken, with the words that will stand under it."""
-    svg = FIGURES[figure](run, units, scope, unit)
-    return html.figure_html(svg, unescape(re.search(r'aria-label="([^"]*)"', svg)[1]))
 
 
 def cite_html(text: str, label: str) -> str:

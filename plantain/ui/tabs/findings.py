@@ -9,8 +9,9 @@ import gradio as gr
 
 from plantain import PlantainError
 from plantain.findings.published import comparable, same_question
-from plantain.report.figures import PANELS, drawn_units
-from plantain.report.labels import UNIT_WORDS, provenance, weights_label, weights_words
+from plantain.report.figures.catalogue import OneRun, figure
+from plantain.report.figures.maps import PANELS, drawn_units
+from plantain.report.labels import UNIT_WORDS, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.runs.run import Run
@@ -80,12 +81,7 @@ def panel_html(run: Run, units: str, scope: str) -> str:
         analysis = run.analysis(units, scope)
     except PlantainError as error:
         return html.message_html(f"{PANEL_WORDS[units]}: {error}")
-    title = f"{PANEL_WORDS[units]}: t of {run.info.positive} minus {run.info.negative}, scope {scope}"
-    caption = (
-        f"{title}. {weights_words(run)} A row is a block. Orange: larger under “{run.info.positive}”; blue: "
-        f"larger under “{run.info.negative}”. A click or Enter opens the unit; the tab “One head” has a list as well."
-    )
-    return map_html(analysis, title, caption)
+    return map_html(analysis, figure("map of heads", OneRun(run, units, scope)))
 
 
 def findings_html(

@@ -8,11 +8,15 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
+from plantain.report.figures.catalogue import Figure
 from plantain.report.numbers import number
 from plantain.runs.analysis import Analysis
+from plantain.ui import html
 from plantain.ui.state import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parents[1] / "static" / "map.js").read_text(encoding="utf-8")
+
+OPENS = " A click or Enter opens the unit; the tab “One head” has a list as well."
 
 PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
 
@@ -33,17 +37,15 @@ def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
     return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
 
 
-def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> str:
-    """Draw a signed number of every unit, a row a block.
+def map_html(analysis: Analysis, figure: Figure, what: str = "t") -> str:
+    """Show a map of units as a grid that the keyboard can walk through, a row a block.
 
     Parameters
     ----------
     analysis : Analysis
         Of units that come in rows of a width that can be drawn: ``heads``, ``text-heads`` or ``mlp``.
-    title : str
-        What is drawn, for screen readers.
-    caption : str
-        How to read it.
+    figure : Figure
+        The same map as a picture, for its words.
     what : str
         What the number is.
 
@@ -59,11 +61,11 @@ def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> s
     firsts = {block.split("[")[0]: block for block in reversed(rows)}.values()  # a gap before each kind of block
     drawn = "".join(_row(block, units, analysis, (what, limit), block in firsts) for block, units in rows.items())
     return (
-        f'<figure><div class="pl-map" role="grid" aria-label="{escape(title, quote=True)}" style="--cols:{columns}">'
-        f"{_head(columns)}{drawn}</div>"
+        f'<figure><div class="pl-map" role="grid" aria-label="{escape(figure.title, quote=True)}" '
+        f'style="--cols:{columns}">{_head(columns)}{drawn}</div>'
         f'<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
         f"{_legend(what, limit)}"
-        f"<figcaption>{escape(caption)}</figcaption></figure>{_numbers(caption, what, rows, t, columns)}"
+        f"{html.words_html(figure, OPENS)}</figure>{_numbers(figure.title, what, rows, t, columns)}"
     )
 
 
@@ -100,7 +102,7 @@ def _legend(what: str, limit: float) -> str:
     return f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
 
 
-def _numbers(caption: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:
+def _numbers(title: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:
     """Write the same numbers as a table, for those who cannot or would rather not look at colours."""
     head = "".join(f'<th scope="col">{i}</th>' for i in range(columns))
     body = "".join(
@@ -110,7 +112,7 @@ def _numbers(caption: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray
     return (
         "<details class='pl-careful'><summary>The same numbers as a table</summary>"
         '<div class="pl-scroll" tabindex="0" role="group" aria-label="table of {what}">'
-        f'<table class="pl-numbers"><caption>{escape(caption)}</caption>'
+        f'<table class="pl-numbers"><caption>{escape(title)}</caption>'
         f'<thead><tr><th scope="col">block</th>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div></details>"
     )

@@ -20,8 +20,7 @@ from plantain.models.info import software_versions
 from plantain.prompts.diff import ALIKE, shared_words
 from plantain.prompts.sets import SIDES, PromptError, is_blank
 from plantain.report.export import file_name
-from plantain.report.figures import pair_dots, rank_dots
-from plantain.report.figures.catalogue import ANSWERED, N_DRAWN
+from plantain.report.figures.catalogue import FIGURES, Figure, OnePair, figure
 from plantain.report.labels import weights_words
 from plantain.report.new_pair import length_warning, pair_frame, pair_record, pair_remarks, pair_sentence
 from plantain.runs.run import Run
@@ -97,7 +96,10 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
         with gr.Column(visible=False) as figures:
             saver(
-                "pair-figure", list(ANSWERED), lambda *now: _figure(page, *now), [choice.run, positive, negative, kept]
+                "pair-figure",
+                list(FIGURES[OnePair]),
+                lambda *now: _figure(page, *now),
+                [choice.run, positive, negative, kept],
             )
         table = gr.Dataframe(
             label=TABLE,
@@ -275,13 +277,14 @@ def _shown(
 
 
 def _figure(
-    page: Page, figure: str, name: str | None, positive: str, negative: str, kept: Answer | None
-) -> tuple[str, str]:
+    page: Page, chosen: str, name: str | None, positive: str, negative: str, kept: Answer | None
+) -> tuple[str, Figure]:
     """Draw a figure of the answer that is shown."""
     run = page.run_or_none(name)
     if run is None or kept is None or kept.result is None or not kept.is_for(name, positive, negative):
         raise PlantainError("There is no answer to these prompts yet: score the pair first.")
-    return file_name("pair", kept.date[:19].replace(":", ""), figure, suffix=""), ANSWERED[figure](kept.result, run)
+    made = file_name("pair", kept.date[:19].replace(":", ""), chosen, suffix="")
+    return made, figure(chosen, OnePair(kept.result, run))
 
 
 def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
@@ -291,26 +294,11 @@ def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
 
 def answer_html(result: PairResult, run: Run) -> str:
     """Show a visitor's result: one plain sentence, the pictures, and what to read with care."""
-    n, weights = len(result.scores), weights_words(run)
-    rank = rank_dots(result, f"Scores: your pair among the run's {n}. {weights}")
-    dots = pair_dots(result, f"Your pair among the run's {n} on its top {N_DRAWN} heads. {weights}", N_DRAWN)
-    rank_caption = (
-        f"Scores. ◆ is your pair, ● one of the run's {n}; each is scored on the heads that all the others choose. "
-        f"{weights}"
-    )
-    band = ""
-    if result.outside is not None:
-        band = "The grey band is where one more pair of the run's kind would fall in 95% of cases. "
-    dots_caption = (
-        f"Differences on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}. {band}The heads "
-        "were chosen on the run's own pairs: expect your pair to look weaker (regression to the mean). "
-        f"{weights}"
-    )
+    scores, heads = (html.figure_html(figure(name, OnePair(result, run))) for name in ("scores", "top heads"))
     remarks = f"<summary>Read with care</summary>{html.statements_html(pair_remarks(result, run))}"
     return (
         f'<div class="pl-verdict"><div class="pl-verdict-words">{_answer_words(result, run)}'
-        f"{html.figure_html(rank, rank_caption)}</div>"
-        f'<div class="pl-verdict-heads">{html.figure_html(dots, dots_caption)}</div>'
+        f'{scores}</div><div class="pl-verdict-heads">{heads}</div>'
         f'<details class="pl-careful pl-verdict-care">{remarks}</details></div>'
     )
 

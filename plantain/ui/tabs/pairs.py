@@ -8,8 +8,8 @@ import gradio as gr
 import pandas as pd
 
 from plantain import PlantainError
-from plantain.findings.pairs import PairPart, by_pair
-from plantain.report.figures import score_dots
+from plantain.findings.pairs import PairPart
+from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import pair_statements
 from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
@@ -51,35 +51,26 @@ def pairs_tab(page: Page, choice: Choice) -> None:
 
 
 def _content(run: Run, units: str, scope: str) -> Shown:
-    parts = by_pair(run, units, scope)
-    prompts = prompts_html(run, parts, units, scope)
+    of = OneRun(run, units, scope)
     return (
-        prompts,
-        pairs_html(run, parts, units, scope),
+        prompts_html(of),
+        pairs_html(of),
         categories_frame(run, units, scope).map(short),
-        pairs_frame(parts).map(short),
+        pairs_frame(of.parts).map(short),
     )
 
 
-def prompts_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
-    """Show the run's prompts, a category at a time, a pair's two side by side where there is room.
-
-    Parameters
-    ----------
-    run : Run
-    parts : list of PairPart
-        From `findings.pairs.by_pair`, for the same choice.
-    units, scope : str
-        As for `units.magnitudes`.
-    """
+def prompts_html(of: OneRun) -> str:
+    """Show the run's prompts, a category at a time, a pair's two side by side where there is room."""
+    run = of.run
     words = (
-        f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 {UNIT_WORDS[units]} that they "
+        f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 {UNIT_WORDS[of.units]} that they "
         f"choose; size: how large its differences are, whatever their sign, beside those of all pairs (1). Scope "
-        f"{scope}. {weights_words(run)}"
+        f"{of.scope}. {weights_words(run)}"
     )
-    sides, both = (run.info.positive, run.info.negative), list(zip(run.pairs, parts, strict=True))
+    both = list(zip(run.pairs, of.parts, strict=True))
     groups = [
-        (category, "".join(_pair_html(*one, sides) for one in both if one[1].category == category))
+        (category, "".join(_pair_html(*one, of.sides) for one in both if one[1].category == category))
         for category in dict.fromkeys(run.categories)
     ]
     return f"<p>{escape(words)}</p>" + "".join(
@@ -100,11 +91,7 @@ def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> st
     )
 
 
-def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
+def pairs_html(of: OneRun) -> str:
     """Show how the pairs go with one another, by category, and the influence of single ones."""
-    caption = (
-        "How far each pair goes the way of the others (its score): a dot is a pair, the bar its category's mean. "
-        f"Scope {scope}. {weights_words(run)}"
-    )
-    lines = html.statements_html(pair_statements(run, parts, units, scope))
-    return html.figure_html(score_dots(parts, caption), caption) + lines
+    lines = html.statements_html(pair_statements(of.run, of.parts, of.units, of.scope))
+    return html.figure_html(figure("pairs", of)) + lines

@@ -9,7 +9,7 @@ import pandas as pd
 
 from plantain import PlantainError
 from plantain.findings.unit import UnitProfile, profile_unit
-from plantain.report.figures import scope_bars, unit_dots
+from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.report.tables import CHOSEN_NOTE, top_units_frame
@@ -156,21 +156,12 @@ def words_html(run: Run, unit: UnitProfile) -> str:
 
 def figures_html(run: Run, unit: UnitProfile) -> str:
     """Draw one unit's differences, its scopes and slices."""
-    title = f"{unit.name}: {len(unit.differences)} differences, scope {unit.scope}"
-    caption = (
-        f"A dot is a pair: {run.info.positive} minus {run.info.negative}, scope {unit.scope}; point at it for its "
-        f"prompts. The line is the mean, the band its 95% interval. {weights_words(run)}"
+    of = OneRun(run, unit.units, unit.scope, unit.name)
+    dots, *bars = (
+        html.figure_html(figure(name, of))
+        for name in ("one head", "one head by scope", *(["slices of one head"] if unit.slices else []))
     )
-    dots = html.figure_html(unit_dots(unit, run.pairs, (run.info.positive, run.info.negative), title), caption)
-    bars = html.figure_html(
-        scope_bars(unit.scopes, f"t of {unit.name} by scope"),
-        f"t of {unit.name} in every scope. {weights_words(run)}",
-    )
-    if unit.slices:
-        names = {name.partition(" ")[2]: t for name, t in unit.slices.items()}
-        inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}. {weights_words(run)}"
-        bars += html.figure_html(scope_bars(names, inside), inside)
-    return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{bars}</div></div>'
+    return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{"".join(bars)}</div></div>'
 
 
 def corrected_html(run: Run, name: str, scope: str) -> str:

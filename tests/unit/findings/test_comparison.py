@@ -7,7 +7,7 @@ import pytest
 from scipy import stats as reference
 
 from plantain.findings.comparison import NotComparableError, compare, differences
-from plantain.report.figures import t_density
+from plantain.report.figures.scatter import t_density
 from plantain.report.labels import difference_words
 
 
@@ -60,6 +60,6 @@ def test_few_units_have_a_smaller_top_and_degenerate_ones_take_no_part(made_run)
 def test_the_density_counts_every_unit(moral_run, other_run):
     import re
 
-    svg = t_density(compare(moral_run, other_run).t, ("a <b>", "c"), "x")
+    svg = "".join(t_density(compare(moral_run, other_run).t, ("a <b>", "c")).marks)
     assert sum(int(n.replace(",", "")) for n in re.findall(r"<title>([\d,]+) units?: t about", svg)) == 680
     assert "a &lt;b&gt;" in svg

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from plantain.findings.unit import NoUnitError, find_unit, profile_unit
-from plantain.report.figures import scope_bars, split_histogram, unit_dots
+from plantain.report.figures.distributions import split_histogram
+from plantain.report.figures.rows import scope_bars, unit_dots
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.runs.scopes import UNITS, scopes_of
 
@@ -65,13 +66,15 @@ def test_the_statements_have_the_numbers(moral_run):
 
 def test_every_difference_is_a_dot_with_its_prompts(moral_run):
     seen = profile_unit(moral_run, "single[3] head 2")
-    svg = unit_dots(seen, moral_run.pairs, ("helping", "ignoring"), "x")
-    assert svg.count("<circle") == 25
+    svg = "".join(unit_dots(seen, moral_run.pairs, ("helping", "ignoring")).marks)
+    assert svg.count("<circle") == 25 + 1  # the legend's
     for record, difference in zip(moral_run.pairs, seen.differences, strict=True):
         assert f"<title>{record.pair.id}: {difference:+.4g}. {record.pair.positive[:20]}" in svg.replace("&#x27;", "'")
 
 
 def test_bars_and_histograms_take_what_does_not_exist():
-    assert "no t" in scope_bars({"all": 2.0, "words": float("nan")}, "x")
-    svg = split_histogram(np.array([0.5, np.nan, 0.6]), np.array([np.nan]), "x")
+    bars = "".join(scope_bars({"all": 2.0, "words": float("nan"), "image": -1.0}, ("yes", "no")).marks)
+    assert bars.count(">no t<") == 1 and bars.count("<rect") == 2
+    assert "pl-plus" in bars.split("all: +2.00")[1].split("</g>")[0] and ">−1.00<" in bars
+    svg = "".join(split_histogram(np.array([0.5, np.nan, 0.6]), np.array([np.nan])).marks)
     assert "median 0.550" in svg and "flipped data (0)" in svg

@@ -52,6 +52,7 @@ def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     files = space_files()
     assert "precomputed/tiny-random/run.json" in files and "plantain/ui/static/page.css" in files
+    assert {f"plantain/report/figures/DejaVuSans.ttf{ending}" for ending in ("", ".license")} <= set(files)
     assert not any(path.startswith(("tests/", ".")) for path in files)
     front = yaml.safe_load(files["README.md"].split(b"---")[1])
     assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and front["python_version"] == "3.12"

@@ -1,37 +1,61 @@
-"""Every figure as a picture by itself: it looks as on the page, and says which weights made it."""
+"""Every figure of the catalogue: drawn from made-up runs, its words once for page and file, its text in its frame."""
 
+import io
+import re
+from dataclasses import replace
+from html import unescape
+from itertools import pairwise
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from pictures import SVG, stands_alone
+from made import SETS, made, small_run
+from PIL import Image
 
+from plantain.findings.atlas import make_atlas, read_axes
 from plantain.findings.comparison import NotComparableError
 from plantain.findings.new_pair import score_pair
-from plantain.findings.unit import profile_unit
 from plantain.prompts.sets import user_pair
-from plantain.report.figures.catalogue import ANSWERED, COMPARED, FIGURES, LIGHT, NoFigureError, standalone_svg
+from plantain.report.figures import png as png_module
+from plantain.report.figures import svg
+from plantain.report.figures.catalogue import (
+    FIGURES,
+    ManyAxes,
+    NoFigureError,
+    OnCard,
+    OnePair,
+    OneRun,
+    TwoRuns,
+    figure,
+    t_difference,
+)
+from plantain.report.figures.png import png
 from plantain.runs.capture import PairCapture, SumsOfSquares
-from plantain.ui import theme
+from plantain.ui import html, theme
 
-UNIT = "single[7] head 3"
-
-
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("mlp", "words"), ("text-heads", "all")])
-def test_a_figure_stands_without_the_page(moral_run, name, units, scope):
-    stands_alone(FIGURES[name](moral_run, units, scope, UNIT if name == "slices of one head" else ""))
+SVG = "{http://www.w3.org/2000/svg}"
+NAMES = [(kind, name) for kind, figures in FIGURES.items() for name in figures]
 
 
-@pytest.mark.parametrize("name", COMPARED)
-@pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("mlp", "words")])
-def test_a_figure_of_two_runs_stands_without_the_page(moral_run, other_run, name, units, scope):
-    title = stands_alone(COMPARED[name]((moral_run, other_run), ("this one", "that one"), units, scope))
-    assert {"map of the first run": "this one: ", "map of the second run": "that one: "}.get(name, "") in title
+@pytest.fixture(scope="module")
+def inputs():
+    """What each kind of figure is drawn from, with names and words that are too long for their places."""
 
+    def strange(run):
+        long = "a strange <b>side</b> & one that is much too long for any figure on a phone"
+        pairs = tuple(replace(r, pair=replace(r.pair, category=f"{long} {i % 2}")) for i, r in enumerate(run.pairs))
+        info = replace(run.info, positive=long, negative=long[::-1], model="owner/model")
+        return replace(run, info=info, pairs=pairs)
 
-@pytest.mark.parametrize("name", ANSWERED)
-def test_a_figure_of_a_pair_stands_without_the_page(moral_run, name):
-    assert "One pair is one pair." in stands_alone(ANSWERED[name](of_a_pair(moral_run), moral_run))
+    run, other = strange(small_run(0, 6)), strange(small_run(1, 6))
+    axes = read_axes({name: made(name, 1.5, weights="stand-in", model="tiny-random") for name in SETS})
+    return {
+        OneRun: OneRun(run, "heads", "all"),
+        TwoRuns: TwoRuns((run, other), ("a-run-with-a-name-that-nobody-wants-to-read-to-its-end", "b"), "card", "all"),
+        OnePair: OnePair(of_a_pair(run), run),
+        ManyAxes: ManyAxes(make_atlas(axes), axes),
+        OnCard: OnCard(run, other),
+    }
 
 
 def of_a_pair(run):
@@ -41,73 +65,164 @@ def of_a_pair(run):
     return score_pair(run, user_pair("A plain dog.", "A plain cat."), capture)
 
 
-def test_colours_of_the_theme_are_resolved_and_only_used_rules_kept():
-    svg = (
-        '<svg class="pl-svg" aria-label="A &amp; B" width="50" height="10" xmlns="http://www.w3.org/2000/svg">'
-        '<rect class="pl-a pl-b" fill="var(--body-text-color, #123456)"/></svg>'
-    )
-    css = (
-        ".pl-a {fill: var(--background-fill-secondary); font: inherit} "
-        ".pl-a.pl-b, .dark .pl-a {stroke: var(--body-background-fill)} "
-        ".pl-c {fill: red} /* .pl-b {x: y} */ .pl-svg {height: auto}"
-    )
-    document = standalone_svg(svg, css)
-    style = ElementTree.fromstring(document).find(f"{SVG}style").text
-    assert ".pl-a {fill: #fafafa}" in style and ".pl-a.pl-b {stroke: white}" in style
-    assert not any(gone in style for gone in ("pl-c", "dark", "inherit", "x: y", "auto"))
-    assert 'fill="#27272a"' in document and "A &amp; B" in document
-    with pytest.raises(ValueError, match="--new has no light colour"):
-        standalone_svg(svg, ".pl-a {stroke: var(--new)} .pl-c {fill: var(--newer)}")
+def places(drawing):
+    """Return every text of a drawing with its left and right end and its base line."""
+    root = ElementTree.fromstring(drawing.svg("x"))
+    shares = {"start": 0.0, "middle": 0.5, "end": 1.0}
+    for text in root.iter(f"{SVG}text"):
+        wide, x = svg.text_width(text.text), float(text.get("x"))
+        left = x - wide * shares[text.get("text-anchor")]
+        yield text.text, left, left + wide, float(text.get("y"))
 
 
-def test_the_light_colours_are_the_themes():
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_page_and_file_say_the_same_of_a_figure(inputs, kind, name):
+    made = figure(name, inputs[kind])
+    assert made.title.endswith(".") and len(made.title) > 10 and made.caption.strip()
+    assert "Weights: " in made.caption
+    document = made.document
+    root = ElementTree.fromstring(document)
+    assert root.find(f"{SVG}title").text == f"{made.title} {made.caption}"
+    written = "".join(text.text for text in root.findall(f"{SVG}text"))  # below the figure, for those who see it
+    assert re.sub(r"\s", "", written) == re.sub(r"\s", "", made.title + made.caption)
+    page = html.figure_html(made)
+    shown = unescape(re.sub("<.*?>", "", re.search("<figcaption>(.*)</figcaption>", page)[1]))
+    assert shown == f"{made.title} {made.caption}" and "<b>side" not in page
+    assert "var(" not in document and root.find(f"{SVG}rect").get("fill") == "#ffffff"
+    rules, classes = root.find(f"{SVG}style").text, set(re.findall(r'class="([\w-]+)"', document))
+    assert classes and all(f".{used} " in rules for used in classes)
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_every_word_of_a_figure_lies_in_its_frame_and_on_no_other(inputs, kind, name):
+    drawing = figure(name, inputs[kind]).draw()
+    boxes = list(places(drawing))
+    assert boxes
+    for words, left, right, y in boxes:
+        assert left >= -0.5 and right <= drawing.width + 0.5 and svg.LETTERS - 2 <= y <= drawing.height - 2, words
+    rows = sorted(boxes, key=lambda box: (box[3], box[1]))
+    for (words, _, end, y), (more, start, _, other_y) in pairwise(rows):
+        assert y != other_y or end <= start + 0.5, (words, more)
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_figures_words_lie_in_its_file(inputs, kind, name):
+    root = ElementTree.fromstring(figure(name, inputs[kind]).document)
+    wide, tall = float(root.get("width")), float(root.get("height"))
+    for text in root.findall(f"{SVG}text"):
+        end = float(text.get("x")) + svg.text_width(text.text, float(text.get("font-size")))
+        assert end <= wide and float(text.get("y")) < tall, text.text
+
+
+def pixels(content):
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def near(image, colour):
+    return int((np.abs(image - colour).max(axis=2) < 12).sum())
+
+
+@pytest.mark.parametrize("name", ["map of heads", "one head by scope", "null of |t| over 3"])
+def test_a_png_is_the_figure_twice_as_large_and_the_same_each_time(inputs, name):
+    document = figure(name, inputs[OneRun]).document
+    content = png(document)
+    assert content == png(document)
+    root, image = ElementTree.fromstring(document), pixels(content)
+    assert image.shape[:2] == (round(2 * float(root.get("height"))), round(2 * float(root.get("width"))))
+    assert (image[0] == 255).all() and (image[-1] == 255).all() and near(image, (0x27, 0x27, 0x2A)) > 500
+    words = min(float(text.get("y")) for text in root.findall(f"{SVG}text"))
+    assert near(image[round(2 * words) - 24 :], (0x27, 0x27, 0x2A)) > 200  # title and caption are written
+
+
+def test_the_colours_of_a_png_are_those_of_the_signs():
+    t = np.array([[4.9, -4.9, 0.0]])
+    marks = [svg.cell(20 * i, 0, 20, 20, value / 5, "x") for i, value in enumerate(t[0])]
+    image = pixels(png(svg.standalone(svg.Drawing(416, 20, marks), "a", "b")))
+    assert image[28 + 20, 28 + 20].tolist() == pytest.approx((0xD9, 0x69, 0x0F), abs=8)
+    assert image[28 + 20, 28 + 60].tolist() == pytest.approx((0x2F, 0x78, 0xC4), abs=8)
+    assert image[28 + 20, 28 + 100].tolist() == pytest.approx((0xE4, 0xE4, 0xE7), abs=2)
+
+
+def test_a_png_uses_no_font_of_the_machine(inputs, monkeypatch, tmp_path):
+    document = svg.standalone(svg.Drawing(416, 20, [svg.text(0, 15, "words")]), "a title", "a caption")
+    assert near(pixels(png(document)), (0x27, 0x27, 0x2A)) > 100
+    monkeypatch.setattr(png_module, "FONT", tmp_path / "none.ttf")
+    assert (pixels(png(document)) == 255).all()
+
+
+@pytest.mark.parametrize("dark", ["", "_dark"])
+def test_text_and_ground_have_the_pages_colours(dark):
     page = theme._theme()
-    for name, colour in LIGHT.items():
-        value = getattr(page, name.removeprefix("--").replace("-", "_"))
-        while value.startswith("*"):
-            value = getattr(page, value[1:])
-        assert value == colour, name
+    css = svg.STYLES.read_text(encoding="utf-8")
+    colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", re.search(r"\.dark \{.*" if dark else ":root {.*", css)[0]))
+
+    def value(name):
+        found = getattr(page, name + dark, None) or getattr(page, name)
+        while found.startswith("*"):
+            found = getattr(page, found[1:] + dark, None) or getattr(page, found[1:])
+        return found.replace("white", "#ffffff")
+
+    assert colours["--pl-ink"] == value("body_text_color")
+    assert colours["--pl-ground"].replace("white", "#ffffff") == value("body_background_fill")
 
 
-def test_one_unit_is_the_one_that_was_chosen_or_the_largest(moral_run):
-    drawn = FIGURES["one head"](moral_run, "card", "all", "single[7] head 3")
-    assert "single[7] head 3: 25 differences" in drawn and "Rank " in drawn and drawn.count("<circle") == 25
-    a = moral_run.analysis("mlp", "image")
-    elsewhere = FIGURES["one head"](moral_run, "heads", "words", "joint[0] head 1")
-    assert "25 differences, scope all" in elsewhere  # the joint image stream has no words
-    largest = FIGURES["one head"](moral_run, "mlp", "image", "")
-    assert (
-        f"{a.table.names[a.ranking[0]]}: 25 differences" in largest
-        and "Rank 1 of " in largest
-        and "to be smaller elsewhere" in largest
-    )
+# --- what single figures say -------------------------------------------------------------------------------
 
 
-def test_the_embedding_has_no_map(moral_run):
+def marks(name, of):
+    return "".join(figure(name, of).draw().marks)
+
+
+def test_one_unit_is_the_one_that_was_chosen_or_the_largest(made_run):
+    run = made_run()
+    chosen = figure("one head", OneRun(run, "card", "all", "single[1] head 1"))
+    assert chosen.title.startswith("single[1] head 1: 4 differences") and "Rank " in chosen.caption
+    a = run.analysis("mlp", "image")
+    largest = figure("one head", OneRun(run, "mlp", "image"))
+    assert largest.title.startswith(f"{a.table.names[a.ranking[0]]}: 4 differences")
+    assert "Rank 1 of " in largest.caption and "to be smaller elsewhere" in largest.caption
+    elsewhere = figure("one head", OneRun(run, "heads", "words", "joint[0] head 1"))
+    assert elsewhere.title.endswith("scope all.")  # the joint image stream has no words
+
+
+def test_the_embedding_has_no_map(made_run):
     with pytest.raises(NoFigureError, match="Choose other units"):
-        FIGURES["map of heads"](moral_run, "embedding", "all", "")
+        figure("map of heads", OneRun(made_run(), "embedding", "all"))
 
 
-def test_the_maps_of_two_runs_are_theirs_and_their_difference(moral_run, other_run):
-    runs, names = (moral_run, other_run), ("a", "b")
-    first, second = (run.analysis("heads", "all") for run in runs)
-    unit = first.table.names[7]
-    for which, t in (("first run", first.t[7]), ("second run", second.t[7])):
-        assert f"{unit}: t = {t:+.2f}<" in COMPARED[f"map of the {which}"](runs, names, "card", "all")
-    drawn = COMPARED["map of the difference"](runs, names, "card", "all")
-    assert f"{unit}: difference of t = {first.t[7] - second.t[7]:+.2f}<" in drawn and "no scale of chance" in drawn
-
-
-def test_models_of_another_shape_have_no_common_figure(moral_run, made_run):
-    for name in ("t against t", "map of the difference"):
-        with pytest.raises(NotComparableError):
-            COMPARED[name]((moral_run, made_run()), ("a", "b"), "heads", "all")
-    assert "<svg" in COMPARED["map of the second run"]((moral_run, made_run()), ("a", "b"), "heads", "all")
-
-
-def test_only_a_head_has_slices_inside(moral_run):
+def test_only_a_head_has_slices_inside(made_run):
+    run = made_run()
     with pytest.raises(NoFigureError, match="has no slices inside"):
-        FIGURES["slices of one head"](moral_run, "card", "all", "single[7] slice 3")
-    seen = profile_unit(moral_run, UNIT, "all")
-    drawn = FIGURES["slices of one head"](moral_run, "card", "all", UNIT)
-    assert seen.slices and all(f">{t:+.2f}<" in drawn for t in seen.slices.values())
+        figure("slices of one head", OneRun(run, "card", "all", "single[1] slice 3"))
+    of = OneRun(run, "card", "all", "single[1] head 1")
+    drawn = marks("slices of one head", of)
+    assert of.profile.slices and all(svg.minus(f">{t:+.2f}<") in drawn for t in of.profile.slices.values())
+
+
+def test_the_maps_of_two_runs_are_theirs_and_their_difference(made_run):
+    of = TwoRuns((made_run(), made_run(1)), ("this one", "that one"), "card", "all")
+    first, second = (run.analysis("heads", "all") for run in of.runs)
+    unit = first.table.names[3]
+    for which, name, t in (("first", "this one", first.t[3]), ("second", "that one", second.t[3])):
+        assert f"{unit}: t = {t:+.2f}<" in marks(f"map of the {which} run", of)
+        assert figure(f"map of the {which} run", of).title.startswith(f"{name}: ")
+    assert f"{unit}: difference of t = {first.t[3] - second.t[3]:+.2f}<" in marks("map of the difference", of)
+    assert t_difference(of).t[3] == first.t[3] - second.t[3]
+    assert "no scale of chance" in figure("map of the difference", of).caption
+
+
+def test_a_map_of_one_of_two_runs_names_its_weights_alone(made_run):
+    runs = [replace(run, info=replace(run.info, model=name)) for run, name in ((made_run(), "A"), (made_run(1), "B"))]
+    of = TwoRuns(tuple(runs), ("a", "b"), "heads", "all")
+    assert "Weights: A (" in figure("map of the first run", of).caption
+    assert " B (" not in figure("map of the first run", of).caption
+    assert "; B (" in figure("t against t", of).caption
+
+
+def test_models_of_another_shape_have_no_common_figure(made_run):
+    of = TwoRuns((made_run(), made("tempo")), ("a", "b"), "heads", "all")
+    with pytest.raises(NotComparableError):
+        figure("t against t", of)
+    with pytest.raises(NotComparableError):
+        figure("map of the difference", of).draw()
+    assert "<rect" in marks("map of the second run", of)

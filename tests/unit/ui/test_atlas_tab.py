@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made import SETS, made, made_runs
-from pictures import stands_alone
 
 from plantain.findings.atlas import make_atlas, read_axes
-from plantain.report.figures import axis_triangle
-from plantain.report.figures.catalogue import ATLAS_FIGURES, NoFigureError, Shown, picture
+from plantain.report.figures.catalogue import ManyAxes, NoFigureError, figure
+from plantain.report.figures.maps import axis_triangle
 from plantain.ui.tabs.atlas import atlas_html, runs_html, too_few_html
 
 STAND_IN = {"weights": "stand-in", "model": "tiny-random"}
@@ -21,56 +20,57 @@ def shown():
     """All sets on the stand-in, an effect on the two moral sets."""
     effects = {"moral_valence": 1.5, "moral_valence_replication": 1.5}
     axes = read_axes({name: made(name, effects.get(name, 0.0), **STAND_IN) for name in SETS})
-    return Shown(make_atlas(axes), axes)
+    return ManyAxes(make_atlas(axes), axes)
+
+
+def drawn(name, shown):
+    return "".join(figure(name, shown).draw().marks)
 
 
 def circles(svg, look):
-    return [
-        tuple(map(float, xy)) for xy in re.findall(rf'<circle cx="([\d.]+)" cy="([\d.]+)" r="4.5" class="{look}"', svg)
-    ]
+    found = re.findall(rf'<circle class="{look}" cx="([\d.]+)" cy="([\d.]+)" r="4.5"/></g>', svg)
+    return [tuple(map(float, xy)) for xy in found]
 
 
 def test_a_unit_is_drawn_where_both_sets_have_it_and_apart_where_its_sign_turned(shown):
-    svg, found = picture("replication", shown), shown.atlas["replication"]
+    svg, found = drawn("replication", shown), shown.atlas["replication"]
     kept, turned = circles(svg, "pl-kept"), circles(svg, "pl-turned")
     assert len(kept) == found["n_same_sign"] > 0 and len(turned) == 20 - found["n_same_sign"] > 0
-    middle_x, middle_y = 34 + 135, 8 + 135
+    middle_x, middle_y, half = 44 + 131, 22 + 131, 131
     signs = [np.sign((x - middle_x) * (middle_y - y)) for x, y in kept]
     assert set(signs) == {1.0} and {np.sign((x - middle_x) * (middle_y - y)) for x, y in turned} == {-1.0}
-    reach = float(re.search(r">\+([\d.]+)<", svg)[1])
-    drawn = sorted((x - middle_x) * reach / 135 for x, _ in kept + turned)
-    assert drawn == pytest.approx(sorted(unit["t"] for unit in found["units"]), abs=0.1)
-    assert f"mean score: {found['score']:+.2f} SD" in svg and "95% interval" in svg and "on the first set, which" in svg
+    known = [axis.run.analysis("card").t for axis in shown.axes if axis.role in ("axis", "replication")]
+    reach = 1.05 * np.nanmax(np.abs(known))
+    places = sorted((x - middle_x) * reach / half for x, _ in kept + turned)
+    assert places == pytest.approx(sorted(unit["t"] for unit in found["units"]), abs=0.1)
+    assert f"mean score: {found['score']:+.2f} SD" in svg and "95% interval" in svg
+    assert "on the first set, which" in figure("replication", shown).caption
 
 
 def test_bars_are_the_shares_the_largest_first_and_the_noise_floor_last(shown):
-    svg = picture("counts", shown)
-    rows = re.findall(r">([a-z_]+) · ([a-z ]+)</text><text[^>]*>([\d.]+)%<", svg)
+    svg = drawn("counts", shown)
+    rows = re.findall(r"<title>([a-z_]+) \(([a-z ]+)\): ([\d.]+)% of units", svg)
     shares = {a["name"]: f"{a['thresholds']['3']['percent']:.1f}" for a in shown.atlas["axes"]}
     assert {name: share for name, _, share in rows} == shares
     values = [float(share) for _, _, share in rows[:-1]]
     assert rows[-1][:2] == ("paraphrase", "noise floor") and values == sorted(values, reverse=True)
-    assert svg.count('class="pl-axis-own"') == 1 and svg.count('class="pl-axis-sibling"') == 4
+    assert re.findall(r">([\d.]+)%<", svg) == [share for _, _, share in rows]  # in the column of numbers
+    assert svg.count('class="pl-axis-own"') == 1 + 1 and svg.count('class="pl-axis-sibling"') == 4 + 1  # the legend's
 
 
 def test_every_two_axes_have_a_cell_and_one_without_a_value_has_no_colour():
     names = ["a", "b", "<b>c"]
-    svg = axis_triangle(names, {("a", "b"): 0.5, ("a", "<b>c"): None, ("b", "<b>c"): -1.3}, "t")
+    svg = "".join(axis_triangle(names, {("a", "b"): 0.5, ("a", "<b>c"): None, ("b", "<b>c"): -1.3}).marks)
     assert "<title>a and b: +0.50</title>" in svg and ">.50<" in svg and ">−1.3<" in svg
     assert "<title>a and &lt;b&gt;c: does not exist</title>" in svg and svg.count('class="pl-none"') == 1
     assert "<b>" not in svg
 
 
-@pytest.mark.parametrize("name", ATLAS_FIGURES)
-def test_a_figure_of_an_atlas_stands_without_the_page(shown, name):
-    stands_alone(picture(name, shown))
-
-
 def test_without_the_replication_there_is_no_figure_of_it_and_the_rest_is_there():
     axes = read_axes(made_runs({}, ("moral_valence", "tempo")))
-    found = Shown(make_atlas(axes), axes)
+    found = ManyAxes(make_atlas(axes), axes)
     with pytest.raises(NoFigureError, match="moral_valence_replication.toml"):
-        picture("replication", found)
+        figure("replication", found)
     page = atlas_html(found, 19.7)
     assert (
         page.count("<svg") == 2 and "There is no run of the replication" in page and "Selectivity</summary>" not in page
@@ -85,7 +85,7 @@ def test_the_page_says_first_what_it_comes_to_and_that_weights_are_random(shown)
     cards = page[page.index("Beside the published cards") : page.index("They were not run here")]
     assert "19.7%" in cards and "about 43%" in cards and "about 1%" in cards
     assert page.count("<details") == 5
-    heads = Shown({**shown.atlas, "units": "heads"}, shown.axes)
+    heads = ManyAxes({**shown.atlas, "units": "heads"}, shown.axes)
     assert "19.7%" not in atlas_html(heads, 19.7)
 
 
@@ -95,7 +95,7 @@ def test_names_and_words_of_runs_are_text(shown):
         return replace(axis, name=f"<i>{axis.name}", run=replace(axis.run, info=info))
 
     axes = [strange(axis) for axis in shown.axes[:3]]
-    page = atlas_html(Shown(make_atlas(axes), axes), 19.7) + runs_html(axes, ("<i>x differs.",))
+    page = atlas_html(ManyAxes(make_atlas(axes), axes), 19.7) + runs_html(axes, ("<i>x differs.",))
     page += too_few_html(axes[0].run.info, "<i>", ("<i>y",))
     assert not re.search(r"<(i|u|b|img)\b", page)
     assert "&lt;i&gt;moral_valence" in page and "&lt;img src=x&gt;" in page

@@ -7,14 +7,14 @@ import pytest
 
 from plantain.findings.published import load_published
 from plantain.prompts.sets import load_prompt_set
-from plantain.report.figures.catalogue import FIGURES, NoFigureError
+from plantain.report.figures.catalogue import FIGURES, OneRun, figure
 from plantain.runs.io import save_run
 from plantain.runs.scopes import UNITS
-from plantain.ui import RunStore, build_demo
+from plantain.ui import RunStore, build_demo, html
 from plantain.ui.address import has_unit, notice_html, read_address, share_base
 from plantain.ui.engine import Engine
 from plantain.ui.state import Page
-from plantain.ui.tabs.export import cite_html, figure_html, public_name, size_words
+from plantain.ui.tabs.export import cite_html, public_name, size_words
 
 TABS = ["findings", "head", "take"]
 
@@ -107,10 +107,9 @@ def test_a_visitors_secret_name_is_in_no_file(store, moral_file, made_run):
 def test_figures_and_references_are_shown_with_their_weights_and_escaped(made_run):
     run = made_run()
     run = replace(run, info=replace(run.info, model="<b>&"))
-    for figure in FIGURES:
-        assert "&lt;b&gt;&amp; (weights from a local folder" in figure_html(run, "heads", "all", figure)
-    with pytest.raises(NoFigureError):
-        figure_html(run, "embedding", "all", "map of heads")
+    for name in FIGURES[OneRun]:
+        shown = html.figure_html(figure(name, OneRun(run, "heads", "all")))
+        assert "&lt;b&gt;&amp; (weights from a local folder" in shown
     assert cite_html("a <b> & c", "BibTeX") == (
         '<pre class="pl-cite" tabindex="0" role="group" aria-label="BibTeX">a &lt;b&gt; &amp; c</pre>'
     )

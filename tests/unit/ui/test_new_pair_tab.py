@@ -11,7 +11,7 @@ import pytest
 from plantain.findings.new_pair import N_TOP
 from plantain.findings.published import load_published
 from plantain.prompts.sets import PromptPair
-from plantain.report.figures import pair_dots, rank_dots
+from plantain.report.figures.rows import pair_dots, rank_dots
 from plantain.report.new_pair import pair_record
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.address import share_base
@@ -112,15 +112,15 @@ def test_the_answer_starts_with_one_sentence_and_shows_the_top_twelve(result, mo
 
 
 def test_the_figures_are_no_wider_than_a_phone_shows(result):
-    for svg in (rank_dots(result, "x"), pair_dots(result, "x")):
-        assert int(re.search(r'viewBox="0 0 (\d+)', svg)[1]) <= 300
-        places = [float(x) for x in re.findall(r'(?:cx|x|x1)="([-\d.]+)"', svg)]
-        assert min(places) >= 0 and max(places) <= 300
+    for drawing in (rank_dots(result), pair_dots(result, 12)):
+        assert drawing.width <= 324
+        places = [float(x) for x in re.findall(r'(?:cx|x|x1)="([-\d.]+)"', "".join(drawing.marks))]
+        assert min(places) >= 0 and max(places) <= drawing.width
 
 
 def test_the_rank_figure_has_every_pair_and_the_new_one_in_its_place(result):
-    svg = rank_dots(result, "x")
-    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', svg)]
+    svg = "".join(rank_dots(result).marks)
+    dots = [float(x) for x in re.findall(r'cx="([\d.]+)"', svg)][:-1]  # the last one is the legend's
     assert len(dots) == 25
     mine = float(re.search(r'points="([\d.]+),', svg)[1])
     strictly_below = sum(score < result.score - 0.01 for score in result.scores)

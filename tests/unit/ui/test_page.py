@@ -11,7 +11,9 @@ from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
 from plantain.findings.unit import profile_unit
 from plantain.prompts.sets import PromptPair
-from plantain.report.figures import heat_map, null_histogram, pair_dots, score_dots
+from plantain.report.figures.distributions import null_histogram
+from plantain.report.figures.maps import heat_maps
+from plantain.report.figures.rows import pair_dots, score_dots
 from plantain.runs.analysis import summarize
 from plantain.runs.io import save_run
 from plantain.ui import RunStore, build_demo, html
@@ -105,7 +107,7 @@ def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):
 
 def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
     analysis = moral_run.analysis("heads")
-    svg = heat_map(analysis, "t of heads")
+    svg = drawn(heat_maps([(analysis, "")]))
     cells = dict(re.findall(r"<title>([^<]+): t = ([+-][\d.]+)</title>", svg))
     assert len(cells) == analysis.table.n_units == 100
     for name, t in zip(analysis.table.names, analysis.t, strict=True):
@@ -116,10 +118,10 @@ def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(mad
     analysis = made_run().analysis("heads")
     t = analysis.t.copy()
     t[0], t[1], t[2] = np.nan, 4.0, -4.0
-    svg = heat_map(replace(analysis, t=t), "x")
+    svg = drawn(heat_maps([(replace(analysis, t=t), "")]))
     first, second, third = re.findall(r"<g><title>.*?</g>", svg)[:3]
     assert "degenerate" in first and "pl-none" in first
-    assert "#d9690f" in second and "#2f78c4" in third
+    assert "pl-plus" in second and "pl-minus" in third
 
 
 def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_run():
@@ -128,12 +130,16 @@ def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_r
     flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, None)
     pair = PromptPair("v", "v", "a", "b")
     result = PairResult("heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, (up, down, flat))
-    svg = pair_dots(result, "x")
-    assert svg.count("<circle") == 8  # a unit without spread has no SD to draw in
-    first, second = re.findall(r'<polygon points="([\d.]+),', svg)
+    svg = drawn(pair_dots(result, 12))
+    assert svg.count("<circle") == 8 + 1  # and the legend's; a unit without spread has no SD to draw in
+    first, second, _ = re.findall(r'<polygon class="pl-new" points="([\d.]+),', svg)
     assert first == second
-    bands = re.findall(r'<rect x="([\d.]+)" y="\d+" width="([\d.]+)" height="14" class="pl-band"/>', svg)
+    bands = re.findall(r'<rect class="pl-band" x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="16"/>', svg)
     assert len(bands) == 2 and bands[0] == bands[1]
+
+
+def drawn(drawing):
+    return "".join(drawing.marks)
 
 
 def bars(svg):
@@ -143,7 +149,7 @@ def bars(svg):
 
 def test_the_null_histogram_holds_every_flip_the_limit_and_the_run(moral_run):
     a, counts = moral_run.analysis(), moral_run.analysis().null.counts[0]
-    svg = null_histogram(a, 0, "x")
+    svg = drawn(null_histogram(a, 0))
     assert sum(bars(svg)) == 1000
     observed = int((np.abs(a.t) > 3).sum())
     assert (
@@ -155,14 +161,16 @@ def test_the_null_histogram_holds_every_flip_the_limit_and_the_run(moral_run):
 def test_a_histogram_of_many_units_joins_them_in_bars(moral_run):
     a = moral_run.analysis()
     counts = np.arange(1000)[None].repeat(2, axis=0)
-    svg = null_histogram(replace(a, null=replace(a.null, counts=counts)), 0, "x")
+    a = replace(a, null=replace(a.null, counts=counts))
+    svg = drawn(null_histogram(a, 0))
     assert bars(svg) == [25] * 40 and "0 to 24 units" in svg and "975 to 999 units" in svg
 
 
 def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
     parts = by_pair(moral_run)
-    svg = score_dots(parts, "x")
-    dots = re.findall(r'<title>([\w-]+): score ([+-][\d.]+), size [\d.]+</title><circle cx="([\d.]+)" cy="(\d+)"', svg)
+    svg = drawn(score_dots(parts))
+    dot = r'<title>([\w-]+): score ([+-][\d.]+), size [\d.]+</title><circle class="pl-dot" cx="([\d.]+)" cy="(\d+)"'
+    dots = re.findall(dot, svg)
     assert [name for name, *_ in dots] == [record.pair.id for record in moral_run.pairs]
     assert len({y for *_, y in dots}) == 5
     places = [float(dots[i][2]) for i in np.argsort([part.score for part in parts])]
