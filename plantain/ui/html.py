@@ -37,7 +37,7 @@ def figure_html(figure: Figure) -> str:
 
 def words_html(figure: Figure, more: str = "") -> str:
     """Write what a figure shows and how to read it."""
-    return f"<figcaption><b>{escape(figure.title)}</b> {escape(figure.caption)}{more}</figcaption>"
+    return f"<figcaption><strong>{escape(figure.title)}</strong> {escape(figure.caption)}{more}</figcaption>"
 
 
 def marked(positive: str, negative: str) -> tuple[str, str]:
