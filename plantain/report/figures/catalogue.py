@@ -23,7 +23,7 @@ from plantain.report.figures.maps import axis_triangle, drawn_units, heat_maps
 from plantain.report.figures.rows import count_bars, pair_dots, rank_dots, scope_bars, score_dots, unit_dots
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import Drawing, standalone
-from plantain.report.labels import UNIT_WORDS, weights_label, weights_words
+from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weights_words
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
@@ -119,7 +119,7 @@ def _map(of: OneRun) -> Figure:
     units = _mapped(of.units)
     return Figure(
         lambda: heat_maps([(of.run.analysis(units, of.scope), "")]),
-        f"t of {UNIT_WORDS[units]}, {' minus '.join(of.sides)}, scope {of.scope}.",
+        f"t of {UNIT_WORDS[units]}, {sides_words(*of.sides)}, scope {of.scope}.",
         _colours(of.sides),
     )
 
@@ -154,7 +154,7 @@ def _one_unit(of: OneRun) -> Figure:
         rank = f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
     return Figure(
         lambda: unit_dots(seen, of.run.pairs, of.sides),
-        f"{seen.name}: {len(seen.differences)} differences, {' minus '.join(of.sides)}, scope {seen.scope}.",
+        f"{seen.name}: {len(seen.differences)} differences, {sides_words(*of.sides)}, scope {seen.scope}.",
         f"The line is the mean of all pairs, the band its 95% interval.{rank}",
     )
 
@@ -355,7 +355,7 @@ def _heads(of: OnCard) -> Figure:
     sides = of.run.info.positive, of.run.info.negative
     return Figure(
         lambda: heat_maps([(run.analysis("heads"), f"{weights_label(run.info)}:") for run in of.runs]),
-        f"Paired t of every true attention head, {' minus '.join(sides)}, all recorded tokens.",
+        f"Paired t of every true attention head, {sides_words(*sides)}, all recorded tokens.",
         f"{_colours(sides)}{' Below: the control.' if of.control else ''}",
     )
 
