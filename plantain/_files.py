@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.numpy
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 try:
     import fcntl
@@ -246,6 +247,40 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
         if arrays[name].dtype != kind:
             raise ValueError(f"{name} is {arrays[name].dtype}, not {np.dtype(kind)}")
     return arrays
+
+
+STRICT = ConfigDict(strict=True, extra="forbid")
+"""Of a dataclass that is read from files of strangers: the exact types, and no unknown key."""
+
+
+def strict_record(kind: Any, content: Any, name: str) -> Any:
+    """Build a record from JSON values.
+
+    Parameters
+    ----------
+    kind : type
+        A pydantic dataclass with the configuration `STRICT`, or a list of one.
+    content : JSON value
+    name : str
+        What the value is called in an error.
+
+    Raises
+    ------
+    ValueError
+        The values do not fit; one line with the first that does not.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ValueError(first_fault(error, name)) from None
+
+
+def first_fault(error: ValidationError, name: str) -> str:
+    """Say in one line what is wrong with the first value that does not fit, and where it stands."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:40] for part in (name, *fault["loc"]))
+    words = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    return f"{place}: {words[0].lower()}{words[1:]}"
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -23,15 +23,14 @@ import numpy as np
 from safetensors import SafetensorError
 
 from plantain import PlantainError
-from plantain._files import replace_folder, strict_arrays, strict_json
-from plantain.prompts.sets import PromptPair, PromptSet
+from plantain._files import replace_folder, strict_arrays, strict_json, strict_record
+from plantain.prompts.sets import PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import COLUMNS, keep
 from plantain.runs.inference import FOLDER as STATISTICS
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
-from plantain.runs.units import Layout
 
 SCHEMA = 2
 
@@ -211,12 +210,10 @@ def _read_files(folder: Path) -> tuple[bytes, bytes]:
 
 
 def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
-    fields_ = dict(content["info"])
-    fields_ |= {"layout": Layout(**fields_["layout"]), "seeds": tuple(fields_.get("seeds", ()))}
-    info = RunInfo(**fields_)
+    info = strict_record(RunInfo, content["info"], "info")
     repeated = info.conditions.n_repeats > 1
     arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if repeated else {})})
-    pairs = tuple(_pair_record(row) for row in content["pairs"])
+    pairs = strict_record(tuple[PairRecord, ...], [_nested(row) for row in content["pairs"]], "pairs")
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     sums = SumsOfSquares(streams, arrays["tokens"])
     repeats = tuple(_repeats(arrays, info.conditions.n_repeats)) if repeated else ()
@@ -240,9 +237,10 @@ def _check_prompts(run: Run) -> None:
         raise ValueError("the reference images are not those of the pairs")
 
 
-def _pair_record(row: dict[str, Any]) -> PairRecord:
-    pair = PromptPair(**{f.name: row[f.name] for f in fields(PromptPair)})
-    return PairRecord(pair, row["first_difference"], row["n_differing"])
+def _nested(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`."""
+    tokens = {key: row[key] for key in ("first_difference", "n_differing")}
+    return {**tokens, "pair": {key: value for key, value in row.items() if key not in tokens}}
 
 
 def _stay_inside(root: Path, path: Path) -> None:

@@ -265,7 +265,7 @@ DAMAGE = [
     ("run.json", Path.unlink, "is no run .run.json: No such file"),
     ("run.json", drop("info"), "is damaged .KeyError: 'info'"),
     ("run.json", drop("capture_sha256"), "is damaged .KeyError: 'capture_sha256'"),
-    ("run.json", drop("fingerprint"), "is damaged .TypeError.*fingerprint"),
+    ("run.json", drop("fingerprint"), "is damaged .ValueError: info.fingerprint: field required"),
     ("run.json", lambda path: edit_json(path, info=None), "is damaged"),
     ("run.json", lambda path: edit_json(path, pairs=[1]), "is damaged"),
     ("run.json", wrong_layout, "is damaged .*slices, but the layout has"),
