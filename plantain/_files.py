@@ -18,6 +18,8 @@ import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -249,6 +251,8 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
     return arrays
 
 
+_adapter = cache(TypeAdapter)  # building one takes milliseconds
+
 STRICT = ConfigDict(strict=True, extra="forbid")
 """Of a dataclass that is read from files of strangers: the exact types, and no unknown key."""
 
@@ -259,7 +263,7 @@ def strict_record(kind: Any, content: Any, name: str) -> Any:
     Parameters
     ----------
     kind : type
-        A pydantic dataclass with the configuration `STRICT`, or a list of one.
+        A dataclass, or a tuple of one.
     content : JSON value
     name : str
         What the value is called in an error.
@@ -270,9 +274,14 @@ def strict_record(kind: Any, content: Any, name: str) -> Any:
         The values do not fit; one line with the first that does not.
     """
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(content))
+        return _adapter(kind).validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise ValueError(first_fault(error, name)) from None
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON values: keys are texts, tuples are lists. `strict_record` reads it back."""
+    return json.loads(json.dumps(asdict(record), allow_nan=False))
 
 
 def first_fault(error: ValidationError, name: str) -> str:

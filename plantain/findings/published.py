@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from plantain._files import strict_json, strict_record
+from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 
 CONTRAST = "helping against ignoring"
@@ -17,9 +18,47 @@ CONTRAST = "helping against ignoring"
 PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
 
 
-def load_published(path: str | Path = PUBLISHED) -> dict[str, Any]:
-    """Read the card's figures, in the shape of `analysis.summarize` as far as they are known."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class PublishedCount:
+    """Units over a threshold on the card, and the ratio to the 99th percentile of its null, which it does not give."""
+
+    count: int
+    percent: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Published:
+    """The card's figures: those of `analysis.Summary` as far as they are known, with their source.
+
+    Attributes
+    ----------
+    name, source, base_model : str
+        Of the card on the Hub, its address, and the model that it is of.
+    note, units_note : str
+        What to say beside the figures, and of what the card calls heads.
+    n_units_inferred : bool
+        The card does not state `n_units`; it follows from its percentages.
+    """
+
+    name: str
+    source: str
+    base_model: str
+    note: str
+    units_note: str
+    n_units: int
+    n_units_inferred: bool
+    n_pairs: int
+    thresholds: dict[int, PublishedCount]
+    large_effect: LargeEffects
+    split_half: SplitHalf
+    max_abs_t: float
+    top_blocks: tuple[BlockSummary, ...]
+
+
+def load_published() -> Published:
+    """Read the card's figures."""
+    return strict_record(Published, strict_json(PUBLISHED.read_bytes()), "published")
 
 
 CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card

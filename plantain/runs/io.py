@@ -1,8 +1,7 @@
-"""Runs saved and loaded. Works without torch. Knows nothing about how runs are made.
+"""Runs saved and loaded: a folder with run.json, capture.safetensors, units.csv and cached statistics.
 
-`Run`, `RunInfo`          what is saved: `run.Run` and `provenance.RunInfo`
-`save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
-`list_runs`               the runs of a folder, and the ones that cannot be read
+A run may be a stranger's: files are bounded in size and read strictly, nothing is unpickled, and what does not fit is
+one clear error.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ import numpy as np
 from safetensors import SafetensorError
 
 from plantain import PlantainError
-from plantain._files import replace_folder, strict_arrays, strict_json, strict_record
+from plantain._files import plain, replace_folder, strict_arrays, strict_json, strict_record
 from plantain.prompts.sets import PromptSet
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import COLUMNS, keep
+from plantain.runs.inference import COLUMNS, write_cached
 from plantain.runs.inference import FOLDER as STATISTICS
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
@@ -105,12 +104,12 @@ def _write_files(run: Run, folder: Path) -> None:
         "pairs": [
             {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
         ],
-        "summaries": [run.summary(units) for units in UNITS],
+        "summaries": [plain(run.summary(units)) for units in UNITS],
     }
     content["sha256"] = _digest(content)
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
     for units in UNITS:
-        keep(folder, run.statistics_key(units, "all"), run.inference(units))
+        write_cached(folder, run, units, "all", run.inference(units))
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html import escape
-from typing import Any
 
 import gradio as gr
 import numpy as np
 
 from plantain import PlantainError
 from plantain.findings.comparison import Comparison, compare, differences
-from plantain.findings.published import CONTRAST, comparable
+from plantain.findings.published import CONTRAST, Published, comparable
 from plantain.report.export import file_name
 from plantain.report.figures import drawn_units, t_density
 from plantain.report.figures.catalogue import COMPARED
@@ -160,7 +159,7 @@ def _headed(words: str) -> str:
     return f'<p class="pl-beside-name">{escape(words)}</p>'
 
 
-def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:
+def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: Published) -> str:
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
     columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.

@@ -327,5 +327,5 @@ def test_a_list_has_the_good_runs_and_names_the_bad(made_run, tmp_path):
 
 def test_the_published_figures_are_the_cards():
     published = load_published()
-    assert published["n_units"] == 16_320 and published["thresholds"]["3"]["count"] == 3_221
-    assert published["max_abs_t"] == 10.05 and published["split_half"]["median"] == 0.573
+    assert published.n_units == 16_320 and published.thresholds[3].count == 3_221
+    assert published.max_abs_t == 10.05 and published.split_half.median == 0.573

@@ -31,22 +31,22 @@ def circles(svg, look):
 
 
 def test_a_unit_is_drawn_where_both_sets_have_it_and_apart_where_its_sign_turned(shown):
-    svg, found = picture("replication", shown), shown.atlas["replication"]
+    svg, found = picture("replication", shown), shown.atlas.replication
     kept, turned = circles(svg, "pl-kept"), circles(svg, "pl-turned")
-    assert len(kept) == found["n_same_sign"] > 0 and len(turned) == 20 - found["n_same_sign"] > 0
+    assert len(kept) == found.n_same_sign > 0 and len(turned) == 20 - found.n_same_sign > 0
     middle_x, middle_y = 34 + 135, 8 + 135
     signs = [np.sign((x - middle_x) * (middle_y - y)) for x, y in kept]
     assert set(signs) == {1.0} and {np.sign((x - middle_x) * (middle_y - y)) for x, y in turned} == {-1.0}
     reach = float(re.search(r">\+([\d.]+)<", svg)[1])
     drawn = sorted((x - middle_x) * reach / 135 for x, _ in kept + turned)
-    assert drawn == pytest.approx(sorted(unit["t"] for unit in found["units"]), abs=0.1)
-    assert f"mean score: {found['score']:+.2f} SD" in svg and "95% interval" in svg and "on the first set, which" in svg
+    assert drawn == pytest.approx(sorted(unit.t for unit in found.units), abs=0.1)
+    assert f"mean score: {found.score:+.2f} SD" in svg and "95% interval" in svg and "on the first set, which" in svg
 
 
 def test_bars_are_the_shares_the_largest_first_and_the_noise_floor_last(shown):
     svg = picture("counts", shown)
     rows = re.findall(r">([a-z_]+) · ([a-z ]+)</text><text[^>]*>([\d.]+)%<", svg)
-    shares = {a["name"]: f"{a['thresholds']['3']['percent']:.1f}" for a in shown.atlas["axes"]}
+    shares = {a.name: f"{a.thresholds[3].percent:.1f}" for a in shown.atlas.axes}
     assert {name: share for name, _, share in rows} == shares
     values = [float(share) for _, _, share in rows[:-1]]
     assert rows[-1][:2] == ("paraphrase", "noise floor") and values == sorted(values, reverse=True)
