@@ -1,4 +1,4 @@
-"""An atlas in words. Pure functions on `atlas.make_atlas`'s values; nothing is escaped.
+"""An atlas in words. Pure functions on an `Atlas`; nothing is escaped.
 
 `finding`       what it comes to, in sentences
 `atlas_parts`   tables with what has to be known to read them; `siblings_part` one more, `size_caution` a warning
@@ -8,10 +8,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from plantain.findings.atlas import Atlas, AxisFacts
 from plantain.report.labels import UNIT_WORDS
 from plantain.report.tables import markdown_table
+from plantain.runs.analysis import LargeEffects, ThresholdCount
+from plantain.runs.inference import Interval
 from plantain.runs.info import RANDOM
 
 SIBLINGS = {  # share of units over |t| > 3 on the siblings' own cards, of the same author; not run by this project
@@ -42,7 +44,7 @@ class Part:
     after: tuple[str, ...] = ()
 
 
-def atlas_text(atlas: dict[str, Any]) -> str:
+def atlas_text(atlas: Atlas) -> str:
     """Write an atlas for a terminal: what was measured, and what it does not show."""
     blocks = []
     for level, part in zip(["#", *["##"] * 4], atlas_parts(atlas), strict=False):
@@ -55,7 +57,7 @@ def atlas_text(atlas: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def atlas_parts(atlas: dict[str, Any]) -> list[Part]:
+def atlas_parts(atlas: Atlas) -> list[Part]:
     """Return the tables of an atlas; the first is that of its axes, and those that it does not have are left out."""
     parts = [_axes(atlas), _between(atlas), _competition(atlas), _replication(atlas), _selectivity(atlas)]
     return [part for part in parts if part is not None]
@@ -64,7 +66,7 @@ def atlas_parts(atlas: dict[str, Any]) -> list[Part]:
 # --- what it comes to --------------------------------------------------------------------------------------
 
 
-def finding(atlas: dict[str, Any]) -> list[str]:
+def finding(atlas: Atlas) -> list[str]:
     """Say what an atlas comes to: one sentence first, then one for each of the three things asked.
 
     Notes
@@ -75,65 +77,65 @@ def finding(atlas: dict[str, Any]) -> list[str]:
     asked = (_rank_found(atlas), _again_found(atlas), _selective_found(atlas))
     n_shown = sum(shown is True for shown, _ in asked)
     missing = sum(shown is None for shown, _ in asked)
-    axis = atlas["axes"][0]
+    axis = atlas.axes[0]
     said = (
-        f"An axis of its own would show three things. “{axis['positive']} / {axis['negative']}” shows "
+        f"An axis of its own would show three things. “{axis.positive} / {axis.negative}” shows "
         f"{('none', 'one', 'two', 'all three')[n_shown]}{' of them' if n_shown < 3 else ''}"
     )
     if missing:
         said += f", and {('one', 'two', 'all three')[missing - 1]} could not be asked"
     said += "."
-    if RANDOM in atlas["weights"]:
+    if RANDOM in atlas.weights:
         said = f"{RANDOM} {said}"
     return [said, *(words for _, words in asked)]
 
 
-def _rank_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _rank_found(atlas: Atlas) -> tuple[bool | None, str]:
     """Say where the axis' count stands: (is it above all, in words)."""
-    found = atlas["competition"]
+    found = atlas.competition
     if found is None:
         return None, "More units than its rivals? Not asked: there is no run of a sibling or a control."
-    above, n_rivals = found["rank"] - 1, found["of"] - 1
-    p = found["p_exceeds_all"]
+    above, n_rivals = found.rank - 1, found.of - 1
+    p = found.p_exceeds_all
     if above:
         said = f"{above} of {_counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
     else:
         said = f"none of {_counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
     shown = not above and p < LEVEL
     return shown, (
-        f"More units than its rivals? {_yes(shown)}: {found['against'][0]['counts'][0]:,} units over |t| > "
-        f"{found['threshold']:g}, and {said}. This is rank {found['rank']} of {found['of']}.{_caution(atlas)}"
+        f"More units than its rivals? {_yes(shown)}: {found.against[0].counts[0]:,} units over |t| > "
+        f"{found.threshold:g}, and {said}. This is rank {found.rank} of {found.of}.{_caution(atlas)}"
     )
 
 
-def _caution(atlas: dict[str, Any]) -> str:
+def _caution(atlas: Atlas) -> str:
     caution = size_caution(atlas)
     return f" {caution}" if caution else ""
 
 
-def _again_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _again_found(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether chosen units come again on new pairs."""
-    found = atlas["replication"]
+    found = atlas.replication
     if found is None:
         return None, "The same units on new pairs? Not asked: there is no run of the replication."
-    low = found["interval"][0]
+    low = found.interval[0]
     shown = low is not None and low > 0
     return shown, (
-        f"The same units on new pairs? {_yes(shown)}: of the {len(found['units'])} units that its pairs chose, "
-        f"{found['n_same_sign']} keep their sign, and {found['n_pairs']} new pairs score {found['score']:+.2f} SD on "
-        f"them (95% interval {_interval(found['interval'])})."
+        f"The same units on new pairs? {_yes(shown)}: of the {len(found.units)} units that its pairs chose, "
+        f"{found.n_same_sign} keep their sign, and {found.n_pairs} new pairs score {found.score:+.2f} SD on "
+        f"them (95% interval {_interval(found.interval)})."
     )
 
 
-def _selective_found(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _selective_found(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether any chosen unit responds to the axis more than to the controls."""
-    found = atlas["selectivity"]
+    found = atlas.selectivity
     if found is None:
         return None, "More to it than to the controls? Not asked: it needs runs of the replication and of a control."
-    n = sum(unit["p"] is not None and unit["p"] < LEVEL for unit in found["units"])
+    n = sum(unit.p is not None and unit.p < LEVEL for unit in found.units)
     return n > 0, (
-        f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found['units'])} units, measured on new "
-        f"pairs (family-wise p < {LEVEL:g}; {_counted(len(found['controls']), 'control')}; the test is of the equality "
+        f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found.units)} units, measured on new "
+        f"pairs (family-wise p < {LEVEL:g}; {_counted(len(found.controls), 'control')}; the test is of the equality "
         "of all these sets)."
     )
 
@@ -149,46 +151,46 @@ def _counted(n: int, what: str) -> str:
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def _axes(atlas: dict[str, Any]) -> Part:
+def _axes(atlas: Atlas) -> Part:
     head = [
         "axis", "role", "sides", "|t| > 3", "|t| > 5", "|d| > 0.8", "split-half r", "max |t|", "size",
         "sibling's card",
     ]  # fmt: skip
     rows = [
         [
-            a["name"], a["role"], f"{a['positive']} / {a['negative']}", _count(a["thresholds"]["3"]),
-            _count(a["thresholds"]["5"]), _count(a["large_effect"]), _three(a["split_half"]["median"]),
-            f"{a['max_abs_t']:.2f}", "–" if a["size"] is None else f"{a['size']:.2f}%", _card(a),
+            a.name, a.role, f"{a.positive} / {a.negative}", _count(a.thresholds[3]),
+            _count(a.thresholds[5]), _count(a.large_effect), _three(a.split_half.median),
+            f"{a.max_abs_t:.2f}", "–" if a.size is None else f"{a.size:.2f}%", _card(a),
         ]
-        for a in atlas["axes"]
+        for a in atlas.axes
     ]  # fmt: skip
-    heading = f"Atlas of {len(rows)} axes: {atlas['n_units']:,} {UNIT_WORDS[atlas['units']]}, scope {atlas['scope']}"
+    heading = f"Atlas of {len(rows)} axes: {atlas.n_units:,} {UNIT_WORDS[atlas.units]}, scope {atlas.scope}"
     size = (
         "size: RMS of the differences in percent of the magnitude, whichever way they point, median over units. t "
         f"grows with how alike the pairs are, not with the size. {size_caution(atlas)}"
     )
-    return Part(heading, (atlas["weights"],), head, rows, (size.strip(),))
+    return Part(heading, (atlas.weights,), head, rows, (size.strip(),))
 
 
-def _card(axis: dict[str, Any]) -> str:
-    return SIBLINGS.get(axis["title"], "–") if axis["role"] == "sibling" else "–"
+def _card(axis: AxisFacts) -> str:
+    return SIBLINGS.get(axis.title, "–") if axis.role == "sibling" else "–"
 
 
-def siblings_part(atlas: dict[str, Any], published: float) -> Part | None:
+def siblings_part(atlas: Atlas, published: float) -> Part | None:
     """Set the axis and its siblings beside their cards' percentages; None for what the cards did not count.
 
     Parameters
     ----------
-    atlas : dict
+    atlas : Atlas
     published : float
         The axis' own share of units over |t| > 3 on its card, in percent.
     """
-    if (atlas["units"], atlas["scope"]) != ("card", "all"):
+    if (atlas.units, atlas.scope) != ("card", "all"):
         return None
-    cards = [f"{published:.1f}%", *map(_card, atlas["axes"][1:])]
+    cards = [f"{published:.1f}%", *map(_card, atlas.axes[1:])]
     rows = [
-        [a["name"], f"{a['thresholds']['3']['percent']:.1f}%", card]
-        for a, card in zip(atlas["axes"], cards, strict=True)
+        [a.name, f"{a.thresholds[3].percent:.1f}%", card]
+        for a, card in zip(atlas.axes, cards, strict=True)
         if card != "–"
     ]
     after = (
@@ -198,23 +200,23 @@ def siblings_part(atlas: dict[str, Any], published: float) -> Part | None:
     return Part("Beside the published cards", (), ["axis", "|t| > 3 here", "|t| > 3, card"], rows, after)
 
 
-def size_caution(atlas: dict[str, Any]) -> str:
+def size_caution(atlas: Atlas) -> str:
     """Say where the axes' sizes differ so much that counts mislead; empty elsewhere."""
-    sizes = [a["size"] for a in atlas["axes"] if a["size"]]
+    sizes = [a.size for a in atlas.axes if a.size]
     if not sizes or max(sizes) <= 1.5 * min(sizes):
         return ""
     return f"The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care."
 
 
-def _between(atlas: dict[str, Any]) -> Part:
+def _between(atlas: Atlas) -> Part:
     head = ["first", "second", "r of t", "without noise", "95% interval", "top shared", "by chance", "same sign"]
     rows = [
         [
-            b["first"], b["second"], _three(b["r"]), _three(b["true_r"]), _interval(b["interval"]),
-            f"{b['n_shared']}/{b['n_top']}", "–" if b["n_expected"] is None else f"{b['n_expected']:.1f}",
-            str(b["n_same_sign"]),
+            b.first, b.second, _three(b.r), _three(b.true_r), _interval(b.interval),
+            f"{b.n_shared}/{b.n_top}", "–" if b.n_expected is None else f"{b.n_expected:.1f}",
+            str(b.n_same_sign),
         ]
-        for b in atlas["between"]
+        for b in atlas.between
     ]  # fmt: skip
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
@@ -224,64 +226,64 @@ def _between(atlas: dict[str, Any]) -> Part:
     return Part("Between axes", (), head, rows, (how,))
 
 
-def _competition(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["competition"]
+def _competition(atlas: Atlas) -> Part | None:
+    found = atlas.competition
     if found is None:
         return None
-    against = found["against"]
-    rows = [[r["name"], r["role"], f"{r['counts'][0]:,} / {r['counts'][1]:,}", f"{r['p']:.2g}"] for r in against]
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(found["rank"], "th")
+    against = found.against
+    rows = [[r.name, r.role, f"{r.counts[0]:,} / {r.counts[1]:,}", f"{r.p:.2g}"] for r in against]
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(found.rank, "th")
     rank = (
-        f"By its count over |t| > {found['threshold']:g} it stands {found['rank']}{ending} of {found['of']}. (No p of "
-        f"the rank: among {found['of'] - 1} others it could not fall below 1/{found['of']}.)"
+        f"By its count over |t| > {found.threshold:g} it stands {found.rank}{ending} of {found.of}. (No p of "
+        f"the rank: among {found.of - 1} others it could not fall below 1/{found.of}.)"
     )
     how = (
-        f"p: one-sided, by permuting which pair belongs to which set ({atlas['n_permutations']:,} times). It tests the "
+        f"p: one-sided, by permuting which pair belongs to which set ({atlas.n_permutations:,} times). It tests the "
         "equality of two distributions, their orientation included, not of two counts alone. Exceeds all others: p = "
-        f"{found['p_exceeds_all']:.2g}, the largest of these."
+        f"{found.p_exceeds_all:.2g}, the largest of these."
     )
-    heading = f"{atlas['axes'][0]['name']} against the others"
+    heading = f"{atlas.axes[0].name} against the others"
     return Part(heading, (rank,), ["other", "role", "counts", "p"], rows, (how,))
 
 
-def _replication(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["replication"]
+def _replication(atlas: Atlas) -> Part | None:
+    found = atlas.replication
     if found is None:
         return None
-    rows = [[u["unit"], f"{u['t']:.2f}", _two(u["t_again"]), _two(u["d_z"])] for u in found["units"]]
-    p = "" if found["p"] is None else f", exact sign-flip p = {found['p']:.2g}"
+    rows = [[u.unit, f"{u.t:.2f}", _two(u.t_again), _two(u.d_z)] for u in found.units]
+    p = "" if found.p is None else f", exact sign-flip p = {found.p:.2g}"
     said = (
-        f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas['axes'][0]['name']}; "
-        f"everything else here is measured on {found['name']}. {found['n_same_sign']} of {len(rows)} keep their sign. "
-        f"A new pair scores {found['score']:+.2f} SD on them on average, 95% interval "
-        f"{_interval(found['interval'])}{p}."
+        f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas.axes[0].name}; "
+        f"everything else here is measured on {found.name}. {found.n_same_sign} of {len(rows)} keep their sign. "
+        f"A new pair scores {found.score:+.2f} SD on them on average, 95% interval "
+        f"{_interval(found.interval)}{p}."
     )
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
 
-def _selectivity(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["selectivity"]
+def _selectivity(atlas: Atlas) -> Part | None:
+    found = atlas.selectivity
     if found is None:
         return None
-    rows = [[u["unit"], _two(u["selectivity"]), "–" if u["p"] is None else f"{u['p']:.2g}"] for u in found["units"]]
+    rows = [[u.unit, _two(u.selectivity), "–" if u.p is None else f"{u.p:.2g}"] for u in found.units]
     said = (
-        f"Signed d_z on {found['on']} minus the mean |d_z| over {', '.join(found['controls'])}. |d_z| is never "
+        f"Signed d_z on {found.on} minus the mean |d_z| over {', '.join(found.controls)}. |d_z| is never "
         "negative, so that noise alone lowers this."
     )
     how = (
         "p: against the largest selectivity of all these units where pairs are dealt to the sets at random "
-        f"({atlas['n_permutations']:,} times). It tests whether all these sets could be one, the controls among "
+        f"({atlas.n_permutations:,} times). It tests whether all these sets could be one, the controls among "
         "themselves included, not selectivity alone."
     )
     return Part("Selectivity", (said,), ["unit", "selectivity", "family-wise p"], rows, (how,))
 
 
-def _interval(ends: list[float | None]) -> str:
+def _interval(ends: Interval) -> str:
     return "–" if ends[0] is None or ends[1] is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
-def _count(part: dict[str, Any]) -> str:
-    return f"{part['count']:,} ({part['percent']:.1f}%)"
+def _count(part: ThresholdCount | LargeEffects) -> str:
+    return f"{part.count:,} ({part.percent:.1f}%)"
 
 
 def _three(value: float | None) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from plantain.runs.analysis import Analysis
+from plantain.runs.analysis import Analysis, BlockSummary
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 
@@ -52,11 +50,11 @@ def provenance(run: Run) -> str:
     )
 
 
-def block_line(row: dict[str, Any]) -> str:
+def block_line(row: BlockSummary) -> str:
     """Write one line of the card's top-block list."""
     return (
-        f"{row['block']}: max|t|={row['max_abs_t']:.2f}, {row['n_over_3']}/{row['n_units']} units at |t|>3, "
-        f"median |d|={row['median_abs_d']:.2f}"
+        f"{row.block}: max|t|={row.max_abs_t:.2f}, {row.n_over_3}/{row.n_units} units at |t|>3, "
+        f"median |d|={row.median_abs_d:.2f}"
     )
 
 

@@ -14,14 +14,14 @@ from typing import Any
 from plantain import PlantainError
 from plantain._files import printable
 from plantain.findings.comparison import differences
-from plantain.findings.published import comparable, unlike_card
+from plantain.findings.published import Published, comparable, unlike_card
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
 from plantain.report.labels import UNIT_WORDS, block_line, provenance, weights_label, weights_words
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.runs.info import RANDOM
-from plantain.runs.run import Run
+from plantain.runs.run import Run, RunSummary
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 
@@ -54,9 +54,7 @@ def check_publishable(run: Run, name: str) -> None:
         )
 
 
-def results_section(
-    run: Run, name: str, repo_id: str, control: Run | None, published: dict[str, Any], figure: str
-) -> str:
+def results_section(run: Run, name: str, repo_id: str, control: Run | None, published: Published, figure: str) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
     Parameters
@@ -68,8 +66,7 @@ def results_section(
         Where to.
     control : Run or None
         The untrained control on the same prompts.
-    published : dict
-        From `published.load_published`.
+    published : Published
     figure : str
         The figure's path in the repository.
 
@@ -90,9 +87,9 @@ def results_section(
     for units in ("card", "heads"):
         lines += _table(run, units, control, published)
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
-    lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
+    lines += [f"- {_plain(block_line(row))}" for row in summary.top_blocks]
     lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
-    first, more = _cautions(run, summary, control, published["name"])
+    first, more = _cautions(run, summary, control, published.name)
     lines += [f"- {_plain(line)}" for line in first]
     lines += ["", *_folded("More to hold against it", [f"- {_plain(line)}" for line in more]), ""]
     return "\n".join([*lines, *_how_to(run, name, repo_id), "", *_folded("Provenance", _provenance(run, name))])
@@ -103,24 +100,24 @@ def _folded(title: str, lines: list[str]) -> list[str]:
     return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
-def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: dict[str, Any]) -> str:
+def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Published) -> str:
     """Say the first figure in words, beside chance, the control and what was published."""
-    count, facts = summary["thresholds"]["3"]["count"], summary["inference"]["thresholds"]["3"]
-    more = "more than" if facts["p"] <= _LEVEL else "no more than"
+    count, facts = summary.thresholds[3].count, summary.inference.thresholds[3]
+    more = "more than" if facts.p <= _LEVEL else "no more than"
     said = (
-        f"{count:,} of {summary['n_units']:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
-        f"{facts['null_median']:,.0f} in the median, p = {facts['p']:.2g})."
+        f"{count:,} of {summary.n_units:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
+        f"{facts.null_median:,.0f} in the median, p = {facts.p:.2g})."
     )
     if control is not None:
-        said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
+        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
     if comparable(run, "card", "all"):
-        theirs = published["thresholds"]["3"]
-        theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
-        said += f" The card {published['name']} published {theirs}, on prompts of its own."
+        theirs = published.thresholds[3]
+        theirs = f"{theirs.count:,} ({theirs.percent}%)"
+        said += f" The card {published.name} published {theirs}, on prompts of its own."
     return said
 
 
-def _cautions(run: Run, summary: dict[str, Any], control: Run | None, card: str) -> tuple[list[str], list[str]]:
+def _cautions(run: Run, summary: RunSummary, control: Run | None, card: str) -> tuple[list[str], list[str]]:
     """Sort what is to be held against a run: what everyone should read, and the rest."""
     careful = careful_statements(run, "card", "all")
     of_heads = next(line for line in careful_statements(run, "heads", "all") if line.startswith("Corrected for"))
@@ -154,13 +151,13 @@ def card_fields(run: Run) -> dict[str, Any]:
     return {**base, "tags": ["interpretability", "attention-heads", "flux2", "plantain"]}
 
 
-def _table(run: Run, units: str, control: Run | None, published: dict[str, Any]) -> list[str]:
+def _table(run: Run, units: str, control: Run | None, published: Published) -> list[str]:
     """Write the card's own table for one choice of units, the control's figures in a column of their own."""
     summary = run.summary(units)
     rows = metrics(summary, published, control.headline(units) if control else None)
     head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
-    words = _naming(UNIT_WORDS[units], published["name"])
-    title = f"{summary['n_units']:,} {words}, scope: all tokens{unlike_card(run)}, {summary['n_pairs']} pairs."
+    words = _naming(UNIT_WORDS[units], published.name)
+    title = f"{summary.n_units:,} {words}, scope: all tokens{unlike_card(run)}, {summary.n_pairs} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
 
 

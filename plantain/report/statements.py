@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,9 @@ from plantain.findings.published import CARD_SIZE, CONTRAST, same_question
 from plantain.findings.unit import UnitProfile
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
-from plantain.runs.inference import MAX_EXACT
-from plantain.runs.run import Run
+from plantain.runs.analysis import SplitHalf
+from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Interval, Reliability
+from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import scope_changes
 
 _KINDS = {"attention": "attention", "mlp": "MLP"}
@@ -42,20 +42,20 @@ def careful_statements(run: Run, units: str, scope: str) -> list[str]:
     list of str
     """
     summary = run.summary(units, scope)
-    facts, n = summary["inference"], summary["n_pairs"]
-    lines = [_count_line(name, summary) for name in summary["thresholds"]]
+    facts, n = summary.inference, summary.n_pairs
+    lines = [_count_line(threshold, summary) for threshold in summary.thresholds]
     lines.append(
-        f"Corrected for {summary['n_units']:,} units: {facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, "
-        f"{facts['n_flips']:,} sign flips), {_discoveries(facts)} (Sign flips assume differences symmetric around "
+        f"Corrected for {summary.n_units:,} units: {facts.n_fwer_05:,} have a family-wise p ≤ .05 (max-|t|, "
+        f"{facts.n_flips:,} sign flips), {_discoveries(facts)} (Sign flips assume differences symmetric around "
         "zero: "
         "with skewed ones these p are too small.)"
     )
     lines.append(f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are one statement.")
-    lines.append(_reliability_line(facts["reliability"]))
-    lines += _gain_lines(facts["gain"], summary)
+    lines.append(_reliability_line(facts.reliability))
+    lines += _gain_lines(facts.gain, summary)
     lines += _kind_lines(run, units, scope)
     lines.append(_where_line(run, units))
-    if summary["text_baseline"]:
+    if summary.text_baseline:
         lines.append(_baseline_line(summary))
     return lines
 
@@ -112,7 +112,7 @@ def corrected_statement(run: Run, unit: UnitProfile) -> str:
         return "No corrected p: this unit has no t."
     line = (
         f"{unit.name}, scope {unit.scope}, beside all {unit.n_units:,} units of its kind: under "
-        f"{found.facts['n_flips']:,} sign flips the largest |t| of them all "
+        f"{found.facts.n_flips:,} sign flips the largest |t| of them all "
         f"is at least as large as this one's in {_share(family)} of cases (family-wise p = {family:.2g})"
     )
     line += (
@@ -131,35 +131,35 @@ def _share(p: float) -> str:
     return f"{100 * p:.0f}%" if p >= 0.1 else f"{100 * p:.2g}%" if p >= 1e-4 else "fewer than 1 in 10,000"
 
 
-def _discoveries(facts: dict[str, Any]) -> str:
-    if facts["n_bh_05"] is None:
+def _discoveries(facts: InferenceFacts) -> str:
+    if facts.n_bh_05 is None:
         return f"and q values do not exist: exact p are computed up to {MAX_EXACT} pairs."
     return (
-        f"{facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p, {facts['n_by_05']:,} by "
+        f"{facts.n_bh_05:,} a Benjamini-Hochberg q ≤ .05 on the exact p, {facts.n_by_05:,} by "
         "Benjamini-Yekutieli. "
         "BH is not guaranteed under two-sided dependence."
     )
 
 
-def _count_line(name: str, summary: dict[str, Any]) -> str:
-    mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
-    low, high = facts["null_p99_interval"]
+def _count_line(threshold: int, summary: RunSummary) -> str:
+    mine, facts = summary.thresholds[threshold], summary.inference.thresholds[threshold]
+    low, high = facts.null_p99_interval
     line = (
-        f"|t| > {name}, scope {summary['scope']}: {mine['count']:,} of {summary['n_units']:,} units, "
-        f"p = {facts['p']:.3g} against the counts "
-        f"under sign flips: {facts['null_median']:,.0f} in the median, {mine['null_p99']:,} "
-        f"[{_end(low)}, {_end(high)}] at the 99th percentile, {facts['null_max']:,} at most."
+        f"|t| > {threshold}, scope {summary.scope}: {mine.count:,} of {summary.n_units:,} units, "
+        f"p = {facts.p:.3g} against the counts "
+        f"under sign flips: {facts.null_median:,.0f} in the median, {mine.null_p99:,} "
+        f"[{_end(low)}, {_end(high)}] at the 99th percentile, {facts.null_max:,} at most."
     )
-    if mine["count"] >= ENOUGH:
+    if mine.count >= ENOUGH:
         line += (
-            f" Expected in a new sample of {summary['n_pairs']} pairs: {_range(facts['count_jackknife'])} by the "
-            f"jackknife (covered 89 to 100% in simulations), {_range(facts['count_interval'])} by the wild bootstrap "
+            f" Expected in a new sample of {summary.n_pairs} pairs: {_range(facts.count_jackknife)} by the "
+            f"jackknife (covered 89 to 100% in simulations), {_range(facts.count_interval)} by the wild bootstrap "
             "(87 to 99% in simulations of 25 pairs with effects spread over all units; far less for a few large or "
             "many "
             "equal ones)."
         )
-    if mine["count"] and mine["ratio"] is not None and mine["null_p99"] < NOISY_P99:
-        least, most = (_over(mine["count"], end) for end in (high, low))
+    if mine.count and mine.ratio is not None and mine.null_p99 < NOISY_P99:
+        least, most = (_over(mine.count, end) for end in (high, low))
         line += f" The ratio to a percentile this small is noise: over its own interval it goes from {least} to {most}."
     return line
 
@@ -169,7 +169,7 @@ def _over(count: int, end: float | None) -> str:
     return "0×" if end is None else f"{count / end:.2g}×" if end else "no limit"
 
 
-def _range(ends: list[float | None]) -> str:
+def _range(ends: Interval) -> str:
     return f"{_end(ends[0])} to {_end(ends[1])}"
 
 
@@ -177,9 +177,9 @@ def _end(value: float | None) -> str:
     return "no limit" if value is None else f"{value:,.0f}"
 
 
-def _reliability_line(facts: dict[str, Any]) -> str:
-    whole = facts["spearman_brown"]
-    if whole is None or facts["null_median"] is None:
+def _reliability_line(facts: Reliability) -> str:
+    whole = facts.spearman_brown
+    if whole is None or facts.null_median is None:
         return "Split-half reliability does not exist here."
     stepped = (
         f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): {whole:.3f}."
@@ -187,33 +187,33 @@ def _reliability_line(facts: dict[str, Any]) -> str:
         else "The halves do not agree: there is no split-half reliability to step up to all pairs."
     )
     return (
-        f"{stepped} Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95% of {facts['n_flips']} "
+        f"{stepped} Sign-flipped data have a median r of {facts.null_median:.3f}, in 95% of {facts.n_flips} "
         "flips "
-        f"at most {facts['null_p95']:.3f}.{_stratified(facts['stratified'])} The IQR is over splits of the same pairs: "
+        f"at most {facts.null_p95:.3f}.{_stratified(facts.stratified)} The IQR is over splits of the same pairs: "
         "no confidence interval. Reliable is not valid: a constant difference in wording is reliable too."
     )
 
 
-def _stratified(half: dict[str, Any]) -> str:
-    if half["median"] is None:
+def _stratified(half: SplitHalf) -> str:
+    if half.median is None:
         return ""
-    return f" With each category split as evenly as possible: median r {half['median']:.3f}."
+    return f" With each category split as evenly as possible: median r {half.median:.3f}."
 
 
-def _gain_lines(facts: dict[str, Any] | None, summary: dict[str, Any]) -> list[str]:
+def _gain_lines(facts: Gain | None, summary: RunSummary) -> list[str]:
     if facts is None:
         return ["One gain or many axes: no logarithm exists for a magnitude of zero."]
-    if facts["first_share"] is None:
+    if facts.first_share is None:
         return ["One gain or many axes: all differences are zero."]
-    left = ", ".join(f"{count:,} over {name}" for name, count in facts["counts_without_block_mean"].items())
+    left = ", ".join(f"{count:,} over {name}" for name, count in facts.counts_without_block_mean.items())
     return [
-        f"One gain or many axes? Of the log-magnitude differences' sum of squares {100 * facts['gain_share']:.0f}% is "
-        f"one change common to all units, {100 * facts['first_share']:.0f}% the first principal component; the "
-        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']} directions. These "
+        f"One gain or many axes? Of the log-magnitude differences' sum of squares {100 * facts.gain_share:.0f}% is "
+        f"one change common to all units, {100 * facts.first_share:.0f}% the first principal component; the "
+        f"participation ratio is {facts.participation:.1f} of at most {summary.n_pairs} directions. These "
         "three do "
         "not change when the sides of a pair are swapped: they do not say that pairs agree. What the pairs have in "
         "common, "
-        f"their mean, holds {100 * facts['mean_share']:.0f}% (about {100 / summary['n_pairs']:.0f}% in noise). "
+        f"their mean, holds {100 * facts.mean_share:.0f}% (about {100 / summary.n_pairs:.0f}% in noise). "
         f"Without each block's mean: {left}."
     ]
 
@@ -267,13 +267,13 @@ def _rho(value: float) -> str:
     return "none" if np.isnan(value) else f"{value:+.2f}"
 
 
-def _baseline_line(summary: dict[str, Any]) -> str:
+def _baseline_line(summary: RunSummary) -> str:
     """Set the prompt embedding beside the transformer's units."""
-    text = summary["text_baseline"]
-    theirs, mine = (part["thresholds"]["3"]["percent"] for part in (text, summary))
+    text = summary.text_baseline
+    theirs, mine = (part.thresholds[3].percent for part in (text, summary))
     return (
-        f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text['n_units']:,} "
-        f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. What is over it there "
+        f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text.n_units:,} "
+        f"slices are over |t| > 3 (scope {text.scope}), here {mine:.1f}% of the units. What is over it there "
         "differs "
         "before the transformer has seen anything; shares of units of other widths do not compare, and side by side is "
         "no reading of cause."
@@ -292,7 +292,7 @@ def _where_line(run: Run, units: str) -> str:
 FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs they alone reach the 99th percentile
 
 
-def notes(run: Run, summary: dict[str, Any]) -> list[str]:
+def notes(run: Run, summary: Headline) -> list[str]:
     """Say what a reader of the figures has to know before comparing them with the card's."""
     found = _comparison_notes(run, summary)
     if run.info.is_random:
@@ -303,21 +303,21 @@ def notes(run: Run, summary: dict[str, Any]) -> list[str]:
             f"{len(unequal)} of {len(run.pairs)} pairs have unequal token counts under this model's tokenizer: "
             "length is mixed with the contrast there."
         )
-    degenerate = summary["degenerate_units"]
+    degenerate = summary.degenerate_units
     if degenerate:
         shown = ", ".join(degenerate[:5]) + (" …" if len(degenerate) > 5 else "")
         found.append(f"{len(degenerate)} units left out: their differences are all the same and not zero ({shown}).")
     return found
 
 
-def _comparison_notes(run: Run, summary: dict[str, Any]) -> list[str]:
+def _comparison_notes(run: Run, summary: Headline) -> list[str]:
     found, size, n_pairs = [], run.info.size, len(run.pairs)
     if not same_question(run):
         found.append(
             f"The card published figures of {CONTRAST}. This run's prompts ask something else, “{run.info.positive}” "
             f"against “{run.info.negative}”: do not compare them with the card's."
         )
-    elif (summary["units"], summary["scope"]) != ("card", "all"):
+    elif (summary.units, summary.scope) != ("card", "all"):
         found.append(
             "The published figures count the card's 16,320 slices over all tokens: do not compare other choices."
         )

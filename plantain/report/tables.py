@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from plantain.findings.pairs import PairPart, by_category
-from plantain.runs.analysis import THRESHOLDS, Analysis
+from plantain.findings.published import Published, PublishedCount
+from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount
 from plantain.runs.inference import Inference
-from plantain.runs.run import Run
+from plantain.runs.run import Headline, Run
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
 
@@ -43,82 +44,62 @@ class Metric:
     control: str | None = None
 
 
-def metrics(
-    summary: dict[str, Any] | None, published: dict[str, Any], control: dict[str, Any] | None = None
-) -> list[Metric]:
+def metrics(summary: Headline | None, published: Published, control: Headline | None = None) -> list[Metric]:
     """Put the card's results table for a run beside the published one; without a run, only the latter.
 
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
     they stand beside for orientation only.
     """
-    mine = summary or {}
-    text = mine.get("text_baseline") or {}
-    thresholds, text_thresholds = mine.get("thresholds", {}), text.get("thresholds", {})
-    large, half, largest = (mine.get(key) for key in ("large_effect", "split_half", "max_abs_t"))
-    theirs, theirs_large, theirs_half = published["thresholds"], published["large_effect"], published["split_half"]
-    rows = [
-        Metric(
-            f"|t| > {t}",
-            _count(thresholds.get(t)),
-            _ratio(thresholds.get(t)),
-            _count_and_ratio(text_thresholds.get(t)),
-            _count(theirs[t]),
-            f"{theirs[t]['ratio']:g}× null p99",
-        )
-        for t in ("3", "5")
-    ]
-    large_name, text_large = f"|d| > {theirs_large['threshold']} (large)", _count(text.get("large_effect"))
-    rows.append(Metric(large_name, _count(large), "–", text_large, _count(theirs_large), "–"))
-    beside = _control_figures(control)
-    splits = {part["n_splits"] for part in (half, theirs_half) if part}
-    splits_text = f", {splits.pop()} splits" if len(splits) == 1 else ""
-    half_name, text_half = f"Split-half r (median{splits_text})", _r(text.get("split_half"))
-    rows.append(Metric(half_name, _r(half), _iqr(half), text_half, _r(theirs_half), _iqr(theirs_half)))
-    text_largest = _two(text.get("max_abs_t"))
-    rows.append(Metric("Max |t|", _two(largest), "–", text_largest, _two(published["max_abs_t"]), "–"))
-    return [replace(row, control=figure) for row, figure in zip(rows, beside, strict=True)]
+    runs = (summary, summary and summary.text_baseline, control)
+    rows = []
+    for t in THRESHOLDS:
+        mine, text, beside = (part and part.thresholds[t] for part in runs)
+        card = published.thresholds[t]
+        columns = (_count(mine), _ratio(mine), _count_and_ratio(text), _count(card), f"{card.ratio:g}× null p99")
+        rows.append(Metric(f"|t| > {t}", *columns, _count_and_ratio(beside)))
+    mine, text, beside = (part and part.large_effect for part in runs)
+    card = published.large_effect
+    columns = (_count(mine), "–", _count(text), _count(card), "–")
+    rows.append(Metric(f"|d| > {card.threshold} (large)", *columns, _count(beside)))
+    mine, text, beside = (part and part.split_half for part in runs)
+    card = published.split_half
+    splits = {half.n_splits for half in (mine, card) if half}
+    words = f", {splits.pop()} splits" if len(splits) == 1 else ""
+    columns = (_r(mine), _iqr(mine), _r(text), _r(card), _iqr(card))
+    rows.append(Metric(f"Split-half r (median{words})", *columns, _r(beside)))
+    mine, text, beside = (part and part.max_abs_t for part in runs)
+    rows.append(Metric("Max |t|", _two(mine), "–", _two(text), _two(published.max_abs_t), "–", _two(beside)))
+    return rows if control else [replace(row, control=None) for row in rows]
 
 
-def _control_figures(control: dict[str, Any] | None) -> list[str | None]:
-    """Write the control's figures in the order of the rows."""
-    if control is None:
-        return [None] * 5
-    return [
-        *(_count_and_ratio(control["thresholds"][t]) for t in ("3", "5")),
-        _count(control["large_effect"]),
-        _r(control["split_half"]),
-        _two(control["max_abs_t"]),
-    ]
+def _count(part: ThresholdCount | PublishedCount | LargeEffects | None) -> str:
+    return "–" if part is None else f"{part.count:,} ({part.percent:.1f}%)"
 
 
-def _count(part: dict[str, Any] | None) -> str:
-    return "–" if part is None else f"{part['count']:,} ({part['percent']:.1f}%)"
-
-
-def _ratio(part: dict[str, Any] | None) -> str:
+def _ratio(part: ThresholdCount | None) -> str:
     if part is None:
         return "–"
-    if part["ratio"] is None:
+    if part.ratio is None:
         return "null p99 is 0: no ratio"
-    return f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
+    return f"{part.ratio:.1f}× null p99 ({part.null_p99:,})"
 
 
-def _count_and_ratio(part: dict[str, Any] | None) -> str:
-    return "–" if part is None else _count(part) + (f", {part['ratio']:.1f}×" if part["ratio"] is not None else "")
+def _count_and_ratio(part: ThresholdCount | None) -> str:
+    return "–" if part is None else _count(part) + (f", {part.ratio:.1f}×" if part.ratio is not None else "")
 
 
 def _two(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _r(half: dict[str, Any] | None) -> str:
+def _r(half: SplitHalf | None) -> str:
     if half is None:
         return "–"
-    return "not defined" if half["median"] is None else f"{half['median']:.3f}"
+    return "not defined" if half.median is None else f"{half.median:.3f}"
 
 
-def _iqr(half: dict[str, Any] | None) -> str:
-    return "–" if half is None or half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
+def _iqr(half: SplitHalf | None) -> str:
+    return "–" if half is None or half.median is None else f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

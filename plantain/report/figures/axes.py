@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from plantain.findings.atlas import AxisFacts
 from plantain.report.figures.svg import NEGATIVE, POSITIVE, cut, svg, text
 
 _LEFT, _PLOT, _STEP = 4, 296, 36  # as wide as a phone shows: names stand above their bars
@@ -20,15 +21,14 @@ _LOOKS = {"axis": "pl-axis-own", "replication": "pl-axis-again", "sibling": "pl-
 """Role -> class; all other roles look alike."""
 
 
-def count_bars(axes: list[dict[str, Any]], threshold: str, title: str) -> str:
+def count_bars(axes: Sequence[AxisFacts], threshold: int, title: str) -> str:
     """Draw the share of units over a threshold, a bar an axis, the largest first and noise floors last.
 
     Parameters
     ----------
-    axes : list of dict
-        ``axes`` of an atlas.
-    threshold : str
-        As it stands in their ``thresholds``.
+    axes : sequence of AxisFacts
+    threshold : int
+        One of `analysis.THRESHOLDS`.
     title : str
         What the figure shows, for screen readers.
 
@@ -37,8 +37,8 @@ def count_bars(axes: list[dict[str, Any]], threshold: str, title: str) -> str:
     str
         SVG; the line across a bar's row is the 99th percentile of its own sign flips.
     """
-    rows = sorted(axes, key=lambda axis: (axis["role"] == "noise floor", -axis["thresholds"][threshold]["percent"]))
-    shares = [(row["thresholds"][threshold]["percent"], _chance(row, threshold)) for row in rows]
+    rows = sorted(axes, key=lambda axis: (axis.role == "noise floor", -axis.thresholds[threshold].percent))
+    shares = [(row.thresholds[threshold].percent, _chance(row, threshold)) for row in rows]
     reach = max([1.0, *(value for pair in shares for value in pair)]) * 1.02
     bottom = 4 + _STEP * len(rows)
     drawn = [f'<line x1="{_LEFT}" y1="4" x2="{_LEFT}" y2="{bottom}" class="pl-axis"/>']
@@ -49,20 +49,20 @@ def count_bars(axes: list[dict[str, Any]], threshold: str, title: str) -> str:
     return svg(_LEFT + _PLOT + 6, bottom + 22, title, drawn)
 
 
-def _chance(axis: dict[str, Any], threshold: str) -> float:
+def _chance(axis: AxisFacts, threshold: int) -> float:
     """Return the 99th percentile of the counts under sign flips, in percent of the same units."""
-    return 100 * axis["thresholds"][threshold]["null_p99"] / max(axis["n_units"], 1)
+    return 100 * axis.thresholds[threshold].null_p99 / max(axis.n_units, 1)
 
 
-def _bar(row: dict[str, Any], share: float, chance: float, y: float, reach: float) -> list[str]:
-    look = _LOOKS.get(row["role"], "pl-axis-other")
-    words = f"{row['name']} ({row['role']}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
+def _bar(row: AxisFacts, share: float, chance: float, y: float, reach: float) -> list[str]:
+    look = _LOOKS.get(row.role, "pl-axis-other")
+    words = f"{row.name} ({row.role}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
     x = _LEFT + _PLOT * chance / reach
     return [
         f'<g><title>{escape(words)}</title><rect x="{_LEFT}" y="{y + 18}" width="{_PLOT * share / reach:.1f}" '
         f'height="12" class="{look}"/></g>',
         f'<line x1="{x:.1f}" y1="{y + 15}" x2="{x:.1f}" y2="{y + 33}" class="pl-limit"/>',
-        text(_LEFT + 3, y + 13, f"{cut(row['name'], 28)} · {row['role']}", "start"),
+        text(_LEFT + 3, y + 13, f"{cut(row.name, 28)} · {row.role}", "start"),
         text(_LEFT + _PLOT, y + 13, f"{share:.1f}%", "end"),
     ]
 

@@ -12,13 +12,12 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from plantain import PlantainError
-from plantain.findings.atlas import Axis
+from plantain.findings.atlas import Atlas, Axis
 from plantain.findings.comparison import compare
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import by_pair
@@ -305,13 +304,13 @@ def _resolved(text: str) -> str:
 class Shown:
     """An atlas, and the axes that it was made of."""
 
-    atlas: dict[str, Any]
+    atlas: Atlas
     axes: list[Axis]
 
     @property
     def of(self) -> str:
         """What was counted."""
-        return f"{UNIT_WORDS[self.atlas['units']]}, scope {self.atlas['scope']}"
+        return f"{UNIT_WORDS[self.atlas.units]}, scope {self.atlas.scope}"
 
 
 @dataclass(frozen=True)
@@ -347,16 +346,16 @@ def picture(name: str, shown: Shown) -> str:
 
 
 def _replication(shown: Shown, title: str) -> str:
-    found, (first, second) = shown.atlas["replication"], _first_and_again(shown)
-    t = np.stack([axis.run.analysis(shown.atlas["units"], shown.atlas["scope"]).t for axis in (first, second)])
+    found, (first, second) = shown.atlas.replication, _first_and_again(shown)
+    t = np.stack([axis.run.analysis(shown.atlas.units, shown.atlas.scope).t for axis in (first, second)])
     return replication_plot(t, found, (first.name, second.name), title)
 
 
 def _first_and_again(shown: Shown) -> tuple[Axis, Axis]:
-    found = shown.atlas["replication"]
+    found = shown.atlas.replication
     if found is None:
         raise NoFigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
-    return shown.axes[0], next(axis for axis in shown.axes if axis.name == found["name"])
+    return shown.axes[0], next(axis for axis in shown.axes if axis.name == found.name)
 
 
 def _replication_title(shown: Shown) -> str:
@@ -365,14 +364,14 @@ def _replication_title(shown: Shown) -> str:
 
 
 def _replication_how(shown: Shown) -> str:
-    found = shown.atlas["replication"]
-    low, high = found["interval"]
+    found = shown.atlas.replication
+    low, high = found.interval
     interval = "" if low is None or high is None else f", with the 95% interval {low:+.2f} to {high:+.2f}"
     return (
-        f"Dots are the {len(found['units'])} units with the largest |t| on the first set, which alone chose them and "
-        f"their signs: {found['n_same_sign']} keep their sign on the new pairs (full dots, shaded quarters), the "
+        f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone chose them and "
+        f"their signs: {found.n_same_sign} keep their sign on the new pairs (full dots, shaded quarters), the "
         "others are open. Squares are all units. On the dashed line t would be as large again; chosen units are "
-        f"expected to fall below it. Under it the mean score of {found['n_pairs']} new pairs on the chosen units"
+        f"expected to fall below it. Under it the mean score of {found.n_pairs} new pairs on the chosen units"
         f"{interval}."
     )
 
@@ -392,8 +391,8 @@ def _counts_how(shown: Shown) -> str:
 
 
 def _triangle(shown: Shown, title: str) -> str:
-    found = {(row["first"], row["second"]): row["true_r"] for row in shown.atlas["between"]}
-    return axis_triangle([axis["name"] for axis in shown.atlas["axes"]], found, title)
+    found = {(row.first, row.second): row.true_r for row in shown.atlas.between}
+    return axis_triangle([axis.name for axis in shown.atlas.axes], found, title)
 
 
 def _triangle_how(shown: Shown) -> str:
@@ -406,7 +405,7 @@ def _triangle_how(shown: Shown) -> str:
 
 ATLAS_FIGURES = {
     "replication": AtlasFigure(_replication, _replication_title, _replication_how),
-    "counts": AtlasFigure(lambda shown, title: count_bars(shown.atlas["axes"], "3", title), _counts_title, _counts_how),
+    "counts": AtlasFigure(lambda shown, title: count_bars(shown.atlas.axes, 3, title), _counts_title, _counts_how),
     "correlations": AtlasFigure(
         _triangle, lambda shown: f"Correlation of the maps of t of every two axes; {shown.of}", _triangle_how
     ),

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
 
+from plantain.findings.atlas import ReplicatedUnit, Replication
 from plantain.report.figures.svg import cut, svg, text
 
 _BINS, _LEFT, _TOP, _PLOT = 40, 34, 8, 256
@@ -78,15 +78,15 @@ _X0, _Y0, _SIDE = 34, 8, 270
 _STRIP = _Y0 + _SIDE + 100  # where the mean score is drawn
 
 
-def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str], title: str) -> str:
+def replication_plot(t: np.ndarray, found: Replication, names: tuple[str, str], title: str) -> str:
     """Draw where chosen units fall on new pairs, among all units, and the mean score of a new pair below.
 
     Parameters
     ----------
     t : float array (2, n_units)
         Of all units on the first set and on the new one; units with a NaN are left out.
-    found : dict
-        ``replication`` of an atlas: the chosen units, the mean score and its interval.
+    found : Replication
+        The chosen units, the mean score and its interval.
     names : tuple of str
         Of the two sets, at the axes.
     title : str
@@ -109,7 +109,7 @@ def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str
         f'<line x1="{middle_x}" y1="{_Y0}" x2="{middle_x}" y2="{bottom}" class="pl-axis"/>',
         f'<line x1="{_X0}" y1="{bottom}" x2="{_X0 + _SIDE}" y2="{_Y0}" class="pl-limit"/>',
     ]
-    drawn += [_dot(unit, reach, middle_x, middle_y) for unit in found["units"] if unit["t_again"] is not None]
+    drawn += [_dot(unit, reach, middle_x, middle_y) for unit in found.units if unit.t_again is not None]
     drawn += [
         text(_X0 - 4, _Y0 + 10, f"+{reach:.1f}", "end"),
         text(_X0 - 4, bottom, f"−{reach:.1f}", "end"),
@@ -122,23 +122,23 @@ def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str
     return svg(_X0 + _SIDE + 8, _STRIP + 46, title, drawn)
 
 
-def _dot(unit: dict[str, Any], reach: float, middle_x: float, middle_y: float) -> str:
+def _dot(unit: ReplicatedUnit, reach: float, middle_x: float, middle_y: float) -> str:
     scale = _SIDE / 2 / reach
-    x, y = middle_x + unit["t"] * scale, middle_y - unit["t_again"] * scale
-    look = "pl-kept" if unit["t"] * unit["t_again"] > 0 else "pl-turned"
-    words = f"{unit['unit']}: t {unit['t']:+.2f} where it was chosen, {unit['t_again']:+.2f} on new pairs"
+    x, y = middle_x + unit.t * scale, middle_y - unit.t_again * scale
+    look = "pl-kept" if unit.t * unit.t_again > 0 else "pl-turned"
+    words = f"{unit.unit}: t {unit.t:+.2f} where it was chosen, {unit.t_again:+.2f} on new pairs"
     return f'<g><title>{escape(words)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{look}"/></g>'
 
 
-def _score(found: dict[str, Any]) -> list[str]:
+def _score(found: Replication) -> list[str]:
     """Draw the mean score of a new pair with its interval, and zero."""
-    ends = [end for end in found["interval"] if end is not None]
-    reach = max(0.5, *(abs(value) for value in (found["score"], *ends))) * 1.1
+    ends = [end for end in found.interval if end is not None]
+    reach = max(0.5, *(abs(value) for value in (found.score, *ends))) * 1.1
 
     def x_of(value: float) -> float:
         return _X0 + _SIDE * (value + reach) / (2 * reach)
 
-    drawn = [text(_X0, _STRIP - 20, f"a new pair's mean score: {found['score']:+.2f} SD", "start")]
+    drawn = [text(_X0, _STRIP - 20, f"a new pair's mean score: {found.score:+.2f} SD", "start")]
     drawn.append(f'<line x1="{_X0}" y1="{_STRIP}" x2="{_X0 + _SIDE}" y2="{_STRIP}" class="pl-axis"/>')
     drawn.append(f'<line x1="{x_of(0):.1f}" y1="{_STRIP - 12}" x2="{x_of(0):.1f}" y2="{_STRIP + 12}" class="pl-axis"/>')
     if len(ends) == 2:
@@ -148,7 +148,7 @@ def _score(found: dict[str, Any]) -> list[str]:
             f'<g><title>{words}</title><rect x="{low:.1f}" y="{_STRIP - 6}" width="{max(high - low, 1):.1f}" '
             f'height="12" class="pl-interval"/></g>'
         )
-    x = x_of(found["score"])
+    x = x_of(found.score)
     drawn.append(f'<circle cx="{x:.1f}" cy="{_STRIP}" r="5" class="pl-kept"/>')
     drawn.append(text(x_of(0), _STRIP + 26, "0", "middle"))
     drawn.append(text(_X0, _STRIP + 42, "← the other way", "start"))
