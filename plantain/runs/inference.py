@@ -366,8 +366,8 @@ def _gain(a: Analysis) -> Gain | None:
     return Gain(
         gain_share=finite(dimension.gain_share),
         mean_share=finite(dimension.mean_share),
-        first_share=finite(dimension.uncentred.first_share),
-        participation=finite(dimension.uncentred.participation),
+        first_share=finite(dimension.first_share),
+        participation=finite(dimension.participation),
         counts_without_block_mean={threshold: int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS},
     )
 

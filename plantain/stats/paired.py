@@ -24,6 +24,11 @@ def paired_differences(positive: np.ndarray, negative: np.ndarray) -> np.ndarray
     ------
     ValueError
         The shapes differ, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> paired_differences([[1.5, 2.0]], [[1.0, 2.5]]).tolist()
+    [[0.5, -0.5]]
     """
     positive, negative = np.asarray(positive), np.asarray(negative)
     if positive.shape != negative.shape:
@@ -32,8 +37,18 @@ def paired_differences(positive: np.ndarray, negative: np.ndarray) -> np.ndarray
 
 
 def is_degenerate(diffs: np.ndarray) -> np.ndarray:
-    """Tell which units have differences that are equal, but for rounding, and not zero (bool, (n_units,))."""
-    diffs = checked_diffs(diffs)
+    """Tell which units have differences that are equal, but for rounding, and not zero (bool, (n_units,)).
+
+    Examples
+    --------
+    >>> is_degenerate([[0.5, 0.0, 1.0], [0.5, 0.0, 2.0]]).tolist()
+    [True, False, False]
+    """
+    return degenerate(checked_diffs(diffs))
+
+
+def degenerate(diffs: np.ndarray) -> np.ndarray:
+    """Do `is_degenerate`'s work on differences that were checked."""
     return _is_constant(diffs) & (diffs[0] != 0)
 
 
@@ -61,8 +76,17 @@ def paired_t(diffs: np.ndarray) -> np.ndarray:
     References
     ----------
     Student (1908), The probable error of a mean. Biometrika 6, 1-25.
+
+    Examples
+    --------
+    >>> paired_t([[1.0, 0.0, 0.5], [2.0, 0.0, 0.5], [3.0, 0.0, 0.5]]).round(3).tolist()
+    [3.464, 0.0, nan]
     """
-    diffs = checked_diffs(diffs)
+    return t_of(checked_diffs(diffs))
+
+
+def t_of(diffs: np.ndarray) -> np.ndarray:
+    """Do `paired_t`'s work on differences that were checked."""
     n = diffs.shape[0]
     constant = _is_constant(diffs)  # rounding in the SD must not turn it into a huge t
     sd = np.where(constant, 1.0, diffs.std(axis=0, ddof=1))
@@ -85,5 +109,11 @@ def cohens_dz(diffs: np.ndarray) -> np.ndarray:
     References
     ----------
     Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., p. 48.
+
+    Examples
+    --------
+    >>> cohens_dz([[1.0], [2.0], [3.0]]).round(3).tolist()
+    [2.0]
     """
-    return paired_t(diffs) / np.sqrt(np.shape(diffs)[0])
+    diffs = checked_diffs(diffs)
+    return t_of(diffs) / np.sqrt(len(diffs))

@@ -11,17 +11,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain.stats._checks import checked_diffs
-from plantain.stats.paired import is_degenerate
+from plantain.stats.paired import degenerate
 
 _UNITS = 128  # units per matrix product, at most 255: they are counted in bytes
 
 _FLIPS = 1000  # flips per matrix product: 128 x 1000 sums stay in the cache
 
-_TIE = 1e-12  # two sums that differ by less, relative to their size, are one sum and rounding
+_TIE = 1e-12  # sums that differ by less, relative to what they are sums of, are one sum and rounding
+
+_CHUNK = 256  # units that a thread takes at a time
+
+MAX_PAIRS = 30  # of the exact p
 
 
 def draw_signs(n_permutations: int, n_pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw sign flips, int8 (n_permutations, n_pairs) of -1 and 1, each with probability 1/2."""
+    """Draw sign flips, int8 (n_permutations, n_pairs) of -1 and 1, each with probability 1/2.
+
+    Examples
+    --------
+    >>> draw_signs(2, 3, np.random.default_rng(0)).tolist()
+    [[1, 1, 1], [-1, -1, -1]]
+    """
     return (2 * rng.integers(0, 2, size=(n_permutations, n_pairs)) - 1).astype(np.int8)
 
 
@@ -88,6 +98,14 @@ def sign_flip_null(
     References
     ----------
     Fisher (1935), The Design of Experiments, section 21. Nichols & Holmes (2002), Human Brain Mapping 15, 1-25.
+
+    Examples
+    --------
+    Of all eight patterns two line the differences up:
+
+    >>> signs = list(itertools.product((-1, 1), repeat=3))
+    >>> sign_flip_null([[1.0], [1.1], [0.9]], signs=signs).counts.tolist()
+    [[1, 0, 0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0, 1]]
     """
     diffs = checked_diffs(diffs)
     n = diffs.shape[0]
@@ -145,10 +163,16 @@ def max_t_p(
     ----------
     Westfall & Young (1993), Resampling-Based Multiple Testing. Nichols & Holmes (2002), Human Brain Mapping 15,
     1-25. Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9, 39 (why b + 1 and m + 1).
+
+    Examples
+    --------
+    >>> diffs = np.random.default_rng(1).normal([0.0, 3.0], 1.0, (12, 2))
+    >>> max_t_p(diffs, 999, rng=np.random.default_rng(0)).tolist()
+    [0.916, 0.002]
     """
     diffs = checked_diffs(diffs)
     signs = checked_signs(diffs.shape[0], n_permutations, rng, signs)
-    tested = ~is_degenerate(diffs)
+    tested = ~degenerate(diffs)
     z = _unit_squares(diffs[:, tested])
     largest = np.sort(_flip(z, signs, [])[1])
     b = len(signs) - np.searchsorted(largest, np.abs(z.sum(axis=0)) * (1 - _TIE))
@@ -208,14 +232,7 @@ def _t_from_r(r: np.ndarray, n: int) -> np.ndarray:
         return r * np.sqrt((n - 1) / np.maximum(n - r**2, 0.0))
 
 
-MAX_PAIRS = 30
-
-_CHUNK = 256  # units that a thread takes at a time
-
-_EXACT_TIE = 1e-12  # of the sum of the absolute differences
-
-
-def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.ndarray:
+def exact_sign_flip_p(diffs: np.ndarray) -> np.ndarray:
     """Exact two-sided p of each unit over all 2^n sign patterns of its differences.
 
     Since the sum of squares is the same for all patterns, |sum| and |t| put them in one order, so this is the
@@ -225,8 +242,6 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     ----------
     diffs : float array (n_pairs, n_units)
         2 to 30 pairs.
-    workers : int, optional
-        Threads; one per core by default. The result does not depend on it.
 
     Returns
     -------
@@ -236,7 +251,7 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     Raises
     ------
     ValueError
-        Bad differences, more than 30 pairs, or fewer than one worker.
+        Bad differences, or more than 30 pairs.
 
     Notes
     -----
@@ -252,20 +267,25 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     ----------
     Fisher (1935), The Design of Experiments, section 21 (the test). Horowitz & Sahni (1974), J. ACM 21, 277-292
     (meeting in the middle). Pagano & Tritchler (1983), JASA 78, 435-440 (exact permutation p in less than 2^n steps).
+
+    Examples
+    --------
+    Of the 16 patterns two reach a sum of 10, and 14 one of 2:
+
+    >>> exact_sign_flip_p([[1.0, 1.0], [2.0, -2.0], [3.0, 3.0], [4.0, -4.0]]).tolist()
+    [0.125, 0.875]
     """
     diffs = checked_diffs(diffs)
     if diffs.shape[0] > MAX_PAIRS:
         raise ValueError(f"{diffs.shape[0]} pairs are too many for exact p values; at most {MAX_PAIRS}. Use max_t_p.")
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}.")
     chunks = [diffs[:, start : start + _CHUNK] for start in range(0, diffs.shape[1], _CHUNK)]
-    with ThreadPoolExecutor(min(workers, max(len(chunks), 1))) as pool:  # numpy sorts and searches without the lock
+    workers = min(os.cpu_count() or 1, max(len(chunks), 1))
+    with ThreadPoolExecutor(workers) as pool:  # numpy sorts and searches without the lock
         return np.concatenate([np.empty(0), *pool.map(_exact_p, chunks)])
 
 
 def _exact_p(diffs: np.ndarray) -> np.ndarray:
-    bounds = np.abs(diffs.sum(axis=0)) - _EXACT_TIE * np.abs(diffs).sum(axis=0)
+    bounds = np.abs(diffs.sum(axis=0)) - _TIE * np.abs(diffs).sum(axis=0)
     # Sums of quarters of the pairs for all units at once, (n_units, patterns); two quarters make a half.
     quarters = [_all_sums(part) for part in np.array_split(diffs, 4)]
     return np.array([_tail(bound, *rows) for bound, *rows in zip(bounds, *quarters, strict=True)])

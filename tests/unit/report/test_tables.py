@@ -112,7 +112,7 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
     text, frame = report_text(run, PUBLISHED), top_units_frame(run.analysis(), 5, inference=run.inference())
     head, *rows = table_rows(text, 3)
     assert head == list(frame.columns) and {"p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high"} <= set(head)
-    assert [row[1] for row in rows] == frame.unit.tolist()
+    assert [row[1] for row in rows] == frame["unit"].tolist()
     assert [float(row[head.index("p_fwer")]) for row in rows] == pytest.approx(frame["p_fwer"].tolist(), rel=1e-2)
     assert "Top units. They were chosen for their size: their d is too large" in text
 
@@ -216,8 +216,8 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
     assert list(frame.columns) == [
         "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent_of_magnitude", "rms_percent",
     ]  # fmt: skip
-    assert frame.rank.tolist() == list(range(1, 11))
-    assert frame.t.abs().tolist() == sorted(np.abs(a.t), reverse=True)[:10]
+    assert frame["rank"].tolist() == list(range(1, 11))
+    assert frame["t"].abs().tolist() == sorted(np.abs(a.t), reverse=True)[:10]
     for row in frame.itertuples():
         i = a.table.names.index(row.unit)
         assert (row.block, row.kind, row.t, row.d_z) == (a.table.block[i], a.table.kind[i], a.t[i], a.dz[i])
@@ -230,19 +230,19 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
 
 def test_ranks_within_a_block_are_those_among_all_units(run):
     a = run.analysis("card")
-    everything = top_units_frame(a, n=N_SLICES).set_index("unit").rank
+    everything = top_units_frame(a, n=N_SLICES).set_index("unit")["rank"]
     for block in block_names(a):
         inside = top_units_frame(a, n=3, block=block)
-        assert set(inside.block) == {block} and 2 <= len(inside) <= 3
-        assert inside.rank.tolist() == everything[inside.unit].tolist()
-    assert top_units_frame(a, block="joint[1]").rank.tolist() != [1, 2]  # the case tells both apart
+        assert set(inside["block"]) == {block} and 2 <= len(inside) <= 3
+        assert inside["rank"].tolist() == everything[inside["unit"]].tolist()
+    assert top_units_frame(a, block="joint[1]")["rank"].tolist() != [1, 2]  # the case tells both apart
     assert top_units_frame(a, block="nowhere").empty
 
 
 def test_degenerate_units_are_in_no_top_list():
     a = made_run(with_degenerate(made_differences())).analysis("card")
     frame = top_units_frame(a)
-    assert len(frame) == 22 and not set(frame.unit) & {"joint[1] slice 0", "single[1] slice 1"}
+    assert len(frame) == 22 and not set(frame["unit"]) & {"joint[1] slice 0", "single[1] slice 1"}
 
 
 def test_a_unit_that_is_always_zero_has_no_percentage():

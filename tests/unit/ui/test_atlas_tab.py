@@ -85,7 +85,7 @@ def test_the_page_says_first_what_it_comes_to_and_that_weights_are_random(shown)
     cards = page[page.index("Beside the published cards") : page.index("They were not run here")]
     assert "19.7%" in cards and "about 43%" in cards and "about 1%" in cards
     assert page.count("<details") == 5
-    heads = Shown({**shown.atlas, "units": "heads"}, shown.axes)
+    heads = Shown(replace(shown.atlas, units="heads"), shown.axes)
     assert "19.7%" not in atlas_html(heads, 19.7)
 
 
