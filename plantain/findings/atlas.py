@@ -42,7 +42,7 @@ class AtlasError(PlantainError, ValueError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One contrast: a run's name, the run, and the role of its prompt set (`prompts.ROLES`, or ``other``)."""
+    """One contrast: a run's name, the run, and the role of its prompt set (`sets.ROLES`, or ``other``)."""
 
     name: str
     run: Run

@@ -1,8 +1,4 @@
-"""What the model card published: aggregate figures with their source. Never presented as a run of ours.
-
-`load_published`   the figures that every report shows beside its own
-`CONTRAST`         what they are of
-"""
+"""What the model card published: aggregate figures with their source. Never presented as a run of this project."""
 
 from __future__ import annotations
 
@@ -14,6 +10,8 @@ from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 
 CONTRAST = "helping against ignoring"
+
+CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
 
@@ -59,9 +57,6 @@ class Published:
 def load_published() -> Published:
     """Read the card's figures."""
     return strict_record(Published, strict_json(PUBLISHED.read_bytes()), "published")
-
-
-CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
 
 def same_question(run: Run) -> bool:

@@ -1,8 +1,6 @@
-"""Where a run's numbers come from. Plain data, checked for type: files of strangers end up here.
+"""Where a run's numbers come from: model, weights, settings, prompts, versions and date.
 
-`is_control`   whether a run may stand beside another as its control
-`RunInfo`      model, weights, device, settings, prompts, versions, date
-`PairRecord`   a pair as it was run
+All of it may come from a stranger's file, so types and ranges stand at the fields and are checked.
 """
 
 from __future__ import annotations
@@ -24,6 +22,12 @@ from plantain.runs.units import Layout
 SIZES = range(64, 2048 + 1, 16)
 
 MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at full size
+
+RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
+
+
+class WrongModelError(PlantainError, RuntimeError):
+    """A pair cannot be compared with a run that another model made."""
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -88,20 +92,6 @@ class Conditions:
         return f"{self.size} px · {seeds}{steps}{masked}"
 
 
-def size_fault(size: int) -> str:
-    """Say why a size cannot be taken; empty where it can."""
-    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
-
-
-def seed_fault(seed: int) -> str:
-    """Say why a seed cannot be taken; empty where it can."""
-    good = type(seed) is int and 0 <= seed < 2**63
-    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."
-
-
-RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
-
-
 @dataclass(frozen=True, config=STRICT)
 class RunInfo:
     """Provenance and configuration of a run.
@@ -109,7 +99,7 @@ class RunInfo:
     Attributes
     ----------
     model, revision, weights, fingerprint, dtype, device
-        As in `models.ModelInfo`.
+        As in `models.info.ModelInfo`.
     size : int
         Height and width of the image in pixels.
     seed : int
@@ -224,15 +214,6 @@ class RunInfo:
             raise ValueError(f"{len(self.seeds)} seeds of {self.steps} steps are more than {MOST_REPEATS} passes")
 
 
-def is_control(control: RunInfo, run: RunInfo) -> bool:
-    """Tell whether a run may stand beside another as its control: the same pairs in the same kind of passes.
-
-    Size and seed may be others: whoever shows the two says so.
-    """
-    kinds = [(i.prompts_sha256, len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
-    return kinds[0] == kinds[1]
-
-
 @dataclass(frozen=True, config=STRICT)
 class PairRecord:
     """A pair as it was run; token facts as in `PairCapture`."""
@@ -242,8 +223,24 @@ class PairRecord:
     n_differing: Tokens
 
 
-class WrongModelError(PlantainError, RuntimeError):
-    """A pair cannot be compared with a run that another model made."""
+def is_control(control: RunInfo, run: RunInfo) -> bool:
+    """Tell whether a run may stand beside another as its control: the same pairs in the same kind of passes.
+
+    Size and seed may be others: whoever shows the two says so.
+    """
+    kinds = [(i.prompts_sha256, len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
+    return kinds[0] == kinds[1]
+
+
+def size_fault(size: int) -> str:
+    """Say why a size cannot be taken; empty where it can."""
+    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
+
+
+def seed_fault(seed: int) -> str:
+    """Say why a seed cannot be taken; empty where it can."""
+    good = type(seed) is int and 0 <= seed < 2**63
+    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."
 
 
 def check_same_model(model: ModelInfo, info: RunInfo) -> None:

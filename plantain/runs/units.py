@@ -1,12 +1,7 @@
-"""Names of blocks, heads, slices and scopes, and the pooling of sums of squares into magnitudes.
+"""Units of a transformer: their names and places, and the pooling of sums of squares into magnitudes.
 
-Knows nothing about torch or files. Everything is derived from the model's configuration.
-
-`Layout`       how many blocks, heads and channels a transformer has
-`unit_table`   which units a choice of units and scope has, and where each one sits
-`magnitudes`   RMS of every unit
-
-The axes are always in the order side (0 positive, 1 negative), pair, scope, unit.
+Everything follows from the model's configuration. The axes are always in the order side (0 positive, 1 negative),
+pair, scope, unit.
 """
 
 from __future__ import annotations
