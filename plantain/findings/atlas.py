@@ -23,7 +23,7 @@ from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import shipped_sets
 from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount, finite
-from plantain.runs.inference import MAX_EXACT, Interval
+from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, RunInfo
 from plantain.runs.run import Run
 
@@ -416,22 +416,16 @@ def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, 
     for rival in rivals:
         competition.append(_against(axes[0], rival, diffs))
         yield len(between) + len(competition), total, None
-    yield (
-        total,
-        total,
-        Atlas(
-            units=units,
-            scope=scope,
-            n_units=int(next(iter(diffs.values())).shape[1]),
-            n_permutations=N_PERMUTATIONS,
-            weights=_weights(axes[0].run),
-            axes=tuple(_axis_facts(axis, units, scope) for axis in axes),
-            between=tuple(between),
-            competition=_ranked(competition),
-            replication=_replication(axes, units, scope),
-            selectivity=_selectivity(axes, units, scope),
-        ),
-    )
+    atlas = Atlas(
+        units=units, scope=scope, n_units=int(next(iter(diffs.values())).shape[1]),
+        n_permutations=N_PERMUTATIONS, weights=_weights(axes[0].run),
+        axes=tuple(_axis_facts(axis, units, scope) for axis in axes),
+        between=tuple(between),
+        competition=_ranked(competition),
+        replication=_replication(axes, units, scope),
+        selectivity=_selectivity(axes, units, scope),
+    )  # fmt: skip
+    yield total, total, atlas
 
 
 def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
@@ -463,19 +457,11 @@ def _differences(axes: list[Axis], units: str, scope: str) -> dict[str, np.ndarr
 def _axis_facts(axis: Axis, units: str, scope: str) -> AxisFacts:
     info, headline = axis.run.info, axis.run.headline(units, scope)
     return AxisFacts(
-        name=axis.name,
-        role=axis.role,
-        title=info.title,
-        positive=info.positive,
-        negative=info.negative,
-        n_pairs=len(axis.run.pairs),
-        n_units=headline.n_units,
-        thresholds=headline.thresholds,
-        large_effect=headline.large_effect,
-        split_half=headline.split_half,
-        max_abs_t=headline.max_abs_t,
+        name=axis.name, role=axis.role, title=info.title, positive=info.positive, negative=info.negative,
+        n_pairs=headline.n_pairs, n_units=headline.n_units, thresholds=headline.thresholds,
+        large_effect=headline.large_effect, split_half=headline.split_half, max_abs_t=headline.max_abs_t,
         size=_size(axis.run.analysis(units, scope)),
-    )
+    )  # fmt: skip
 
 
 def _size(analysis: Analysis) -> float | None:
@@ -487,16 +473,10 @@ def _between(one: Axis, other: Axis, units: str, scope: str, diffs: dict[str, np
     r = stats.true_correlation(diffs[one.name], diffs[other.name], N_SPLITS, rng=_rng(one, other))
     found = compare(one.run, other.run, units, scope)
     return Between(
-        first=one.name,
-        second=other.name,
-        r=finite(r.observed),
-        true_r=finite(r.value),
-        interval=(finite(r.interval[0]), finite(r.interval[1])),
-        n_top=found.n_top,
-        n_shared=len(found.shared),
-        n_same_sign=found.same_sign,
-        n_expected=finite(found.expected),
-    )
+        first=one.name, second=other.name, r=finite(r.observed), true_r=finite(r.value),
+        interval=finite_ends(r.interval), n_top=found.n_top, n_shared=len(found.shared),
+        n_same_sign=found.same_sign, n_expected=finite(found.expected),
+    )  # fmt: skip
 
 
 def _against(axis: Axis, rival: Axis, diffs: dict[str, np.ndarray]) -> Rival:
@@ -533,7 +513,6 @@ def _replication(axes: list[Axis], units: str, scope: str) -> Replication | None
     d_z = signs * again.dz[chosen]
     spread = again.differences[:, chosen].std(axis=0, ddof=1)
     scores = np.mean(signed / np.where(spread > 0, spread, 1.0), axis=1)  # of every new pair, in SDs
-    low, high = stats.mean_interval(scores)
     rows = zip(names, first.t[chosen], again.t[chosen], d_z, strict=True)
     return Replication(
         name=second.name,
@@ -541,7 +520,7 @@ def _replication(axes: list[Axis], units: str, scope: str) -> Replication | None
         units=tuple(ReplicatedUnit(name, *map(finite, numbers)) for name, *numbers in rows),
         n_same_sign=int(np.count_nonzero(d_z > 0)),
         score=float(scores.mean()),
-        interval=(finite(low), finite(high)),
+        interval=finite_ends(stats.mean_interval(scores)),
         p=float(stats.exact_sign_flip_p(scores[:, None])[0]) if len(scores) <= MAX_EXACT else None,
     )
 

@@ -31,22 +31,17 @@ class Published:
 
     Attributes
     ----------
-    name, source, base_model : str
-        Of the card on the Hub, its address, and the model that it is of.
+    name, source : str
+        Of the card on the Hub, and its address.
     note, units_note : str
         What to say beside the figures, and of what the card calls heads.
-    n_units_inferred : bool
-        The card does not state `n_units`; it follows from its percentages.
     """
 
     name: str
     source: str
-    base_model: str
     note: str
     units_note: str
     n_units: int
-    n_units_inferred: bool
-    n_pairs: int
     thresholds: dict[int, PublishedCount]
     large_effect: LargeEffects
     split_half: SplitHalf

@@ -161,6 +161,11 @@ class Inference:
     facts: InferenceFacts
 
 
+def finite_ends(interval: tuple[float, float]) -> Interval:
+    """Return an interval whose ends are numbers or None; see `analysis.finite`."""
+    return finite(interval[0]), finite(interval[1])
+
+
 def cached_inference(run: Run, units: str, scope: str) -> Inference:
     """Return a run's slower statistics for one choice: from memory, from the run's folder, or computed.
 
@@ -336,9 +341,9 @@ def _threshold_facts(a: Analysis, row: int, seed: int) -> ThresholdFacts:
         p=stats.count_p(observed, counts),
         null_median=float(np.median(counts)),
         null_max=int(counts.max()),
-        null_p99_interval=_ends(stats.quantile_interval(counts, 0.99)),
-        count_interval=_ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
-        count_jackknife=_ends(stats.count_jackknife(diffs, threshold)),
+        null_p99_interval=finite_ends(stats.quantile_interval(counts, 0.99)),
+        count_interval=finite_ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
+        count_jackknife=finite_ends(stats.count_jackknife(diffs, threshold)),
     )
 
 
@@ -370,10 +375,6 @@ def _gain(a: Analysis) -> Gain | None:
         participation=finite(dimension.participation),
         counts_without_block_mean={threshold: int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS},
     )
-
-
-def _ends(interval: tuple[float, float]) -> Interval:
-    return finite(interval[0]), finite(interval[1])
 
 
 def _is_plain(path: Path, n_units: int) -> bool:
