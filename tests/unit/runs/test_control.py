@@ -141,5 +141,5 @@ def test_the_text_baseline_is_that_of_the_scope():
     for found, rows in ((words, [1]), (whole, [0, 1, 2])):
         rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
         t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic
-        assert found["max_abs_t"] == pytest.approx(np.abs(t).max(), rel=1e-9)
+        assert found.max_abs_t == pytest.approx(np.abs(t).max(), rel=1e-9)
     assert words["max_abs_t"] != pytest.approx(whole["max_abs_t"], rel=1e-3)
