@@ -142,4 +142,4 @@ def test_the_text_baseline_is_that_of_the_scope():
         rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
         t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic
         assert found.max_abs_t == pytest.approx(np.abs(t).max(), rel=1e-9)
-    assert words["max_abs_t"] != pytest.approx(whole["max_abs_t"], rel=1e-3)
+    assert words.max_abs_t != pytest.approx(whole.max_abs_t, rel=1e-3)
