@@ -1,28 +1,52 @@
-"""Probe FLUX.2 Klein for an axis of ethical valence in its attention output projections.
+"""Probe FLUX.2 Klein for an axis of ethical valence in its attention heads.
 
-Errors whose message is meant for the user derive from `PlantainError`:
+Nothing heavy is imported before a name is used, so that the command line answers at once.
 
-- `prompts.PromptSetError`      a prompt set that cannot be used
-- `prompts.PromptError`         a prompt that the model cannot take
-- `units.UnitsError`            units or a scope that do not exist
-- `models.ModelError`           a model that cannot be loaded
-- `capture.CaptureError`        a pass that cannot be recorded
-- `results.RunError`            a run that cannot be read or written
-- `pairs.WrongModelError`       a pair and a run of different models
-- `experiment.ConfigError`      a setting out of range
-- `figures.NoFigureError`       a figure that a choice does not have
-- `engine.EngineError`          the page's model cannot be used now
-- `engine.PassError`            a pass failed on the page's device
-- `ui.probe.SeedError`          a seed that the page cannot take
-- `hub.PublishError`            a run that must not, or under this name cannot, be published
-- `hub.HubError`                what the Hub refuses; `hub.HubTroubleError` where waiting may help
-- `ui.store.NoRunError`         a run that the page does not have (any more)
+Examples
+--------
+>>> import plantain
+>>> run = plantain.load_run("precomputed/tiny-random")
+>>> positive, negative = run.magnitudes("heads", scope="image")
+>>> t = plantain.stats.paired_t(positive - negative)
+>>> t.shape  # one for each head
+(100,)
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plantain import probe, stats
+    from plantain.models.load import load_pipeline
+    from plantain.probe.runner import run_probe
+    from plantain.prompts.sets import load_prompt_set
+    from plantain.runs.io import load_run, save_run
+
 __version__ = "0.1.0"
+
+__all__ = ["load_pipeline", "load_prompt_set", "load_run", "probe", "run_probe", "save_run", "stats"]
+
+_HOMES = {
+    "load_pipeline": "models.load", "load_prompt_set": "prompts.sets", "load_run": "runs.io",
+    "run_probe": "probe.runner", "save_run": "runs.io",
+}  # fmt: skip
 
 
 class PlantainError(Exception):
     """Base of all errors that say what to do; `exit_code` is the command line's."""
 
     exit_code = 2
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("probe", "stats"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,17 +1,15 @@
-"""Files and folders that a reader sees whole or not at all. Knows nothing about what is in them.
+"""Files and folders that a reader sees whole or not at all, and strict readers of JSON and arrays.
 
-`write_atomic`   a file
-`replace_folder`   a folder that is written in hiding and then takes another's place; writers take turns
-`swap_in`       the last step alone
+A new folder is written beside the old one and takes its place by two renames: the old one steps aside, the new one
+takes its name. Between the two no folder has the name, for microseconds or until somebody calls `settle` after a kill.
 """
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import json
 import math
 import os
-import re
 import shutil
 import time
 import unicodedata
@@ -25,24 +23,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.numpy
+from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+PATIENCE = 60  # seconds to wait for another writer, who needs well under one
 
-
-OLD = 3600  # seconds after which nobody works any more on what is hidden
-
-PATIENCE = 60  # seconds to wait for one's turn to write; a turn takes well under one
-
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux's numbers, in fcntl.h and fs.h
-
-
-def _hidden(path: Path) -> Path:
-    """Return a new name beside a path, which nobody reads."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+LOCK = ".plantain.lock"  # beside the folders that it guards, while somebody writes
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -53,7 +39,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     OSError
         It cannot be written; what stood there stays.
     """
-    partial = _hidden(path)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         partial.write_bytes(content)
         os.replace(partial, path)
@@ -65,79 +51,37 @@ def write_atomic(path: Path, content: bytes) -> None:
 def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     """Give a new folder to write to, and let it take another's place in the end.
 
-    Writers beside each other take turns, so that the later one sees what the earlier one did; what a writer left
-    that was killed goes an hour later, once the new folder stands.
+    Writers of one parent folder wait for each other, so that the later one sees what the earlier one did. Killed at
+    any moment, a writer leaves the old folder whole or the new one whole; see `settle`.
 
     Parameters
     ----------
     folder : Path
-        The place; nothing stands there yet, or a folder. Of a link what it leads to.
+        The place; nothing stands there yet, or a folder. A link is followed: what it leads to is replaced.
     allow : callable
-        Called when the turn has come; raises where the place must not be taken.
+        Called once no other writer is at work; raises where the place must not be taken.
 
     Raises
     ------
     OSError
-        The folder cannot be written; what stood there stays.
+        The folder cannot be written, or another writer holds the place for a minute; what stood there stays.
     """
     folder = Path(os.path.realpath(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _turn(folder.parent) as alone:
-        scraps = _left_behind(folder) if alone else []
+    with _alone(folder, PATIENCE):
+        _put_back(folder)
         allow()
-        stood, new = folder.exists(), _hidden(folder)
+        stood, new = folder.exists(), folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)  # left by a writer that was killed
         try:
             new.mkdir()
             yield new
             if stood:
                 swap_in(new, folder)
             else:
-                new.rename(folder)  # fails where somebody took the place who knows no turns
+                new.rename(folder)  # fails where somebody took the place without the lock
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        for left in scraps:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-@contextmanager
-def _turn(parent: Path) -> Iterator[bool]:
-    """Wait until no other process writes beside, but not for ever; say whether the turn came."""
-    try:
-        handle = os.open(parent, os.O_RDONLY)
-    except OSError:  # not readable, or no such thing as an open folder
-        yield False
-        return
-    try:
-        yield _lock(handle)
-    finally:
-        with suppress(OSError, AttributeError):
-            fcntl.flock(handle, fcntl.LOCK_UN)  # a child of this process may hold the folder open as well
-        os.close(handle)
-
-
-def _lock(handle: int) -> bool:
-    """Lock an open folder; the system unlocks it where the process is killed."""
-    patience = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > patience:  # somebody holds the folder for another reason, or was stopped
-                return False
-            time.sleep(0.01)
-        except (OSError, AttributeError):  # some disks on a network; Windows
-            return False
-
-
-def _left_behind(folder: Path) -> list[Path]:
-    """List the hidden folders beside a folder that were to take its place, or stood there, unless they are new.
-
-    A new one may be a writer's who did not wait for the turn any longer.
-    """
-    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{32}}")
-    found = [path for path in folder.parent.iterdir() if name.fullmatch(path.name)]
-    return [path for path in found if time.time() - path.stat().st_mtime > OLD]
 
 
 def swap_in(new: Path, folder: Path) -> None:
@@ -148,32 +92,86 @@ def swap_in(new: Path, folder: Path) -> None:
     OSError
         It cannot be renamed; what stood there is put back.
     """
+    _put_back(folder)
     if not folder.exists():
         new.rename(folder)
         return
-    old = new if _exchange(new, folder) else _step_aside(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; say whether the system can."""
-    try:
-        rename = ctypes.CDLL(None).renameat2
-    except (OSError, AttributeError, TypeError):  # another system, or an old C library
-        return False
-    return not rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
-
-
-def _step_aside(new: Path, folder: Path) -> Path:
-    """Replace a folder in two steps, between which none is there; return where the old one is."""
-    old = _hidden(folder)
+    old = _aside(folder)
     folder.rename(old)
     try:
         new.rename(folder)
     except OSError:
         old.rename(folder)
         raise
-    return old
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(folder: Path) -> bool:
+    """Wait for a writer that replaces a folder, and put the old one back where the writer was killed.
+
+    Returns
+    -------
+    bool
+        Whether a folder stands there now.
+    """
+    folder = Path(os.path.realpath(folder))
+    limit = time.monotonic() + PATIENCE
+    while not folder.exists() and _aside(folder).exists() and time.monotonic() < limit:
+        try:
+            with _alone(folder, 0):
+                _put_back(folder)
+        except TimeoutError:  # the writer is at work
+            time.sleep(0.005)
+        except OSError:  # nothing can be written here, so nothing is put back
+            break
+    return folder.exists()
+
+
+def settle_all(parent: Path) -> None:
+    """Settle every folder of a parent that stepped aside."""
+    for old in parent.glob(f".*{_ASIDE}"):
+        settle(parent / old.name[1 : -len(_ASIDE)])
+
+
+def folder_identity(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when another folder takes the place; None where none stands."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns
+
+
+@contextmanager
+def _alone(folder: Path, patience: float) -> Iterator[None]:
+    """Lock out other writers beside a folder; the system frees the lock of a process that is killed."""
+    path = folder.with_name(LOCK)
+    try:
+        lock = FileLock(path).acquire(timeout=patience, poll_interval=0.01)
+    except Timeout as error:
+        raise TimeoutError(errno.ETIMEDOUT, "another process is writing beside it") from error
+    with lock:
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps an open file
+                path.unlink()  # while it is held: filelock tries again where it gets a file that is gone
+
+
+_ASIDE = ".old"
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}{_ASIDE}")
+
+
+def _put_back(folder: Path) -> None:
+    """Undo or finish what a writer that was killed between or after its two renames left."""
+    old = _aside(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        old.rename(folder)
 
 
 def strict_json(text: bytes | str) -> Any:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import shutil
+import time
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ["PLANTAIN_WARM"] = "off"  # no server computes what no test looks at
@@ -172,8 +173,7 @@ def browser():
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A hub on loopback that the hub library of this process talks to, as bob, who may write."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import _http as hub_http
+    from huggingface_hub import close_session, constants
 
     from plantain.hub import repo
 
@@ -186,11 +186,11 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
         monkeypatch.setenv("HF_TOKEN", WRITER)
-        monkeypatch.setattr(hub_http.time, "sleep", lambda _: None)  # the library's and our own waits before a retry
+        monkeypatch.setattr(time, "sleep", lambda _: None)  # the hub library waits before it tries again
         _hurry(monkeypatch, repo, served)
-        hub_http.close_session()
+        close_session()
         yield served
-        hub_http.close_session()
+        close_session()
 
 
 def _hurry(monkeypatch, repo, served) -> None:
@@ -198,7 +198,7 @@ def _hurry(monkeypatch, repo, served) -> None:
 
     So a busy machine has all of its minute for an answer. A request without an end to its patience keeps waiting.
     """
-    make_client = repo.default_client_factory
+    make_client = repo._client
 
     def hurry(request):
         if served.hangs(f"{request.method} {unquote(request.url.raw_path.decode())}"):
@@ -210,7 +210,7 @@ def _hurry(monkeypatch, repo, served) -> None:
         client.event_hooks["request"].append(hurry)
         return client
 
-    monkeypatch.setattr(repo, "default_client_factory", hurried_client)
+    monkeypatch.setattr(repo, "_client", hurried_client)
 
 
 @pytest.fixture(scope="session")

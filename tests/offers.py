@@ -9,7 +9,8 @@ from pathlib import Path
 
 from browser import ROOT
 
-from plantain.hub.publish import make_offer
+from plantain.hub import publish as publishing
+from plantain.hub.publish import load_candidate, make_offer
 from plantain.prompts.sets import PromptSet
 
 REPO = "bob/moral-plantain"
@@ -29,6 +30,10 @@ def outside(card: bytes) -> bytes:
     return re.sub(rb"(\r?\n)+", b"\n", re.sub(rb"\r?\nbase_model: owner/model", b"", text))
 
 
+def offer_of(folder, repo_id, control=None):
+    return make_offer(load_candidate(folder, control), repo_id)
+
+
 @cache
 def _offered(name, content, repo_id, control):
     """Make the offer of a run from its bytes, once for all tests that send it."""
@@ -37,7 +42,7 @@ def _offered(name, content, repo_id, control):
         folder.mkdir()
         for part, some in content:
             (folder / part).write_bytes(some)
-        return make_offer(folder, repo_id, control)
+        return offer_of(folder, repo_id, control)
 
 
 def offered(folder, repo_id, control=None):
@@ -45,6 +50,23 @@ def offered(folder, repo_id, control=None):
     folder = Path(folder).resolve()
     content = tuple((part, (folder / part).read_bytes()) for part in ("run.json", "capture.safetensors"))
     return _offered(folder.name, content, repo_id, control)
+
+
+def make_offers_once(monkeypatch):
+    """Let the command line compute the figures of one run for one repository once; all else is done every time."""
+    folders = {}
+
+    def load(folder, control=None):
+        candidate = load_candidate(folder, control)
+        folders[id(candidate)] = candidate, folder, control
+        return candidate
+
+    def make(candidate, repo_id):
+        _, folder, control = folders[id(candidate)]
+        return offered(folder, repo_id, control)
+
+    monkeypatch.setattr(publishing, "load_candidate", load)
+    monkeypatch.setattr(publishing, "make_offer", make)
 
 
 def published(cli, run, *more):

@@ -3,8 +3,9 @@
 from contextlib import contextmanager
 
 import numpy as np
+from helpers import capture_pair
 
-from plantain.probe.passes import capture_pair, layout_of
+from plantain.probe.passes import layout_of
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.units import magnitudes
 

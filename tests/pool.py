@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from helpers import capture_pair
 from safetensors.numpy import load_file, save_file
 
 from plantain.models.load import load_pipeline
-from plantain.probe.passes import capture_pair, layout_of
+from plantain.probe.passes import layout_of
 from plantain.prompts.sets import PromptPair
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.units import Layout, magnitudes

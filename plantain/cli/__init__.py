@@ -1,4 +1,4 @@
-"""The command line: ``python -m plantain COMMAND``; ``--help`` lists the commands. Knows nothing about Gradio.
+"""The command line: ``python -m plantain COMMAND``; ``--help`` lists the commands.
 
 Exit code 0; on bad input 2, with one line on stderr that says what to do. torch is imported only by the
 commands that need a model.
@@ -14,10 +14,8 @@ from typing import NoReturn
 
 from plantain import PlantainError, __version__
 from plantain._files import printable
-from plantain.cli.hub import add_commands as add_hub_commands
+from plantain.cli import hub, models, references, report, run
 from plantain.cli.options import UsageError
-from plantain.cli.report import _add_atlas, _add_pair, _add_report
-from plantain.cli.run import add_commands as add_run_commands
 
 _PROGRAM = "python -m plantain"
 
@@ -75,9 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_PROGRAM, description="Probe FLUX.2 Klein for an axis of ethical valence.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    add_run_commands(commands)
-    _add_report(commands.add_parser("report", help="print a saved run's results beside the published ones"))
-    _add_pair(commands.add_parser("pair", help="see where one more pair falls in a saved run"))
-    _add_atlas(commands.add_parser("atlas", help="compare runs of several prompt sets on one model"))
-    add_hub_commands(commands)
+    for module in (run, references, models, report, hub):
+        module.add_commands(commands)
     return parser

@@ -1,7 +1,4 @@
-"""The commands that talk to the Hub: ``publish``, ``pull`` and ``space``.
-
-`add_commands`   put them into the command line
-"""
+"""The commands that talk to the Hub: ``publish``, ``pull`` and ``space``."""
 
 from __future__ import annotations
 
@@ -11,27 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain import PlantainError
 from plantain._files import printable
+from plantain.cli.options import UsageError
 from plantain.cli.progress import bar
 
 if TYPE_CHECKING:
-    from plantain.hub.publish import Outcome
+    from plantain.hub.publish import Candidate, Outcome
 
 
 _TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HF_TOKEN."
-
-
-class CardFileError(PlantainError, ValueError):
-    """A file that was given as a card cannot be read."""
-
-
-class OptionsError(PlantainError, ValueError):
-    """Options that do not go together."""
-
-
-class PulledError(PlantainError, RuntimeError):
-    """Some published runs were refused."""
 
 
 def add_commands(commands: Any) -> None:
@@ -102,11 +87,11 @@ def _publish(options: argparse.Namespace) -> None:
     from plantain.hub import publish
 
     if options.card and not options.dry_run:
-        raise OptionsError("--card goes with --dry-run: a publish reads the card from the Hub.")
+        raise UsageError("--card goes with --dry-run: a publish reads the card from the Hub.")
     _check_private(options)
-    publish.check_offer(options.run, options.control)
+    candidate = publish.load_candidate(options.run, options.control)
     if options.dry_run:
-        return _dry_run(options)
+        return _dry_run(options, candidate)
     _quiet_hub()
     remote = _remote(options.repo_id)
     remote.account()  # what cannot be sent is told before half a minute of statistics
@@ -115,7 +100,7 @@ def _publish(options: argparse.Namespace) -> None:
         remote.base_or_created(create=False)
     if sys.stderr.isatty():
         print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
-    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    offer = publish.make_offer(candidate, options.repo_id)
     outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
     words = {
         publish.NOTHING: "nothing changed, so nothing was sent",
@@ -129,11 +114,11 @@ def _publish(options: argparse.Namespace) -> None:
         print(f"Look at it first: python -m plantain pull --repo-id {options.repo_id} --revision refs/pr/{number}")
 
 
-def _dry_run(options: argparse.Namespace) -> None:
+def _dry_run(options: argparse.Namespace, candidate: Candidate) -> None:
     """Write everything that a publish would send into a folder beside the run."""
     from plantain.hub import publish
 
-    offer = publish.make_offer(options.run, options.repo_id, options.control)
+    offer = publish.make_offer(candidate, options.repo_id)
     card, folder = _card(options.card), Path(options.run).resolve().with_name(f"{offer.name}.publish")
     diff = publish.write_out(offer, card, folder)
     _print_files({publish.CARD: (folder / publish.CARD).read_bytes(), **offer.files})
@@ -143,29 +128,20 @@ def _dry_run(options: argparse.Namespace) -> None:
 
 def _check_private(options: argparse.Namespace) -> None:
     if options.private and not options.create:
-        raise OptionsError("--private goes with --create: it does not change a repository that exists.")
+        raise UsageError("--private goes with --create: it does not change a repository that exists.")
 
 
 def _asked_to_create(repo_id: str) -> bool:
-    """Ask whoever sits at a terminal, where there is no such repository; without a terminal the answer is no."""
-    from plantain.hub.errors import MissingRepoError
-
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    """Ask at a terminal whether to create a repository that is not there; without a terminal the answer is no."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or _remote(repo_id).head():
         return False
-    try:
-        _remote(repo_id).base()
-    except MissingRepoError:
-        print(
-            f"{repo_id} does not exist, or your token may not see it. Create it, for everyone to see? [y/N] ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
-    return False
+    question = f"{repo_id} does not exist, or your token may not see it. Create it, for everyone to see? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _pull(options: argparse.Namespace) -> None:
+    from plantain.hub.errors import HubError
     from plantain.hub.pull import REFUSED, SAME, pull_runs
 
     _quiet_hub()
@@ -180,7 +156,7 @@ def _pull(options: argparse.Namespace) -> None:
     if good:
         print(f"Look at them: PLANTAIN_RUNS={options.into} python app.py")
     if refused:
-        raise PulledError(f"{len(refused)} of {len(found)} were refused: {', '.join(p.name for p in refused)}.")
+        raise HubError(f"{len(refused)} of {len(found)} were refused: {', '.join(p.name for p in refused)}.")
 
 
 def _space(options: argparse.Namespace) -> None:
@@ -207,7 +183,7 @@ def _card(path: str | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise CardFileError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _remote(repo_id: str, repo_type: str = "model") -> Any:
@@ -217,14 +193,14 @@ def _remote(repo_id: str, repo_type: str = "model") -> Any:
 
 
 def _quiet_hub() -> None:
-    """Keep the hub library's warnings off the terminal, but not that it waits, where somebody watches."""
+    """Keep the hub library's warnings off the terminal; that it waits is shown at a terminal."""
     import warnings
 
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars, logging
 
     warnings.filterwarnings("ignore", module="huggingface_hub")
-    constants.HF_HUB_DISABLE_XET = True  # a few megabytes go as fast without, and then the session's patience holds
+    constants.HF_HUB_DISABLE_XET = True  # a few megabytes go as fast without, and its transfers have no time limit
     if sys.stderr.isatty():
         logging.set_verbosity_warning()
     else:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plantain import PlantainError
-from plantain.models.load import PhasedPipeline
+from plantain.models.load import LoadedModel, PhasedPipeline
 
 if TYPE_CHECKING:
-    pass
+    from plantain.probe.reference import Reference
 
 
 class UsageError(PlantainError):
@@ -24,7 +24,8 @@ def not_empty(text: str) -> str:
     return text
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Read a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("give a whole number from 1")
     return int(text)
@@ -33,28 +34,26 @@ def _at_least_one(text: str) -> int:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--dtype``."""
     parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
-    parser.add_argument(
-        "--dtype", metavar="T", help="bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
-    )
+    types = "bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
+    parser.add_argument("--dtype", metavar="T", help=types)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seed_list(text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
         raise argparse.ArgumentTypeError("give whole numbers with commas between them, as 0,1,2")
     return tuple(map(int, parts))
 
 
-def with_reference(model: str, options: argparse.Namespace, dtype: str, revision: str | None) -> tuple[Any, Any]:
+def with_reference(
+    model: str, options: argparse.Namespace, dtype: str, revision: str | None
+) -> tuple[LoadedModel, Reference | None]:
     """Load a model, and encode the image of ``--reference`` with it; None where there is none."""
-    files = {} if options.reference is None else {"": Path(options.reference)}
-    if files:
-        from plantain.probe.reference import check_images, encode_images
+    from plantain.probe.reference import check_images, encode_with
 
-        check_images(files)
-    halves = PhasedPipeline(model, options.device, dtype, revision)
-    pipe = halves.load_both()
-    if not files:
-        return pipe, None
-    with halves.with_vae():
-        return pipe, encode_images(pipe, files).by_pair[""]
+    files = {} if options.reference is None else {"": Path(options.reference)}
+    check_images(files)
+    phased = PhasedPipeline(model, options.device, dtype, revision)
+    loaded, encoded = phased.load_both(), encode_with(phased, files)
+    return loaded, encoded and encoded.by_pair[""]

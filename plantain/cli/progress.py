@@ -1,7 +1,4 @@
-"""Progress on a terminal. The only importer of tqdm.
-
-`bar`   a bar with the time left; gone at the end
-"""
+"""Progress on a terminal, by tqdm."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from plantain.cli.options import UsageError, add_model_options, not_empty, with_
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
-from plantain.models.sources import STAND_IN
+from plantain.models.load import LoadedModel
+from plantain.models.stand_in import STAND_IN
 from plantain.prompts.sets import user_pair
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
@@ -27,35 +29,34 @@ if TYPE_CHECKING:
     from plantain.probe.reference import Reference
 
 
-def _add_unit_options(parser: argparse.ArgumentParser, units: str) -> None:
-    parser.add_argument("--units", choices=UNITS, default=units, help="what counts as a unit (default: %(default)s)")
-    parser.add_argument("--scope", choices=tuple(SCOPES), default="all", help="which tokens (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _add_report(parser: argparse.ArgumentParser) -> None:
+def add_commands(commands: Any) -> None:
+    """Add the three commands to argparse's subparsers."""
+    parser = commands.add_parser("report", help="print a saved run's results beside the published ones")
     parser.add_argument("run", metavar="DIR", help="folder of a run")
-    _add_unit_options(parser, "card")
-    parser.set_defaults(command=_report)
+    _add_unit_options(parser, "card", _report)
 
-
-def _add_pair(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="DIR", help="folder of a run")
-    parser.add_argument("--positive", required=True, metavar="TEXT")
-    parser.add_argument("--negative", required=True, metavar="TEXT")
-    parser.add_argument("--model", metavar="M", help="default: the model that made the run")
-    parser.add_argument("--reference", type=not_empty, metavar="IMAGE", help="reference image, where the run has them")
+    parser = commands.add_parser("pair", help="see where one more pair falls in a saved run")
+    add = parser.add_argument
+    add("run", metavar="DIR", help="folder of a run")
+    add("--positive", required=True, metavar="TEXT")
+    add("--negative", required=True, metavar="TEXT")
+    add("--model", metavar="M", help="default: the model that made the run")
+    add("--reference", type=not_empty, metavar="IMAGE", help="reference image, where the run has them")
     add_model_options(parser)
-    _add_unit_options(parser, "heads")
-    parser.set_defaults(command=_pair)
+    _add_unit_options(parser, "heads", _pair)
+
+    parser = commands.add_parser("atlas", help="compare runs of several prompt sets on one model")
+    runs = "folders of runs, one of them of prompts/moral_valence.toml"
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=runs)
+    _add_unit_options(parser, "card", _atlas)
 
 
-def _add_atlas(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, one of them of prompts/moral_valence.toml"
-    )
-    _add_unit_options(parser, "card")
-    parser.set_defaults(command=_atlas)
+def _add_unit_options(parser: argparse.ArgumentParser, units: str, command: Callable) -> None:
+    add = parser.add_argument
+    add("--units", choices=UNITS, default=units, help="what counts as a unit (default: %(default)s)")
+    add("--scope", choices=tuple(SCOPES), default="all", help="which tokens (default: %(default)s)")
+    add("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(command=command)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -89,8 +90,8 @@ def _pair(options: argparse.Namespace) -> None:
         check_reference(run.info, None)  # refuses
 
     model, revision = _model_for(run, options.model)
-    pipe, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
-    result = probe_pair(pipe, run, options.positive, options.negative, options.units, options.scope, reference)
+    loaded, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
+    result = probe_pair(loaded, run, options.positive, options.negative, options.units, options.scope, reference)
     if options.json:
         print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
     else:
@@ -116,7 +117,7 @@ def _print_pair(result: PairResult, run: Run) -> None:
 
 
 def probe_pair(
-    pipe: Any,
+    model: LoadedModel,
     run: Run,
     positive: str,
     negative: str,
@@ -131,12 +132,12 @@ def probe_pair(
     PromptError
         A prompt is empty, too long or holds a control token, or both are the same.
     WrongModelError
-        The pipeline is not the model that made the run, or the run has reference images and none is given.
+        The model is not the one that made the run, or the run has reference images and none is given.
     """
     from plantain.probe.passes import Passes
     from plantain.probe.runner import prepare_pair
 
-    pair = prepare_pair(pipe, run, positive, negative, reference)
+    pair = prepare_pair(model, run, positive, negative, reference)
     images = (lambda _pair: reference) if reference else None
-    capture = Passes(pipe, run.info.conditions, 1, references=images).capture([pair])[0]
+    capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
     return score_pair(run, pair, capture, units, scope)

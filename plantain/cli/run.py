@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain._files import printable
-from plantain.cli.models import _add_make_model
-from plantain.cli.options import UsageError, _at_least_one, _seeds, add_model_options, not_empty
+from plantain.cli.options import UsageError, add_model_options, at_least_one, not_empty, seed_list
 from plantain.cli.progress import bar
-from plantain.cli.references import _add_make_references
-from plantain.models.load import PhasedPipeline, own_device
+from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.prompts.confounds import confounds_of_own_set
@@ -28,60 +25,31 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add the three commands to argparse's subparsers."""
-    _add_run(commands.add_parser("run", help="probe a model with a prompt set and save the run"))
-    _add_make_references(
-        commands.add_parser("make-references", help="draw a reference image for every pair, from what its sides share")
-    )
-    _add_make_model(commands.add_parser("make-model", help="write a control: Klein's architecture, random weights"))
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", required=True, type=not_empty, metavar="M", help="Hub id, local folder or tiny-random"
-    )
-    parser.add_argument(
-        "--prompts",
-        required=True,
-        type=not_empty,
-        nargs="+",
-        metavar="FILE",
-        help="prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each",
-    )
-    parser.add_argument("--out", required=True, type=not_empty, metavar="DIR", help="folder of the run, or of the runs")
-    parser.add_argument("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
-    parser.add_argument(
-        "--seeds",
-        type=_seeds,
-        metavar="N,N,…",
-        help="several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=_at_least_one,
-        default=1,
-        metavar="N",
-        help="denoising steps, each a repeated measure (default: 1, pure noise)",
-    )
-    parser.add_argument(
-        "--mask-padding", action="store_true", help="control: keep the padding out of the transformer's attention"
-    )
+    """Add ``run`` to argparse's subparsers."""
+    parser = commands.add_parser("run", help="probe a model with a prompt set and save the run")
+    add, text = parser.add_argument, {"type": not_empty}
+    add("--model", required=True, **text, metavar="M", help="Hub id, local folder or tiny-random")
+    prompts = "prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each"
+    add("--prompts", required=True, **text, nargs="+", metavar="FILE", help=prompts)
+    add("--out", required=True, **text, metavar="DIR", help="folder of the run, or of the runs")
+    add("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
+    add("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
+    seeds = "several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)"
+    add("--seeds", type=seed_list, metavar="N,N,…", help=seeds)
+    steps = "denoising steps, each a repeated measure (default: 1, pure noise)"
+    add("--steps", type=at_least_one, default=1, metavar="N", help=steps)
+    masked = "control: keep the padding out of the transformer's attention"
+    add("--mask-padding", action="store_true", help=masked)
     images = parser.add_mutually_exclusive_group()
-    images.add_argument("--reference", type=not_empty, metavar="IMAGE", help="reference image of both sides, all pairs")
-    images.add_argument(
-        "--reference-set", type=not_empty, metavar="DIR", help="folder with a reference image ID.png for every pair"
-    )
+    images.add_argument("--reference", **text, metavar="IMAGE", help="reference image of both sides, all pairs")
+    folder = "folder with a reference image ID.png for every pair"
+    images.add_argument("--reference-set", **text, metavar="DIR", help=folder)
     add_model_options(parser)
-    parser.add_argument(
-        "--low-memory",
-        action="store_true",
-        help="encode all prompts first, then run all passes: half the memory (by itself where memory is short)",
-    )
-    parser.add_argument(
-        "--batch", type=_at_least_one, metavar="N", help="prompts in one pass (default: 1 on a processor, more on CUDA)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    memory = "encode all prompts first, then run all passes: half the memory (by itself where memory is short)"
+    add("--low-memory", action="store_true", help=memory)
+    batch = "prompts in one pass (default: 1 on a processor, more on CUDA)"
+    add("--batch", type=at_least_one, metavar="N", help=batch)
+    add("--overwrite", action="store_true", help="replace an existing run")
     parser.set_defaults(command=_run)
 
 
@@ -91,7 +59,7 @@ def _run(options: argparse.Namespace) -> None:
     several = len(options.prompts) > 1
     targets = {path: Path(options.out) / Path(path).stem if several else Path(options.out) for path in sets}
     if len(set(targets.values())) < len(options.prompts):
-        raise UsageError("two prompt sets of one file name would be one run; name the files differently")
+        raise UsageError("two prompt sets have one file name and would be one run; rename a file")
     for out in targets.values():
         check_target(out, options.overwrite)
     images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
@@ -99,10 +67,14 @@ def _run(options: argparse.Namespace) -> None:
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
         for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
             print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
-    model = _Model(options, distributed)
+    from plantain.probe.reference import encode_with
+
+    device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
+    model = PhasedPipeline(options.model, device, options.dtype)
+    whole = None if options.low_memory or not model.fit_together() else model.load_both()
     for path, prompt_set in sets.items():
-        references = model.encode(images[path])
-        _run_set(options, prompt_set, targets[path], config, model, distributed, references)
+        references = encode_with(model, images[path])
+        _run_set(options, prompt_set, targets[path], config, whole or model, distributed, references)
     if distributed.is_main and several:
         print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
 
@@ -111,7 +83,7 @@ def _config(options: argparse.Namespace) -> Any:
     from plantain.probe.runner import ProbeConfig
 
     if options.seeds and options.seed not in (None, options.seeds[0]):
-        raise UsageError("--seed and --seeds contradict each other: the first of --seeds is that of flips and halves")
+        raise UsageError("--seed and --seeds contradict each other: the first of --seeds seeds the flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
     return ProbeConfig(
         size=options.size,
@@ -132,34 +104,12 @@ def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, 
     return files
 
 
-class _Model:
-    """The model of a command: whole in memory once it is, or one half at a time."""
-
-    def __init__(self, options: argparse.Namespace, distributed: Distributed) -> None:
-        device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
-        self.halves = PhasedPipeline(options.model, device, options.dtype)
-        self.in_phases = options.low_memory or not self.halves.fit_together()
-
-    @cached_property
-    def pipe(self) -> Any:
-        return self.halves.load_both()
-
-    def encode(self, files: Mapping[str, Path]) -> ReferenceSet | None:
-        """Encode reference images; None where there are none."""
-        if not files:
-            return None
-        from plantain.probe.reference import encode_images
-
-        with self.halves.with_vae() as pipe:
-            return encode_images(pipe, files)
-
-
 def _run_set(
     options: argparse.Namespace,
     prompt_set: PromptSet,
     out: Path,
     config: Any,
-    model: _Model,
+    model: LoadedModel | PhasedPipeline,
     distributed: Distributed,
     references: ReferenceSet | None,
 ) -> None:
@@ -182,13 +132,13 @@ def _run_set(
         print(f"Look at it: python -m plantain report {out}")
 
 
-def _probe(prompt_set: PromptSet, config: Any, model: _Model, common: dict[str, Any]) -> Run:
+def _probe(prompt_set: PromptSet, config: Any, model: LoadedModel | PhasedPipeline, common: dict[str, Any]) -> Run:
     """Run all pairs, with the whole model in memory or one half at a time."""
     from plantain.probe.runner import run_in_phases, run_probe
 
     is_main = common["distributed"].is_main
     with bar("probing", shown=is_main) as probing:
-        if not model.in_phases:
-            return run_probe(model.pipe, prompt_set, config, probing, **common)
+        if isinstance(model, LoadedModel):
+            return run_probe(model, prompt_set, config, probing, **common)
         with bar("encoding", shown=is_main) as encoding:
-            return run_in_phases(model.halves, prompt_set, config, probing, encoded=encoding, **common)
+            return run_in_phases(model, prompt_set, config, probing, encoded=encoding, **common)

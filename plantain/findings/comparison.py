@@ -1,13 +1,10 @@
-"""Two runs side by side. Knows nothing about where they are shown.
-
-`differences`   in what two runs' settings differ
-`compare`       how alike their t are over units, and which top units they share
-"""
+"""Two runs side by side: in which settings they differ, how alike their t are, which top units they share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +13,10 @@ from plantain.runs.run import Run
 
 N_TOP = 20
 
-_SETTINGS = {
-    "model": "model", "revision": "revision", "fingerprint": "weights (fingerprint)", "dtype": "precision",
-    "device": "device", "size": "size", "seed": "seed", "steps": "steps", "mask_padding": "padding masked",
-    "references_sha256": "reference images", "vae": "VAE", "prompt_set": "prompt set", "prompts_sha256": "prompts",
-}  # fmt: skip
+_SETTINGS = (
+    "model", "revision", "fingerprint", "dtype", "device", "size", "seed", "steps", "mask_padding",
+    "references_sha256", "vae", "prompt_set", "prompts_sha256",
+)  # fmt: skip
 
 
 class NotComparableError(PlantainError, ValueError):
@@ -62,28 +58,31 @@ class Comparison:
     p: float
 
 
-def differences(a: Run, b: Run) -> list[str]:
-    """List in what two runs differ, as ``size 256 / 512 px``; empty where they do not."""
+class Difference(NamedTuple):
+    """A setting in which two runs differ, with both values.
+
+    `key` names a field of `RunInfo`, or is ``seeds`` (empty where the only noise seed is the run's seed), ``sides``
+    (positive, negative) or ``n_pairs``.
+    """
+
+    key: str
+    first: Any
+    second: Any
+
+
+def differences(a: Run, b: Run) -> list[Difference]:
+    """List the settings in which two runs differ; empty where they do not."""
     mine, theirs = _settings(a), _settings(b)
-    return [
-        f"{words} {_short(mine[words])} / {_short(theirs[words])}{' px' if words == 'size' else ''}"
-        for words in mine
-        if mine[words] != theirs[words]
-    ]
+    return [Difference(key, mine[key], theirs[key]) for key in mine if mine[key] != theirs[key]]
 
 
-def _settings(run: Run) -> dict[str, object]:
-    contrast = f"“{run.info.positive}” minus “{run.info.negative}”"
-    return {words: getattr(run.info, key) for key, words in _SETTINGS.items()} | {
-        "noise seeds": "that one" if run.info.seeds == (run.info.seed,) else ", ".join(map(str, run.info.seeds)),
-        "contrast": contrast,
-        "number of pairs": len(run.pairs),
+def _settings(run: Run) -> dict[str, Any]:
+    i = run.info
+    return {key: getattr(i, key) for key in _SETTINGS} | {
+        "seeds": () if i.seeds == (i.seed,) else i.seeds,
+        "sides": (i.positive, i.negative),
+        "n_pairs": len(run.pairs),
     }
-
-
-def _short(value: object) -> str:
-    text = "none" if value in (None, "") else str(value)
-    return text[:12] if len(text) in (40, 64) and " " not in text else text  # a hash
 
 
 def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int = N_TOP) -> Comparison:

@@ -9,11 +9,12 @@ from plantain._files import strict_json, strict_record
 from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 
-CONTRAST = "helping against ignoring"
-
 CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
+
+SIDES = ("helping", "ignoring")
+"""Positive and negative side of the published figures."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,9 @@ def load_published() -> Published:
 
 def same_question(run: Run) -> bool:
     """Tell by a run's two sides whether it asks what the published figures answer; else they must not be compared."""
-    return f"{run.info.positive} against {run.info.negative}" == CONTRAST
+    return (run.info.positive, run.info.negative) == SIDES
 
 
 def comparable(run: Run, units: str, scope: str) -> bool:
     """Tell whether the published figures may stand beside a choice: the card's question, passes, units and tokens."""
     return (units, scope) == ("card", "all") and same_question(run) and run.info.is_plain
-
-
-def unlike_card(run: Run) -> str:
-    """Say in what tokens or passes a run is unlike the card's; empty where it is not."""
-    if run.info.mask_padding:
-        return " but the padding, which is masked"
-    return "" if run.info.is_plain else f" (made with {run.info.unusual})"

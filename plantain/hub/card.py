@@ -1,10 +1,4 @@
-"""The text of a model card: a run's section is set in, every other byte stays. Pure functions.
-
-`set_section`        the card with a run's section between its markers
-`add_fields`         the front matter with the fields that it lacks
-`lacks_fields`       whether some of them could not be added
-`section_names`      whose sections a card has
-`new_card`           a whole card, for a repository that has none
+"""The text of a model card: a run's section is set in, and every other byte stays.
 
 A section stands between two lines, ``<!-- plantain:begin NAME -->`` and ``<!-- plantain:end NAME -->``, each a block
 of its own at the top level of the card, as CommonMark reads it: lines in code, lists, quotes, comments and the front
@@ -31,11 +25,6 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 
 _AFTER_RESULTS = re.compile(
     r"(status|limitations?|licen[cs]e|references?|citations?|how to cite|acknowledge?ments?|contact|biases)\b", re.I
-)
-
-_OPENED, _CLOSED = (
-    re.compile(r"<(details|div|section|center)\b", re.I),
-    re.compile(r"</(details|div|section|center)\b", re.I),
 )
 
 NOTICE = "<!-- Written by plantain: what is changed between these two markers is lost at the next publish. -->"
@@ -157,30 +146,23 @@ def _blocks(card: str) -> list[_Block]:
 
 
 def _places(card: str) -> Iterator[int]:
-    """Say where a first section may go, the best place first: from there on any other place is better than none.
+    """List where a first section may go, the best place first.
 
-    After other sections, after the results, before what ends a card, at the end; then before one block after another
-    from below.
+    After other sections; after the results; before what ends a card; at the end; and, where a block that is never
+    closed swallows the end, before it.
     """
-    blocks, sections = _blocks(card), _sections(card)
+    sections, blocks = _sections(card), _blocks(card)
+    headings = [block for block in blocks if block.level]
     if sections:
         yield _next_line(card, sections[-1].end)
-    headings = [block for block in blocks if block.level and not _is_enclosed(card, block, blocks)]
     for i, heading in enumerate(headings):
         if re.match(r"results?\b", heading.text, re.I):
-            later = (h.start for h in headings[i + 1 :] if h.level <= heading.level)
-            yield next(later, len(card))
+            yield next((h.start for h in headings[i + 1 :] if h.level <= heading.level), len(card))
     yield from (heading.start for heading in headings if _AFTER_RESULTS.match(heading.text))
     yield len(card)
     yield from (block.start for block in reversed(blocks))
     front = REGEX_YAML_BLOCK.match(card)
     yield front.end() if front else 0
-
-
-def _is_enclosed(card: str, heading: _Block, blocks: list[_Block]) -> bool:
-    """Tell whether a heading stands inside an HTML element that was opened above it, as a folded part of a card."""
-    above = "".join(block.text for block in blocks if block.kind == "html_block" and block.start < heading.start)
-    return len(_OPENED.findall(above)) > len(_CLOSED.findall(above))
 
 
 def _next_line(card: str, offset: int) -> int:
@@ -192,9 +174,10 @@ def _next_line(card: str, offset: int) -> int:
 
 
 def add_fields(card: str, fields: dict[str, Any]) -> str:
-    """Add the fields that a card's front matter lacks, below its own.
+    """Add the fields that a card's front matter lacks, below its own; every other byte stays.
 
-    A front matter that is no YAML mapping, and one to which nothing can be added without another reading, is left.
+    The hub library's own means, `RepoCard` and `metadata_update`, write the YAML anew. A front matter that is no YAML
+    mapping, and one to which nothing can be added without another reading, is left.
     """
     front = REGEX_YAML_BLOCK.match(card)
     if front is None:

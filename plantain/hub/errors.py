@@ -1,9 +1,4 @@
-"""What can go wrong with the Hub, each as one sentence that says what to do.
-
-`HubError`    base; its `exit_code` is 2 where the caller has to change something, 1 where waiting may help
-`explained`   turn whatever the hub library raises into one of them
-`keep_secret` never show a token
-"""
+"""What can go wrong with the Hub, each as one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -18,36 +13,28 @@ from huggingface_hub.utils import get_token, parse_ratelimit_headers
 from plantain import PlantainError
 from plantain._files import printable
 
-_SECRETS: set[str] = set()  # tokens that a caller's own HfApi holds; the hub library's own is known anyway
+_SECRETS: set[str] = set()  # tokens of a caller's own HfApi; the hub library's own is found by `get_token`
 
 
 def keep_secret(token: object) -> None:
-    """Never show a token, wherever the Hub may repeat it."""
+    """Keep a token out of every message, wherever the Hub may repeat it."""
     if isinstance(token, str) and token:
         _SECRETS.add(token)
 
 
 class HubError(PlantainError, RuntimeError):
-    """The Hub did not do what was asked, and asking in the same way again will not help."""
-
-
-class MissingRepoError(HubError):
-    """There is no such repository, or the token may not see it."""
+    """The Hub refuses what is asked, or what comes from it cannot be used: the caller has to change something."""
 
 
 class HubTroubleError(HubError):
-    """The Hub or the network failed, or somebody was faster: the same command may work later."""
+    """The Hub or the network fails, or somebody else's commit came first: the same command may work later."""
 
     exit_code = 1
 
 
-class ConflictError(HubTroubleError):
-    """The repository changed between reading and writing; nothing was overwritten."""
-
-
 @contextmanager
 def explained(repo_id: str) -> Iterator[None]:
-    """Let nothing but a `HubError` out."""
+    """Turn whatever the hub library raises into a `HubError`."""
     try:
         yield
     except PlantainError:
@@ -96,7 +83,7 @@ def _refused(error: hub.HfHubHTTPError, repo_id: str) -> HubError:
     if status == 401 and not isinstance(error, hub.RepositoryNotFoundError):
         return HubError("The Hub does not accept your token. Log in again with `hf auth login`.")
     if isinstance(error, hub.RepositoryNotFoundError):
-        return MissingRepoError(f"{repo_id}: there is no such repository, or your token may not see it.")
+        return HubError(f"{repo_id}: there is no such repository, or your token may not see it.")
     if status == 403:
         return HubError(
             f"{repo_id}: your token may not do this ({_said(error)}). Take one with the right to write to it, or ask "
@@ -105,9 +92,9 @@ def _refused(error: hub.HfHubHTTPError, repo_id: str) -> HubError:
     if status == 404:
         return HubError(f"{repo_id}: the Hub does not find what was asked for ({_said(error)}).")
     if status == 409:
-        return ConflictError(f"{repo_id}: another change is under way ({_said(error)}). Run it again.")
+        return HubTroubleError(f"{repo_id}: another change is under way ({_said(error)}). Run it again.")
     if status == 412:
-        return ConflictError(f"{repo_id}: someone changed it meanwhile. Nothing was overwritten: run it again.")
+        return HubTroubleError(f"{repo_id}: someone changed it meanwhile. Nothing was overwritten: run it again.")
     if status == 429:
         return HubTroubleError(f"{repo_id}: the Hub has had too many requests from you. Try again {_wait(error)}.")
     if status >= 500:

@@ -1,9 +1,4 @@
-"""A run goes to the Hub: its section into the model card, its files beside it, in one commit.
-
-`make_offer`   everything that a publish would send, save the card that it goes into
-`publish`      send it as a pull request, or directly
-`write_out`    put it into a folder instead, with the card's diff: no network
-"""
+"""A run goes to the Hub: its section into the model card, its files beside it, in one commit."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ from plantain._files import replace_folder
 from plantain.findings.published import PUBLISHED, load_published
 from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
 from plantain.hub.errors import HubError
-from plantain.hub.repo import RUNS, Base, Change, Remote, Sent
+from plantain.hub.repo import RUNS, Base, Remote
 from plantain.report.figures.png import heads_png
 from plantain.report.model_card import PublishError, card_fields, check_publishable, results_section
 from plantain.runs.info import is_control
@@ -59,7 +54,7 @@ class Offer:
 
     @property
     def title(self) -> str:
-        """Of the commit and the pull request; an open one is known again by it."""
+        """Of the commit and the pull request; an open request is found again by it."""
         return f"plantain: run {self.name}"
 
 
@@ -75,28 +70,24 @@ class Outcome:
 NOTHING, OPENED, UPDATED, COMMITTED, CREATED = "nothing", "opened", "updated", "committed", "created"
 
 
-def check_offer(folder: str | Path, control: str | Path | None = None) -> None:
-    """Refuse at once what `make_offer` would refuse, before statistics are computed or anybody is asked."""
-    folder = Path(folder).resolve()
-    run = load_run(folder)
-    check_publishable(run, folder.name)
-    _control(run, control)
+@dataclass(frozen=True)
+class Candidate:
+    """A run that may be published, with the untrained control that stands beside it; nothing is computed yet."""
+
+    name: str
+    run: Run
+    control: Run | None
 
 
-def make_offer(folder: str | Path, repo_id: str, control: str | Path | None = None) -> Offer:
-    """Read a run and write what a card says of it.
+def load_candidate(folder: str | Path, control: str | Path | None = None) -> Candidate:
+    """Read a run that is to be published.
 
     Parameters
     ----------
     folder : path
         Of the run; its name is the run's.
-    repo_id : str
     control : path, optional
         Folder of the untrained control; by default the shipped one, if it is of the same prompts and architecture.
-
-    Returns
-    -------
-    Offer
 
     Raises
     ------
@@ -106,13 +97,18 @@ def make_offer(folder: str | Path, repo_id: str, control: str | Path | None = No
         The run must not be published, or the control is none.
     """
     folder = Path(folder).resolve()
-    name = folder.name
-    run = replace(load_run(folder), folder=None)  # statistics that were kept beside it may be anybody's: once more
-    check_publishable(run, name)
-    beside, figure = _control(run, control), f"{FIGURES}/plantain-{name}.png"
+    run = replace(load_run(folder), folder=None)  # statistics kept beside it may be anybody's: they are computed anew
+    check_publishable(run, folder.name)
+    return Candidate(folder.name, run, _control(run, control))
+
+
+def make_offer(candidate: Candidate, repo_id: str) -> Offer:
+    """Compute what a card says of a run; half a minute at full size."""
+    name, run, control = candidate.name, candidate.run, candidate.control
+    figure = f"{FIGURES}/plantain-{name}.png"
     files = {f"{RUNS}/{name}/{part}": content for part, content in _files(run).items()}
-    files[figure] = heads_png(run, beside)
-    section = results_section(run, name, repo_id, beside, load_published(), figure)
+    files[figure] = heads_png(run, control)
+    section = results_section(run, name, repo_id, control, load_published(), figure)
     return Offer(name, repo_id, files, section, card_fields(run))
 
 
@@ -193,12 +189,10 @@ def publish(
 
     Raises
     ------
-    MissingRepoError
-        There is no such repository, and `create` is not set.
-    ConflictError
-        Someone changed the repository between reading and writing. Nothing was overwritten.
-    HubError, HubTroubleError
-        Anything else; see `hub.errors`.
+    HubError
+        There is no such repository and `create` is not set, or the Hub refuses.
+    HubTroubleError
+        The Hub fails, or someone changed the repository between reading and writing; nothing is overwritten.
     """
     author = remote.account()
     main, created = remote.base_or_created(create, private=private)
@@ -213,8 +207,7 @@ def publish(
             remarks = (*remarks, f"Your pull request {number} with this run is still open: close it.")
         if not changed:
             return Outcome(NOTHING, remote.url, remarks)
-        sent = remote.send(Change(changed, offer.title, _description(main)), main)
-        return Outcome(COMMITTED, sent.url, (*remarks, *_lost(sent)))
+        return Outcome(COMMITTED, remote.send(main, offer.title, changed, text=_description(main)), remarks)
     onto = main if number is None else remote.base(f"refs/pr/{number}")
     if onto != main:
         content[CARD] = render(remote.read(CARD, onto), offer)
@@ -224,10 +217,8 @@ def publish(
     changed = remote.differing(content, onto)
     if not changed:
         return Outcome(NOTHING, remote.request_url(number), remarks)
-    change = Change(changed, offer.title, _description(onto))
-    sent = remote.send(change, onto, author if onto == main else None)
-    remarks = (*remarks, *_lost(sent))
-    return Outcome(OPENED, sent.url, remarks) if onto == main else Outcome(UPDATED, remote.request_url(number), remarks)
+    url = remote.send(onto, offer.title, changed, text=_description(onto), as_request=onto == main)
+    return Outcome(OPENED, url, remarks) if onto == main else Outcome(UPDATED, remote.request_url(number), remarks)
 
 
 def _open_request(remote: Remote, offer: Offer, author: str, needed: bool) -> int | None:
@@ -238,10 +229,6 @@ def _open_request(remote: Remote, offer: Offer, author: str, needed: bool) -> in
         if needed:
             raise
         return None
-
-
-def _lost(sent: Sent) -> tuple[str, ...]:
-    return () if sent.answered else ("The Hub's answer was lost; the change was looked for and found.",)
 
 
 def _description(base: Base) -> str:

@@ -1,16 +1,12 @@
-"""The Space is made from the working tree: the files that it needs, in one commit.
-
-`space_files`   what it needs
-`push_space`    send what differs, take away code and prompts that are gone
-"""
+"""The Space, made of the working tree: the files that it needs, in one commit."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from plantain import PlantainError
+from plantain.hub.errors import HubError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
-from plantain.hub.repo import Change, Remote
+from plantain.hub.repo import Remote
 from plantain.runs.io import list_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,23 +15,18 @@ FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 
 RUNS_FOLDER = "precomputed"
 
-FOLDERS = ("plantain", "prompts", RUNS_FOLDER, "docs")
-
-
-_ENDINGS = {
-    "plantain": (".py", ".css", ".js"), "prompts": (".toml", ".csv"), "docs": (".md", ".png"),
+ENDINGS = {
+    "plantain": (".py", ".css", ".js"),
+    "prompts": (".toml", ".csv"),
+    "docs": (".md", ".png"),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),
-}  # fmt: skip
+}  # by folder; of everything else that lies there nothing is sent
 
 _TITLE = "plantain: the working tree"
 
 
-class SpaceError(PlantainError, RuntimeError):
-    """The working tree is not what a Space can be made of."""
-
-
 def space_files(root: Path = ROOT) -> dict[str, bytes]:
-    """Read what the Space needs: by kind of file, so that nothing else that lies about goes along.
+    """Read what the Space needs, and no other file of the working tree.
 
     Returns
     -------
@@ -44,21 +35,21 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
 
     Raises
     ------
-    SpaceError
+    HubError
         A file is missing or cannot be read, or a saved run is damaged.
     """
     runs, damaged = list_runs(root / RUNS_FOLDER)
     if damaged:
-        raise SpaceError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
+        raise HubError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
     shown = {"published.json", *runs}
     paths = [root / name for name in FILES]
-    for folder, endings in _ENDINGS.items():
+    for folder, endings in ENDINGS.items():
         found = (p for p in sorted((root / folder).rglob("*")) if p.suffix in endings and _is_plain(p, root))
         paths += [p for p in found if folder != RUNS_FOLDER or p.relative_to(root / folder).parts[0] in shown]
     try:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
     except OSError as error:
-        raise SpaceError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+        raise HubError(f"{error.filename}: cannot be read ({error.strerror}).") from error
 
 
 def _is_plain(path: Path, root: Path) -> bool:
@@ -85,14 +76,15 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
 
     Raises
     ------
-    MissingRepoError
-        There is no such Space, and `create` is not set.
-    HubError, HubTroubleError
-        See `hub.errors`.
+    HubError
+        There is no such Space and `create` is not set, or the Hub refuses.
+    HubTroubleError
+        The Hub fails, or someone changed the Space between reading and writing; nothing is overwritten.
     """
     remote.account()  # a wrong token is told before anything is read
     base, created = remote.base_or_created(create, space_sdk="gradio", private=private)
-    there = [path for path in remote.files(base) if path.startswith(_OURS) and path not in files]
+    ours = tuple(f"{folder}/" for folder in ENDINGS)
+    there = [path for path in remote.files(base) if path.startswith(ours) and path not in files]
     kept = tuple(path for path in there if path.startswith(f"{RUNS_FOLDER}/"))
     gone = tuple(path for path in there if path not in kept)
     remarks = (f"Taken away, since they are not here: {', '.join(gone)}.",) if gone else ()
@@ -101,8 +93,5 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
     changed = remote.differing(files, base)
     if not changed and not gone:
         return Outcome(NOTHING, remote.url, remarks)
-    remote.send(Change(changed, _TITLE, deleted=gone), base)
+    remote.send(base, _TITLE, changed, deleted=gone)
     return Outcome(CREATED if created else COMMITTED, remote.url, remarks)
-
-
-_OURS = tuple(f"{folder}/" for folder in FOLDERS)

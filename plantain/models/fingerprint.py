@@ -1,13 +1,7 @@
-"""Who a model is: its name, kind, fingerprint, precision and device. Knows nothing about how it was loaded.
+"""Which weights a pipeline holds: its name, kind, fingerprint, precision and device.
 
-torch, diffusers and transformers are imported on use.
-
-`describe`          which weights a pipeline holds
-`identify`          the part of it that does not change while the pipeline lives
-`transformer_facts`, `encoder_facts`   what the fingerprint holds of each half
-`layers_needed`     how many layers of the text encoder take part in the prompt embedding
-`vae_fingerprint`   the part that encodes reference images, which a probe without them never loads
-`software_versions` the libraries that a result depends on
+The fingerprint covers what the probe runs and nothing else, so that a whole model and the part of it that a probe
+loads are the same model. torch is imported on use.
 """
 
 from __future__ import annotations
@@ -18,11 +12,12 @@ import json
 import platform
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain.models.info import WEIGHTS, ModelInfo
-from plantain.models.stand_in import WEIGHTS_MARK
+from plantain.models.stand_in import STAND_IN, WEIGHTS_MARK
 
 if TYPE_CHECKING:
     import torch
@@ -43,17 +38,48 @@ _TEXT_ENCODER_KEYS = (
 )  # fmt: skip
 
 
-def describe(pipe: Flux2KleinPipeline) -> ModelInfo:
-    """Say which model a pipeline holds, and where and in which precision it runs now.
+def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> ModelInfo:
+    """Say which model a pipeline holds; reads all its weights.
 
-    A pipeline that did not come from `load_pipeline` is fingerprinted here, which reads all its weights. The
-    fingerprint is taken once: after changing weights (a LoRA, say), delete ``pipe.plantain_identity``.
+    The name is the Hub's id and commit where the pipeline was loaded from the Hub's cache, else the last name of its
+    folder: a path is nobody's business once a run is published.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    facts : dict, optional
+        `transformer_facts` and `encoder_facts` together, where the pipeline never held both halves at once.
+
+    Returns
+    -------
+    ModelInfo
     """
-    identity = getattr(pipe, "plantain_identity", None)
-    if identity is None:
-        identity = identify(pipe, Path(str(pipe.config.get("_name_or_path") or "in memory")).name, None)
+    facts = dict(facts or {**transformer_facts(pipe), **encoder_facts(pipe)})
+    mark, computation = facts.pop("mark"), {**facts, **_shared_facts(pipe)}
+    name, revision = _origin(pipe.name_or_path)
+    info = ModelInfo(
+        model=name or (STAND_IN if mark == "stand-in" else "in memory"),
+        revision=revision,
+        # The configuration first: a copy of random weights stays known as such.
+        weights=mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
+        fingerprint=hashlib.sha256(json.dumps(computation, sort_keys=True).encode()).hexdigest(),
+        dtype="",
+        device="",
+    )
+    return located(info, pipe)
+
+
+def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
+    """Return a model's description with the precision and the device that it has now, in this process."""
     weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
-    return ModelInfo(**identity, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
+    return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
+
+
+def _origin(name_or_path: str | None) -> tuple[str, str | None]:
+    """Return a model's name and, where it lies in the Hub's cache, its commit."""
+    path = Path(name_or_path).resolve() if name_or_path else Path()
+    cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})$", path.as_posix())
+    return (f"{cached[1]}/{cached[2]}", cached[3]) if cached else (path.name, None)
 
 
 def _device_name(device: torch.device) -> str:
@@ -72,39 +98,6 @@ def _processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
-
-
-def identify(
-    pipe: Flux2KleinPipeline, name: str, revision: str | None, facts: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Fingerprint a pipeline and leave with it what `describe` says.
-
-    Parameters
-    ----------
-    pipe : Flux2KleinPipeline
-    name : str
-        Hub id, folder name or ``tiny-random``.
-    revision : str or None
-        Commit of the hub repository.
-    facts : dict, optional
-        `transformer_facts` and `encoder_facts` together, where the pipeline never held both halves at once.
-
-    Returns
-    -------
-    dict
-        Name, revision, kind of weights and fingerprint.
-    """
-    facts = facts or {**transformer_facts(pipe), **encoder_facts(pipe)}
-    mark, computation = facts["mark"], {**facts, **_shared_facts(pipe)}
-    computation.pop("mark")
-    pipe.plantain_identity = {
-        "model": name,
-        "revision": revision,
-        # The configuration first: a copy of random weights stays known as such.
-        "weights": mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
-        "fingerprint": hashlib.sha256(json.dumps(computation, sort_keys=True).encode()).hexdigest(),
-    }
-    return pipe.plantain_identity
 
 
 def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:

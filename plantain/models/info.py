@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    pass
-
 
 # Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
 # untrained control); the tiny stand-in. The last two are random and are never presented as Klein.

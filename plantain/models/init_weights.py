@@ -1,139 +1,117 @@
-"""Draw a model's weights from a seed, a few tensors at a time, as its library would have initialised them.
+"""Draw a model's weights from a seed, module by module, as its library would have initialised them.
 
-Knows nothing about which model it is, nor where the files go. torch and huggingface_hub are imported on use.
-
-`split_in_shards`  a model without memory -> the files that its weights are spread over
-`draw_shard`       one file's tensors
+Every module has a generator state of its own, so that its numbers do not depend on what was drawn before.
+torch and transformers are imported on use.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One file of weights.
-
-    Attributes
-    ----------
-    file : str
-        Name of the file.
-    tensors : tuple of str
-        Names of its tensors, in the model's order.
-    n_bytes : int
-        Their size.
-    """
-
-    file: str
-    tensors: tuple[str, ...]
-    n_bytes: int
-
-
-def split_in_shards(model: torch.nn.Module, pattern: str, max_bytes: int, dtype: torch.dtype) -> tuple[Shard, ...]:
-    """Spread a model's weights over files, as the libraries' `save_pretrained` does.
+def draw_weights(
+    model: torch.nn.Module,
+    seed: int,
+    label: str,
+    dtype: torch.dtype,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Give a model memory and random weights.
 
     Parameters
     ----------
     model : torch.nn.Module
-        On the meta device.
-    pattern : str
-        File name with ``{suffix}``, e.g. ``model{suffix}.safetensors``.
-    max_bytes : int
-        Most bytes a file may hold; a larger tensor has a file of its own.
-    dtype : torch.dtype
-        That floating-point tensors are saved in.
-
-    Returns
-    -------
-    tuple of Shard
-    """
-    from huggingface_hub import split_torch_state_dict_into_shards
-
-    tensors = {name: _saved(tensor, dtype) for name, tensor in _saved_once(model).items()}
-    split = split_torch_state_dict_into_shards(tensors, filename_pattern=pattern, max_shard_size=max_bytes)
-    return tuple(
-        Shard(file, tuple(names), sum(tensors[name].nbytes for name in names))
-        for file, names in split.filename_to_tensors.items()
-    )
-
-
-def draw_shard(model: torch.nn.Module, shard: Shard, seed: int, label: str, dtype: torch.dtype) -> dict:
-    """Draw the tensors of one file. They do not depend on what was drawn before, nor on the shards' size.
-
-    Each module that owns weights gets memory and a generator state of its own, from seed, label and name, and is
-    initialised by its library: by transformers' `_init_weights`, else by torch's `reset_parameters`.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        On the meta device, in float32; it stays there.
-    shard : Shard
+        On the meta device, in float32. What is not saved with it stays there.
     seed : int
     label : str
         Tells the models of one seed apart.
     dtype : torch.dtype
-        Of the result; drawn in float32.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
+        Of the floating-point weights; they are drawn in float32, one module in memory at a time.
+    progress : callable, optional
+        Called with the bytes drawn so far.
 
     Raises
     ------
     ValueError
         Nobody initialises a tensor.
     """
-    drawn: dict[str, torch.Tensor] = {}
-    owner, own = None, {}
-    for name in shard.tensors:
-        module, _, tensor = name.rpartition(".")
-        if module != owner:
-            own = {}  # before the next is drawn: the largest are gigabytes
-            owner, own = module, _draw_module(model, module, _module_seed(seed, f"{label}.{module}"))
-        drawn[name] = _saved(own[tensor], dtype).contiguous()
-    return drawn
+    saved = model.state_dict(keep_vars=True)
+    names: dict[str, list[str]] = {}
+    for name in saved:
+        owner, _, own = name.rpartition(".")
+        names.setdefault(owner, []).append(own)
+    new: dict[int, torch.Tensor] = {}  # by the tensor on the meta device: a tied weight is drawn once
+    done = 0
+    for owner, own in names.items():
+        module = model.get_submodule(owner)
+        before = {name: getattr(module, name) for name in own}
+        if any(id(tensor) not in new for tensor in before.values()):
+            drawn = _draw_module(model, owner, own, _module_seed(seed, f"{label}.{owner}"))
+            for name, tensor in before.items():
+                new[id(tensor)] = _kept(drawn.pop(name), dtype)
+                done += new[id(tensor)].nbytes
+        for name, tensor in before.items():
+            setattr(module, name, new[id(tensor)])
+        if progress:
+            progress(done)
 
 
-def _saved_once(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return what a file has to hold: a tied weight once, under its first name."""
-    seen: dict[int, str] = {}
-    tensors = model.state_dict(keep_vars=True)
-    return {name: tensor for name, tensor in tensors.items() if seen.setdefault(id(tensor), name) == name}
+def n_bytes(model: torch.nn.Module, dtype: torch.dtype) -> int:
+    """Return the size of a model's weights in files of a precision; a tied weight counts once."""
+    tensors = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}.values()
+    return sum(t.numel() * (dtype if t.is_floating_point() else t.dtype).itemsize for t in tensors)
 
 
-def _saved(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+def _kept(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a drawn tensor in its precision: a parameter again where it was one."""
+    import torch
+
+    value = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
+    return torch.nn.Parameter(value, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else value
 
 
 def _module_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8]) >> 1
 
 
-def _draw_module(model: torch.nn.Module, name: str, seed: int) -> dict[str, torch.Tensor]:
-    """Give one module memory and let its library initialise it."""
+def _draw_module(model: torch.nn.Module, name: str, own: list[str], seed: int) -> dict[str, torch.Tensor]:
+    """Give a copy of one module memory, and initialise it; the other modules stay as they are."""
     import torch
 
-    fresh = copy.deepcopy(model.get_submodule(name)).to_empty(device="cpu", recurse=False)
-    own = dict((*fresh.named_parameters(recurse=False), *fresh.named_buffers(recurse=False)))
+    module = model.get_submodule(name)
+    fresh = copy.deepcopy(module).to_empty(device="cpu", recurse=False)
+    drawn = {tensor: getattr(fresh, tensor) for tensor in own}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for tensor in own.values():
+        for tensor in drawn.values():
             tensor.fill_(_unset(tensor))
         torch.default_generator.manual_seed(seed)
-        if hasattr(model, "_init_weights"):
-            model._init_weights(fresh)
-        elif hasattr(fresh, "reset_parameters"):
-            fresh.reset_parameters()
-        for tensor_name, tensor in own.items():
+        _initialise(model, fresh, drawn)
+        for tensor_name, tensor in drawn.items():
             if _any_unset(tensor):
                 raise ValueError(f"{name}.{tensor_name}: nobody initialises it")
-    return own
+    return drawn
+
+
+def _initialise(model: torch.nn.Module, module: torch.nn.Module, own: dict[str, torch.Tensor]) -> None:
+    """Initialise a module as its library does: Qwen3's matrices are normal and its norms 1, else torch decides."""
+    import torch
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+        return
+    for name, tensor in own.items():
+        if tensor.ndim >= 2:
+            torch.nn.init.normal_(tensor, std=model.config.initializer_range)
+        else:
+            torch.nn.init.constant_(tensor, float(name != "bias"))
 
 
 def _unset(tensor: torch.Tensor) -> float:

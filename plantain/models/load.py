@@ -1,26 +1,20 @@
 """Load a FLUX.2 Klein pipeline, or build the stand-in, and of it only what the probe runs.
 
-Knows nothing about prompts or statistics. torch, diffusers and transformers are imported on first use, so
-that importing this module costs nothing.
-
-`load_pipeline`   a hub repository, a local folder, or ``tiny-random``
-`PhasedPipeline`     the same with one half in memory at a time
-`own_device`      a CUDA device for each of several processes
-`denoising_schedule`  the times of a pipeline's denoising steps
-`describe`        which weights a pipeline holds: name, revision, kind, fingerprint, dtype, device
-`default_model`   Klein where there is a CUDA device, the stand-in otherwise
+torch, diffusers and transformers are imported on first use, so that importing this module costs nothing.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plantain.models.fingerprint import encoder_facts, identify, layers_needed, transformer_facts
-from plantain.models.sources import STAND_IN, ModelError, Saved, StandIn
+from plantain.models.fingerprint import describe, encoder_facts, layers_needed, located, transformer_facts
+from plantain.models.info import ModelInfo
+from plantain.models.sources import ModelError, Saved, StandIn
+from plantain.models.stand_in import STAND_IN
 
 if TYPE_CHECKING:
     import torch
@@ -40,44 +34,74 @@ def default_model() -> str:
     return KLEIN if torch.cuda.is_available() else STAND_IN
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """A pipeline, and what a result says about it.
+
+    Attributes
+    ----------
+    pipe : Flux2KleinPipeline
+    info : ModelInfo
+        As of the moment when the weights were read: after changing them (a LoRA, say), `identify` the pipeline anew.
+    """
+
+    pipe: Flux2KleinPipeline
+    info: ModelInfo
+
+
+def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
+    """Fingerprint a pipeline with both its halves, which reads all its weights."""
+    return LoadedModel(pipe, describe(pipe))
+
+
 def load_pipeline(
     model: str,
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
+    images: bool = False,
     revision: str | None = None,
 ) -> Flux2KleinPipeline:
-    """Load a FLUX.2 Klein pipeline, ready to probe: without what a probe never runs.
+    """Load a FLUX.2 Klein pipeline, ready to probe.
 
-    That is the text encoder's layers after the last one that the prompt embedding takes, its language-model
-    head, and the VAE. So the pipeline encodes prompts and runs the transformer, and cannot make images.
+    What a probe never runs stays on the disk: the text encoder's layers after the last one that the prompt embedding
+    takes, its language-model head and, unless images are wanted, the VAE.
 
     Parameters
     ----------
     model : str
-        A hub id (``owner/name``), a local diffusers folder, or ``tiny-random``.
+        A Hub id (``owner/name``), a local diffusers folder, or ``tiny-random``.
     device : str, optional
         CUDA, then MPS, then the CPU, unless given.
     dtype : str or torch.dtype, optional
         bfloat16, and float32 for the stand-in, unless given.
+    images : bool
+        Load the VAE as well, so that ``pipe(prompt)`` draws.
     revision : str, optional
-        Commit, branch or tag of a hub repository; its newest commit unless given.
+        Commit, branch or tag of a Hub repository; its newest commit unless given.
 
     Returns
     -------
     Flux2KleinPipeline
-        Its `text_encoder` is a `Qwen3Model` of as many layers as `encode_prompt` reads (27), its `vae` None.
+        Its `text_encoder` is a `Qwen3Model` of as many layers as `encode_prompt` reads (27 for Klein).
 
     Raises
     ------
     ModelError
-        The model is missing, the hub cannot be reached, the folder is no Klein pipeline, or the device
+        The model is missing, the Hub cannot be reached, the folder is no Klein pipeline, or the device
         or dtype does not exist.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu", images=True)
+    >>> pipe(prompt="a plantain", height=64, width=64, num_inference_steps=1).images[0].size
+    (64, 64)
     """
-    return PhasedPipeline(model, device, dtype, revision).load_both()
+    return PhasedPipeline(model, device, dtype, revision).assembled(images)
 
 
 class PhasedPipeline:
-    """A model of which one half is in memory at a time: its text encoder or its transformer.
+    """A model that is put in memory as a whole, or one half at a time: its text encoder or its transformer.
 
     Parameters
     ----------
@@ -88,8 +112,6 @@ class PhasedPipeline:
     ----------
     pipe : Flux2KleinPipeline
         The one pipeline that holds now one half, now the other; at first neither.
-    name : str
-        Of the model. A folder goes by its last name: its path is nobody's business once a run is published.
 
     Raises
     ------
@@ -106,39 +128,35 @@ class PhasedPipeline:
     ) -> None:
         self.device, wanted = _resolve_device(device), _resolve_dtype(dtype)
         self._source = StandIn(wanted) if model == STAND_IN else Saved(model, wanted, revision)
-        self.name = Path(model).resolve().name if Path(model).is_dir() else model
-        self.revision = self._source.revision
         self.pipe = self._source.skeleton()
         self.pipe.set_progress_bar_config(disable=True)
 
-    def load_both(self) -> Flux2KleinPipeline:
-        """Put both halves in memory, for good."""
+    def assembled(self, images: bool = False) -> Flux2KleinPipeline:
+        """Put both halves in memory, and the VAE where images are wanted; nothing is fingerprinted."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
-        # The fingerprint is taken before the move: on ZeroGPU the parent cannot read the weights afterwards.
-        identify(self.pipe, self.name, self.revision)
+        if images:
+            self.pipe.register_modules(vae=self._source.vae())
         return self.pipe.to(self.device)
 
-    def identified(self) -> Flux2KleinPipeline:
+    def load_both(self) -> LoadedModel:
+        """Put both halves in memory, for good, and fingerprint them."""
+        self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
+        # Before the move: on ZeroGPU the parent cannot read the weights afterwards.
+        return self._moved(describe(self.pipe))
+
+    def load_in_turn(self) -> LoadedModel:
         """Fingerprint both halves, one after the other; the transformer stays."""
-        self._empty()
-        self._hold(text_encoder=self._read_encoder())
-        facts = encoder_facts(self.pipe)
-        self._empty()
-        self._hold(transformer=self._source.transformer())
-        identify(self.pipe, self.name, self.revision, {**facts, **transformer_facts(self.pipe)})
-        return self.pipe.to(self.device)
+        facts = encoder_facts(self._swap(text_encoder=self._read_encoder))
+        pipe = self._swap(transformer=self._source.transformer)
+        return self._moved(describe(pipe, {**facts, **transformer_facts(pipe)}))
 
     def load_encoder(self) -> Flux2KleinPipeline:
         """Put the text encoder in the transformer's place, on the device."""
-        self._empty()
-        self._hold(text_encoder=self._read_encoder())
-        return self.pipe.to(self.device)
+        return self._swap(text_encoder=self._read_encoder).to(self.device)
 
     def load_transformer(self) -> Flux2KleinPipeline:
         """Put the transformer in the text encoder's place, on the device."""
-        self._empty()
-        self._hold(transformer=self._source.transformer())
-        return self.pipe.to(self.device)
+        return self._swap(transformer=self._source.transformer).to(self.device)
 
     @contextmanager
     def with_vae(self) -> Iterator[Flux2KleinPipeline]:
@@ -152,17 +170,23 @@ class PhasedPipeline:
     def _read_encoder(self) -> Qwen3Model:
         return self._source.encoder(layers_needed(self.pipe))
 
+    def _moved(self, info: ModelInfo) -> LoadedModel:
+        pipe = self.pipe.to(self.device)
+        return LoadedModel(pipe, located(info, pipe))
+
     def _hold(self, **half: Any) -> None:
         self.pipe.register_modules(**{"text_encoder": None, "transformer": None, **half})
 
-    def _empty(self) -> None:
-        """Let the one half go before the other comes."""
+    def _swap(self, **read: Callable[[], Any]) -> Flux2KleinPipeline:
+        """Let the one half go before the other is read."""
         import torch
 
         self._hold()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        self._hold(**{name: half() for name, half in read.items()})
+        return self.pipe
 
     def fit_together(self) -> bool:
         """Tell whether both halves may be in memory at once without crowding out everything else.

@@ -1,10 +1,6 @@
 """Where a model's parts come from: a diffusers folder, the Hub, or the stand-in. Reads one part at a time.
 
-Knows nothing about devices. torch, diffusers and transformers are imported on first use.
-
-`Saved`        a local folder or a repository of the Hub
-`StandIn`      the tiny pipeline with random weights
-`hub_errors`   what the Hub may raise, as one error that says what to do
+torch, diffusers and transformers are imported on use.
 """
 
 from __future__ import annotations
@@ -17,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
-from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
+from plantain.models.stand_in import STAND_IN, WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline, Flux2Transformer2DModel
     from transformers import Qwen3Model
 
-
-STAND_IN = "tiny-random"
 
 PIPELINE_CLASS = "Flux2KleinPipeline"
 
@@ -43,7 +37,7 @@ class Saved:
         import transformers
 
         self._model = model
-        self._folder, self.revision = _locate(model, revision)
+        self._folder = _locate(model, revision)
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # loading is quick; the download shows its own
         own = torch.float32 if _saved_mark(self._folder) == "stand-in" else torch.bfloat16
@@ -54,10 +48,11 @@ class Saved:
         from diffusers import Flux2KleinPipeline
 
         with self._damage():
+            vae = _vae_on_meta(self._folder)
             pipe = Flux2KleinPipeline.from_pretrained(
-                self._folder, text_encoder=None, transformer=None, vae=None, local_files_only=True
+                self._folder, text_encoder=None, transformer=None, vae=vae, local_files_only=True
             )
-            pipe.vae_scale_factor = _pixels_per_latent(self._folder, pipe.vae_scale_factor)
+        pipe.register_modules(vae=None)
         return pipe
 
     def encoder(self, n_layers: int) -> Qwen3Model:
@@ -99,8 +94,6 @@ class Saved:
 class StandIn:
     """The tiny pipeline, built anew for each part that is asked for."""
 
-    revision = None
-
     def __init__(self, dtype: torch.dtype | None) -> None:
         self._dtype = dtype
 
@@ -112,28 +105,36 @@ class StandIn:
 
     def encoder(self, n_layers: int) -> Qwen3Model:
         """Return the text encoder's first layers."""
-        return _first_layers(build_stand_in().text_encoder.model, n_layers).to(dtype=self._dtype)
+        return self._cast(_first_layers(build_stand_in().text_encoder.model, n_layers))
 
     def transformer(self) -> Flux2Transformer2DModel:
         """Return the transformer."""
-        return build_stand_in().transformer.to(dtype=self._dtype)
+        return self._cast(build_stand_in().transformer)
 
     def vae(self) -> AutoencoderKLFlux2:
         """Return the VAE, which only pictures need."""
-        return build_stand_in().vae.to(dtype=self._dtype)
+        return self._cast(build_stand_in().vae)
+
+    def _cast(self, part: Any) -> Any:
+        return part if self._dtype is None else part.to(dtype=self._dtype)
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""
         return 0  # a few hundred kilobytes
 
 
-def _pixels_per_latent(folder: Path, default: int) -> int:
-    """Return what the pipeline would take from its VAE, had it been loaded; its default where there is none."""
+def _vae_on_meta(folder: Path) -> AutoencoderKLFlux2 | None:
+    """Build the VAE without memory: its depth decides how many pixels a latent has. None where there is no VAE."""
+    import torch
+    from diffusers import AutoencoderKLFlux2
+
     if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("vae") == [None, None]:
-        return default
+        return None
     try:
         config = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
-        return 2 ** (len(config["block_out_channels"]) - 1)
+        _ = config["block_out_channels"]  # the class has a default for it
+        with torch.device("meta"):
+            return AutoencoderKLFlux2.from_config(config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError("vae/config.json does not say how deep the VAE is") from error
 
@@ -201,18 +202,18 @@ def _saved_mark(folder: Path) -> str | None:
         return None  # from_pretrained says what is wrong with the folder
 
 
-def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
-    """Return the folder with the pipeline, downloaded if need be, and the hub's commit."""
+def _locate(model: str, revision: str | None) -> Path:
+    """Return the folder with the pipeline, downloaded if need be."""
     folder = Path(model)
     if folder.is_dir():
         _require_klein(folder / "model_index.json", model)
-        return folder, None
+        return folder
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
         raise ModelError(f"{model}: no such folder. Give a local folder, a Hub id (owner/name) or {STAND_IN}.")
     return _download(model, revision)
 
 
-def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
+def _download(repo_id: str, revision: str | None) -> Path:
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
@@ -220,8 +221,7 @@ def _download(repo_id: str, revision: str | None) -> tuple[Path, str]:
         # The index first: a wrong repository is refused before gigabytes are fetched.
         index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
         _require_klein(index, repo_id)
-        folder = Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
-    return folder, folder.name
+        return Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
 
 
 @contextmanager

@@ -1,9 +1,6 @@
 """The stand-in: a real Flux2KleinPipeline of tiny width with random weights, built in memory.
 
-Knows nothing about how a model is found or described. torch, diffusers and transformers are imported on use.
-
-`build_stand_in`   5 joint and 20 single blocks, 4 heads of 32 channels, a byte-level tokenizer
-`byte_tokenizer`   that tokenizer alone
+torch, diffusers and transformers are imported on use.
 """
 
 from __future__ import annotations
@@ -16,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     from diffusers import Flux2KleinPipeline
 
+
+STAND_IN = "tiny-random"
 
 # In the text encoder's configuration, where save_pretrained and from_pretrained carry it along.
 WEIGHTS_MARK = "plantain_weights"

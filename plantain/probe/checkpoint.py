@@ -1,8 +1,6 @@
-"""The pairs that are done while a run goes on. Knows nothing about how pairs are made, nor about torch.
+"""The pairs that are done while a run goes on: a killed run goes on where it was.
 
-`Done`            a pair that is done
-`Checkpoint`   one file a pair, in ``DIR.unfinished`` beside the run's folder; prompt embeddings as well, where
-                  they are computed before the pairs
+Prompt embeddings are kept as well where they are computed before the pairs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,4 @@
-"""The processes that share a run's pairs, started by ``accelerate launch``. The only importer of accelerate.
-
-Knows nothing about pairs or models.
-
-`Distributed`        a process's place, its share, and how all shares come together
-`ALONE`       a team of one
-`find_distributed`   the processes that this one was started with
-"""
+"""The processes that share a run's pairs, started by ``accelerate launch``."""
 
 from __future__ import annotations
 

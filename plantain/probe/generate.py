@@ -1,14 +1,7 @@
-"""Reference images drawn by the model itself: one a scene, from the text that the two sides of a pair share.
-
-`shared_text`        that text
-`GenerationConfig`   settings of a picture; `STYLES` has the pipeline's defaults and the sibling experiments'
-`check_drawing`      what can be refused before a model is loaded
-`make_references`    a folder of pictures, resumable
-"""
+"""Reference images drawn by the model itself: one a scene, from the text that the two sides of a pair share."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -18,8 +11,9 @@ from typing import Any
 
 from plantain import PlantainError, __version__
 from plantain._files import strict_json, write_atomic
-from plantain.models.fingerprint import describe, vae_fingerprint
+from plantain.models.fingerprint import vae_fingerprint
 from plantain.models.info import software_versions
+from plantain.models.load import LoadedModel
 from plantain.probe.reference import file_stem
 from plantain.prompts.diff import differing_words
 from plantain.prompts.sets import PromptPair, PromptSet
@@ -85,14 +79,12 @@ def check_drawing(prompt_set: PromptSet, folder: str | Path) -> None:
     GenerationError, ImageError
         A pair's sides share no word, its id can be no file's name, or the folder has something else in it.
     """
-    for pair in prompt_set.pairs:
-        file_stem(pair)
-        shared_text(pair)
-    _Manifest(Path(folder)).read()
+    _texts(prompt_set)
+    _drawn_from(Path(folder))
 
 
 def make_references(
-    pipe: Any,
+    model: LoadedModel,
     prompt_set: PromptSet,
     folder: str | Path,
     drawing: GenerationConfig,
@@ -102,11 +94,12 @@ def make_references(
 
     Parameters
     ----------
-    pipe : Flux2KleinPipeline
+    model : LoadedModel
         With its VAE.
     prompt_set : PromptSet
     folder : path
-        Gets ``ID.png`` for every pair, and `MANIFEST` with the model, the settings, texts and hashes.
+        Gets ``ID.png`` for every pair, and first of all `MANIFEST` with the model, the settings and the texts:
+        pictures without it are somebody's own.
     drawing : GenerationConfig
     progress : callable, optional
         Told the pictures that are there and those in all.
@@ -123,20 +116,50 @@ def make_references(
     ImageError
         A pair's id cannot be a file's name.
     """
-    folder, texts = Path(folder), {file_stem(pair): shared_text(pair) for pair in prompt_set.pairs}
-    model = describe(pipe)
-    made_by = {
-        "model": model.model, "fingerprint": model.fingerprint, "vae": vae_fingerprint(pipe.vae), "dtype": model.dtype,
-        "device": model.device, "versions": {"plantain": __version__, **software_versions()},
+    folder, texts, info = Path(folder), _texts(prompt_set), model.info
+    settings = {
+        "model": info.model, "fingerprint": info.fingerprint, "vae": vae_fingerprint(model.pipe.vae),
+        "dtype": info.dtype, "device": info.device, "versions": {"plantain": __version__, **software_versions()},
+        **asdict(drawing), "texts": texts,
     }  # fmt: skip
-    manifest = _Manifest(folder)
-    manifest.open({**made_by, **asdict(drawing)})
-    report, missing = progress or (lambda _done, _total: None), [s for s in texts if not manifest.has(s, texts[s])]
-    report(len(texts) - len(missing), len(texts))
-    for done, stem in enumerate(missing, start=len(texts) - len(missing) + 1):
-        manifest.add(stem, texts[stem], _draw(pipe, texts[stem], drawing))
-        report(done, len(texts))
+    found = _drawn_from(folder)
+    if found not in (None, settings):
+        raise GenerationError(
+            f"{folder}: has pictures that were drawn otherwise (model, settings or prompts). Choose another folder."
+        )
+    missing = [stem for stem in texts if not (folder / f"{stem}.png").exists()]
+    report = progress or (lambda _done, _total: None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if found is None:
+            write_atomic(folder / MANIFEST, json.dumps(settings, indent=1, ensure_ascii=False).encode())
+        report(len(texts) - len(missing), len(texts))
+        for done, stem in enumerate(missing, start=len(texts) - len(missing) + 1):
+            write_atomic(folder / f"{stem}.png", _draw(model.pipe, texts[stem], drawing))
+            report(done, len(texts))
+    except OSError as error:
+        raise GenerationError(f"{folder}: cannot be written ({error.strerror}).") from error
     return len(missing)
+
+
+def _texts(prompt_set: PromptSet) -> dict[str, str]:
+    """Return what is drawn, by the picture's name without its ending."""
+    return {file_stem(pair): shared_text(pair) for pair in prompt_set.pairs}
+
+
+def _drawn_from(folder: Path) -> dict[str, Any] | None:
+    """Return what a folder's pictures were drawn from, or None where there is nothing yet."""
+    try:
+        found = strict_json((folder / MANIFEST).read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is not what was written")
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise GenerationError(f"{folder}: is no folder of reference images. Choose a new or empty one.") from None
+        return None
+    except (OSError, ValueError) as error:
+        raise GenerationError(f"{folder / MANIFEST}: cannot be read ({error}).") from error
+    return found
 
 
 def _draw(pipe: Any, text: str, drawing: GenerationConfig) -> bytes:
@@ -154,82 +177,3 @@ def _draw(pipe: Any, text: str, drawing: GenerationConfig) -> bytes:
     out = io.BytesIO()
     image.save(out, format="PNG")
     return out.getvalue()
-
-
-class _Manifest:
-    """What a folder's pictures were drawn from: a picture's entry is written before the picture."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._content: dict[str, Any] = {"settings": {}, "images": {}}
-
-    def open(self, settings: dict[str, Any]) -> None:
-        """Take up what is there, or begin.
-
-        Raises
-        ------
-        GenerationError
-            The folder has pictures that were drawn otherwise, or something else, or cannot be written.
-        """
-        found = self.read()
-        if found is not None and found["settings"] != settings:
-            raise GenerationError(f"{self._folder}: has pictures that were drawn otherwise. Choose another folder.")
-        self._content = found or {"settings": settings, "images": {}}
-        if found is None:  # first of all: pictures without it are not known to be ours
-            self._write()
-
-    def read(self) -> dict[str, Any] | None:
-        """Return what the folder's manifest says, or None where there is none and nothing else either."""
-        path = self._folder / MANIFEST
-        try:
-            content = strict_json(path.read_bytes())
-            images = content["images"].items()
-            if not isinstance(content["settings"], dict) or not all(
-                {"text", "sha256"} == set(entry) and all(isinstance(v, str) for v in entry.values())
-                for _, entry in images
-            ):
-                raise ValueError("it is not what was written")
-        except FileNotFoundError:
-            self._refuse_strange()
-            return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise GenerationError(f"{path}: cannot be read ({error}).") from error
-        return content
-
-    def _refuse_strange(self) -> None:
-        """Leave pictures alone that are not known to be ours."""
-        strange = next(iter(sorted(self._folder.iterdir())), None) if self._folder.is_dir() else None
-        if strange is not None or (self._folder.exists() and not self._folder.is_dir()):
-            raise GenerationError(f"{self._folder}: is no folder of reference images. Choose a new or empty one.")
-
-    def has(self, stem: str, text: str) -> bool:
-        """Tell whether a picture of this text is there.
-
-        Raises
-        ------
-        GenerationError
-            It was changed since it was drawn, or is somebody's own, and would be lost.
-        """
-        entry, path = self._content["images"].get(stem), self._folder / f"{stem}.png"
-        if not path.exists():
-            return False
-        own = path.is_file() and entry is not None and entry["text"] == text
-        if not own or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            raise GenerationError(f"{path}: it or its prompts are not as they were drawn. Move it away.")
-        return True
-
-    def add(self, stem: str, text: str, png: bytes) -> None:
-        """Say in the manifest what a picture is, and keep it."""
-        self._content["images"][stem] = {"text": text, "sha256": hashlib.sha256(png).hexdigest()}
-        self._write()
-        try:
-            write_atomic(self._folder / f"{stem}.png", png)
-        except OSError as error:
-            raise GenerationError(f"{self._folder}: cannot be written ({error.strerror}).") from error
-
-    def _write(self) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._folder / MANIFEST, json.dumps(self._content, indent=1, ensure_ascii=False).encode())
-        except OSError as error:
-            raise GenerationError(f"{self._folder}: cannot be written ({error.strerror}).") from error

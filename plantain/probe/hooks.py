@@ -1,15 +1,14 @@
-"""A prompt's tokens by scope, and hooks on the text input and every attention output projection. torch only.
+"""Hooks on the text input and every attention output projection of a Flux2 transformer.
 
-Knows nothing about diffusers' classes or files: it uses a tokenizer, and a transformer's blocks by name.
-
-`tokenize`    a prompt's token ids and which of them are template, words and padding
-`recording`   context manager: hooks on all output projections, always removed
+A hook reads the projection's *input*, called `z` in the field: what the heads have written and the projection has not
+mixed yet. It sums squares on the device and keeps no activation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +20,46 @@ from plantain.runs.units import SLICE, Layout
 _CHUNK = 128  # tokens that a processor squares at a time: they stay in its cache
 
 
-# --- hooks -------------------------------------------------------------------------------------------------
+class Site(NamedTuple):
+    """A module whose input is read.
+
+    Attributes
+    ----------
+    stream : str
+        ``embedding``, ``joint_image``, ``joint_text`` or ``single``.
+    block : int
+        Its number among the blocks of its kind.
+    module : torch.nn.Module
+        The output projection; for the embedding, the projection of the text input.
+    """
+
+    stream: str
+    block: int
+    module: torch.nn.Module
+
+
+def sites(transformer: torch.nn.Module) -> list[Site]:
+    """Return every site of a Flux2 transformer: the text input, then the blocks in their order.
+
+    Raises
+    ------
+    CaptureError
+        A block has no output projection where it should be.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu")
+    >>> [(site.stream, site.block) for site in plantain.probe.sites(pipe.transformer)][:3]
+    [('embedding', 0), ('joint_image', 0), ('joint_text', 0)]
+    """
+    try:
+        found = [Site("embedding", 0, transformer.context_embedder)]
+        for i, block in enumerate(transformer.transformer_blocks):
+            found += [Site("joint_image", i, block.attn.to_out[0]), Site("joint_text", i, block.attn.to_add_out)]
+        return found + [Site("single", i, b.attn.to_out) for i, b in enumerate(transformer.single_transformer_blocks)]
+    except AttributeError as error:
+        raise CaptureError(f"this is not a Flux2 transformer: {error}.") from error
 
 
 class Recorder:
@@ -138,16 +176,6 @@ def _masks(segments: list[list[Segment]], scopes: tuple[str, ...], device: torch
     return masks.to(device, non_blocking=True)
 
 
-def _recorded_modules(transformer: torch.nn.Module) -> Iterator[tuple[str, int, torch.nn.Module]]:
-    """Yield the modules whose input is recorded: the text input's, then every block's output projections."""
-    yield "embedding", 0, transformer.context_embedder
-    for i, block in enumerate(transformer.transformer_blocks):
-        yield "joint_image", i, block.attn.to_out[0]
-        yield "joint_text", i, block.attn.to_add_out
-    for i, block in enumerate(transformer.single_transformer_blocks):
-        yield "single", i, block.attn.to_out
-
-
 def _picture(start: int, n_image: int, n_reference: int) -> list[Segment]:
     """Return the tokens that are pictures: the one that is drawn, then the reference."""
     end = start + n_image
@@ -177,7 +205,20 @@ def recording(
     Raises
     ------
     CaptureError
-        A block has no output projection where it should be; hooks already placed are removed.
+        A block has no output projection where it should be.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> from plantain.probe.passes import denoise, encode, image_tokens, layout_of
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu")
+    >>> prompt = "Ana helps Tom."
+    >>> tokens = plantain.probe.tokenize(pipe.tokenizer, prompt)
+    >>> with plantain.probe.recording(pipe.transformer, [tokens.segments], image_tokens(pipe, 64)) as recorder:
+    ...     _ = list(denoise(pipe, encode(pipe, [prompt]), size=64, seed=0))
+    >>> (sums,) = recorder.collect(layout_of(pipe), [prompt])
+    >>> sums["single"].shape  # scopes, slices of 16 channels in the 20 single blocks
+    (4, 640)
     """
     n_text = texts[0][-1].stop
     recorder = Recorder(TOKEN_SCOPES if n_reference else PLAIN_SCOPES)
@@ -188,10 +229,7 @@ def recording(
         "single": [[*text, *_picture(n_text, n_image, n_reference)] for text in texts],
     }
     with ExitStack() as stack:
-        try:
-            for stream, i, module in _recorded_modules(transformer):
-                hook = recorder.hook(stream, i, segments[stream])
-                stack.callback(module.register_forward_pre_hook(hook).remove)
-        except AttributeError as error:
-            raise CaptureError(f"this is not a Flux2 transformer: {error}.") from error
+        for stream, block, module in sites(transformer):
+            hook = recorder.hook(stream, block, segments[stream])
+            stack.callback(module.register_forward_pre_hook(hook).remove)
         yield recorder

@@ -1,18 +1,11 @@
-"""The passes that the hooks listen to: a prompt encoded, and one denoising step, one prompt or several at a time.
-
-Knows nothing about diffusers' classes or files: it uses a pipeline's `encode_prompt`, `prepare_latents`,
-`tokenizer` and `transformer`.
-
-`encode`         prompts -> embeddings; `pack_embeddings`, `unpack_embeddings` for files
-`forward`        one denoising step; `denoise` several
-`Reference`      a reference image as the transformer takes it
-`Passes`         pairs -> `PairCapture`, in batches; too large a batch is halved
-`capture_pair`   both passes of one pair
-`layout_of`, `image_tokens`   what follows from the pipeline's configuration
+"""The passes that the hooks listen to: a prompt encoded, and one denoising step or more.
 
 A pass follows the card: one denoising step at guidance 1.0 from a fixed seed, so the image tokens are
 the same pure noise for every prompt, at sigma 1. Nothing but the text differs between two passes. At a later step the
 images differ as well, by what the prompts made of the same noise.
+
+The step is written out here instead of calling the pipeline: that call decodes with a VAE, which a probe does not load,
+draws new noise for every prompt of a batch, and encodes reference images anew.
 """
 
 from __future__ import annotations
@@ -36,7 +29,6 @@ from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES
 from plantain.runs.units import Layout
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import Flux2KleinPipeline
 
 
@@ -64,7 +56,7 @@ def encode(pipe: Any, prompts: Sequence[str]) -> torch.Tensor:
     tensor (n_prompts, n_text_tokens, n_text_channels)
         On the device and in the precision of the text encoder.
     """
-    return pipe.encode_prompt(prompt=list(prompts))[0]
+    return pipe.encode_prompt(prompt=list(prompts), max_sequence_length=pipe.tokenizer_max_length)[0]
 
 
 def pack_embeddings(pipe: Any, pair: PromptPair) -> bytes:
@@ -85,11 +77,6 @@ def unpack_embeddings(content: bytes | None) -> tuple[torch.Tensor, float] | Non
         return torch.cat([packed[side] for side in SIDES]), float(packed["seconds"])
     except (SafetensorError, KeyError, RuntimeError):
         return None
-
-
-def forward(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> None:
-    """Run one denoising step on pure noise; see `denoise`."""
-    next(denoise(pipe, embeds, size, seed))
 
 
 @torch.no_grad()
@@ -166,6 +153,32 @@ def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch
         device=embeds.device,
         generator=torch.Generator("cpu").manual_seed(seed),
     )
+
+
+def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
+    """Return the scheduler and the times of denoising steps, as ``pipe(...)`` sets them.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline
+    steps, n_image : int
+        Denoising steps, and tokens of the image, on which the times depend.
+
+    Returns
+    -------
+    scheduler
+        A new one: the pipeline's own keeps its state.
+    tensor (steps,)
+        Sigma times 1,000; the first is 1,000.
+    """
+    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
+
+    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
+    sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
+    mu = compute_empirical_mu(image_seq_len=n_image, num_steps=steps)
+    times, _ = retrieve_timesteps(scheduler, steps, pipe.transformer.device, sigmas=sigmas, mu=mu)
+    scheduler.set_begin_index(0)
+    return scheduler, times
 
 
 def image_tokens(pipe: Any, size: int) -> int:
@@ -318,35 +331,3 @@ def _without_padding(tokens: list[Tokens], n_pictures: int) -> torch.Tensor:
             if segment.scope == "padding":
                 row[segment.start : segment.stop] = False
     return attended
-
-
-def capture_pair(pipe: Any, pair: PromptPair, size: int, seed: int) -> PairCapture:
-    """Run both prompts of a pair, one after the other, and keep the sums of squares; see `Passes.capture`."""
-    return Passes(pipe, Conditions(size, (seed,)), batch=1).capture([pair])[0]
-
-
-def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
-    """Return the scheduler and the times of denoising steps, as ``pipe(...)`` sets them.
-
-    Parameters
-    ----------
-    pipe : Flux2KleinPipeline
-    steps, n_image : int
-        Denoising steps, and tokens of the image, on which the times depend.
-
-    Returns
-    -------
-    scheduler
-        A new one: the pipeline's own keeps its state.
-    tensor (steps,)
-        Sigma times 1,000; the first is 1,000.
-    """
-    import numpy as np
-    from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
-
-    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-    sigmas = None if scheduler.config.get("use_flow_sigmas") else np.linspace(1.0, 1 / steps, steps)
-    mu = compute_empirical_mu(image_seq_len=n_image, num_steps=steps)
-    times, _ = retrieve_timesteps(scheduler, steps, pipe.transformer.device, sigmas=sigmas, mu=mu)
-    scheduler.set_begin_index(0)
-    return scheduler, times

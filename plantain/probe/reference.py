@@ -1,8 +1,4 @@
-"""Reference images: read from files, and encoded as the pipeline encodes its ``image=``. The only reader of pictures.
-
-`find_images`     the file of every pair; `check_images` that they are pictures
-`encode_images`   files -> `ReferenceSet`
-`ReferenceSet`    every pair's reference image, as the transformer takes it
+"""Reference images: read from files, and encoded as the pipeline encodes its ``image=``.
 
 A reference image is the same for both sides of a pair, so that the sides differ in their text alone.
 """
@@ -11,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +20,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from plantain import PlantainError
 from plantain.models.fingerprint import vae_fingerprint
+from plantain.models.load import PhasedPipeline
 from plantain.prompts.sets import PromptPair
+
+KINDS = (".png", ".jpg", ".jpeg", ".webp")
+
+LARGEST = 64 << 20  # bytes of a file
+
+MOST_PIXELS = 64_000_000
+
+_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
+
+
+class ImageError(PlantainError, ValueError):
+    """A reference image that cannot be used; the message names the file or the pair."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,6 @@ class Reference:
 
 References = Callable[[PromptPair], Reference]
 """The reference image of a pair, the same for both sides."""
-
-
-KINDS = (".png", ".jpg", ".jpeg", ".webp")
-
-LARGEST = 64 << 20  # bytes of a file
-
-MOST_PIXELS = 64_000_000
-
-_AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
-
-
-class ImageError(PlantainError, ValueError):
-    """A reference image that cannot be used; the message names the file or the pair."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +183,14 @@ def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
     return ReferenceSet({pair_id: encoded[path] for pair_id, path in files.items()})
 
 
+def encode_with(model: PhasedPipeline, files: Mapping[str, Path]) -> ReferenceSet | None:
+    """Encode reference images by a model that is given its VAE for as long; None where there are no images."""
+    if not files:
+        return None
+    with model.with_vae() as pipe:
+        return encode_images(pipe, files)
+
+
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
@@ -231,7 +236,8 @@ def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, to
     except ValueError as error:
         raise ImageError(f"{path}: {error}") from error
     if image.width * image.height > _AREA:
-        image = processor._resize_to_target_area(image, _AREA)
+        scale = math.sqrt(_AREA / (image.width * image.height))
+        image = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.LANCZOS)
     height, width = (side // multiple * multiple for side in (image.height, image.width))
     pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")
     return pipe.prepare_image_latents(

@@ -1,12 +1,6 @@
-"""The glue: a pipeline, a prompt set and a configuration become a `Run`; a visitor's pair meets a run.
+"""Probe a model with a prompt set: all pairs, resumable, whole in memory or one half at a time.
 
-Knows nothing about Gradio or the Hub. The pair is the unit of work: progress, cancelling and resuming all
-hang on `iter_pairs`.
-
-`run_probe`  all pairs, resumable -> `Run`
-`run_in_phases`   the same with half of the model in memory at a time
-`iter_pairs`      pair by pair, for callers that show or keep each one
-`probe_pair`      one more pair through the model, scored against a run
+The pair is the unit of work: progress, cancelling, resuming and sharing among processes all hang on `iter_pairs`.
 """
 
 from __future__ import annotations
@@ -16,14 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plantain import PlantainError, __version__, stats
-from plantain.models.fingerprint import describe
 from plantain.models.info import ModelInfo, software_versions
-from plantain.models.load import PhasedPipeline
+from plantain.models.load import LoadedModel, PhasedPipeline, identify
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
@@ -45,6 +38,12 @@ from plantain.runs.io import CAPTURE, LARGEST, RunError
 from plantain.runs.run import Run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
 from plantain.runs.units import Layout
+
+if TYPE_CHECKING:
+    from diffusers import Flux2KleinPipeline
+
+Progress = Callable[[int, int], None]
+"""Called with the pairs done and the pairs in all."""
 
 
 class ConfigError(PlantainError, ValueError):
@@ -70,6 +69,17 @@ class ProbeConfig:
         Keep the padding out of the transformer's attention, and out of the scopes.
     n_permutations, n_splits : int
         Sign flips for the null, and random halves; 1,000 and 100 on the card.
+
+    Raises
+    ------
+    ConfigError
+        A setting is out of range.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> plantain.probe.ProbeConfig(size=256, seeds=(0, 1)).steps
+    1
     """
 
     size: int | None = None
@@ -141,7 +151,7 @@ class Plan:
 
 
 def plan_run(
-    pipe: Any,
+    model: LoadedModel,
     prompt_set: PromptSet,
     config: ProbeConfig | None = None,
     references: ReferenceSet | None = None,
@@ -150,26 +160,30 @@ def plan_run(
 
     Parameters
     ----------
-    pipe : Flux2KleinPipeline
+    model : LoadedModel
     prompt_set : PromptSet
     config : ProbeConfig, optional
     references : ReferenceSet, optional
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
     PromptError
         A prompt is too long or holds a control token; named by pair and side.
     ConfigError
-        The run would be larger than `results.load_run` reads.
+        The run would be larger than `load_run` reads.
     """
     config = config or ProbeConfig()
     for pair in prompt_set.pairs:
-        check_prompts(pipe, pair)
+        check_prompts(model.pipe, pair)
     versions = {"plantain": __version__, **software_versions()}
     if references is not None:  # which decodes and resizes them
         versions["pillow"] = version("pillow")
-    conditions = config.conditions_for(pipe)
-    plan = Plan(prompt_set, describe(pipe), layout_of(pipe), versions, conditions, config, references)
+    conditions, layout = config.conditions_for(model.pipe), layout_of(model.pipe)
+    plan = Plan(prompt_set, model.info, layout, versions, conditions, config, references)
     if plan.capture_size() > LARGEST[CAPTURE]:
         raise ConfigError(
             f"{len(prompt_set.pairs)} pairs of {conditions.n_repeats} repeated measures would be a file that no reader "
@@ -192,6 +206,215 @@ def check_prompts(pipe: Any, pair: PromptPair) -> None:
         except PromptError as error:
             where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
             raise PromptError(f"{where}: {error}") from error
+
+
+def run_probe(
+    pipe: Flux2KleinPipeline | LoadedModel,
+    prompt_set: PromptSet,
+    config: ProbeConfig | None = None,
+    progress: Progress | None = None,
+    keep: Callable[[Plan], Checkpoint] | None = None,
+    batch: int | None = None,
+    distributed: Distributed = ALONE,
+    references: ReferenceSet | None = None,
+) -> Run:
+    """Probe a pipeline with all pairs of a set.
+
+    Parameters
+    ----------
+    pipe : Flux2KleinPipeline or LoadedModel
+        A pipeline is fingerprinted first, which reads all its weights; a loaded model was.
+    prompt_set : PromptSet
+    config : ProbeConfig, optional
+    progress : callable, optional
+        Called with (pairs done, pairs in all) of this process, also before the first.
+    keep : callable, optional
+        Makes the `Checkpoint` for the plan; pairs found in it are not computed again.
+    batch : int, optional
+        Prompts in one pass; `usual_batch` unless given.
+    distributed : Distributed, optional
+        The processes that share the pairs; all of them get the whole run.
+    references : ReferenceSet, optional
+        Every pair's reference image, from `encode_images`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    PromptError
+        A prompt cannot be taken as it is; raised before the first pass.
+    CaptureError
+        An activation was NaN or infinite.
+    RunError
+        Pairs cannot be kept.
+
+    Examples
+    --------
+    >>> import dataclasses, plantain
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu")
+    >>> prompt_set = plantain.load_prompt_set("moral_valence")
+    >>> few = dataclasses.replace(prompt_set, pairs=prompt_set.pairs[:4])
+    >>> run = plantain.run_probe(pipe, few, plantain.probe.ProbeConfig(size=64))
+    >>> run.info.weights, run.magnitudes("heads").shape  # sides, pairs, units
+    ('stand-in', (2, 4, 100))
+    """
+    model = pipe if isinstance(pipe, LoadedModel) else identify(pipe)
+    plan = plan_run(model, prompt_set, config, references)
+    unfinished = keep(plan) if keep else None
+    passes = Passes(model.pipe, plan.conditions, batch, references=_finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, distributed)
+
+
+def run_in_phases(
+    model: PhasedPipeline,
+    prompt_set: PromptSet,
+    config: ProbeConfig | None,
+    progress: Progress | None,
+    keep: Callable[[Plan], Checkpoint],
+    batch: int | None = None,
+    distributed: Distributed = ALONE,
+    encoded: Progress | None = None,
+    references: ReferenceSet | None = None,
+) -> Run:
+    """Do what `run_probe` does with half the memory: encode all prompts, then run all passes.
+
+    Parameters
+    ----------
+    model : PhasedPipeline
+    prompt_set, config, progress, keep, batch, distributed, references
+        As for `run_probe`. The prompt embeddings are kept as well (16 MB a pair for Klein).
+    encoded : callable, optional
+        Called with (pairs encoded, pairs in all) of this process.
+
+    Returns
+    -------
+    Run
+        The same as `run_probe`'s, to the bit where no batches are made.
+
+    Raises
+    ------
+    PromptError, CaptureError, RunError
+        As `run_probe`.
+    ModelError
+        The model's files are damaged.
+    """
+    for pair in prompt_set.pairs:
+        check_prompts(model.pipe, pair)
+    plan = plan_run(model.load_in_turn(), prompt_set, config, references)
+    unfinished = keep(plan)
+    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), distributed.share(len(prompt_set.pairs))
+    _encode(model, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
+    passes = Passes(model.load_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
+    return _run_pairs(plan, passes, unfinished, progress, distributed, embeddings)
+
+
+def _finder(references: ReferenceSet | None) -> References | None:
+    return (lambda pair: references.by_pair[pair.id]) if references else None
+
+
+def _run_pairs(
+    plan: Plan,
+    passes: Passes,
+    unfinished: Checkpoint | None,
+    progress: Progress | None,
+    distributed: Distributed,
+    embeddings: _Embeddings | None = None,
+) -> Run:
+    """Run this process's share of the pairs, and put all shares together."""
+    pairs, mine, done = plan.prompt_set.pairs, distributed.share(len(plan.prompt_set.pairs)), []
+    report = progress or (lambda _done, _total: None)
+    report(0, len(mine))
+    for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
+        done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
+        report(len(done), len(mine))
+    return assemble(plan, [item for _, item in sorted(distributed.gather(done), key=lambda numbered: numbered[0])])
+
+
+def iter_pairs(
+    passes: Passes,
+    pairs: Sequence[PromptPair],
+    unfinished: Checkpoint | None = None,
+    mine: Sequence[int] | None = None,
+) -> Iterator[Done]:
+    """Yield each pair's capture and the seconds that it took, in order.
+
+    Parameters
+    ----------
+    passes : Passes
+    pairs : sequence of PromptPair
+    unfinished : Checkpoint, optional
+        Pairs found there are not computed again; new ones are kept there.
+    mine : sequence of int
+        Indices of the pairs to run, where other processes run the rest; all unless given.
+    """
+    indices = range(len(pairs)) if mine is None else mine
+    fresh: dict[int, Done] = {}
+    for place, index in enumerate(indices):
+        kept = fresh.pop(index, None) or (unfinished.load(index) if unfinished else None)
+        if kept is None:
+            fresh = _run_batch(passes, pairs, indices[place : place + passes.pairs_at_once], unfinished)
+            kept = fresh.pop(index)
+        yield kept
+
+
+def _run_batch(
+    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: Checkpoint | None
+) -> dict[int, Done]:
+    """Run what is missing of some pairs at once; each is said to have taken its share of the time."""
+    missing = [i for i in indices if unfinished is None or unfinished.load(i) is None]
+    start = time.perf_counter()
+    captures = passes.capture([pairs[i] for i in missing])
+    share = (time.perf_counter() - start) / len(missing)
+    done = {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
+    for i, item in done.items():
+        if unfinished:
+            unfinished.save(i, *item)
+    return done
+
+
+class _Embeddings:
+    """The prompt embeddings of an unfinished run."""
+
+    def __init__(self, unfinished: Checkpoint, pairs: Sequence[PromptPair]) -> None:
+        self._unfinished, self._pairs = unfinished, pairs
+        self._place = {pair.id: i for i, pair in enumerate(pairs)}
+        self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
+
+    def find(self, index: int) -> Any | None:
+        """Return a pair's embeddings, or None."""
+        found = unpack_embeddings(self._unfinished.load_embeddings(index))
+        if found is None:
+            return None
+        self._seconds[index] = found[1]
+        return found[0]
+
+    def seconds(self, index: int) -> float:
+        """Return the seconds that a pair's embeddings took, 0 where they are gone."""
+        if index not in self._seconds:  # a pair that was done before this start
+            self.find(index)
+        return self._seconds.get(index, 0.0)
+
+    def make(self, pipe: Any, index: int) -> None:
+        self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
+
+    def of(self, pair: PromptPair) -> Any:
+        found = self.find(self._place[pair.id])
+        if found is None:
+            raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
+        return found
+
+
+def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
+    """Encode the pairs whose embeddings are missing."""
+    missing = [i for i in indices if embeddings.find(i) is None]
+    report = progress or (lambda _done, _total: None)
+    report(len(indices) - len(missing), len(indices))
+    pipe = model.load_encoder() if missing else None
+    for done, index in enumerate(missing, start=1):
+        embeddings.make(pipe, index)
+        report(len(indices) - len(missing) + done, len(indices))
 
 
 def assemble(plan: Plan, done: list[Done]) -> Run:
@@ -244,218 +467,21 @@ def _repeats(captures: Sequence[PairCapture]) -> tuple[SumsOfSquares, ...]:
     return tuple(SumsOfSquares.concatenate(list(own)) for own in zip(*(c.repeats for c in captures), strict=True))
 
 
-Progress = Callable[[int, int], None]
-"""Called with the pairs done and the pairs in all."""
-
-
-def iter_pairs(
-    passes: Passes,
-    pairs: Sequence[PromptPair],
-    unfinished: Checkpoint | None = None,
-    mine: Sequence[int] | None = None,
-) -> Iterator[Done]:
-    """Yield each pair's capture and the seconds that it took, in order.
-
-    Parameters
-    ----------
-    passes : Passes
-    pairs : sequence of PromptPair
-    unfinished : Checkpoint, optional
-        Pairs found there are not computed again; new ones are kept there.
-    mine : sequence of int
-        Indices of the pairs to run, where other processes run the rest; all unless given.
-    """
-    indices = range(len(pairs)) if mine is None else mine
-    fresh: dict[int, Done] = {}
-    for place, index in enumerate(indices):
-        kept = fresh.pop(index, None) or (unfinished.load(index) if unfinished else None)
-        if kept is None:
-            fresh = _run_batch(passes, pairs, indices[place : place + passes.pairs_at_once], unfinished)
-            kept = fresh.pop(index)
-        yield kept
-
-
-def _run_batch(
-    passes: Passes, pairs: Sequence[PromptPair], indices: Sequence[int], unfinished: Checkpoint | None
-) -> dict[int, Done]:
-    """Run what is missing of some pairs at once; each is said to have taken its share of the time."""
-    missing = [i for i in indices if unfinished is None or unfinished.load(i) is None]
-    start = time.perf_counter()
-    captures = passes.capture([pairs[i] for i in missing])
-    share = (time.perf_counter() - start) / len(missing)
-    done = {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
-    for i, item in done.items():
-        if unfinished:
-            unfinished.save(i, *item)
-    return done
-
-
-def run_probe(
-    pipe: Any,
-    prompt_set: PromptSet,
-    config: ProbeConfig | None = None,
-    progress: Progress | None = None,
-    keep: Callable[[Plan], Checkpoint] | None = None,
-    batch: int | None = None,
-    distributed: Distributed = ALONE,
-    references: ReferenceSet | None = None,
-) -> Run:
-    """Probe a pipeline with all pairs of a set.
-
-    Parameters
-    ----------
-    pipe : Flux2KleinPipeline
-    prompt_set : PromptSet
-    config : ProbeConfig, optional
-    progress : callable, optional
-        Called with (pairs done, pairs in all) of this process, also before the first.
-    keep : callable, optional
-        Makes the `Checkpoint` for the plan; pairs found in it are not computed again.
-    batch : int, optional
-        Prompts in one pass; `passes.usual_batch` unless given.
-    distributed : Distributed, optional
-        The processes that share the pairs; all of them get the whole run.
-    references : ReferenceSet, optional
-        Every pair's reference image, from `reference.encode_images`.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    PromptError
-        A prompt cannot be taken as it is; raised before the first pass.
-    CaptureError
-        An activation was NaN or infinite.
-    RunError
-        Pairs cannot be kept.
-    """
-    plan = plan_run(pipe, prompt_set, config, references)
-    unfinished = keep(plan) if keep else None
-    passes = Passes(pipe, plan.conditions, batch, references=_finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, distributed)
-
-
-def _finder(references: ReferenceSet | None) -> References | None:
-    return (lambda pair: references.by_pair[pair.id]) if references else None
-
-
-def run_in_phases(
-    halves: PhasedPipeline,
-    prompt_set: PromptSet,
-    config: ProbeConfig | None,
-    progress: Progress | None,
-    keep: Callable[[Plan], Checkpoint],
-    batch: int | None = None,
-    distributed: Distributed = ALONE,
-    encoded: Progress | None = None,
-    references: ReferenceSet | None = None,
-) -> Run:
-    """Do what `run_probe` does with half the memory: encode all prompts, then run all passes.
-
-    Parameters
-    ----------
-    halves : PhasedPipeline
-    prompt_set, config, progress, keep, batch, distributed, references
-        As for `run_probe`. The prompt embeddings are kept as well (16 MB a pair for Klein).
-    encoded : callable, optional
-        Called with (pairs encoded, pairs in all) of this process.
-
-    Returns
-    -------
-    Run
-        The same as `run_probe`'s, to the bit where no batches are made.
-
-    Raises
-    ------
-    PromptError, CaptureError, RunError
-        As `run_probe`.
-    ModelError
-        The model's files are damaged.
-    """
-    for pair in prompt_set.pairs:
-        check_prompts(halves.pipe, pair)
-    plan = plan_run(halves.identified(), prompt_set, config, references)
-    unfinished = keep(plan)
-    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), distributed.share(len(prompt_set.pairs))
-    _encode(halves, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
-    passes = Passes(halves.load_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, distributed, embeddings)
-
-
-class _Embeddings:
-    """The prompt embeddings of an unfinished run."""
-
-    def __init__(self, unfinished: Checkpoint, pairs: Sequence[PromptPair]) -> None:
-        self._unfinished, self._pairs = unfinished, pairs
-        self._place = {pair.id: i for i, pair in enumerate(pairs)}
-        self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
-
-    def find(self, index: int) -> Any | None:
-        """Return a pair's embeddings, or None."""
-        found = unpack_embeddings(self._unfinished.load_embeddings(index))
-        if found is None:
-            return None
-        self._seconds[index] = found[1]
-        return found[0]
-
-    def seconds(self, index: int) -> float:
-        """Return the seconds that a pair's embeddings took, 0 where they are gone."""
-        if index not in self._seconds:  # a pair that was done before this start
-            self.find(index)
-        return self._seconds.get(index, 0.0)
-
-    def make(self, pipe: Any, index: int) -> None:
-        self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
-
-    def of(self, pair: PromptPair) -> Any:
-        found = self.find(self._place[pair.id])
-        if found is None:
-            raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
-        return found
-
-
-def _encode(halves: PhasedPipeline, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
-    """Encode the pairs whose embeddings are missing."""
-    missing = [i for i in indices if embeddings.find(i) is None]
-    report = progress or (lambda _done, _total: None)
-    report(len(indices) - len(missing), len(indices))
-    pipe = halves.load_encoder() if missing else None
-    for done, index in enumerate(missing, start=1):
-        embeddings.make(pipe, index)
-        report(len(indices) - len(missing) + done, len(indices))
-
-
-def _run_pairs(
-    plan: Plan,
-    passes: Passes,
-    unfinished: Checkpoint | None,
-    progress: Progress | None,
-    distributed: Distributed,
-    embeddings: _Embeddings | None = None,
-) -> Run:
-    """Run this process's share of the pairs, and put all shares together."""
-    pairs, mine, done = plan.prompt_set.pairs, distributed.share(len(plan.prompt_set.pairs)), []
-    report = progress or (lambda _done, _total: None)
-    report(0, len(mine))
-    for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
-        done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
-        report(len(done), len(mine))
-    return assemble(plan, [item for _, item in sorted(distributed.gather(done), key=lambda numbered: numbered[0])])
-
-
-def prepare_pair(pipe: Any, run: Run, positive: str, negative: str, reference: Reference | None = None) -> PromptPair:
+def prepare_pair(
+    model: LoadedModel, run: Run, positive: str, negative: str, reference: Reference | None = None
+) -> PromptPair:
     """Refuse everything that can be refused before a pass, and return the pair.
 
     Raises
     ------
-    PromptError, WrongModelError
-        As `probe_pair`.
+    PromptError
+        A prompt is empty, too long or holds a control token, or both are the same.
+    WrongModelError
+        The model is not the one that made the run, or the reference image does not go with the run's.
     """
     pair = user_pair(positive, negative)
-    check_same_model(describe(pipe), run.info)
+    check_same_model(model.info, run.info)
     sha256, vae = (reference.sha256, reference.vae) if reference else (None, "")
     check_reference(run.info, sha256, vae)
-    check_prompts(pipe, pair)
+    check_prompts(model.pipe, pair)
     return pair

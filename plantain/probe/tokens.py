@@ -65,25 +65,33 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
     PromptError
         The prompt is empty, holds a control token, is changed by the chat template, or is longer than
         `max_length`; it would be truncated silently otherwise.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> pipe = plantain.load_pipeline("tiny-random", device="cpu")
+    >>> tokens = plantain.probe.tokenize(pipe.tokenizer, "Ana helps Tom.")
+    >>> {segment.scope: tokens.count(segment.scope) for segment in tokens.segments}
+    {'template': 25, 'words': 14, 'padding': 473}
     """
     if is_blank(prompt):
-        raise PromptError("a prompt is empty; write a sentence.")
+        raise PromptError("the prompt is empty; write a sentence.")
     if any("\ud800" <= c <= "\udfff" for c in prompt):  # bytes on the command line that are no UTF-8
-        raise PromptError("a prompt is not valid Unicode; type it anew.")
+        raise PromptError("the prompt is not valid Unicode; type it anew.")
     head, tail = _template(tokenizer)
     text = _render(tokenizer, prompt)
     if text != head + prompt + tail:
         raise PromptError("the model's chat template changes this prompt; remove leading and trailing blanks.")
     encoded = tokenizer(text, padding="max_length", max_length=max_length, return_offsets_mapping=True)
     if len(encoded["input_ids"]) > max_length:
-        raise PromptError(f"a prompt has {len(encoded['input_ids'])} tokens, {max_length} are possible; shorten it.")
+        raise PromptError(f"the prompt has {len(encoded['input_ids'])} tokens, {max_length} are possible; shorten it.")
     if not encoded["attention_mask"][0]:
         raise CaptureError("the tokenizer pads on the left; FLUX.2 Klein's pads on the right.")
     used = sum(encoded["attention_mask"])
     start, stop = len(head), len(head) + len(prompt)
     inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"][:used]) if a < stop and b > start]
     if set(encoded["input_ids"][inside[0] : inside[-1] + 1]) & set(tokenizer.get_added_vocab().values()):
-        raise PromptError("a prompt holds a control token such as <|im_end|>; remove it.")
+        raise PromptError("the prompt holds a control token such as <|im_end|>; remove it.")
     return Tokens(tuple(encoded["input_ids"]), _text_segments(inside[0], inside[-1] + 1, used, max_length))
 
 

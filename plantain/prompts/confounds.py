@@ -1,11 +1,7 @@
-"""What else than its meaning tells the two sides of a prompt set apart, in sentences. Knows nothing about models.
+"""Confounds of a prompt set: what else than its meaning tells the two sides apart, in sentences.
 
-A sign-flip null rejects any systematic difference between the sides, a lexical one as readily as one of meaning. The
-project's own sets are held against this by their tests; whoever brings a set of their own is told here.
-
-`audit`         all warnings of a set
-`confounds_of_own_set`  the same as sentences, for a set that is none of the project's own
-`lopsided`, `telling_score`   from which numbers on something is said
+A sign-flip null rejects any systematic difference between the sides, a lexical one as readily as one of meaning. Tests
+hold the project's own sets to this; the owner of any other set gets a warning.
 """
 
 from __future__ import annotations
@@ -29,8 +25,6 @@ _SHARE = 0.2  # of the pairs, at least, should part early, and as many late: 5 o
 
 _SHOWN = 5  # names in a sentence; the rest are counted
 
-_KEPT = 16  # sets whose audit is remembered
-
 
 @dataclass(frozen=True)
 class Confound:
@@ -41,7 +35,7 @@ class Confound:
     kind : str
         ``word counts``, ``words``, ``negations``, ``lengths``, ``onsets``, ``classifiers``, ``unlike`` or ``tokens``.
     text : str
-        What was found, and why it matters.
+        What is found, and why it matters.
     pairs : tuple of str
         Ids of the pairs that it is about; empty where it is about all.
     """
@@ -51,8 +45,8 @@ class Confound:
     pairs: tuple[str, ...] = ()
 
 
-def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[Confound]:
-    """Say what else than its meaning tells the two sides of a set apart.
+def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[Confound]:
+    """Find what else than its meaning tells the two sides of a set apart.
 
     Parameters
     ----------
@@ -63,13 +57,13 @@ def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = Non
     Returns
     -------
     list of Confound
-        Empty where nothing was found, which does not say that there is nothing.
+        Empty where nothing is found, which is no proof that there is nothing.
 
     Notes
     -----
-    Something that points to one side in `a` pairs and to the other in `b` is told where a two-sided sign test of
-    `a` against `b` has p <= 0.05, or where it sets more than half of all pairs apart (`lopsided`): in a handful of
-    pairs no sign test can reach 0.05. The tests are not corrected for one another: a false alarm costs a look.
+    What points to one side in `a` pairs and to the other in `b` is reported where a two-sided sign test of `a` against
+    `b` has p <= 0.05, or where the difference exceeds half of all pairs (`lopsided`): with a handful of pairs no sign
+    test reaches 0.05. The tests are not corrected for each other: a false alarm costs a look.
     """
     found = list(_of_words(prompt_set))
     if count_tokens is not None:
@@ -78,12 +72,12 @@ def audit(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = Non
 
 
 def confounds_of_own_set(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
-    """Return an audit's sentences; none for the project's own sets, whose files say what they control for."""
+    """Return the confounds of a user's set as sentences; none for a shipped set, whose file says more."""
     known = prompt_set.sha256 in shipped_sets()
-    return [] if known else [warning.text for warning in audit(prompt_set, count_tokens)]
+    return [] if known else [confound.text for confound in find_confounds(prompt_set, count_tokens)]
 
 
-# --- from which numbers on ---------------------------------------------------------------------------------
+# --- thresholds --------------------------------------------------------------------------------------------
 
 
 def lopsided(positive: int, negative: int, n_pairs: int) -> bool:
@@ -111,13 +105,13 @@ def _upper_tail(k: int, n: int) -> float:
     return sum(math.comb(n, i) for i in range(k, n + 1)) / 2**n
 
 
-# --- the warnings ------------------------------------------------------------------------------------------
+# --- the checks --------------------------------------------------------------------------------------------
 
 
-@lru_cache(_KEPT)
+@lru_cache(16)
 def _of_words(prompt_set: PromptSet) -> tuple[Confound, ...]:
     checks = (_word_counts, _words, _negations, _lengths, _classifiers, _unlike, _onsets)
-    return tuple(warning for check in checks for warning in check(prompt_set))
+    return tuple(confound for check in checks for confound in check(prompt_set))
 
 
 def _word_counts(prompt_set: PromptSet) -> list[Confound]:

@@ -1,9 +1,4 @@
-"""Which words of two prompts differ. Knows nothing about models or pages.
-
-`differing_words`   both texts as spans, each with whether the other text lacks it
-`shared_words`      how large a part of the words both have
-`ALIKE`             below it more differs than one thing
-"""
+"""The words in which two prompts differ."""
 
 from __future__ import annotations
 
@@ -12,9 +7,7 @@ from difflib import SequenceMatcher
 
 Spans = list[tuple[str, bool]]
 
-
-ALIKE = 0.5  # share of common words
-
+ALIKE = 0.5  # share of common words, below which more than one thing differs
 
 # Words with what joins them ("Mr", "Petra's", "twenty-one"), blanks, and every other sign by itself.
 _PIECES = re.compile(r"\w+(?:['’-]\w+)*|\s+|[^\w\s]")

@@ -1,10 +1,4 @@
-"""What the words of a prompt set give away, counted. Knows nothing about models, thresholds or pages.
-
-`words`, `unequal_word_counts`, `one_sided_pairs`, `by_imbalance`   word forms and their sides
-`negation_count`, `length_differences`, `relative_onset`, `common_share`   one measure a pair or prompt
-`naive_bayes_margins`, `ridge_margins`   by how much a bag of words tells a pair's sides apart when it is left out
-`right`   how many pairs such margins get right
-"""
+"""Measures of a prompt set's words: counts, sides of word forms, and classifiers on a bag of words."""
 
 from __future__ import annotations
 
@@ -23,7 +17,6 @@ SMOOTHING = 1.0
 RIDGE = 1.0
 
 _TIE = 1e-9  # a margin below it is rounding
-
 
 NEGATIONS = frozenset(
     """not no never none nobody nothing nowhere neither nor without cannot

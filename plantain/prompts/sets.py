@@ -1,11 +1,4 @@
-"""Prompt pairs and the strict loader of prompt sets. Knows nothing about models or torch.
-
-`PromptPair`        one pair: the same scene, a positive and a negative act
-`PromptSet`         the pairs of one contrast, with a content hash
-`load_prompt_set`   read a TOML file; anything odd is an error that names file, pair and cause
-`parse_prompt_set`  the same of a text, `collect_pairs` of rows
-`shipped_sets`      the project's own, by hash; `shipped_file` the file of one
-"""
+"""Prompt pairs, prompt sets, and the strict loader of their TOML files."""
 
 from __future__ import annotations
 
@@ -24,26 +17,23 @@ from plantain._files import printable
 
 SIDES = ("positive", "negative")
 
+VISITOR = "visitor"  # id and category of a pair that is in no set
 
-SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+PAIR_KEYS = ("id", "category", *SIDES)
 
-MIN_PAIRS = 4  # split halves need two pairs each
-
-SET_KEYS = ("name", "title", "positive", "negative", "pair")
+SET_KEYS = ("name", "title", *SIDES, "pair")
 
 NOTE_KEYS = ("role", "about", "reading")  # may be left out
 
 ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 
-PAIR_KEYS = ("id", "category", "positive", "negative")
+MIN_PAIRS = 4  # split halves need two pairs each
 
-
-class PromptSetError(PlantainError, ValueError):
-    """A prompt set that cannot be used; the message names the file, the pair and the cause."""
+SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
 
 
 class PromptError(PlantainError, ValueError):
-    """A prompt that the model cannot take as it is."""
+    """A prompt or a prompt set that cannot be used; of a set the message names the file, the pair and the cause."""
 
 
 _UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn", "Mn", "Mc", "Me")
@@ -102,14 +92,26 @@ class PromptSet:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def user_pair(positive: str, negative: str) -> PromptPair:
+    """Make a pair of a visitor's two texts, without the blanks around them."""
+    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
+    for side in SIDES:
+        if is_blank(getattr(pair, side)):
+            raise PromptError(f"the {side} prompt is empty; write a sentence.")
+    if pair.positive == pair.negative:
+        raise PromptError("both prompts are the same; change one of them.")
+    return pair
+
+
 def load_prompt_set(path: str | Path) -> PromptSet:
-    """Read a prompt set from a TOML file.
+    """Read a prompt set from a TOML file, or one of the project's own by its name.
 
     Parameters
     ----------
     path : str or Path
-        A file with ``name``, ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted,
-        ``role``, ``about`` and ``reading``.
+        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, or a file with ``name``,
+        ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
+        ``reading``.
 
     Returns
     -------
@@ -117,19 +119,28 @@ def load_prompt_set(path: str | Path) -> PromptSet:
 
     Raises
     ------
-    PromptSetError
+    PromptError
         The file is missing or no TOML, a key is unknown or absent, an id stands twice, a prompt is
         empty or equal to its counterpart, or there are fewer than four pairs.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> prompt_set = plantain.load_prompt_set("moral_valence")
+    >>> prompt_set.positive, prompt_set.negative, len(prompt_set.pairs)
+    ('helping', 'ignoring', 25)
     """
     path = Path(path)
+    if path.name == str(path) and not path.exists() and (shipped := SHIPPED / f"{path}.toml").is_file():
+        path = shipped
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise PromptSetError(
+        raise PromptError(
             f"{path}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
         ) from error
     except UnicodeDecodeError as error:
-        raise PromptSetError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
+        raise PromptError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
     return parse_prompt_set(text, str(path))
 
 
@@ -145,11 +156,11 @@ def parse_prompt_set(text: str, where: str) -> PromptSet:
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
-        raise PromptSetError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
+        raise PromptError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
     _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
     _require_text(raw, tuple(key for key in raw if key != "pair"), where)
     if raw.get("role", ROLES[0]).strip() not in ROLES:
-        raise PromptSetError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
+        raise PromptError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
     pairs = _read_pairs(raw.pop("pair"), where)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
 
@@ -159,23 +170,23 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
     """Read the project's own prompt sets: by hash, the file and the set. One that cannot be read is left out."""
     found: dict[str, tuple[Path, PromptSet]] = {}
     for path in sorted(SHIPPED.glob("*.toml")):
-        with suppress(PromptSetError):
+        with suppress(PromptError):
             prompt_set = load_prompt_set(path)
             found[prompt_set.sha256] = (path, prompt_set)
     return found
-
-
-def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise PromptSetError(f"{where}: write every pair as its own [[pair]] table.")
-    named = {f"pair {n} ({printable(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
-    return collect_pairs(named, where)
 
 
 def shipped_file(sha256: str, otherwise: str) -> str:
     """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
     known = shipped_sets().get(sha256)
     return f"prompts/{known[0].name}" if known else otherwise
+
+
+def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise PromptError(f"{where}: write every pair as its own [[pair]] table.")
+    named = {f"pair {n} ({printable(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
+    return collect_pairs(named, where)
 
 
 def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
@@ -190,17 +201,15 @@ def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
 
     Raises
     ------
-    PromptSetError
+    PromptError
     """
     pairs = tuple(_read_pair(row, f"{where}: {name}") for name, row in rows.items())
     for pair, _ in _repeats(pairs, lambda p: p.id):
-        raise PromptSetError(f"{where}: the id {pair.id!r} stands twice; give every pair its own.")
+        raise PromptError(f"{where}: the id {pair.id!r} stands twice; give every pair its own.")
     for pair, former in _repeats(pairs, lambda p: (p.positive, p.negative)):
-        raise PromptSetError(
-            f"{where}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation."
-        )
+        raise PromptError(f"{where}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation.")
     if len(pairs) < MIN_PAIRS:
-        raise PromptSetError(f"{where}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
+        raise PromptError(f"{where}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
     return pairs
 
 
@@ -217,34 +226,20 @@ def _read_pair(row: dict, where: str) -> PromptPair:
     _require_text(row, PAIR_KEYS, where)
     pair = PromptPair(**{key: row[key].strip() for key in PAIR_KEYS})
     if pair.positive == pair.negative:
-        raise PromptSetError(f"{where}: both prompts are the same; only the act should differ, but it must.")
+        raise PromptError(f"{where}: both prompts are the same; only the act should differ, but it must.")
     return pair
 
 
 def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
     unknown = sorted(set(row) - {*keys, *optional})
     if unknown:
-        raise PromptSetError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join((*keys, *optional))}.")
+        raise PromptError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join((*keys, *optional))}.")
     missing = [key for key in keys if key not in row]
     if missing:
-        raise PromptSetError(f"{where}: {missing[0]!r} is missing.")
+        raise PromptError(f"{where}: {missing[0]!r} is missing.")
 
 
 def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
     for key in keys:
         if not isinstance(row[key], str) or is_blank(row[key]):
-            raise PromptSetError(f"{where}: {key!r} must be a text that is not empty.")
-
-
-VISITOR = "visitor"  # id and category of a pair that is in no set
-
-
-def user_pair(positive: str, negative: str) -> PromptPair:
-    """Make a pair of a visitor's two texts, without the blanks around them."""
-    pair = PromptPair(VISITOR, VISITOR, positive.strip(), negative.strip())
-    for side in SIDES:
-        if is_blank(getattr(pair, side)):
-            raise PromptError(f"the {side} prompt is empty; write a sentence.")
-    if pair.positive == pair.negative:
-        raise PromptError("both prompts are the same; change one of them.")
-    return pair
+            raise PromptError(f"{where}: {key!r} must be a text that is not empty.")

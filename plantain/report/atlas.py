@@ -1,9 +1,4 @@
-"""An atlas in words. Pure functions on an `Atlas`; nothing is escaped.
-
-`finding`       what it comes to, in sentences
-`atlas_parts`   tables with what has to be known to read them; `siblings_part` one more, `size_caution` a warning
-`atlas_text`    the same as markdown
-"""
+"""An atlas in words: what it comes to, and its tables with what it takes to read them. Nothing is escaped."""
 
 from __future__ import annotations
 
@@ -11,9 +6,9 @@ from dataclasses import dataclass
 
 from plantain.findings.atlas import Atlas, AxisFacts
 from plantain.report.labels import UNIT_WORDS
+from plantain.report.numbers import DASH, count, counted, interval, number
+from plantain.report.statements import Kind, Statement
 from plantain.report.tables import markdown_table
-from plantain.runs.analysis import LargeEffects, ThresholdCount
-from plantain.runs.inference import Interval
 from plantain.runs.info import RANDOM
 
 SIBLINGS = {  # share of units over |t| > 3 on the siblings' own cards, of the same author; not run by this project
@@ -66,54 +61,52 @@ def atlas_parts(atlas: Atlas) -> list[Part]:
 # --- what it comes to --------------------------------------------------------------------------------------
 
 
-def finding(atlas: Atlas) -> list[str]:
-    """Say what an atlas comes to: one sentence first, then one for each of the three things asked.
+def finding(atlas: Atlas, is_random: bool) -> list[Statement]:
+    """Write what an atlas comes to: one sentence first, then one for each of the three questions.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    is_random : bool
+        Whether the runs' weights are random.
 
     Notes
     -----
     An axis of its own would move more units than every rival, move the same ones on new pairs, and these more than
-    the controls do. Something that could not be asked counts as not shown.
+    the controls do. A question that could not be asked counts as not shown.
     """
-    asked = (_rank_found(atlas), _again_found(atlas), _selective_found(atlas))
-    n_shown = sum(shown is True for shown, _ in asked)
-    missing = sum(shown is None for shown, _ in asked)
-    axis = atlas.axes[0]
+    asked = {Kind.RIVALS: _rank(atlas), Kind.REPLICATION: _again(atlas), Kind.SELECTIVITY: _selective(atlas)}
+    answers = [shown for shown, _ in asked.values()]
+    n_shown, missing, axis = answers.count(True), answers.count(None), atlas.axes[0]
     said = (
         f"An axis of its own would show three things. “{axis.positive} / {axis.negative}” shows "
         f"{('none', 'one', 'two', 'all three')[n_shown]}{' of them' if n_shown < 3 else ''}"
     )
     if missing:
         said += f", and {('one', 'two', 'all three')[missing - 1]} could not be asked"
-    said += "."
-    if RANDOM in atlas.weights:
-        said = f"{RANDOM} {said}"
-    return [said, *(words for _, words in asked)]
+    said = f"{RANDOM} {said}." if is_random else f"{said}."
+    return [Statement(Kind.FINDING, said), *(Statement(kind, words) for kind, (_, words) in asked.items())]
 
 
-def _rank_found(atlas: Atlas) -> tuple[bool | None, str]:
-    """Say where the axis' count stands: (is it above all, in words)."""
+def _rank(atlas: Atlas) -> tuple[bool | None, str]:
+    """Say whether the axis' count stands above all rivals', and in words."""
     found = atlas.competition
     if found is None:
         return None, "More units than its rivals? Not asked: there is no run of a sibling or a control."
     above, n_rivals = found.rank - 1, found.of - 1
     p = found.p_exceeds_all
     if above:
-        said = f"{above} of {_counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
+        said = f"{above} of {counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
     else:
-        said = f"none of {_counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
-    shown = not above and p < LEVEL
+        said = f"none of {counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
+    shown, caution = not above and p < LEVEL, size_caution(atlas)
     return shown, (
         f"More units than its rivals? {_yes(shown)}: {found.against[0].counts[0]:,} units over |t| > "
-        f"{found.threshold:g}, and {said}. This is rank {found.rank} of {found.of}.{_caution(atlas)}"
+        f"{found.threshold:g}, and {said}. This is rank {found.rank} of {found.of}.{caution and f' {caution}'}"
     )
 
 
-def _caution(atlas: Atlas) -> str:
-    caution = size_caution(atlas)
-    return f" {caution}" if caution else ""
-
-
-def _again_found(atlas: Atlas) -> tuple[bool | None, str]:
+def _again(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether chosen units come again on new pairs."""
     found = atlas.replication
     if found is None:
@@ -123,11 +116,11 @@ def _again_found(atlas: Atlas) -> tuple[bool | None, str]:
     return shown, (
         f"The same units on new pairs? {_yes(shown)}: of the {len(found.units)} units that its pairs chose, "
         f"{found.n_same_sign} keep their sign, and {found.n_pairs} new pairs score {found.score:+.2f} SD on "
-        f"them (95% interval {_interval(found.interval)})."
+        f"them (95% interval {interval(found.interval)})."
     )
 
 
-def _selective_found(atlas: Atlas) -> tuple[bool | None, str]:
+def _selective(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether any chosen unit responds to the axis more than to the controls."""
     found = atlas.selectivity
     if found is None:
@@ -135,17 +128,13 @@ def _selective_found(atlas: Atlas) -> tuple[bool | None, str]:
     n = sum(unit.p is not None and unit.p < LEVEL for unit in found.units)
     return n > 0, (
         f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found.units)} units, measured on new "
-        f"pairs (family-wise p < {LEVEL:g}; {_counted(len(found.controls), 'control')}; the test is of the equality "
+        f"pairs (family-wise p < {LEVEL:g}; {counted(len(found.controls), 'control')}; the test is of the equality "
         "of all these sets)."
     )
 
 
 def _yes(shown: bool) -> str:
     return "Yes" if shown else "Not shown"
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -158,9 +147,9 @@ def _axes(atlas: Atlas) -> Part:
     ]  # fmt: skip
     rows = [
         [
-            a.name, a.role, f"{a.positive} / {a.negative}", _count(a.thresholds[3]),
-            _count(a.thresholds[5]), _count(a.large_effect), _three(a.split_half.median),
-            f"{a.max_abs_t:.2f}", "–" if a.size is None else f"{a.size:.2f}%", _card(a),
+            a.name, a.role, f"{a.positive} / {a.negative}", count(a.thresholds[3]),
+            count(a.thresholds[5]), count(a.large_effect), number(a.split_half.median, ".3f"),
+            number(a.max_abs_t), DASH if a.size is None else f"{a.size:.2f}%", _card(a) or DASH,
         ]
         for a in atlas.axes
     ]  # fmt: skip
@@ -173,7 +162,7 @@ def _axes(atlas: Atlas) -> Part:
 
 
 def _card(axis: AxisFacts) -> str:
-    return SIBLINGS.get(axis.title, "–") if axis.role == "sibling" else "–"
+    return SIBLINGS.get(axis.title, "") if axis.role == "sibling" else ""
 
 
 def siblings_part(atlas: Atlas, published: float) -> Part | None:
@@ -189,9 +178,7 @@ def siblings_part(atlas: Atlas, published: float) -> Part | None:
         return None
     cards = [f"{published:.1f}%", *map(_card, atlas.axes[1:])]
     rows = [
-        [a.name, f"{a.thresholds[3].percent:.1f}%", card]
-        for a, card in zip(atlas.axes, cards, strict=True)
-        if card != "–"
+        [a.name, f"{a.thresholds[3].percent:.1f}%", card] for a, card in zip(atlas.axes, cards, strict=True) if card
     ]
     after = (
         "The cards' figures are of Klein's real weights and of the author's own pairs, which this project does not "
@@ -212,9 +199,8 @@ def _between(atlas: Atlas) -> Part:
     head = ["first", "second", "r of t", "without noise", "95% interval", "top shared", "by chance", "same sign"]
     rows = [
         [
-            b.first, b.second, _three(b.r), _three(b.true_r), _interval(b.interval),
-            f"{b.n_shared}/{b.n_top}", "–" if b.n_expected is None else f"{b.n_expected:.1f}",
-            str(b.n_same_sign),
+            b.first, b.second, number(b.r, ".3f"), number(b.true_r, ".3f"), interval(b.interval),
+            f"{b.n_shared}/{b.n_top}", number(b.n_expected, ".1f"), str(b.n_same_sign),
         ]
         for b in atlas.between
     ]  # fmt: skip
@@ -232,10 +218,9 @@ def _competition(atlas: Atlas) -> Part | None:
         return None
     against = found.against
     rows = [[r.name, r.role, f"{r.counts[0]:,} / {r.counts[1]:,}", f"{r.p:.2g}"] for r in against]
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(found.rank, "th")
     rank = (
-        f"By its count over |t| > {found.threshold:g} it stands {found.rank}{ending} of {found.of}. (No p of "
-        f"the rank: among {found.of - 1} others it could not fall below 1/{found.of}.)"
+        f"By its count over |t| > {found.threshold:g} it has rank {found.rank} of {found.of}. (No p of the "
+        f"rank: among {found.of - 1} others it could not fall below 1/{found.of}.)"
     )
     how = (
         f"p: one-sided, by permuting which pair belongs to which set ({atlas.n_permutations:,} times). It tests the "
@@ -250,13 +235,12 @@ def _replication(atlas: Atlas) -> Part | None:
     found = atlas.replication
     if found is None:
         return None
-    rows = [[u.unit, f"{u.t:.2f}", _two(u.t_again), _two(u.d_z)] for u in found.units]
+    rows = [[u.unit, f"{u.t:.2f}", number(u.t_again), number(u.d_z)] for u in found.units]
     p = "" if found.p is None else f", exact sign-flip p = {found.p:.2g}"
     said = (
         f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas.axes[0].name}; "
         f"everything else here is measured on {found.name}. {found.n_same_sign} of {len(rows)} keep their sign. "
-        f"A new pair scores {found.score:+.2f} SD on them on average, 95% interval "
-        f"{_interval(found.interval)}{p}."
+        f"A new pair scores {found.score:+.2f} SD on them on average, 95% interval {interval(found.interval)}{p}."
     )
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
@@ -265,7 +249,7 @@ def _selectivity(atlas: Atlas) -> Part | None:
     found = atlas.selectivity
     if found is None:
         return None
-    rows = [[u.unit, _two(u.selectivity), "–" if u.p is None else f"{u.p:.2g}"] for u in found.units]
+    rows = [[u.unit, number(u.selectivity), number(u.p, ".2g")] for u in found.units]
     said = (
         f"Signed d_z on {found.on} minus the mean |d_z| over {', '.join(found.controls)}. |d_z| is never "
         "negative, so that noise alone lowers this."
@@ -276,19 +260,3 @@ def _selectivity(atlas: Atlas) -> Part | None:
         "themselves included, not selectivity alone."
     )
     return Part("Selectivity", (said,), ["unit", "selectivity", "family-wise p"], rows, (how,))
-
-
-def _interval(ends: Interval) -> str:
-    return "–" if ends[0] is None or ends[1] is None else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
-
-
-def _count(part: ThresholdCount | LargeEffects) -> str:
-    return f"{part.count:,} ({part.percent:.1f}%)"
-
-
-def _three(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"

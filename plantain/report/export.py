@@ -1,9 +1,4 @@
-"""A run turned into files to take away, and into references. Knows nothing about where they are offered.
-
-`units_csv`, `report_json`, `run_zip`   bytes of a file
-`cite_text`, `cite_bibtex`              how to cite the software, the run and the published card
-`file_name`                             a safe name that says what is in the file
-"""
+"""A run as files to download, and as references to cite."""
 
 from __future__ import annotations
 
@@ -22,7 +17,7 @@ from plantain import __version__
 from plantain._files import plain
 from plantain.findings.published import Published
 from plantain.report.labels import provenance, weights_label
-from plantain.runs.info import RANDOM, RunInfo
+from plantain.runs.info import RANDOM
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
 
@@ -64,12 +59,12 @@ def units_csv(run: Run, units: str = "card", scope: str = "all") -> bytes:
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
         "mean_difference": a.differences.mean(axis=0), "t": a.t, "d_z": a.dz, **inference.columns,
         "rms_percent": a.rms_percent,
-        "weights_label": _cell(weights_label(run.info)), "settings": run.info.settings_words,
+        "weights_label": _no_formula(weights_label(run.info)), "settings": run.info.settings_words,
     })  # fmt: skip
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _cell(text: str) -> str:
+def _no_formula(text: str) -> str:
     """Keep a stranger's text from being a formula when a spreadsheet opens the file."""
     return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
@@ -85,7 +80,7 @@ def report_json(run: Run, units: str = "card", scope: str = "all") -> bytes:
 
 
 def run_zip(run: Run, folder: str) -> bytes:
-    """Pack a run's folder under the given name; unpacked, `results.load_run` reads it to the bit."""
+    """Pack a run's folder under the given name; unpacked, `runs.io.load_run` reads it to the bit."""
     out = io.BytesIO()
     with TemporaryDirectory() as temporary, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         root = save_run(run, Path(temporary) / "run")
@@ -108,6 +103,7 @@ def cite_text(run: Run, name: str, published: Published, url: str | None = None)
     name : str
         The run's, as a reader may see it.
     published : Published
+        From `findings.published.load_published`.
     url : str, optional
         Where the page stands for everyone.
 
@@ -116,10 +112,10 @@ def cite_text(run: Run, name: str, published: Published, url: str | None = None)
     str
         Three paragraphs.
     """
-    where = f" {url}" if url else ""
+    where, version = f" {url}" if url else "", run.info.versions.get("plantain", "of an unknown version")
     return "\n\n".join([
         f"plantain, version {__version__}. Software, Apache 2.0.{where}",
-        f"Run “{name}” made with plantain {_made_with(run.info)}. {provenance(run)}. {_facts(run)}",
+        f"Run “{name}” made with plantain {version}. {provenance(run)}. {_facts(run)}",
         f"{published.name}. Model card. {published.source} (cited separately: its figures are not of this run, "
         "and were not run by this project).",
     ])  # fmt: skip
@@ -137,10 +133,6 @@ def cite_bibtex(run: Run, name: str, published: Published, url: str | None = Non
         _entry(file_name("card", card, suffix=""), author=author, title=card, howpublished="Model card",
                url=published.source, note="Its figures were not run by this project"),
     ])  # fmt: skip
-
-
-def _made_with(info: RunInfo) -> str:
-    return info.versions.get("plantain", "of an unknown version")
 
 
 def _facts(run: Run) -> str:

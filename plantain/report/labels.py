@@ -1,10 +1,18 @@
-"""Labels of runs, weights and units in plain words."""
+"""Labels of runs, weights, units and settings: the short phrases that tables, figures and sentences share."""
 
 from __future__ import annotations
 
-from plantain.runs.analysis import Analysis, BlockSummary
+import shlex
+from typing import Any
+
+from plantain.findings.comparison import Difference
+from plantain.findings.published import SIDES
+from plantain.runs.analysis import BlockSummary
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
+
+CONTRAST = " against ".join(SIDES)
+"""What the published figures are of."""
 
 WEIGHTS_WORDS = {
     "pretrained": "pretrained weights from the Hub",
@@ -13,14 +21,28 @@ WEIGHTS_WORDS = {
     "stand-in": "STAND-IN: a tiny network with random weights, not Klein",
 }
 
-
 UNIT_WORDS = {
-    "card": "slices of 16 channels (the card's “heads”)",
+    "card": "slices of 16 channels (the published card's “heads”)",
     "heads": "attention heads",
     "text-heads": "attention heads of the text stream",
     "mlp": "MLP groups as wide as a head",
     "embedding": "slices of 16 channels of the prompt embedding",
 }
+
+_DIFFERENCES = {
+    "fingerprint": "weights (fingerprint)", "dtype": "precision", "seeds": "noise seeds",
+    "mask_padding": "padding masked", "references_sha256": "reference images", "vae": "VAE",
+    "prompt_set": "prompt set", "prompts_sha256": "prompts", "sides": "contrast", "n_pairs": "number of pairs",
+}  # fmt: skip
+"""Of settings whose name is not the label itself."""
+
+_HASHES = ("revision", "fingerprint", "references_sha256", "vae", "prompts_sha256")
+
+
+def weights_label(info: RunInfo) -> str:
+    """Name the model and the kind of its weights."""
+    revision = f" at {info.revision[:12]}" if info.revision else ""
+    return f"{info.model}{revision} ({WEIGHTS_WORDS[info.weights]})"
 
 
 def weights_words(run: Run) -> str:
@@ -29,14 +51,8 @@ def weights_words(run: Run) -> str:
     return f"Weights: {weights_label(run.info)}.{made}"
 
 
-def weights_label(info: RunInfo) -> str:
-    """Say which weights made a run's numbers."""
-    revision = f" at {info.revision[:12]}" if info.revision else ""
-    return f"{info.model}{revision} ({WEIGHTS_WORDS[info.weights]})"
-
-
 def run_label(name: str, info: RunInfo) -> str:
-    """Name a run in a list; a stand-in or untrained model always shows."""
+    """Name a run in a list; a stand-in or an untrained model always shows."""
     warning = {"stand-in": " (stand-in)", "untrained": " (untrained control)"}
     return f"{name}{warning.get(info.weights, '')}"
 
@@ -50,14 +66,64 @@ def provenance(run: Run) -> str:
     )
 
 
+def unlike_card(info: RunInfo) -> str:
+    """List how a run's passes differ from the published card's; empty where they do not."""
+    found = {
+        f"{len(info.seeds)} seeds": len(info.seeds) > 1,
+        f"{info.steps} steps": info.steps > 1,
+        "masked padding": info.mask_padding,
+        info.referenced: bool(info.references),
+    }
+    return ", ".join(words for words, differs in found.items() if differs)
+
+
+def run_command(info: RunInfo, model: str, prompts: str, out: str) -> str:
+    """Write the command that makes passes in the same way.
+
+    Parameters
+    ----------
+    info : RunInfo
+    model : str
+        Where the model is; quoted for the shell.
+    prompts, out : str
+        Files and folder as the shell should read them.
+    """
+    c, images = info.conditions, len(set(info.references.values()))
+    seeds = ["--seed", str(info.seed)] if c.seeds == (info.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
+    options = [
+        "--size", str(c.size), *seeds,
+        *(["--steps", str(c.steps)] if c.steps > 1 else []),
+        *(["--mask-padding"] if c.mask_padding else []),
+        *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
+        "--dtype", info.dtype,
+    ]  # fmt: skip
+    return f"python -m plantain run --model {shlex.quote(model)} --prompts {prompts} {shlex.join(options)} --out {out}"
+
+
+def difference_words(found: list[Difference]) -> list[str]:
+    """Write settings in which two runs differ, as ``size 256 / 512 px``."""
+    return [
+        f"{_DIFFERENCES.get(key, key)} {_setting(key, a)} / {_setting(key, b)}{' px' if key == 'size' else ''}"
+        for key, a, b in found
+    ]
+
+
+def _setting(key: str, value: Any) -> str:
+    if key == "sides":
+        return sides_words(*value)
+    if key == "seeds":
+        return ", ".join(map(str, value)) or "the run's seed"
+    return ("none" if value in (None, "") else str(value))[: 12 if key in _HASHES else None]
+
+
+def sides_words(positive: str, negative: str) -> str:
+    """Write the difference that a run takes."""
+    return f"“{positive}” minus “{negative}”"
+
+
 def block_line(row: BlockSummary) -> str:
-    """Write one line of the card's top-block list."""
+    """Write one line of the card's list of top blocks."""
     return (
         f"{row.block}: max|t|={row.max_abs_t:.2f}, {row.n_over_3}/{row.n_units} units at |t|>3, "
         f"median |d|={row.median_abs_d:.2f}"
     )
-
-
-def block_names(analysis: Analysis) -> list[str]:
-    """Return the blocks' names in the model's order."""
-    return list(dict.fromkeys(analysis.table.block.tolist()))

@@ -1,24 +1,28 @@
-"""What a model card says of a run, as markdown. Pure functions.
-
-`results_section`   the card's own table and block list, the control beside it, how to reproduce, provenance
-`card_fields`       what a card's front matter should say
-`check_publishable` refuses what must not stand on a card
-"""
+"""What a model card says of a run, as markdown: its table, what limits it, how to make it again, its provenance."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any
 
 from plantain import PlantainError
 from plantain._files import printable
 from plantain.findings.comparison import differences
-from plantain.findings.published import Published, comparable, unlike_card
+from plantain.findings.published import Published, comparable
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
-from plantain.report.labels import UNIT_WORDS, block_line, provenance, weights_label, weights_words
-from plantain.report.statements import careful_statements, notes, prompt_warnings
+from plantain.report.labels import (
+    UNIT_WORDS,
+    block_line,
+    difference_words,
+    provenance,
+    run_command,
+    unlike_card,
+    weights_label,
+    weights_words,
+)
+from plantain.report.numbers import DASH
+from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.runs.info import RANDOM
 from plantain.runs.run import Run, RunSummary
@@ -28,6 +32,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in
 _LONGEST_NAME = 80
 
 _LEVEL = 0.05
+
+_FIRST = (Kind.COUNT, Kind.CORRECTED, Kind.RELIABILITY)  # what everyone should read; the rest is folded away
+
+_WEIGHTS = ("model", "revision", "fingerprint")  # settings in which a control differs by definition
 
 
 class PublishError(PlantainError, ValueError):
@@ -67,6 +75,7 @@ def results_section(run: Run, name: str, repo_id: str, control: Run | None, publ
     control : Run or None
         The untrained control on the same prompts.
     published : Published
+        From `findings.published.load_published`.
     figure : str
         The figure's path in the repository.
 
@@ -89,14 +98,17 @@ def results_section(run: Run, name: str, repo_id: str, control: Run | None, publ
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
     lines += [f"- {_plain(block_line(row))}" for row in summary.top_blocks]
     lines += ["", f"![{_plain(figure_words(run, control))}]({figure})", "", "**Read with care:**", ""]
-    first, more = _cautions(run, summary, control, published.name)
+    careful = careful_statements(run, "card", "all")
+    first = [statement.text for statement in careful if statement.kind in _FIRST]
+    first += _limits(run, summary, control, published)
+    more = [statement.text for statement in careful if statement.kind not in _FIRST]
     lines += [f"- {_plain(line)}" for line in first]
     lines += ["", *_folded("More to hold against it", [f"- {_plain(line)}" for line in more]), ""]
     return "\n".join([*lines, *_how_to(run, name, repo_id), "", *_folded("Provenance", _provenance(run, name))])
 
 
 def _folded(title: str, lines: list[str]) -> list[str]:
-    """Fold lines away: whoever doubts opens them."""
+    """Fold lines away."""
     return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
@@ -117,23 +129,15 @@ def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Publ
     return said
 
 
-def _cautions(run: Run, summary: RunSummary, control: Run | None, card: str) -> tuple[list[str], list[str]]:
-    """Sort what is to be held against a run: what everyone should read, and the rest."""
-    careful = careful_statements(run, "card", "all")
-    of_heads = next(line for line in careful_statements(run, "heads", "all") if line.startswith("Corrected for"))
-    starts = ("|t| >", "Corrected for", "The halves", "Split-half", "Spearman")
-    first = [line for line in careful if line.startswith(starts)]
-    first.append(f"The true heads: {of_heads.partition('. ')[0]}.")
-    first += [note for note in notes(run, summary) if not note.startswith("These weights are random")]
-    first += prompt_warnings(run)
-    first += _control_lines(run, control)
-    rest = [line for line in careful if not line.startswith(starts)]
-    return [_naming(line, card) for line in first], [_naming(line, card) for line in rest]
-
-
-def _naming(words: str, card: str) -> str:
-    """Name the published card, which on another card would be taken for that one."""
-    return words.replace("The card ", f"The card {card} ").replace("the card's", f"{card}'s")
+def _limits(run: Run, summary: RunSummary, control: Run | None, published: Published) -> list[str]:
+    """Write what limits the figures, apart from their statistics."""
+    limits = [note for note in notes(run, summary) if note.kind is not Kind.RANDOM]  # which stands above already
+    return [
+        f"The true heads: {corrected_count(run.summary('heads'))}",
+        *(statement.text for statement in (*limits, *prompt_warnings(run))),
+        f"“The published card” is {published.name}.",
+        *_control_lines(run, control),
+    ]
 
 
 def figure_words(run: Run, control: Run | None) -> str:
@@ -156,17 +160,22 @@ def _table(run: Run, units: str, control: Run | None, published: Published) -> l
     summary = run.summary(units)
     rows = metrics(summary, published, control.headline(units) if control else None)
     head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
-    words = _naming(UNIT_WORDS[units], published.name)
-    title = f"{summary.n_units:,} {words}, scope: all tokens{unlike_card(run)}, {summary.n_pairs} pairs."
+    title = f"{summary.n_units:,} {UNIT_WORDS[units]}, scope: {_tokens(run)}, {summary.n_pairs} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
 
 
+def _tokens(run: Run) -> str:
+    if run.info.mask_padding:
+        return "all tokens but the padding, which is masked"
+    return "all tokens" if run.info.is_plain else f"all tokens (made with {unlike_card(run.info)})"
+
+
 def _row(m: Metric, control: Run | None) -> list[str]:
-    return [m.name, m.value, m.significance, *([m.control or "–"] if control else []), m.baseline]
+    return [m.name, m.value, m.significance, *([m.control or ""] if control else []), m.baseline]
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(map(_plain, row)) + " |" for row in (head, *rows)]
+    lines = ["| " + " | ".join(_plain(cell) or DASH for cell in row) + " |" for row in (head, *rows)]
     return [lines[0], "|" + "---|" * len(head), *lines[1:]]
 
 
@@ -176,40 +185,29 @@ def _control_lines(run: Run, control: Run | None) -> list[str]:
     if control is None:
         return ["No untrained control was run on these prompts: what the architecture does by itself is not known."]
     line = f"The untrained control: {provenance(control)}."
-    other = [what for what in differences(run, control) if not what.startswith(("model ", "revision ", "weights "))]
-    return [f"{line} Beside its weights it differs in: {'; '.join(other)}." if other else line]
+    other = difference_words([found for found in differences(run, control) if found.key not in _WEIGHTS])
+    return [f"{line} Apart from its weights it differs in: {'; '.join(other)}." if other else line]
 
 
 def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
-    i = run.info
-    words = [
-        "python",
-        "-m",
-        "plantain",
-        "run",
-        "--model",
-        i.model,
-        "--prompts",
-        shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"),
-    ]
-    words += [*i.options, "--out", f"runs/{name}"]
-    made = []
+    i, model, made = run.info, run.info.model, []
     if i.weights == "untrained":
-        words[5] = f"models/{i.model}"
+        model = f"models/{i.model}"
         made = [
-            f"python -m plantain make-model untrained-klein-4b {words[5]} --tokenizer {KLEIN}",
+            f"python -m plantain make-model untrained-klein-4b {model} --tokenizer {KLEIN}",
             "# its seed is not recorded: the weights' fingerprint below tells whether these are the same",
         ]
+    prompts = shipped_file(i.prompts_sha256, "THE-PROMPTS.toml")
     return [
-        "**How to look at it and make it again,** from plantain's folder, after `pip install -c constraints.txt -r "
-        "requirements.txt`. Every figure comes from the run's raw material, which `pull` brings:",
+        "**How to look at it and make it again,** in plantain's folder, after `pip install -c constraints.txt -r "
+        "requirements.txt`. Every figure is computed from the run's raw material, which `pull` downloads:",
         "",
         "```bash",
         f"python -m plantain pull --repo-id {repo_id} --into published",
         f"python -m plantain report published/{name}",
         "",
         *made,
-        _line(shlex.join(words)),
+        _line(run_command(i, model, prompts, f"runs/{name}")),
         "```",
     ]
 

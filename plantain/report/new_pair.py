@@ -1,18 +1,10 @@
-"""A visitor's pair in words, as a table and as lines of text. Knows nothing about where it is shown.
-
-`pair_text`         where the pair falls: its sentence and its remarks, one a line
-`pair_sentence`     the same in one plain sentence
-`pair_remarks`      what has to be known beside it
-`pair_frame`        the run's top units and the pair among their differences
-`length_warning`    that a pair's prompts differ in length
-`pair_record`       everything needed to cite the answer and to repeat it, as plain JSON values
-`difference_strip`  a unit's differences as a line of text
-"""
+"""One more pair, ranked among a run's pairs, in words, as a table and as a record to cite."""
 
 from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -22,16 +14,19 @@ import pandas as pd
 from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.prompts.sets import SIDES
 from plantain.report.labels import weights_label, weights_words
+from plantain.report.statements import Kind, Statement
 from plantain.runs.run import Run
+
+_STRIP = 41  # characters of a line of differences
 
 
 def pair_text(result: PairResult, run: Run) -> str:
-    """Say where a visitor's pair falls, in plain words, one line a statement."""
-    return "\n".join([pair_sentence(result), *pair_remarks(result, run)])
+    """Write where a new pair falls, one statement a line."""
+    return "\n".join([pair_sentence(result), *(remark.text for remark in pair_remarks(result, run))])
 
 
 def pair_sentence(result: PairResult) -> str:
-    """Say in one plain sentence where a visitor's pair falls among the run's.
+    """Write in one sentence where a new pair falls among the run's.
 
     Only ranks are claimed, of scores that are made alike for all pairs (`PairResult.scores`).
     """
@@ -46,45 +41,51 @@ def pair_sentence(result: PairResult) -> str:
     return f"Your pair goes {way} the run's {n} pairs; {end} higher, each pair scored against the others."
 
 
-def pair_remarks(result: PairResult, run: Run) -> list[str]:
-    """List what a reader has to know beside the sentence: score, p, intervals, lengths, weights."""
-    n, low = len(result.scores) + 1, result.n_at_or_below
+def pair_remarks(result: PairResult, run: Run) -> list[Statement]:
+    """Write what a reader has to know beside the sentence: score, p, intervals, lengths, weights."""
+    return list(_remarks(result, run))
+
+
+def _remarks(result: PairResult, run: Run) -> Iterator[Statement]:
+    n, low, n_top, unequal = len(result.scores) + 1, result.n_at_or_below, len(result.top), len(run.unequal_pairs())
     way = "the way" if result.score > 0 else "against the way"
-    lines = [
-        f"Score {result.score:+.2f}: on the run's top {len(result.top)} units the pair goes {way} that the run's "
-        f"{n - 1} pairs go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
+    yield Statement(
+        Kind.SCORE,
+        f"Score {result.score:+.2f}: on the run's top {n_top} units the pair goes {way} that the run's {n - 1} pairs "
+        f"go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
+    )
+    yield Statement(
+        Kind.RANK,
         f"{low} of the {n} pairs, yours included, go with the others no more than yours does. If yours were one more "
         f"pair of the same kind, that had p = {low}/{n} = {result.p:.3f} (conformal, in steps of 1/{n}). A small p "
         "says that your pair goes less with the run's than they do with one another, a p of 1 that it goes farthest; "
-        "no p says what a pair means. Of several pairs that were tried, the p of the best is no p.",
-    ]
-    unequal = len(run.unequal_pairs())
+        "no p says what a pair means. The best p of several pairs that were tried is no p.",
+    )
     if unequal and result.comparable:
-        lines.append(
+        yield Statement(
+            Kind.LENGTHS,
             f"{unequal} of the run's {n - 1} pairs differ in length under this model's tokenizer, yours does not: it "
-            "is not "
-            "one more of the same kind, and p is for orientation only."
+            "is not one more of the same kind, and p is for orientation only.",
         )
     if result.outside is not None:
-        lines.append(
-            f"On {result.outside} of the {len(result.top)} units it falls outside the 95% prediction interval of one "
-            f"more pair of the run's kind (about {len(result.top) / 20:.0f} would by chance; they depend on one "
-            "another)."
+        yield Statement(
+            Kind.RANK,
+            f"On {result.outside} of the {n_top} units it falls outside the 95% prediction interval of one more pair "
+            f"of the run's kind (about {n_top / 20:.0f} would by chance; they depend on one another).",
         )
     if not result.comparable:
-        lines.append(length_warning(result))
-    lines.append(weights_words(run))
+        yield Statement(Kind.LENGTHS, length_warning(result))
+    yield Statement(Kind.WEIGHTS, weights_words(run))
     if run.info.is_random:
-        lines.append("These weights are random: the score says nothing about FLUX.2 Klein.")
-    return lines
+        yield Statement(Kind.RANDOM, "These weights are random: the score says nothing about FLUX.2 Klein.")
 
 
 def length_warning(result: PairResult) -> str:
     """Say why a pair of unequal lengths is not comparable."""
     a, b = result.tokens
     return (
-        f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so their length differs, too. "
-        "Rewrite one until both counts are equal."
+        f"NOT COMPARABLE: the prompts have {a} and {b} tokens, so that their length differs as well. Rewrite one until "
+        "both counts are equal."
     )
 
 
@@ -127,8 +128,8 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
     dict
         Plain JSON values.
     """
-    info, pair = asdict(run.info), result.pair
-    facts = {key: info[key] for key in _CITED}
+    pair = result.pair
+    facts = {key: value for key, value in asdict(run.info).items() if key not in ("layout", "seconds")}
     texts = shlex.join(["--positive", pair.positive, "--negative", pair.negative])
     return {
         "what": "one pair of prompts, ranked among the pairs of a run of plantain",
@@ -137,7 +138,7 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
         "tokens": dict(zip(SIDES, result.tokens, strict=True)),
         "comparable": result.comparable,
         "sentence": pair_sentence(result),
-        "remarks": pair_remarks(result, run),
+        "remarks": [remark.text for remark in pair_remarks(result, run)],
         "units": result.units,
         "scope": result.scope,
         "score": result.score,
@@ -154,23 +155,17 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
     }
 
 
-_CITED = (
-    "model", "revision", "weights", "fingerprint", "dtype", "device", "size", "seed", "prompt_set", "title", "positive",
-    "negative", "prompts_sha256", "date", "versions", "seeds", "steps", "mask_padding", "references", "vae",
-)  # fmt: skip
-
-
 def _unit_record(unit: UnitScore, with_run: float) -> dict[str, Any]:
     return {**asdict(unit), "with_run": None if math.isnan(with_run) else float(with_run)}
 
 
-def difference_strip(unit: UnitScore, width: int = 41) -> str:
+def difference_strip(unit: UnitScore) -> str:
     """Draw a unit's differences as a line of text: `.` one pair, `:` several, `X` the new pair, `|` zero."""
     values = np.array([*unit.differences, unit.new])
     reach = float(np.abs(values).max()) or 1.0
-    places = np.rint((values / reach + 1) / 2 * (width - 1)).astype(int)
-    cells = [" "] * width
-    cells[width // 2] = "|"
+    places = np.rint((values / reach + 1) / 2 * (_STRIP - 1)).astype(int)
+    cells = [" "] * _STRIP
+    cells[_STRIP // 2] = "|"
     for place in places[:-1]:
         cells[place] = ":" if cells[place] in ".:" else "."
     cells[places[-1]] = "X"

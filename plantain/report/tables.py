@@ -1,22 +1,18 @@
-"""A run turned into words, markdown and frames. Knows nothing about where they are shown.
-
-`weights_label`     which weights made a number, in plain words; `weights_words` in a sentence
-`metrics`           the headline figures beside the published ones
-`top_units_frame`   the units with the largest |t|
-`categories_frame`, `pairs_frame`   the pairs behind a result
-"""
+"""A run as tables: the headline metrics, data frames, and markdown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plantain.findings.pairs import PairPart, by_category
-from plantain.findings.published import Published, PublishedCount
-from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount
+from plantain.findings.published import Published
+from plantain.findings.repeats import stability
+from plantain.report.numbers import DASH, count, number
+from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
 from plantain.runs.inference import Inference
 from plantain.runs.run import Headline, Run
 
@@ -27,12 +23,32 @@ CATEGORY_NOTE = (
     "0.74 and 4% of units exceed 3; with fewer pairs more."
 )
 
+REPEATS_NOTE = (
+    "Sums of squares are averaged within a pair: a magnitude is the root mean square over seeds and steps, and "
+    "measures with large activations weigh more. At a later step the two sides' images differ as well. Measures are no "
+    "more pairs, and all have the same pairs: r with others (of a measure's map of t with that of the average of all "
+    "other measures) says whether seed or step matters, and is no reliability over pairs. The top units are chosen on "
+    "the other measures."
+)
+
+_N_TOP = 5  # units whose t stands by category
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline figure in words; `baseline` is the prompt embedding's, `published` the card's.
+    """One headline figure as text.
 
-    `control` is the untrained control's, or None where there is none to show.
+    Attributes
+    ----------
+    name, value : str
+    significance : str
+        The value against its null; empty where it has none.
+    baseline : str
+        The value of the prompt embedding.
+    published, published_significance : str
+        The card's.
+    control : str or None
+        The untrained control's; None where there is none to show.
     """
 
     name: str
@@ -50,61 +66,45 @@ def metrics(summary: Headline | None, published: Published, control: Headline | 
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
     they stand beside for orientation only.
     """
-    runs = (summary, summary and summary.text_baseline, control)
-    rows = []
-    for t in THRESHOLDS:
-        mine, text, beside = (part and part.thresholds[t] for part in runs)
-        card = published.thresholds[t]
-        columns = (_count(mine), _ratio(mine), _count_and_ratio(text), _count(card), f"{card.ratio:g}× null p99")
-        rows.append(Metric(f"|t| > {t}", *columns, _count_and_ratio(beside)))
-    mine, text, beside = (part and part.large_effect for part in runs)
-    card = published.large_effect
-    columns = (_count(mine), "–", _count(text), _count(card), "–")
-    rows.append(Metric(f"|d| > {card.threshold} (large)", *columns, _count(beside)))
-    mine, text, beside = (part and part.split_half for part in runs)
-    card = published.split_half
-    splits = {half.n_splits for half in (mine, card) if half}
-    words = f", {splits.pop()} splits" if len(splits) == 1 else ""
-    columns = (_r(mine), _iqr(mine), _r(text), _r(card), _iqr(card))
-    rows.append(Metric(f"Split-half r (median{words})", *columns, _r(beside)))
-    mine, text, beside = (part and part.max_abs_t for part in runs)
-    rows.append(Metric("Max |t|", _two(mine), "–", _two(text), _two(published.max_abs_t), "–", _two(beside)))
-    return rows if control else [replace(row, control=None) for row in rows]
+    splits = {part.split_half.n_splits for part in (summary, published) if part}
+    median = f"median, {splits.pop()} splits" if len(splits) == 1 else "median"
+    ratios = [f"{published.thresholds[t].ratio:g}× null p99" for t in THRESHOLDS]
+    columns = (
+        ("|t| > 3", "|t| > 5", f"|d| > {published.large_effect.threshold} (large)", f"Split-half r ({median})",
+         "Max |t|"),
+        _values(summary),
+        [""] * 5 if summary is None else (*map(_ratio, summary.thresholds.values()), "", _iqr(summary.split_half), ""),
+        _values(summary and summary.text_baseline, ratios=True),
+        _values(published),
+        (*ratios, "", _iqr(published.split_half), ""),
+        [None] * 5 if control is None else _values(control, ratios=True),
+    )  # fmt: skip
+    return [Metric(*row) for row in zip(*columns, strict=True)]
 
 
-def _count(part: ThresholdCount | PublishedCount | LargeEffects | None) -> str:
-    return "–" if part is None else f"{part.count:,} ({part.percent:.1f}%)"
+def _values(summary: Summary | Published | None, ratios: bool = False) -> list[str]:
+    """Write a summary's five figures, the ratios to the null beside the counts if asked."""
+    if summary is None:
+        return [DASH] * 5
+    counts = [count(part) for part in summary.thresholds.values()]
+    if ratios:
+        found = [part.ratio for part in summary.thresholds.values()]
+        counts = [text if r is None else f"{text}, {r:.1f}×" for text, r in zip(counts, found, strict=True)]
+    r = number(summary.split_half.median, ".3f", "not defined")
+    return [*counts, count(summary.large_effect), r, number(summary.max_abs_t)]
 
 
-def _ratio(part: ThresholdCount | None) -> str:
-    if part is None:
-        return "–"
-    if part.ratio is None:
-        return "null p99 is 0: no ratio"
-    return f"{part.ratio:.1f}× null p99 ({part.null_p99:,})"
+def _ratio(part: ThresholdCount) -> str:
+    return "null p99 is 0: no ratio" if part.ratio is None else f"{part.ratio:.1f}× null p99 ({part.null_p99:,})"
 
 
-def _count_and_ratio(part: ThresholdCount | None) -> str:
-    return "–" if part is None else _count(part) + (f", {part.ratio:.1f}×" if part.ratio is not None else "")
-
-
-def _two(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _r(half: SplitHalf | None) -> str:
-    if half is None:
-        return "–"
-    return "not defined" if half.median is None else f"{half.median:.3f}"
-
-
-def _iqr(half: SplitHalf | None) -> str:
-    return "–" if half is None or half.median is None else f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
+def _iqr(half: SplitHalf) -> str:
+    return "" if half.median is None else f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Write a table's lines in markdown, aligned for reading as text too."""
-    cells = [[c.replace("|", "\\|") for c in row] for row in (head, *rows)]
+    """Write a table's lines in markdown, aligned for reading as text too; an empty cell becomes a dash."""
+    cells = [[c.replace("|", "\\|") or DASH for c in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
@@ -118,7 +118,7 @@ def frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
 
 def _cell(value: Any, digits: int | None) -> str:
     if isinstance(value, float):
-        return "–" if np.isnan(value) else f"{value:.{digits}g}" if digits else f"{value:.2f}"
+        return number(value, f".{digits}g" if digits else ".2f")
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -160,17 +160,17 @@ def top_units_frame(
     return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 
-def categories_frame(run: Run, units: str = "card", scope: str = "all", n_top: int = 5) -> pd.DataFrame:
+def categories_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
     """Describe every category of pairs, and what it says of the run's top units.
 
     Returns
     -------
     DataFrame
         Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
-        (of its t with that of all other pairs) and, for each of the run's `n_top` units by |t|, the category's t.
+        (of its t with that of all other pairs) and, for each of the run's 5 top units by |t|, the category's t.
     """
     a = run.analysis(units, scope)
-    top = a.ranking[:n_top].tolist()
+    top = a.ranking[:_N_TOP].tolist()
     rows = [
         [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
         for part in by_category(run, units, scope)
@@ -180,7 +180,7 @@ def categories_frame(run: Run, units: str = "card", scope: str = "all", n_top: i
 
 
 def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
-    """List the pairs of a run as `breakdown.by_pair` describes them.
+    """List the pairs of a run as `findings.pairs.by_pair` describes them.
 
     Returns
     -------
@@ -191,4 +191,20 @@ def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
     without = (f"without: |t| > {t:g}" for t in THRESHOLDS)
     columns = ["pair", "score", "size", *without, "category", "first differing token", "differing tokens"]
     rows = [[p.id, p.score, p.size, *p.without, p.category, p.first_difference, p.n_differing] for p in parts]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def repeats_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
+    """List the repeated measures of a run as `findings.repeats.stability` describes them; empty where there was one.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``measure``, per threshold the units over it, ``max |t|``, ``r with others`` and ``top, same sign``.
+    """
+    over = [f"|t| > {t:g}" for t in THRESHOLDS]
+    columns = ["measure", *over, "max |t|", "r with others", "top, same sign"]
+    rows = [
+        [m.name, *m.over, m.max_abs_t, m.r_others, f"{m.same_sign}/{m.n_top}"] for m in stability(run, units, scope)
+    ]
     return pd.DataFrame(rows, columns=columns)

@@ -177,30 +177,9 @@ class RunInfo:
         return self.conditions == Conditions(self.size, self.seeds[:1]) and not self.references
 
     @property
-    def unusual(self) -> str:
-        """Say in words in what its passes were not the card's; empty where they were."""
-        found = [f"{len(self.seeds)} seeds"] if len(self.seeds) > 1 else []
-        found += [f"{self.steps} steps"] if self.steps > 1 else []
-        found += ["masked padding"] if self.mask_padding else []
-        return ", ".join([*found, *filter(None, [self.referenced])])
-
-    @property
     def settings_words(self) -> str:
         """Say in words how its passes were made."""
         return " · ".join(filter(None, (self.conditions.words, self.referenced)))
-
-    @property
-    def options(self) -> list[str]:
-        """The options of the command line that make passes in the same way."""
-        c, images = self.conditions, len(set(self.references.values()))
-        seeds = ["--seed", str(self.seed)] if c.seeds == (self.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
-        return [
-            "--size", str(c.size), *seeds,
-            *(["--steps", str(c.steps)] if c.steps > 1 else []),
-            *(["--mask-padding"] if c.mask_padding else []),
-            *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
-            "--dtype", self.dtype,
-        ]  # fmt: skip
 
     @property
     def is_random(self) -> bool:
@@ -276,7 +255,7 @@ def check_reference(info: RunInfo, sha256: str | None, vae: str = "") -> None:
             "--reference IMAGE."
         )
     if sha256 is not None and not theirs:
-        raise WrongModelError("the run was made without a reference image; leave --reference away.")
+        raise WrongModelError("the run was made without a reference image; omit --reference.")
     if len(theirs) == 1 and sha256 not in theirs:
         raise WrongModelError("the run was made with another reference image; give that one.")
     if sha256 is not None and vae != info.vae:

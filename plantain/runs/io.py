@@ -22,7 +22,16 @@ import numpy as np
 from safetensors import SafetensorError
 
 from plantain import PlantainError
-from plantain._files import plain, replace_folder, strict_arrays, strict_json, strict_record
+from plantain._files import (
+    folder_identity,
+    plain,
+    replace_folder,
+    settle,
+    settle_all,
+    strict_arrays,
+    strict_json,
+    strict_record,
+)
 from plantain.prompts.sets import PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import COLUMNS, write_cached
@@ -64,6 +73,15 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     RunError
         The folder exists and `overwrite` is not set, or it holds something other than a run, or it
         cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, plantain
+    >>> run = plantain.load_run("precomputed/tiny-random")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = plantain.save_run(run, f"{folder}/copy")
+    ...     sorted(path.name for path in saved.iterdir())
+    ['capture.safetensors', 'run.json', 'statistics', 'units.csv']
     """
     folder = Path(folder)
     check_target(folder, overwrite)
@@ -163,6 +181,13 @@ def load_run(folder: str | Path) -> Run:
     ------
     RunError
         The folder is no run, is of a newer schema, or its files are damaged or do not belong together.
+
+    Examples
+    --------
+    >>> import plantain
+    >>> run = plantain.load_run("precomputed/tiny-random")
+    >>> run.info.model, len(run.pairs)
+    ('tiny-random', 25)
     """
     folder = Path(folder)
     try:
@@ -193,19 +218,27 @@ def load_run(folder: str | Path) -> Run:
 
 
 def _read_files(folder: Path) -> tuple[bytes, bytes]:
-    """Read run.json and the capture of one run: between the two, another may have taken the folder's place."""
+    """Read run.json and the capture of one run; again where another took the folder's place meanwhile."""
     while True:
-        before = (folder / RUN_JSON).stat()
-        for name, limit in LARGEST.items():
-            found = (folder / name).stat()
-            if not stat.S_ISREG(found.st_mode):  # a pipe would never end
-                raise RunError(f"{folder}: {name} is no file. Make the run again.")
-            if found.st_size > limit:
-                raise RunError(f"{folder}: {name} is larger than {limit:,} bytes.")
-        text, capture = (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
-        after = (folder / RUN_JSON).stat()
-        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
-            return text, capture
+        before = folder_identity(folder)
+        try:
+            found = _read_once(folder)
+        except FileNotFoundError:
+            if not settle(folder) or folder_identity(folder) == before:
+                raise
+            continue
+        if folder_identity(folder) == before:
+            return found
+
+
+def _read_once(folder: Path) -> tuple[bytes, bytes]:
+    for name, limit in LARGEST.items():
+        found = (folder / name).stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+            raise RunError(f"{folder}: {name} is no file. Make the run again.")
+        if found.st_size > limit:
+            raise RunError(f"{folder}: {name} is larger than {limit:,} bytes.")
+    return (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
 
 
 def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
@@ -264,6 +297,7 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
     problems: dict[str, str] = {}
     root = Path(folder)
     try:
+        settle_all(root)
         found = sorted(root.iterdir()) if root.is_dir() else []
     except OSError as error:
         return {}, {root.name: f"{root}: cannot be read ({error.strerror})."}

@@ -117,7 +117,26 @@ class Run:
             raise ValueError(f"every half needs {MIN_PAIRS // 2} pairs.")  # and so there are MIN_PAIRS pairs
 
     def magnitudes(self, units: str = "card", scope: str = "all") -> np.ndarray:
-        """RMS of every unit, float64 (2, n_pairs, n_units); see `units.magnitudes`."""
+        """RMS of every unit, float64 (2, n_pairs, n_units): both sides; units in the blocks' order.
+
+        Parameters
+        ----------
+        units : str
+            ``card``, ``heads``, ``text-heads``, ``mlp`` or ``embedding``.
+        scope : str
+            Which tokens count, e.g. ``all``, ``words`` or ``image``.
+
+        Raises
+        ------
+        UnitsError
+            There are no such units, or they have no such scope.
+
+        Examples
+        --------
+        >>> import plantain
+        >>> plantain.load_run("precomputed/tiny-random").magnitudes("heads", scope="image").shape
+        (2, 25, 100)
+        """
         return self.analysis(units, scope).magnitudes
 
     def analysis(self, units: str = "card", scope: str = "all") -> Analysis:

@@ -141,6 +141,11 @@ class UnitTable:
         return len(self.block)
 
     @cached_property
+    def blocks(self) -> list[str]:
+        """The blocks' names in the model's order."""
+        return list(dict.fromkeys(self.block.tolist()))
+
+    @cached_property
     def names(self) -> list[str]:
         """A readable name for every unit, e.g. ``single[3] head 7``."""
         return [self._name(i) for i in range(self.n_units)]

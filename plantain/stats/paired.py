@@ -79,8 +79,11 @@ def paired_t(diffs: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> paired_t([[1.0, 0.0, 0.5], [2.0, 0.0, 0.5], [3.0, 0.0, 0.5]]).round(3).tolist()
-    [3.464, 0.0, nan]
+    >>> import numpy as np
+    >>> from plantain.stats import paired_t
+    >>> diffs = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]])  # 4 pairs, 2 units
+    >>> paired_t(diffs).round(4).tolist()
+    [3.873, 0.0]
     """
     return t_of(checked_diffs(diffs))
 
@@ -112,8 +115,10 @@ def cohens_dz(diffs: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> cohens_dz([[1.0], [2.0], [3.0]]).round(3).tolist()
-    [2.0]
+    >>> import numpy as np
+    >>> from plantain.stats import cohens_dz
+    >>> cohens_dz(np.array([[1.0], [2.0], [3.0], [4.0]])).round(4).tolist()
+    [1.9365]
     """
     diffs = checked_diffs(diffs)
     return t_of(diffs) / np.sqrt(len(diffs))

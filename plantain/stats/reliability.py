@@ -138,11 +138,11 @@ def split_half(
 
     Examples
     --------
-    Every pair says the same of three units:
-
-    >>> diffs = np.outer([1.0, 1.1, 0.9, 1.2, 0.8], [1.0, -2.0, 3.0]) + np.diag([0.1] * 5)[:, :3]
-    >>> r = split_half(diffs, 10, rng=np.random.default_rng(0))
-    >>> bool(np.median(r) > 0.5)
+    >>> import numpy as np
+    >>> from plantain.stats import split_half
+    >>> effects = np.linspace(-2, 2, 50)
+    >>> diffs = effects + np.random.default_rng(0).normal(size=(24, 50))
+    >>> bool(np.median(split_half(diffs, 100, rng=np.random.default_rng(1))) > 0.8)
     True
     """
     diffs = checked_diffs(diffs, min_pairs=4)

@@ -101,11 +101,12 @@ def sign_flip_null(
 
     Examples
     --------
-    Of all eight patterns two line the differences up:
-
-    >>> signs = list(itertools.product((-1, 1), repeat=3))
-    >>> sign_flip_null([[1.0], [1.1], [0.9]], signs=signs).counts.tolist()
-    [[1, 0, 0, 0, 0, 0, 0, 1], [1, 0, 0, 0, 0, 0, 0, 1]]
+    >>> import numpy as np
+    >>> from plantain.stats import sign_flip_null
+    >>> diffs = np.random.default_rng(0).normal(size=(25, 600))
+    >>> null = sign_flip_null(diffs, 1000, rng=np.random.default_rng(1))
+    >>> null.counts.shape  # units with |t| above 3 and above 5, flip by flip
+    (2, 1000)
     """
     diffs = checked_diffs(diffs)
     n = diffs.shape[0]
@@ -166,9 +167,13 @@ def max_t_p(
 
     Examples
     --------
-    >>> diffs = np.random.default_rng(1).normal([0.0, 3.0], 1.0, (12, 2))
-    >>> max_t_p(diffs, 999, rng=np.random.default_rng(0)).tolist()
-    [0.916, 0.002]
+    >>> import numpy as np
+    >>> from plantain.stats import max_t_p
+    >>> diffs = np.random.default_rng(0).normal(size=(25, 600))
+    >>> diffs[:, 7] += 3  # one unit of 600 has an effect
+    >>> p = max_t_p(diffs, 999, rng=np.random.default_rng(1))
+    >>> float(p[7]), int((p <= 0.05).sum())
+    (0.001, 1)
     """
     diffs = checked_diffs(diffs)
     signs = checked_signs(diffs.shape[0], n_permutations, rng, signs)
@@ -270,10 +275,10 @@ def exact_sign_flip_p(diffs: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    Of the 16 patterns two reach a sum of 10, and 14 one of 2:
-
-    >>> exact_sign_flip_p([[1.0, 1.0], [2.0, -2.0], [3.0, 3.0], [4.0, -4.0]]).tolist()
-    [0.125, 0.875]
+    >>> import numpy as np
+    >>> from plantain.stats import exact_sign_flip_p
+    >>> exact_sign_flip_p(np.array([[1.0], [2.0], [3.0], [4.0]])).tolist()  # 2 of 2^4 patterns are as extreme
+    [0.125]
     """
     diffs = checked_diffs(diffs)
     if diffs.shape[0] > MAX_PAIRS:

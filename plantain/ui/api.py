@@ -19,7 +19,7 @@ import gradio as gr
 from plantain import PlantainError
 from plantain._files import plain
 from plantain.prompts.sets import PromptSet
-from plantain.report.labels import block_names, weights_label
+from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
 from plantain.runs.run import Run
 from plantain.ui.engine import Engine
@@ -87,7 +87,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             _require(int, n=n)
             found = store.get(run)
             analysis = found.analysis(units, scope)
-            known = block_names(analysis)
+            known = analysis.table.blocks
             if block and block not in known:
                 raise BadRequest(f"unknown block {block!r}; choose one of {', '.join(known)}.")
             frame = top_units_frame(analysis, max(0, min(n, _MOST)), block or None, found.inference(units, scope))

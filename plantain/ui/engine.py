@@ -32,6 +32,7 @@ from plantain.runs.info import Conditions, WrongModelError, check_reference, che
 from plantain.runs.run import Run
 
 if TYPE_CHECKING:
+    from plantain.models.load import LoadedModel
     from plantain.probe.runner import Plan
 
 
@@ -111,12 +112,12 @@ class Engine:
     Parameters
     ----------
     model : str or None
-        As for `models.load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
+        As for `load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
     """
 
     def __init__(self, model: str | None = None) -> None:
         self._model = model
-        self._pipe: Any = None
+        self._loaded: LoadedModel | None = None
         self._failure: str | None = None
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
@@ -134,12 +135,12 @@ class Engine:
     def load(self) -> None:
         """Load the model; a failure becomes the status, it is not raised."""
         try:
-            from plantain.models.load import default_model, load_pipeline
+            from plantain.models.load import PhasedPipeline, default_model
 
-            pipe = load_pipeline(self._model or default_model())
+            loaded = PhasedPipeline(self._model or default_model()).load_both()
             # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
-            self._counter = copy.deepcopy(pipe.tokenizer)
-            self._pipe = pipe
+            self._counter = copy.deepcopy(loaded.pipe.tokenizer)
+            self._loaded = loaded
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
             self._failure = str(error) or type(error).__name__
         finally:
@@ -155,31 +156,32 @@ class Engine:
             return Status("loading", "The model is loading. The saved results are here already.")
         if self._failure is not None:
             return Status("failed", f"No model is loaded: {self._failure} The saved results stay.")
-        identity = self._pipe.plantain_identity
-        return Status("ready", f"Loaded: {identity['model']} ({WEIGHTS_WORDS[identity['weights']]}).")
+        info = self._loaded.info
+        return Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
 
     @property
     def model_name(self) -> str | None:
         """The loaded model's name, or None."""
-        return self._pipe.plantain_identity["model"] if self._pipe is not None else None
+        return self._loaded.info.model if self._loaded else None
 
-    def _ready_pipe(self) -> Any:
+    def _ready(self) -> LoadedModel:
         if not self._settled.wait(_PATIENCE):
             raise EngineError("The model is still loading. Try again in a minute.")
-        if self._pipe is None:
+        if self._loaded is None:
             raise EngineError(self.status().text)
-        return self._pipe
+        return self._loaded
 
     # --- passes ---
 
     def captures(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
         """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
-        from plantain.models.fingerprint import describe
+        from plantain.models.fingerprint import located
         from plantain.probe.passes import Passes
         from plantain.probe.runner import iter_pairs
 
-        yield describe(self._pipe)
-        passes = Passes(self._pipe, conditions)
+        model = self._ready()
+        yield located(model.info, model.pipe)
+        passes = Passes(model.pipe, conditions)
         for pair in pairs:
             try:
                 with self._one_pair:
@@ -212,7 +214,7 @@ class Engine:
         """
         from plantain.probe.runner import prepare_pair
 
-        pair = prepare_pair(self._ready_pipe(), run, positive, negative)
+        pair = prepare_pair(self._ready(), run, positive, negative)
         _, (capture, _) = self._items((pair,), run.info.conditions)
         return score_pair(run, pair, capture)
 
@@ -231,16 +233,14 @@ class Engine:
         from plantain.probe.tokens import tokenize
 
         with self._counting:  # a tokenizer is changed by every call
-            return tokenize(self._counter, text, self._pipe.tokenizer_max_length).count("words")
+            return tokenize(self._counter, text, self._ready().pipe.tokenizer_max_length).count("words")
 
     def mismatch(self, run: Run) -> str | None:
         """Say why pairs cannot be compared with a run, or None where they can or the model is not there yet."""
         if self.status().state != "ready":
             return None
-        from plantain.models.fingerprint import describe
-
         try:
-            check_same_model(describe(self._pipe), run.info)
+            check_same_model(self._ready().info, run.info)
             check_reference(run.info, None)
         except WrongModelError as error:
             return str(error)
@@ -250,12 +250,12 @@ class Engine:
 
     def kept(self, prompt_set: PromptSet, size: int | None, seed: int) -> int:
         """Return how many pairs of a probe with these settings are done already and need not be run."""
-        found = self._pipe and self._unfinished.get(self._key(prompt_set, size, seed))
+        found = self._loaded and self._unfinished.get(self._key(prompt_set, size, seed))
         return len(found.done) if found else 0
 
     def seconds_per_pair(self, size: int | None) -> float | None:
         """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
-        timed = self._pipe and self._timed.get(self._size(size))
+        timed = self._loaded and self._timed.get(self._size(size))
         return statistics.median(timed) if timed else None
 
     def asks(self, pairs: int, size: int | None) -> int | None:
@@ -265,7 +265,7 @@ class Engine:
     def _size(self, size: int | None) -> int:
         from plantain.probe.runner import ProbeConfig
 
-        return ProbeConfig(size=size).size_for(self._pipe)
+        return ProbeConfig(size=size).size_for(self._ready().pipe)
 
     def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
         """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
@@ -295,7 +295,7 @@ class Engine:
         from plantain.probe.runner import ProbeConfig, plan_run
 
         config = ProbeConfig(size=size, seed=seed)
-        plan = plan_run(self._ready_pipe(), prompt_set, config)
+        plan = plan_run(self._ready(), prompt_set, config)
         return self._probe_steps(plan, most)
 
     def _probe_steps(self, plan: Plan, most: int | None) -> Generator[Step, None, None]:

@@ -1,10 +1,4 @@
-"""What went wrong, in words: what happened, what it cost, what to do. Pure functions; everything is escaped.
-
-`explain`        an error -> `Explanation`
-`failure_text`   in one line, for programs
-`failure_html`   for the page
-`kept_words`     what a probe that broke off leaves
-`LOCAL_RUN`, `LOCAL_PAIR`   how to do without the page's GPU
+"""What went wrong, in words: what happened, what it cost, what to do. Everything is escaped.
 
 ZeroGPU's refusals are errors told apart by their title; the numbers stand in their message. Titles and messages are
 those of `spaces` 0.51, which this module does not import.
@@ -103,7 +97,7 @@ def failure_html(error: Exception, kept: str = "", asked: int | None = None, com
 
 def kept_words(kept: int, total: int) -> str:
     """Say what is kept of a probe that did not come to its end; nothing where nothing is."""
-    return f"{kept} of {total} pairs are done and kept: the same settings go on from there." if kept else ""
+    return f"{kept} of {total} pairs are done and kept: the same settings continue from there." if kept else ""
 
 
 def _ended(text: str) -> str:

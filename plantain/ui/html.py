@@ -15,6 +15,7 @@ from html import escape
 
 from plantain.prompts.diff import Spans, differing_words
 from plantain.report.labels import weights_label
+from plantain.report.statements import Statement
 from plantain.runs.run import Run
 
 
@@ -65,6 +66,12 @@ def warnings_html(heading: str, warnings: list[str]) -> str:
         f'<details open class="pl-careful pl-warnings"><summary>{escape(heading)} ({len(warnings)})</summary>'
         f"<ul>{lines}</ul></details>"
     )
+
+
+def statements_html(statements: Iterable[Statement]) -> str:
+    """List statements; nothing where there are none."""
+    lines = "".join(f"<li>{escape(statement.text)}</li>" for statement in statements)
+    return lines and f"<ul>{lines}</ul>"
 
 
 def status_html(state: str, text: str) -> str:

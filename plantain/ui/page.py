@@ -58,7 +58,7 @@ def build_demo(
         Runs to show; the first saved one is on the page at once.
     engine : Engine
         The model behind "Your pair" and "Run the probe"; it may still be loading.
-    published : dict
+    published : Published
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
         What "Run the probe" runs.

@@ -32,13 +32,13 @@ The published figures are of slices over all tokens."""
 
 CHANCE_HELP = """If the two sides of a pair were interchangeable, swapping them at random would change nothing. So they
 are swapped, many times, and everything is counted again: that is what chance gives, with all dependence between units
-kept. The line is the run. The p are one-sided, from the flips drawn, for this one choice of units and scope: who looks
-through several choices has more chances to find something. (More than chance is weak evidence: any constant difference
-in wording beats it.)"""
+kept. The line is the run. The p are one-sided, from the flips drawn, for this one choice of units and scope:
+looking through several choices finds more by chance. (More than chance is weak evidence: any constant difference in
+wording beats it.)"""
 
 
-COMPARE_HELP = """The run that is chosen above, beside another one, under the same units and scope. This is description,
-no test: two runs of one model on the same pairs are not two samples."""
+COMPARE_HELP = """The chosen run beside another one, under the same units and scope. This is description, no test: two
+runs of one model on the same pairs are not two samples."""
 
 
 ATLAS_HELP = """Is ethical valence an axis of its own, or what any consistent contrast looks like? One contrast alone
@@ -51,32 +51,32 @@ OWN_PROMPTS = "These prompts are none of the project's own sets. What their word
 
 
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only what the run asks about
-differs (the act, for helping against ignoring). They go through the same model and settings as the run that is chosen
-above, and your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen
-above. One pair is one pair: this is a look, not a test of the axis.
+differs (the act, for helping against ignoring). They go through the same model and settings as the chosen run, and
+your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen above. One pair
+is one pair: this is a look, not a test of the axis.
 
 Start from an example of helping and ignoring, or write your own:"""
 
 
 PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
 “Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
-memory (of the last {unfinished} such probes), and the same settings go on from there."""
+memory (of the last {unfinished} such probes), and the same settings continue from there."""
 
 
-OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). A first row may name the
-columns: positive, negative, id, category. A prompt set's TOML does as well. {pairs[0]} to {pairs[1]} pairs, at most
-{letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the memory of this page's process and written
-to no disk."""
+OWN_HELP = """A pair a row, the positive prompt first, as copied from a spreadsheet (or CSV). With more than two
+columns, the first row has to name them: positive, negative, id, category. A prompt set's TOML does as well.
+{pairs[0]} to {pairs[1]} pairs, at most {letters:,} characters a prompt and {kilobytes} kB in all. It is kept in the
+memory of this page's process and written to no disk."""
 
 
 PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
 of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
 
 
-PROBE_AFTERWARDS = """It is kept in the memory of this page's process, with the last {kept} probes of all visitors,
-and on no disk but where you take it away (that file is deleted after an hour or two): your list is gone when you
-reload the page, the run when the page restarts or newer ones take its place. To keep it, download it in the tab “Take
-away”. The tab “Compare” sets it beside any other run."""
+PROBE_AFTERWARDS = """The run is kept in this page's memory, among the last {kept} probes of all visitors, and on no
+disk, except a file that you download (deleted after an hour or two). Your list is gone when you reload the page, the
+run when the page restarts or newer ones replace it. To keep it, download it in the tab “Take away”. The tab “Compare”
+sets it beside any other run."""
 
 
 # Equal in tokens under Klein's tokenizer and under the stand-in's bytes. The last one is about no act at all: a
@@ -91,10 +91,10 @@ EXAMPLES = {
 }
 
 
-TAKE_HELP = """Everything is of the run, units and scope that are chosen above, and says which weights made it. The
-CSV has a row a unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the
-run's provenance. The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit. The
-figures of two runs, and of your pair, can be saved where they stand."""
+TAKE_HELP = """Every file is of the chosen run, units and scope, and says which weights made it. The CSV has a row a
+unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the run's provenance.
+The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit. The figures of two runs, and
+of your pair, can be saved where they stand."""
 
 
 METHOD = """## What is measured
@@ -117,9 +117,9 @@ METHOD = """## What is measured
 7. **The text baseline:** the same test on the prompt embedding, the transformer's text input. What is over the
    threshold there differs before the transformer has seen anything; the figures stand side by side, without a reading
    of cause.
-8. **The pairs:** the tab shows how far each pair goes with the others, t by category, what hangs on single pairs, and
-   whether a pair's size (how large its differences are, whatever their sign) goes with where, or at how many tokens,
-   the prompts differ. This is description, no test.
+8. **The pairs:** the tab shows how far each pair goes with the others, t by category, the influence of single pairs,
+   and whether a pair's size (how large its differences are, whatever their sign) goes with where, or in how many
+   tokens, the prompts differ. This is description, no test.
 
 ## What a unit is
 

@@ -257,7 +257,7 @@ def test_a_pasted_set_is_warned_of_run_and_looked_at_like_any_other(visit):
     pick(page, "Prompt set", "A set of your own")
     page.wait_for_selector("#run-probe[disabled]")
     page.fill("#own-set textarea", "a\tb\tc")
-    page.wait_for_selector("#own-note [role=alert] >> text=row 1 has 3 cells, parted by tabs, not 2")
+    page.wait_for_selector("#own-note [role=alert] >> text=row 1 has 3 cells, separated by tabs, not 2")
     rows = [f"Lea{i} very <img src=x> runs.\tLea{i} walks." for i in range(4)]
     page.fill("#own-set textarea", "\n".join(rows))
     page.get_by_label("Positive side").fill("fast")

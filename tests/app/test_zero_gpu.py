@@ -16,6 +16,7 @@ pytest.importorskip("spaces")
 from scheduler import Refusal, emulated
 
 import app
+from plantain.models.load import identify
 from plantain.ui.errors import ZERO_GPU
 
 TEXTS = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
@@ -73,7 +74,7 @@ def test_passes_run_in_a_worker_and_give_the_same_numbers(zero, client, moral_ru
     from plantain.cli.report import probe_pair
     from plantain.runs.io import load_run
 
-    expected = probe_pair(pipe, load_run(ROOT / "precomputed" / "tiny-random"), *TEXTS)
+    expected = probe_pair(identify(pipe), load_run(ROOT / "precomputed" / "tiny-random"), *TEXTS)
     result = client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
     assert result["score"] == pytest.approx(expected.score, rel=1e-4)
     probed = client.predict(64, 0, api_name="/run_probe")
@@ -161,7 +162,7 @@ def test_two_visitors_in_one_warm_worker_get_what_each_gets_alone(zero, pipe):
     visitors = {name: Client(zero.url, verbose=False, headers={"x-ip-token": name}) for name in pairs}
     for name in ("one", "other", "other", "one", "one"):
         result = visitors[name].predict("tiny-random", *pairs[name], api_name="/probe_pair")
-        expected = probe_pair(pipe, run, *pairs[name])
+        expected = probe_pair(identify(pipe), run, *pairs[name])
         assert result["pair"]["positive"] == pairs[name][0]
         assert result["score"] == pytest.approx(expected.score, rel=1e-4)
         assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
@@ -182,7 +183,10 @@ def test_a_worker_in_which_a_pass_failed_gives_the_next_visitor_what_a_new_one_w
     said = error_of(one, "tiny-random", *TEXTS, api_name="/probe_pair")
     assert ("too little memory" if how == "memory" else "single[3]: NaN") in said
     zero.orders.clear()
-    result, expected = other.predict("tiny-random", *TEXTS, api_name="/probe_pair"), probe_pair(pipe, run, *TEXTS)
+    result, expected = (
+        other.predict("tiny-random", *TEXTS, api_name="/probe_pair"),
+        probe_pair(identify(pipe), run, *TEXTS),
+    )
     assert result["score"] == pytest.approx(expected.score, rel=1e-4)
     assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
     assert len(set(zero.orders.processes()[before:])) == 1  # one worker for both, else nothing was tested

@@ -154,7 +154,7 @@ def test_a_break_in_the_worker_keeps_the_pairs_and_goes_on(zero, page, how):
     zero.orders.give(how, after=2)
     words, asked = of_probe(page)
     assert_says(words, BREAKS[how], asked)
-    assert "2 of 25 pairs are done and kept: the same settings go on from there." in words
+    assert "2 of 25 pairs are done and kept: the same settings continue from there." in words
     page.wait_for_selector("#run-probe >> text=Go on: 23 pairs left (32 s of your GPU quota)")
     page.screenshot(path=OUTPUT / f"zero-gpu-{how}.png", full_page=True)
     zero.orders.give(how)

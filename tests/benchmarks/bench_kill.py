@@ -12,7 +12,6 @@ at the end how many kills fell into which part of a run.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -25,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from plantain._files import settle
 from plantain.runs.io import load_run
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +81,6 @@ def _prompts(path: Path) -> Path:
 
 
 def _start(prompts: Path, out: Path, *more: str) -> subprocess.Popen:
-    for hidden in out.parent.glob(f".{out.name}.*"):
-        os.utime(hidden, (0, 0))  # as if an hour had passed, after which a save clears what a killed one left
     words = ["run", "--model", "tiny-random", "--prompts", str(prompts), "--size", "64", "--out", str(out), *more]
     return subprocess.Popen(
         [sys.executable, "-m", "plantain", *words],
@@ -102,7 +100,7 @@ def _content(folder: Path) -> dict[str, object]:
 def _where(out: Path, contents: dict[str, dict]) -> tuple[int, str]:
     """Say how many pairs a killed run had kept, and what stands in its place: whole, or not at all."""
     standing = "nothing"
-    if out.exists():
+    if settle(out):  # a kill may fall between the two renames
         load_run(out)
         standing = next(name for name, content in contents.items() if content == _content(out))
     return len(list(out.with_name(f"{out.name}.unfinished").glob("pair-*.safetensors"))), standing

@@ -17,12 +17,13 @@ from typing import Any
 
 import bench_stats  # first: it sets the number of cores, which numpy reads, and the paths to what is tested
 import numpy as np
+from helpers import forward
 from planting import GAINS, PLACES, SIZE, capture, planted
 
 from plantain import stats
 from plantain.models.load import load_pipeline
 from plantain.probe.hooks import recording
-from plantain.probe.passes import encode, forward, image_tokens, layout_of
+from plantain.probe.passes import encode, image_tokens, layout_of
 from plantain.probe.tokens import tokenize
 from plantain.prompts.sets import PromptPair, load_prompt_set
 from plantain.runs.capture import SumsOfSquares

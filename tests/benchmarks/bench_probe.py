@@ -107,8 +107,7 @@ def naive(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any
     import torch
     from diffusers import Flux2KleinPipeline
 
-    from plantain.models.sources import STAND_IN
-    from plantain.models.stand_in import build_stand_in
+    from plantain.models.stand_in import STAND_IN, build_stand_in
 
     memory = Memory()
     memory.enter("whole pipeline")
@@ -146,7 +145,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
 
     from plantain.models.load import PhasedPipeline
     from plantain.probe.hooks import recording
-    from plantain.probe.passes import Passes, encode, forward, image_tokens, layout_of
+    from plantain.probe.passes import Passes, denoise, encode, image_tokens, layout_of
     from plantain.probe.tokens import tokenize
     from plantain.prompts.sets import PromptPair
     from plantain.runs.info import Conditions
@@ -164,7 +163,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     kept = lambda pair: torch.cat([embeds[pair.positive], embeds[pair.negative]])  # noqa: E731
     passes = Passes(pipe, Conditions(size, (SEED,)), batch=1, embed=kept)
     with FlopCounterMode(display=False) as counter:
-        forward(pipe, embeds[prompts[0]], size, SEED)
+        next(denoise(pipe, embeds[prompts[0]], size, SEED))
     probing, captures = [], []
     for pair in pairs:
         probing += [timed(lambda pair=pair: captures.append(passes.capture([pair])[0])) / 2] * 2
@@ -176,12 +175,12 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
     weight = next(pipe.transformer.parameters())
 
     def unhooked() -> None:
-        forward(pipe, embeds[prompts[0]], size, SEED)
+        next(denoise(pipe, embeds[prompts[0]], size, SEED))
         finished(weight)
 
     def hooked() -> None:
         with recording(pipe.transformer, text, n_image) as recorder:
-            forward(pipe, embeds[prompts[0]], size, SEED)
+            next(denoise(pipe, embeds[prompts[0]], size, SEED))
         recorder.collect(layout_of(pipe), prompts[:1])
 
     rounds = [(timed(unhooked), timed(hooked)) for _ in range(10)][1:]

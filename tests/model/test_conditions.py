@@ -6,14 +6,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers import capture_pair
 
 from plantain.cli.report import probe_pair
 from plantain.findings.published import load_published
 from plantain.findings.repeats import stability
+from plantain.models.load import identify
 from plantain.probe.checkpoint import Checkpoint
-from plantain.probe.passes import Passes, capture_pair, denoise, encode, layout_of
+from plantain.probe.passes import Passes, denoise, encode, layout_of
 from plantain.probe.runner import ConfigError, ProbeConfig, run_probe
-from plantain.report.run import repeats_frame, report_text
+from plantain.report.run import report_text
+from plantain.report.tables import repeats_frame
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
 from plantain.runs.io import RunError, load_run, save_run
@@ -146,7 +149,7 @@ def test_conditions_out_of_range_are_refused(settings, match):
 
 def test_a_visitors_pair_goes_through_under_the_runs_conditions(pipe, run, small_set):
     pair = small_set.pairs[1]
-    result = probe_pair(pipe, run, pair.positive, pair.negative)
+    result = probe_pair(identify(pipe), run, pair.positive, pair.negative)
     own = run.analysis("heads").differences[1]
     names = run.analysis("heads").table.names
     for unit in result.top:

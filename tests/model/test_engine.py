@@ -91,7 +91,9 @@ def test_two_visitors_at_once_get_what_each_gets_alone(engine, moral_run):
 def test_a_pass_leaves_nothing_in_the_thread_that_asks_for_it(engine, moral_run):
     """What torch keeps for a thread that ran a pass goes with that thread."""
     threads = []
-    hook = engine._pipe.transformer.register_forward_pre_hook(lambda *_: threads.append(threading.current_thread()))
+    hook = engine._loaded.pipe.transformer.register_forward_pre_hook(
+        lambda *_: threads.append(threading.current_thread())
+    )
     try:
         engine.probe_pair(moral_run, "Anna helps the man.", "Anna trips the man.")
     finally:
@@ -120,7 +122,7 @@ def test_tokens_are_counted_without_a_pass_and_without_waiting(engine, monkeypat
 
 def test_a_count_is_right_also_while_a_pass_encodes(engine):
     """The pipeline's tokenizer cuts off what is too long while it encodes; a text would seem to fit."""
-    tokenizer, stop = engine._pipe.tokenizer, threading.Event()
+    tokenizer, stop = engine._loaded.pipe.tokenizer, threading.Event()
 
     def encode():
         while not stop.is_set():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from plantain.models.load import identify
 from plantain.probe.passes import Passes
 from plantain.runs.info import Conditions
 from plantain.ui.engine import UNFINISHED, Engine, Failure, PassError
@@ -14,7 +15,7 @@ from plantain.ui.engine import UNFINISHED, Engine, Failure, PassError
 @pytest.fixture
 def engine(pipe, monkeypatch):
     engine = Engine("tiny-random")
-    monkeypatch.setattr("plantain.models.load.load_pipeline", lambda _model: pipe)
+    monkeypatch.setattr("plantain.models.load.PhasedPipeline.load_both", lambda _self: identify(pipe))
     engine.load()
     return engine
 

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from browser import ROOT
 from diffusers import Flux2KleinPipeline
+from helpers import capture_pair
 from transformers import Qwen3ForCausalLM, Qwen3Model
 
 from plantain.cli import main
@@ -19,7 +20,7 @@ from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
 from plantain.models.stand_in import build_stand_in
 from plantain.models.untrained import write_untrained
-from plantain.probe.passes import capture_pair, image_tokens
+from plantain.probe.passes import image_tokens
 from plantain.runs.io import load_run
 
 PROMPTS = ["Ana helps Tom.", "“Quoted”, 3 times: ünïcode 🍌", "y" * 487]

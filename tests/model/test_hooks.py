@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import Flux2Transformer2DModel
+from helpers import capture_pair, forward
 
 from plantain.models.load import load_pipeline
 from plantain.models.stand_in import build_stand_in
 from plantain.probe.hooks import recording
-from plantain.probe.passes import capture_pair, encode, forward, image_tokens, layout_of
+from plantain.probe.passes import encode, image_tokens, layout_of
 from plantain.probe.tokens import CaptureError, Segment, compare_tokens, tokenize
 from plantain.prompts.sets import PromptError, PromptPair
 from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS

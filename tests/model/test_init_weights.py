@@ -1,16 +1,17 @@
 """Weights drawn module by module are the libraries' own initialisation: nothing made up, nothing left out."""
 
+import copy
 import math
 
 import pytest
 import torch
 from scipy.stats import ks_2samp
 from torch import nn
+from transformers import PreTrainedModel
 
-from plantain.models.init_weights import Shard, draw_shard, split_in_shards
+from plantain.models.init_weights import draw_weights, n_bytes
 from plantain.models.untrained import _meta_pipeline
 
-PATTERN = "model{suffix}.safetensors"
 PARTS = ("transformer", "text_encoder", "vae")
 
 
@@ -19,16 +20,18 @@ def meta(tiny, pipe):
     return _meta_pipeline(tiny, pipe.tokenizer)
 
 
-def draw_all(model, seed=0, label="part", max_bytes=10**12, dtype=torch.float32) -> dict[str, torch.Tensor]:
-    drawn = {}
-    for shard in split_in_shards(model, PATTERN, max_bytes, dtype):
-        drawn |= draw_shard(model, shard, seed, label, dtype)
-    return drawn
+def draw_all(model, seed=0, label="part", dtype=torch.float32) -> dict[str, torch.Tensor]:
+    """Draw a copy of a model's weights; a tied one has one name."""
+    model, named = copy.deepcopy(model), {}
+    draw_weights(model, seed, label, dtype)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        named.setdefault(id(tensor), (name, tensor.detach()))
+    return dict(named.values())
 
 
 def ordinary(model) -> dict[str, torch.Tensor]:
     """The same model, built at once by its library's constructor."""
-    kwargs = model.config if hasattr(model, "_init_weights") else None
+    kwargs = model.config if isinstance(model, PreTrainedModel) else None
     torch.manual_seed(1)
     built = type(model)(kwargs) if kwargs is not None else type(model).from_config(model.config)
     return built.state_dict()
@@ -68,25 +71,15 @@ def test_numbers_depend_on_seed_label_and_name_and_on_nothing_else(meta):
     model = meta.transformer
     one = draw_all(model)
     torch.manual_seed(99)
-    cut = draw_all(model, max_bytes=50_000)
-    assert one.keys() == cut.keys()
-    assert all(torch.equal(one[name], cut[name]) for name in one)
+    again = draw_all(model)
+    alone = draw_all(nn.ModuleDict({"x_embedder": model.x_embedder}))  # without the modules that were drawn before
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert torch.equal(one["x_embedder.weight"], alone["x_embedder.weight"])
     weights = [name for name in one if "norm" not in name]
     for other in (draw_all(model, seed=1), draw_all(model, label="other")):
         assert not any(torch.equal(one[name], other[name]) for name in weights)
     blocks = [one[f"single_transformer_blocks.{i}.attn.to_out.weight"] for i in (0, 1)]
     assert not torch.equal(*blocks)
-
-
-def test_one_shard_alone_has_the_same_numbers(meta):
-    model = meta.vae
-    shards = split_in_shards(model, PATTERN, 20_000, torch.bfloat16)
-    assert len(shards) > 2
-    last = draw_shard(model, shards[-1], 0, "part", torch.bfloat16)
-    everything = draw_all(model, dtype=torch.bfloat16)
-    assert tuple(last) == shards[-1].tensors
-    assert all(torch.equal(last[name], everything[name]) for name in last)
-    assert shards[-1].n_bytes == sum(tensor.nbytes for tensor in last.values())
 
 
 def test_they_are_drawn_in_float32_and_then_rounded(meta):
@@ -104,9 +97,11 @@ def test_the_callers_random_numbers_go_on_undisturbed(meta):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_the_model_stays_without_memory(meta):
-    draw_all(meta.vae)
-    assert all(tensor.device.type == "meta" for tensor in meta.vae.state_dict().values())
+def test_progress_counts_the_bytes_that_a_file_will_hold(meta):
+    model, told = copy.deepcopy(meta.text_encoder), []
+    draw_weights(model, 0, "part", torch.bfloat16, told.append)
+    assert told == sorted(told) and told[-1] == n_bytes(meta.text_encoder, torch.bfloat16)
+    assert told[-1] == sum(tensor.nbytes for tensor in draw_all(meta.text_encoder, dtype=torch.bfloat16).values())
 
 
 def test_a_tied_weight_is_saved_once_and_an_untied_one_is_drawn(meta, tiny, pipe):
@@ -152,12 +147,3 @@ def test_memory_that_nobody_initialises_is_found_out(module, name):
         model = nn.Sequential(module())
     with pytest.raises(ValueError, match=f"{name}: nobody initialises it"):
         draw_all(model)
-
-
-def test_a_shard_says_what_is_in_it(meta):
-    whole = split_in_shards(meta.vae, PATTERN, 10**12, torch.float32)
-    assert [shard.file for shard in whole] == ["model.safetensors"]
-    assert whole == (Shard("model.safetensors", tuple(meta.vae.state_dict()), whole[0].n_bytes),)
-    cut = split_in_shards(meta.vae, PATTERN, whole[0].n_bytes // 3, torch.float32)
-    assert cut[0].file == f"model-00001-of-{len(cut):05}.safetensors"
-    assert sum((shard.tensors for shard in cut), ()) == whole[0].tensors

@@ -10,25 +10,25 @@ from pathlib import Path
 
 import httpx2
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from browser import ROOT
 from diffusers import Flux2KleinPipeline
+from helpers import capture_pair, forward
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from plantain.models.fingerprint import describe
-from plantain.models.load import load_pipeline
+from plantain.models.load import PhasedPipeline, identify, load_pipeline
 from plantain.models.sources import ModelError
 from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
-from plantain.probe.passes import encode, forward
+from plantain.probe.passes import encode
 
 REPO = "somebody/some-klein"
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
 def fingerprint(pipe) -> str:
-    """Fingerprint a pipeline anew, whatever was known about it."""
-    pipe = Flux2KleinPipeline(**pipe.components)
     return describe(pipe).fingerprint
 
 
@@ -132,6 +132,18 @@ def test_a_dtype_that_is_asked_for_is_used_and_said(dtype):
     assert describe(pipe).dtype == "bfloat16"
 
 
+@pytest.mark.parametrize("source", ["in memory", "in a folder"])
+def test_with_images_it_draws_and_the_probe_sees_no_difference(pipe, saved, small_set, source):
+    drawing = load_pipeline("tiny-random" if source == "in memory" else str(saved), images=True)
+    assert pipe.vae is None
+    image = drawing(prompt="a cat", num_inference_steps=1, height=64, width=64).images[0]
+    assert image.size == (64, 64) and len(np.unique(np.asarray(image))) > 10
+    plain = pipe if source == "in memory" else load_pipeline(str(saved))
+    assert describe(drawing) == describe(plain)
+    one, other = (capture_pair(p, small_set.pairs[0], 64, 0).sums.streams for p in (drawing, plain))
+    assert all(np.array_equal(one[stream], other[stream]) for stream in one)
+
+
 # --- saved pipelines ---------------------------------------------------------------------------------------
 
 
@@ -177,11 +189,11 @@ def test_a_pipeline_from_elsewhere_is_described_without_its_path(pipe, saved):
 )
 @pytest.mark.parametrize("index", [0, -1])
 def test_one_changed_number_changes_the_fingerprint(pipe, whole, part, index):
-    component, name = part.split(".", 1)
+    (component, name), expected = part.split(".", 1), fingerprint(pipe)
     for changed, where in ((whole, name), (pipe, name.removeprefix("model."))):
         with nudged(getattr(changed, component).get_parameter(where), index):
-            assert fingerprint(changed) != describe(pipe).fingerprint
-        assert fingerprint(changed) == describe(pipe).fingerprint
+            assert fingerprint(changed) != expected
+        assert fingerprint(changed) == expected
 
 
 @pytest.mark.parametrize("name", ["layers.27.mlp.down_proj.weight", "layers.27.self_attn.q_proj.weight"])
@@ -313,7 +325,7 @@ def test_the_hub_out_of_reach_is_said_without_any_mock():
 @pytest.fixture
 def hub(monkeypatch, saved, tmp_path):
     """A hub that has the saved stand-in at one commit; returns the folder that it was downloaded to."""
-    snapshot = Path(shutil.copytree(saved, tmp_path / "snapshots" / COMMIT))
+    snapshot = Path(shutil.copytree(saved, tmp_path / "models--somebody--some-klein" / "snapshots" / COMMIT))
 
     def download(_repo_id, revision):
         assert revision == COMMIT, "index and weights have to be of one commit"
@@ -328,6 +340,18 @@ def test_a_hub_model_without_a_mark_is_pretrained_and_has_its_commit(hub):
     unmark(hub)
     info = describe(load_pipeline(REPO))
     assert (info.model, info.revision, info.weights, info.dtype) == (REPO, COMMIT, "pretrained", "bfloat16")
+
+
+def test_a_pipeline_loaded_from_the_hubs_cache_says_the_same_as_the_loader(hub):
+    loaded = PhasedPipeline(REPO).load_both().info
+    assert loaded == describe(load_pipeline(REPO)) == describe(Flux2KleinPipeline.from_pretrained(hub))
+
+
+def test_changed_weights_are_another_model_and_the_loaders_answer_is_of_when_it_was_asked(pipe):
+    before = identify(pipe)
+    with nudged(pipe.transformer.get_parameter("x_embedder.weight")):
+        assert identify(pipe).info.fingerprint != before.info.fingerprint
+    assert identify(pipe).info == before.info
 
 
 def test_a_stand_in_on_the_hub_is_still_a_stand_in(hub):

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers import capture_pair, forward
 
 from plantain.models.load import load_pipeline
 from plantain.probe.hooks import _on_accelerator, _on_processor, sum_squares
-from plantain.probe.passes import Passes, capture_pair, encode, forward, pack_embeddings, unpack_embeddings, usual_batch
+from plantain.probe.passes import Passes, encode, pack_embeddings, unpack_embeddings, usual_batch
 from plantain.probe.tokens import CaptureError, Segment, tokenize
 from plantain.runs.info import Conditions
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES

@@ -250,7 +250,6 @@ def test_a_batch_is_handed_on(small_file, tmp_path, monkeypatch):
 
 def test_the_model_in_phases_says_who_it_is():
     halves = PhasedPipeline("tiny-random")
-    pipe = halves.identified()
-    assert pipe.text_encoder is None
-    assert describe(pipe) == describe(load_pipeline("tiny-random"))
-    assert describe(halves.load_encoder()) == describe(halves.load_transformer())
+    loaded = halves.load_in_turn()
+    assert loaded.pipe.text_encoder is None
+    assert loaded.info == describe(load_pipeline("tiny-random")) == halves.load_both().info

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from plantain.cli.report import probe_pair
-from plantain.models.load import PhasedPipeline
+from plantain.models.load import PhasedPipeline, identify
 from plantain.probe.passes import Passes, layout_of
 from plantain.probe.reference import ImageError, encode_images, find_images
 from plantain.probe.runner import ProbeConfig, run_probe
@@ -190,20 +190,20 @@ def test_a_forged_provenance_of_pictures_is_refused(run, tmp_path, change, match
 def test_a_new_pair_needs_a_picture_and_where_there_is_one_the_same(halves, run, small_set, two, tmp_path):
     texts = ("Ana helps him up.", "Ana waits for him.")
     with pytest.raises(WrongModelError, match="made with 2 reference images, so a new pair needs one too"):
-        probe_pair(halves.pipe, run, *texts)
+        probe_pair(identify(halves.pipe), run, *texts)
     own = encoded(halves, {"": write_picture(tmp_path / "c.png", seed=4)}).by_pair[""]
-    assert 0 < probe_pair(halves.pipe, run, *texts, reference=own).p <= 1
+    assert 0 < probe_pair(identify(halves.pipe), run, *texts, reference=own).p <= 1
     single = dataclasses.replace(
         run.info, references=dict.fromkeys(two.hashes, two.by_pair[small_set.pairs[0].id].sha256)
     )
     with pytest.raises(WrongModelError, match="another reference image"):
-        probe_pair(halves.pipe, dataclasses.replace(run, info=single), *texts, reference=own)
+        probe_pair(identify(halves.pipe), dataclasses.replace(run, info=single), *texts, reference=own)
 
 
 def test_a_pair_with_a_picture_is_refused_where_the_run_had_none(halves, moral_run, tmp_path):
     own = encoded(halves, {"": write_picture(tmp_path / "c.png")}).by_pair[""]
     with pytest.raises(WrongModelError, match="without a reference image"):
-        probe_pair(halves.pipe, moral_run, "Ana helps.", "Ana waits.", reference=own)
+        probe_pair(identify(halves.pipe), moral_run, "Ana helps.", "Ana waits.", reference=own)
 
 
 # --- files -------------------------------------------------------------------------------------------------

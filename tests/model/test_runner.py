@@ -7,7 +7,7 @@ import pytest
 
 from plantain.cli.report import probe_pair
 from plantain.models.fingerprint import describe
-from plantain.models.load import load_pipeline
+from plantain.models.load import identify, load_pipeline
 from plantain.probe import runner
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes
@@ -104,7 +104,7 @@ def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
 
 
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
-    plan = plan_run(pipe, small_set, CONFIG)
+    plan = plan_run(identify(pipe), small_set, CONFIG)
     done = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
     few = runner.assemble(plan, done)
     many = runner.assemble(replace(plan, config=replace(CONFIG, n_permutations=2000)), done)
@@ -141,8 +141,8 @@ def test_at_least_one_flip_and_one_split_are_needed(setting):
 
 
 def test_without_a_size_the_cpu_takes_256(pipe, small_set):
-    assert plan_run(pipe, small_set).conditions.size == 256
-    assert plan_run(pipe, small_set, ProbeConfig(size=80)).conditions.size == 80
+    assert plan_run(identify(pipe), small_set).conditions.size == 256
+    assert plan_run(identify(pipe), small_set, ProbeConfig(size=80)).conditions.size == 80
 
 
 def test_the_largest_seed_works(pipe, small_set):
@@ -192,7 +192,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
 
 
 def test_a_pair_in_the_middle_that_got_lost_is_the_only_one_computed(pipe, small_set, captured, tmp_path):
-    unfinished = Checkpoint(tmp_path / "run", plan_run(pipe, small_set, CONFIG).settings())
+    unfinished = Checkpoint(tmp_path / "run", plan_run(identify(pipe), small_set, CONFIG).settings())
     whole = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs, unfinished))
     captured.clear()
     (unfinished.folder / "pair-0002.safetensors").unlink()
@@ -203,16 +203,16 @@ def test_a_pair_in_the_middle_that_got_lost_is_the_only_one_computed(pipe, small
 
 
 def test_all_that_a_pairs_numbers_depend_on_tells_unfinished_runs_apart(pipe, small_set, moral_set):
-    plan = plan_run(pipe, small_set, CONFIG)
+    plan = plan_run(identify(pipe), small_set, CONFIG)
     others = [
-        plan_run(pipe, moral_set, CONFIG),
-        plan_run(pipe, small_set, ProbeConfig(size=80)),
-        plan_run(pipe, small_set, ProbeConfig(size=64, seed=1)),
+        plan_run(identify(pipe), moral_set, CONFIG),
+        plan_run(identify(pipe), small_set, ProbeConfig(size=80)),
+        plan_run(identify(pipe), small_set, ProbeConfig(size=64, seed=1)),
         replace(plan, model=replace(plan.model, fingerprint="other")),
         replace(plan, model=replace(plan.model, dtype="bfloat16")),
         replace(plan, model=replace(plan.model, device="cuda")),
     ]
-    assert plan_run(pipe, small_set, CONFIG).settings() == plan.settings()
+    assert plan_run(identify(pipe), small_set, CONFIG).settings() == plan.settings()
     assert all(other.settings() != plan.settings() for other in others)
 
 
@@ -223,7 +223,7 @@ def test_all_that_a_pairs_numbers_depend_on_tells_unfinished_runs_apart(pipe, sm
 def test_a_pair_of_the_run_gives_exactly_the_runs_differences(pipe, moral_run, units):
     index = 11
     pair = moral_run.pairs[index].pair
-    result = probe_pair(pipe, moral_run, pair.positive, pair.negative, units)
+    result = probe_pair(identify(pipe), moral_run, pair.positive, pair.negative, units)
     assert len(result.top) == min(20, moral_run.analysis(units).table.n_units)
     for score in result.top:
         assert score.new == score.differences[index]
@@ -232,7 +232,7 @@ def test_a_pair_of_the_run_gives_exactly_the_runs_differences(pipe, moral_run, u
 
 
 def test_a_pairs_tokens_are_compared(pipe, moral_run):
-    result = probe_pair(pipe, moral_run, " Ana helps. ", "Ana naps.")
+    result = probe_pair(identify(pipe), moral_run, " Ana helps. ", "Ana naps.")
     assert result.tokens == (10, 9) and not result.comparable
     assert result.pair.positive == "Ana helps."
 
@@ -240,10 +240,10 @@ def test_a_pairs_tokens_are_compared(pipe, moral_run):
 def test_another_model_is_refused_before_any_pass(pipe, moral_run, passes):
     bfloat = load_pipeline("tiny-random", dtype="bfloat16")
     with pytest.raises(WrongModelError, match="load it in float32"):
-        probe_pair(bfloat, moral_run, "Ana helps.", "Ana naps.")
+        probe_pair(identify(bfloat), moral_run, "Ana helps.", "Ana naps.")
     other = replace(moral_run, info=replace(moral_run.info, fingerprint="e" * 64))
     with pytest.raises(WrongModelError, match="configuration or weights differ"):
-        probe_pair(pipe, other, "Ana helps.", "Ana naps.")
+        probe_pair(identify(pipe), other, "Ana helps.", "Ana naps.")
     assert passes == []
 
 
@@ -259,5 +259,5 @@ def test_another_model_is_refused_before_any_pass(pipe, moral_run, passes):
 )
 def test_a_bad_pair_is_refused_before_any_pass(pipe, moral_run, passes, positive, negative, match):
     with pytest.raises(PromptError, match=match):
-        probe_pair(pipe, moral_run, positive, negative)
+        probe_pair(identify(pipe), moral_run, positive, negative)
     assert passes == []

@@ -15,9 +15,11 @@ from plantain.findings.atlas import unlike_settings
 from plantain.findings.comparison import differences
 from plantain.findings.published import comparable, load_published
 from plantain.findings.unit import profile_unit
+from plantain.models.load import identify
 from plantain.probe.runner import ConfigError, Plan, ProbeConfig
 from plantain.report.export import cite_text, report_json, run_zip, units_csv
 from plantain.report.figures.catalogue import FIGURES, NoFigureError
+from plantain.report.labels import difference_words, unlike_card
 from plantain.report.model_card import results_section
 from plantain.report.run import report_text
 from plantain.report.statements import careful_statements, notes
@@ -111,9 +113,9 @@ def test_the_cards_figures_stand_beside_plain_runs_only(run):
     plain = small_run(1, n_pairs=8)
     alike = [with_info(r, positive="helping", negative="ignoring") for r in (plain, run)]
     assert [comparable(r, "card", "all") for r in alike] == [True, False]
-    said = [" ".join(notes(r, r.headline())) for r in alike]
-    assert f"were made with {run.info.unusual}: do not compare" in said[1] and "were made with" not in said[0]
-    assert run.info.unusual in ("8 reference images", "3 seeds, 2 steps, masked padding")
+    said = [" ".join(note.text for note in notes(r, r.headline())) for r in alike]
+    assert f"were made with {unlike_card(run.info)}: do not compare" in said[1] and "were made with" not in said[0]
+    assert unlike_card(run.info) in ("8 reference images", "3 seeds, 2 steps, masked padding")
     text = int(run.sums.tokens[0, 0, :3].sum())
     assert f"beside {text} of text" in said[1] and text == (85 if run.info.mask_padding else 512)
 
@@ -125,8 +127,10 @@ def test_what_makes_two_runs_unlike_is_named(run):
     if run.info.references:
         one, other = (with_info(run, references=dict.fromkeys(run.info.references, digit * 64)) for digit in "ab")
         assert unlike_settings(one.info, other.info) == "reference images"
-        assert any("reference images" in line for line in differences(one, other))
-        assert "VAE" in " ".join(differences(run, with_info(run, vae="b" * 64)))
+        assert [found.key for found in differences(one, other)] == ["references_sha256"]
+        assert difference_words(differences(run, with_info(run, vae="b" * 64))) == [
+            f"VAE {run.info.vae[:12]} / {12 * 'b'}"
+        ]
 
 
 def test_the_card_says_how_and_the_command_makes_it_again(run):
@@ -165,4 +169,4 @@ def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
 
     monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
     with pytest.raises(ConfigError, match="would be a file that no reader takes"):
-        runner.plan_run(pipe, small_set, ProbeConfig(size=64))
+        runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))

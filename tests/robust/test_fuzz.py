@@ -11,7 +11,7 @@ from asking import ask, call
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from plantain.prompts.sets import MIN_PAIRS, NOTE_KEYS, ROLES, PromptSetError, is_blank, parse_prompt_set
+from plantain.prompts.sets import MIN_PAIRS, NOTE_KEYS, ROLES, PromptError, is_blank, parse_prompt_set
 from plantain.runs.scopes import UNITS, scopes_of
 
 LEAK = re.compile(r"Traceback|site-packages|/plantain/|File \\?\"")  # what nobody outside is to see
@@ -85,7 +85,7 @@ def is_right(content):
 def test_a_prompt_file_is_taken_if_it_is_right_and_else_refused_with_a_sentence(content):
     try:
         found = parse_prompt_set(toml(content), "file")
-    except PromptSetError as error:
+    except PromptError as error:
         said = str(error)
         assert said.startswith("file: ") and "\n" not in said and not is_right(content), said
         event(re.sub(r"'[^']*'|\d+|\(.*\)", "…", said)[:60])

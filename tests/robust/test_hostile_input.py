@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from plantain import PlantainError
 from plantain.cli import main
-from plantain.prompts.sets import PromptSetError, load_prompt_set
+from plantain.models.load import identify
+from plantain.prompts.sets import PromptError, load_prompt_set
 from plantain.ui.engine import Engine
 
 HOSTILE = {
@@ -33,7 +34,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def engine(pipe):
     engine = Engine("tiny-random")
-    engine._pipe, engine._counter = pipe, pipe.tokenizer
+    engine._loaded, engine._counter = identify(pipe), pipe.tokenizer
     engine._settled.set()
     return engine
 
@@ -122,7 +123,7 @@ def test_no_answer_left_a_trace_of_a_visitor_in_the_log(app):
 def test_any_file_is_a_prompt_set_or_one_sentence(tmp_path, content):
     path = tmp_path / "any.toml"
     path.write_bytes(content)
-    with pytest.raises(PromptSetError) as caught:
+    with pytest.raises(PromptError) as caught:
         load_prompt_set(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value).strip()
 

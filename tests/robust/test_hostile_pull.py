@@ -207,7 +207,7 @@ def test_a_file_that_is_not_what_the_hub_said_is_refused(hub, cli, good, tmp_pat
         head = repo.head()
         head["runs/good/run.json"] = head["runs/good/run.json"].replace(b"made-up", b"mad--up")
 
-    hub.fail("HEAD .*run.json", swap, times=1)
+    hub.fail("GET .*run.json", swap, times=1)
     code, out, _ = pulled(cli, tmp_path / "runs")
     assert code == 2 and "run.json is not what the Hub says it is" in out and not (tmp_path / "runs" / "good").exists()
 
@@ -219,7 +219,7 @@ def test_a_file_that_is_not_what_the_hub_said_is_refused(hub, cli, good, tmp_pat
         ("GET /api/models", "drop", 1, "the connection to the Hub failed"),
         ("GET /api/models", "hang", 1, "did not answer in time"),
         ("GET /api/models", 429, 1, "too many requests"),
-        ("HEAD .*new/capture", 503, 1, "has trouble of its own (error 503)"),
+        ("GET .*new/capture", 503, 1, "has trouble of its own (error 503)"),
         ("GET .*new/capture", 403, 2, "your token may not do this"),
     ],
 )

@@ -10,10 +10,11 @@ import os
 import numpy as np
 import pool
 import pytest
+from helpers import capture_pair
 from scipy import stats as reference
 
 from plantain import stats
-from plantain.probe.passes import capture_pair, layout_of
+from plantain.probe.passes import layout_of
 from plantain.prompts.sets import PromptPair
 from plantain.runs.units import magnitudes
 

@@ -1,37 +1,24 @@
-"""Folders that take another's place: in turns, whole, and without scraps, also of writers that were killed."""
+"""Folders that take another's place: one writer at a time, whole or not at all, also of writers that are killed."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from browser import ROOT
+from filelock import FileLock
 
 from plantain import _files
-from plantain._files import replace_folder, swap_in
-
-HEX = "0123456789abcdef" * 2
-
-
-@pytest.fixture(autouse=True)
-def hour(monkeypatch):
-    """What is hidden counts as left behind at once, where a test does not say otherwise."""
-    monkeypatch.setattr(_files, "OLD", -1)
+from plantain._files import LOCK, replace_folder, settle, settle_all, swap_in
 
 
 @pytest.fixture
 def place(tmp_path):
     return tmp_path / "a run"
-
-
-@pytest.fixture(params=[True, False], ids=["in one step", "in two steps"])
-def steps(request, monkeypatch):
-    """Both ways to change places, of which some systems have only the second."""
-    if not request.param:
-        monkeypatch.setattr(_files, "_exchange", lambda _one, _other: False)
-    return request.param
 
 
 def put(place, text, allow=lambda: None, then=lambda: None):
@@ -49,9 +36,9 @@ def must_be_free(place):
         raise FileExistsError(place)
 
 
-# A writer in a process of its own: says when it has the turn, goes on when it is told to.
+# A writer in a process of its own: says when it writes, goes on when it is told to.
 _WRITER = """
-import os, signal, shutil, sys
+import os, signal, sys
 from pathlib import Path
 from plantain import _files
 place, how = Path(sys.argv[1]), sys.argv[2]
@@ -60,15 +47,17 @@ def kill(*_, **__):
 def free():
     if how == "if free" and place.exists():
         sys.exit("it is taken")
-if how == "killed when it stands":
-    _files.shutil.rmtree = kill
-if how == "killed between the renames":
-    _files._exchange, rename = (lambda one, other: False), Path.rename
-    Path.rename = lambda path, to: rename(path, to) if path == place else kill()
 with _files.replace_folder(place, free) as new:
     (new / "text").write_text("the other's")
     print("writing", flush=True)
     sys.stdin.readline()
+    rename = Path.rename
+    if how == "killed before the renames":
+        Path.rename = kill
+    if how == "killed between the renames":
+        Path.rename = lambda path, to: rename(path, to) if path == place else kill()
+    if how == "killed after the renames":
+        _files.shutil.rmtree = lambda path, **_: path.exists() and kill()
 """
 
 
@@ -79,30 +68,42 @@ def writer(place, how):
     )  # fmt: skip
 
 
-def test_a_new_folder_and_another_in_its_place(place, steps):
+def test_a_new_folder_and_another_in_its_place(place):
     for text in ("first", "second"):
         put(place, text)
         assert (place / "text").read_text() == text and names(place) == ["a run"]
 
 
-def test_this_system_changes_places_in_one_step(place):
-    """Or the tests of readers that never miss a folder would not mean what they say."""
-    put(place, "old")
-    put(other := place.with_name("other"), "new")
-    assert _files._exchange(place, other)
-    assert ((place / "text").read_text(), (other / "text").read_text()) == ("new", "old")
-    assert not _files._exchange(place, place.with_name("nothing"))
-
-
-def test_what_breaks_off_leaves_what_stood_there(place, steps):
-    put(place, "old")
+@pytest.mark.parametrize("stood", [True, False])
+def test_what_breaks_off_leaves_what_stood_there(place, stood):
+    if stood:
+        put(place, "old")
     with pytest.raises(ZeroDivisionError):
         put(place, "new", then=lambda: 1 / 0)
+    assert names(place) == ["a run"] * stood
+    assert not stood or (place / "text").read_text() == "old"
+
+
+def test_a_second_rename_that_fails_puts_the_old_folder_back(place, monkeypatch):
+    put(place, "old")
+    rename = Path.rename
+
+    def refuse_the_new(path, to):
+        if path.name == ".a run.new":
+            raise PermissionError(13, "Permission denied")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(PermissionError):
+        put(place, "new")
     assert (place / "text").read_text() == "old" and names(place) == ["a run"]
 
 
+# --- writers beside each other -----------------------------------------------------------------------------
+
+
 def test_the_later_writer_sees_what_the_earlier_one_did(place):
-    """Without the turns both would have found the place free, and the later one would have replaced the other."""
+    """Without the lock both would have found the place free, and the later one would have replaced the other."""
     first = writer(place, "if free")
     assert first.stdout.readline() == "writing\n"
     asked, outcome = threading.Event(), []
@@ -125,11 +126,92 @@ def test_the_later_writer_sees_what_the_earlier_one_did(place):
     assert (place / "text").read_text() == "the other's" and names(place) == ["a run"]
 
 
-def test_a_writer_that_does_not_take_turns_is_not_overwritten_unasked(place, monkeypatch):
-    monkeypatch.setattr(_files, "_lock", lambda _handle: False)  # as on some disks on a network
+def test_no_two_writers_are_ever_at_work_together(place):
+    """The lock's file goes with every release, so that this is more than a test of filelock."""
+    inside, most, count = [], [], 0
+
+    def write():
+        for _ in range(40):
+            with replace_folder(place, lambda: None) as new:
+                inside.append(1)
+                most.append(len(inside))
+                (new / "text").write_text("x")
+                inside.pop()
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join(60)
+        count += 1
+    assert count == 4 and len(most) == 160 and set(most) == {1} and names(place) == ["a run"]
+
+
+def test_a_writer_that_never_ends_is_an_error_of_the_next_and_nothing_changes(place, monkeypatch):
+    put(place, "old")
+    monkeypatch.setattr(_files, "PATIENCE", 0.2)
+    with FileLock(place.with_name(LOCK)), pytest.raises(TimeoutError, match="another process is writing"):
+        put(place, "new")
+    assert (place / "text").read_text() == "old"
+
+
+def test_who_takes_a_free_place_without_the_lock_is_not_overwritten(place):
+    def take():
+        place.mkdir()
+        (place / "text").write_text("the other's")
+
     with pytest.raises(OSError, match="not empty"):
-        put(place, "mine", lambda: must_be_free(place), then=lambda: put(place, "the other's"))
+        put(place, "mine", lambda: must_be_free(place), then=take)
     assert (place / "text").read_text() == "the other's" and names(place) == ["a run"]
+
+
+def test_a_reader_finds_a_whole_folder_again_after_every_replacement(place):
+    """200 replacements; whoever looks between the two renames waits for the second."""
+    put(place, "0")
+    done, missing = threading.Event(), []
+
+    def read():
+        while not done.is_set():
+            if not place.exists() and not settle(place):
+                missing.append(names(place))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for i in range(200):
+        put(place, str(i))
+    done.set()
+    reader.join(60)
+    assert missing == [] and (place / "text").read_text() == "199" and names(place) == ["a run"]
+
+
+# --- writers that are killed -------------------------------------------------------------------------------
+
+KILLED = {
+    "killed before the renames": "old",
+    "killed between the renames": "old",
+    "killed after the renames": "the other's",
+}
+
+
+@pytest.mark.parametrize("how", KILLED)
+@pytest.mark.parametrize("then", ["load", "list", "save", "a save that fails"])
+def test_a_kill_leaves_the_old_folder_or_the_new_one_whole(place, how, then):
+    put(place, "old")
+    killed = writer(place, how)
+    killed.communicate("\n", timeout=60)
+    assert killed.returncode == -signal.SIGKILL and len(names(place)) > 1
+    assert place.exists() is (how != "killed between the renames")
+    if then == "load":
+        assert settle(place)
+    elif then == "list":
+        settle_all(place.parent)
+    elif then == "a save that fails":
+        with pytest.raises(ZeroDivisionError):
+            put(place, "newer", then=lambda: 1 / 0)
+    if then != "save":
+        assert (place / "text").read_text() == KILLED[how]
+    put(place, "newest")
+    assert (place / "text").read_text() == "newest" and names(place) == ["a run"]
 
 
 @pytest.mark.parametrize("stood", [True, False])
@@ -140,80 +222,32 @@ def test_a_writer_killed_while_it_writes_leaves_what_stood_there_and_holds_nobod
     assert killed.stdout.readline() == "writing\n"
     killed.kill()
     killed.communicate(timeout=60)
-    assert place.exists() is stood and len(names(place)) == 1 + stood
+    assert place.exists() is stood and settle(place) is stood
     assert not stood or (place / "text").read_text() == "old"
+    began = time.monotonic()
     put(place, "new")
-    assert (place / "text").read_text() == "new" and names(place) == ["a run"]
+    assert (place / "text").read_text() == "new" and names(place) == ["a run"] and time.monotonic() - began < 30
 
 
-@pytest.mark.parametrize(
-    ("how", "found"), [("killed when it stands", "the other's"), ("killed between the renames", None)]
-)
-def test_a_writer_killed_at_its_last_step_leaves_nothing_for_long(place, how, found):
-    put(place, "old")
-    killed = writer(place, how)
-    killed.communicate("\n", timeout=60)
-    assert killed.returncode == -signal.SIGKILL and len(names(place)) > 1
-    assert ((place / "text").read_text() if place.exists() else None) == found
+def test_only_what_was_left_of_this_place_goes(place):
+    kept = [".a_run.new", ".a run.new.more", ".a run.notes", ".b.old", "a run.old"]
+    for name in (*kept, ".a run.new"):
+        (place.parent / name).mkdir()
     put(place, "new")
-    assert (place / "text").read_text() == "new" and names(place) == ["a run"]
+    assert names(place) == sorted([*kept, "a run"])
 
 
-def test_what_a_killed_writer_left_outlives_a_save_that_fails(place):
-    """Killed between two renames, it left the only copies of both in hiding; they go when something stands."""
-    put(place, "old")
-    killed = writer(place, "killed between the renames")
-    killed.communicate("\n", timeout=60)
-    left = names(place)
-    assert len(left) == 2 and place.name not in left
-    with pytest.raises(ZeroDivisionError):
-        put(place, "newer", then=lambda: 1 / 0)
-    assert names(place) == left
+def test_where_nothing_can_be_written_nothing_is_put_back_and_nobody_waits(place, monkeypatch):
+    place.with_name(".a run.old").mkdir()
+
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(_files, "FileLock", refuse)
+    assert not settle(place) and names(place) == [".a run.old"]
 
 
-def test_a_folder_that_somebody_holds_for_long_does_not_hold_up_a_save_for_ever(place, monkeypatch):
-    monkeypatch.setattr(_files, "PATIENCE", 0.2)
-    handle = os.open(place.parent, os.O_RDONLY)
-    _files.fcntl.flock(handle, _files.fcntl.LOCK_EX)
-    (place.parent / f".a run.{HEX}").mkdir()  # another's, who is at work perhaps
-    put(place, "new")
-    os.close(handle)
-    assert names(place) == [f".a run.{HEX}", "a run"]
-
-
-def test_a_child_that_was_forked_during_a_turn_holds_nobody_up(place, monkeypatch):
-    monkeypatch.setattr(_files, "PATIENCE", 0)
-    children = []
-
-    def fork():
-        if not (child := os.fork()):
-            signal.pause()
-        children.append(child)
-
-    try:
-        put(place, "old", then=fork)
-        (place.parent / f".a run.{HEX}").mkdir()
-        put(place, "new")
-        assert names(place) == ["a run"], "the turn came, and with it the sweep"
-    finally:
-        os.kill(children[0], signal.SIGKILL)
-        os.waitpid(children[0], 0)
-
-
-def test_what_is_hidden_and_new_stays(place, monkeypatch):
-    """It may be of a writer who did not wait for the turn any longer."""
-    monkeypatch.setattr(_files, "OLD", 3600)
-    (hidden := place.parent / f".a run.{HEX}").mkdir()
-    put(place, "new")
-    assert hidden.exists()
-    os.utime(hidden, (0, 0))
-    put(place, "new")
-    assert names(place) == ["a run"]
-
-
-def test_what_somebody_begins_without_the_turn_is_not_swept_by_who_has_it(place):
-    put(place, "new", then=(place.parent / f".a run.{HEX}").mkdir)
-    assert names(place) == [f".a run.{HEX}", "a run"]
+# --- links -------------------------------------------------------------------------------------------------
 
 
 def test_a_link_that_leads_nowhere_is_an_error_of_the_system(place):
@@ -233,32 +267,7 @@ def test_of_a_link_what_it_leads_to_is_replaced(place, tmp_path):
         assert names(place) == ["a run", "elsewhere"] and names(elsewhere) == ["kept"]
 
 
-def test_only_scraps_of_this_place_go(place):
-    kept = [f".a_run.{HEX}", f".a run.{HEX}.more", ".a run.notes", f".b.{HEX}", f"a run.{HEX}"]
-    for name in (*kept, f".a run.{HEX}"):
-        (place.parent / name).mkdir()
-    put(place, "new")
-    assert names(place) == sorted([*kept, "a run"])
-
-
-def test_where_nobody_can_tell_who_writes_the_scraps_of_others_stay(place, monkeypatch):
-    monkeypatch.setattr(_files, "fcntl", None)
-    (place.parent / f".a run.{HEX}").mkdir()
-    put(place, "old")
-    put(place, "new")
-    assert (place / "text").read_text() == "new" and names(place) == [f".a run.{HEX}", "a run"]
-
-
-def test_a_parent_that_cannot_be_read_can_be_written_to(place, monkeypatch):
-    def refuse(*_):
-        raise PermissionError
-
-    monkeypatch.setattr(_files.os, "open", refuse)
-    put(place, "new")
-    assert names(place) == ["a run"]
-
-
-def test_a_swap_on_its_own_takes_the_old_folder_away(place, steps):
+def test_a_swap_on_its_own_takes_the_old_folder_away(place):
     put(place, "old")
     put(new := place.with_name("new"), "new")
     swap_in(new, place)

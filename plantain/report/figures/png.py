@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from plantain.report.figures.svg import NEGATIVE, POSITIVE
-from plantain.report.labels import block_names, weights_label
+from plantain.report.labels import weights_label
 from plantain.runs.run import Run
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _png(run: Run, control: Run | None) -> bytes:
 
     runs = [run, *([control] if control else [])]
     limit = max(5.0, *(float(np.nanmax(np.abs(r.analysis("heads").t), initial=0.0)) for r in runs))
-    rows = [len(block_names(r.analysis("heads"))) for r in runs]
+    rows = [len(r.analysis("heads").table.blocks) for r in runs]
     height = sum(_ROW * n + 0.75 for n in rows) + 0.9
     figure = Figure(figsize=(_WIDTH, height), dpi=_DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
@@ -71,7 +71,7 @@ def _draw(axes: Axes, run: Run, limit: float) -> AxesImage:
 
     colours = LinearSegmentedColormap.from_list("signed", [NEGATIVE, "#ffffff", POSITIVE]).with_extremes(bad="#a1a1aa")
     analysis = run.analysis("heads")
-    blocks = block_names(analysis)
+    blocks = analysis.table.blocks
     cells = [analysis.t[analysis.table.block == block] for block in blocks]
     grid = np.full((len(blocks), max(map(len, cells))), np.nan)
     for row, values in enumerate(cells):

@@ -1,11 +1,10 @@
 """The tab that compares several axes: is one an axis of its own?
 
-`atlas_tab`   builds it; what was compared before is shown at once, the rest when it is asked for
+What was compared before is shown when the tab opens; anything else is computed at a click.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from plantain.prompts.sets import shipped_sets
 from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import ATLAS_FIGURES, AtlasFigure, NoFigureError, Shown, picture
-from plantain.report.labels import weights_label, weights_words
+from plantain.report.labels import run_command, weights_label, weights_words
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -189,11 +188,11 @@ def atlas_html(shown: Shown, published: float) -> str:
     published : float
         The share of units over |t| > 3 on the axis' card, in percent.
     """
-    first, *rest = (escape(line) for line in finding(shown.atlas))
     run = shown.axes[0].run
+    first, *rest = finding(shown.atlas, run.info.is_random)
     return (
-        f'<div class="pl-atlas">{html.chip_html(run)}<p class="pl-sentence">{first}</p>'
-        f"<ul>{''.join(f'<li>{line}</li>' for line in rest)}</ul>"
+        f'<div class="pl-atlas">{html.chip_html(run)}<p class="pl-sentence">{escape(first.text)}</p>'
+        f"{html.statements_html(rest)}"
         f'<div class="pl-axes">{"".join(_figure(figure, shown) for figure in ATLAS_FIGURES.values())}</div>'
         f'<div class="pl-axes pl-beside-cards">{_beside(shown, published)}</div>'
         f"{''.join(_folded(part) for part in atlas_parts(shown.atlas))}</div>"
@@ -250,9 +249,8 @@ def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
 
 def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
     """Say why there is nothing to compare, and what to run."""
-    model = shlex.quote(info.model)
-    run = f"python -m plantain run --model {model} --prompts prompts/*.toml {' '.join(info.options)} --out runs/all"
-    commands = "\n".join((run, "PLANTAIN_RUNS=runs/all python app.py"))
+    run = run_command(info, info.model, "prompts/*.toml", "runs/all")
+    commands = f"{run}\nPLANTAIN_RUNS=runs/all python app.py"
     words = (
         f"Nothing can be compared yet: {why} A comparison needs saved runs of several prompt sets, made by one model "
         f"in one way. These commands make one run of each of the project's {len(shipped_sets())} sets with the "

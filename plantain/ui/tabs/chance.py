@@ -1,8 +1,4 @@
-"""The tab that shows what chance gives: counts and split-half correlations under sign flips.
-
-`chance_tab`   builds it and keeps it up to date
-`repeats_html` seeds and steps side by side
-"""
+"""The tab that shows what chance gives: counts and split-half correlations under sign flips."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain.report.figures import null_histogram, split_histogram
 from plantain.report.labels import UNIT_WORDS, weights_words
-from plantain.report.run import REPEATS_NOTE, repeats_frame
+from plantain.report.tables import REPEATS_NOTE, repeats_frame
 from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run

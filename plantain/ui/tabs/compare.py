@@ -1,9 +1,4 @@
-"""The tab that sets two runs side by side.
-
-`compare_tab`    builds it and keeps it up to date
-`figures_html`   the headline figures of both, and in what they differ
-`statements`     how alike they are, in sentences
-"""
+"""The tab that sets two runs side by side."""
 
 from __future__ import annotations
 
@@ -11,16 +6,15 @@ from dataclasses import replace
 from html import escape
 
 import gradio as gr
-import numpy as np
 
 from plantain import PlantainError
-from plantain.findings.comparison import Comparison, compare, differences
-from plantain.findings.published import CONTRAST, Published, comparable
+from plantain.findings.comparison import compare, differences
+from plantain.findings.published import Published, comparable
 from plantain.report.export import file_name
 from plantain.report.figures import drawn_units, t_density
 from plantain.report.figures.catalogue import COMPARED
-from plantain.report.labels import UNIT_WORDS, weights_label, weights_words
-from plantain.report.statements import notes, prompt_warnings
+from plantain.report.labels import CONTRAST, UNIT_WORDS, difference_words, weights_label, weights_words
+from plantain.report.statements import Statement, comparison_statements, notes, prompt_warnings
 from plantain.report.tables import metrics
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -123,7 +117,7 @@ def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, pag
     except PlantainError as error:
         words += f"<p>{escape(str(error))}</p>"
         return words, _map(a, units, scope, names[0]), _map(b, units, scope, names[1]), "", ""
-    words += "".join(f"<p>{escape(line)}</p>" for line in statements(found, a, b, units))
+    words += "".join(f"<p>{escape(line.text)}</p>" for line in comparison_statements(found, a, b, units))
     title = f"t of {UNIT_WORDS[units]} in {names[1]} against {names[0]}, scope {scope}"
     caption = f"{title}: {found.n_units:,} units counted in squares; the stronger a square, the more. {_weights(a, b)}"
     density = html.figure_html(t_density(found.t, names, title), caption)
@@ -166,8 +160,8 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
     asks = [comparable(run, units, scope) for run in (a, b)]
     beside = any(asks)
     rows = "".join(
-        f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(_sub(x.significance))}</td>'
-        f"<td>{escape(y.value)}<br>{escape(_sub(y.significance))}</td>"
+        f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(x.significance)}</td>'
+        f"<td>{escape(y.value)}<br>{escape(y.significance)}</td>"
         f"{f'<td>{escape(x.published)}</td>' if beside else ''}</tr>"
         for x, y in zip(*columns, strict=True)
     )
@@ -175,9 +169,8 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
     runs = {id(run): (run, name) for run, name in zip((a, b), names, strict=True)}.values()
     warned = _of_both([(notes(run, run.headline(units, scope)), name) for run, name in runs])
-    prompts = _of_both([(prompt_warnings(run), name) for run, name in runs])
-    warnings = "".join(f"<li>{escape(note)}</li>" for note in warned)
-    said = differences(a, b)
+    prompts = [warning.text for warning in _of_both([(prompt_warnings(run), name) for run, name in runs])]
+    said = difference_words(differences(a, b))
     if a is b:
         line = "This is one run beside itself."
     else:
@@ -188,64 +181,13 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
         '<table class="pl-table pl-beside">'
         f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{f'<ul>{warnings}</ul>' if warnings else ''}{html.warnings_html(OWN_PROMPTS, prompts)}"
+        f"{html.statements_html(warned)}{html.warnings_html(OWN_PROMPTS, prompts)}"
     )
 
 
-def _of_both(said: list[tuple[list[str], str]]) -> list[str]:
-    """Put the notes of two runs together: what is said of one of them only begins with its name."""
-    if len(said) == 1 or said[0][0] == said[1][0]:
-        return said[0][0]
-    common = [note for note in said[0][0] if note in said[1][0]]
-    return common + [f"{name}: {note}" for notes_, name in said for note in notes_ if note not in common]
-
-
-def _sub(words: str) -> str:
-    return "" if words == "–" else words
-
-
-def statements(found: Comparison, a: Run, b: Run, units: str) -> list[str]:
-    """Say how alike two runs are, one statement a line."""
-    if a is b:
-        return []  # it agrees with itself
-    lines = [
-        f"Correlation of t over {found.n_units:,} units: r = {_r(found.pearson)}, of ranks {_r(found.spearman)}. "
-        "No p: units depend on one another; their number does not say how sure this is."
-    ]
-    if not found.n_top:
-        return [*lines, *_sharing(a, b)]
-    shared = ", ".join(found.shared[:8]) + (" …" if len(found.shared) > 8 else "")
-    lines.append(
-        f"Of the {found.n_top} {UNIT_WORDS[units]} with the largest |t| in either run, {len(found.shared)} are in both"
-        f"{f' ({shared})' if shared else ''}, {found.same_sign} of them with the same sign. Two tops drawn at random "
-        f"would share {found.expected:.2g} on average, and at least as many with probability {found.p:.2g} "
-        "(hypergeometric, as if units were independent: a reference, no test)."
-    )
-    return [*lines, *_sharing(a, b)]
-
-
-def _r(value: float) -> str:
-    return "not defined" if np.isnan(value) else f"{value:.3f}"
-
-
-def _sharing(a: Run, b: Run) -> list[str]:
-    """Say what the two runs share by construction, and what makes their t incommensurable."""
-    lines, same_pairs = [], a.info.prompts_sha256 == b.info.prompts_sha256
-    sides = [f"“{run.info.positive}” minus “{run.info.negative}”" for run in (a, b)]
-    if sides[0] != sides[1]:
-        lines.append(
-            f"The runs ask different things: {sides[0]} and {sides[1]}. The same sign in a unit says that it goes the "
-            "same way in both, not that both mean the same to it."
-        )
-    if a is not b and same_pairs:
-        what = "model and pairs" if a.info.fingerprint == b.info.fingerprint else "pairs"
-        lines.append(
-            f"The two runs share their {what}, and so what these {len(a.pairs)} pairs happen to have in common: "
-            "agreement between them is no replication on new pairs."
-        )
-    if len(a.pairs) != len(b.pairs):
-        lines.append(
-            f"With {len(a.pairs)} and {len(b.pairs)} pairs the same effect gives t of other sizes: t grows with the "
-            "root of the number of pairs."
-        )
-    return lines
+def _of_both(said: list[tuple[list[Statement], str]]) -> list[Statement]:
+    """Put the notes of two runs together; a note on one of them only begins with its name."""
+    first, *others = (found for found, _ in said)
+    common = [note for note in first if all(note in other for other in others)]
+    alone = ((note, name) for found, name in said for note in found if note not in common)
+    return common + [note._replace(text=f"{name}: {note.text}") for note, name in alone]

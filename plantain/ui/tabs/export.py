@@ -1,7 +1,4 @@
-"""The tab with files to take away: the run on show as CSV, JSON and folder, its figures, and how to cite it.
-
-`take_tab`   builds it; a file is made only when it is asked for
-"""
+"""The tab with files to download: the chosen run as CSV, JSON and folder, its figures, and how to cite it."""
 
 from __future__ import annotations
 

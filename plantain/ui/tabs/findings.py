@@ -1,8 +1,4 @@
-"""The first screen: the headline figures beside the published ones and the control, the maps, the top blocks.
-
-`findings_tab`   builds it and keeps it up to date
-`findings_html`  the figures
-"""
+"""The first screen: the headline figures beside the published ones and the control, the maps, the top blocks."""
 
 from __future__ import annotations
 
@@ -25,9 +21,9 @@ from plantain.ui.tabs.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.texts import MEASURED, OWN_PROMPTS
 
 CONTROL = (
-    "The untrained control is one draw of random weights in Klein's architecture, in the text encoder and the "
-    "transformer alike: it says what such a probe shows of a network that has learned nothing, not which of the two a "
-    "trained model's difference comes from, nor what any other contrast in wording would show."
+    "The untrained control is one draw of random weights for Klein's text encoder and transformer. It shows what this "
+    "probe gives on a network that has learned nothing. It does not show which of the two a trained model's difference "
+    "comes from, nor what another contrast in wording would give."
 )
 
 COMPUTED = html.message_html("Nulls and corrections are being computed …")
@@ -106,12 +102,12 @@ def findings_html(run: Run | None, published: Published, units: str, scope: str,
         f"{headline.n_units:,} {UNIT_WORDS[units]}, scope: {scope}, {headline.n_pairs} pairs. {_line(rows[4], beside)}"
     )
     text = "" if headline.text_baseline is None else f"<p>{escape(_baseline(rows))}</p>"
-    lines = "".join(f"<li>{escape(note)}</li>" for note in notes(run, headline))
+    prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
         f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, beside) for m in rows[:4]))}"
         f"<p>{escape(_measured(run))} {escape(basis)}</p>{text}"
-        f"{f'<ul>{lines}</ul>' if lines else ''}{html.warnings_html(OWN_PROMPTS, prompt_warnings(run))}{said}"
+        f"{html.statements_html(notes(run, headline))}{html.warnings_html(OWN_PROMPTS, prompts)}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
     )
 
@@ -121,11 +117,10 @@ def _measured(run: Run) -> str:
 
 
 def careful_html(run: Run, units: str, scope: str) -> str:
-    """Show what a careful reader has to know, folded."""
-    lines = "".join(f"<li>{escape(line)}</li>" for line in careful_statements(run, units, scope))
+    """Show what limits the headline figures, folded."""
     return (
         "<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
-        f"<ul>{lines}</ul></details>"
+        f"{html.statements_html(careful_statements(run, units, scope))}</details>"
     )
 
 
@@ -140,14 +135,13 @@ def _grid(cards: str) -> str:
 
 
 def _card(metric: Metric, published: bool) -> str:
-    beside = [("Published", f"{metric.published}, {metric.published_significance}")] if published else []
+    theirs = ", ".join(filter(None, (metric.published, metric.published_significance)))
+    beside = [("Published", theirs)] if published else []
     beside += [("Control", metric.control)] if metric.control is not None else []
-    rows = "".join(
-        f'<dd class="pl-published">{name}: {escape(value.removesuffix(", –"))}</dd>' for name, value in beside
-    )
+    rows = "".join(f'<dd class="pl-published">{name}: {escape(value)}</dd>' for name, value in beside)
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
-        f"{'' if metric.significance == '–' else f'<dd>{escape(metric.significance)}</dd>'}{rows}</dl>"
+        f"{metric.significance and f'<dd>{escape(metric.significance)}</dd>'}{rows}</dl>"
     )
 
 
@@ -161,7 +155,7 @@ def _line(metric: Metric, published: bool) -> str:
 
 def _answer(run: Run) -> str:
     """Say above the figures where they cannot answer the page's question."""
-    random = "these weights are random, and show what a network that has learned nothing gives."
+    random = "these weights are random and show what a network gives that has learned nothing."
     if not same_question(run):
         words = f"These prompts ask something else: “{run.info.positive}” against “{run.info.negative}”."
         words += f" And {random}" if run.info.is_random else ""

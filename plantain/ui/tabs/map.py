@@ -1,8 +1,4 @@
-"""The map of units: blocks by heads, signed colour, a click opens the unit.
-
-`map_html`   a map with its legend and the same numbers as a table
-`unit_map`   the component; `opens_units` lets a click on it open the unit
-"""
+"""The map of units: blocks by heads, signed colour; a click opens the unit."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from plantain.report.labels import block_names
+from plantain.report.numbers import number
 from plantain.runs.analysis import Analysis
 from plantain.ui.state import VIEW, Choice
 
@@ -57,7 +53,7 @@ def map_html(analysis: Analysis, title: str, caption: str, what: str = "t") -> s
         A grid with a cell a unit. Degenerate units have a dashed frame and no colour.
     """
     table, t = analysis.table, analysis.t
-    rows = {block: np.flatnonzero(table.block == block) for block in block_names(analysis)}
+    rows = {block: np.flatnonzero(table.block == block) for block in table.blocks}
     columns = max(len(units) for units in rows.values())
     limit = max(5.0, float(np.nanmax(np.abs(t), initial=0.0)))
     firsts = {block.split("[")[0]: block for block in reversed(rows)}.values()  # a gap before each kind of block
@@ -108,7 +104,7 @@ def _numbers(caption: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray
     """Write the same numbers as a table, for those who cannot or would rather not look at colours."""
     head = "".join(f'<th scope="col">{i}</th>' for i in range(columns))
     body = "".join(
-        f'<tr><th scope="row">{escape(block)}</th>{"".join(f"<td>{_number(t[u])}</td>" for u in units)}</tr>'
+        f'<tr><th scope="row">{escape(block)}</th>{"".join(f"<td>{number(t[u])}</td>" for u in units)}</tr>'
         for block, units in rows.items()
     )
     return (
@@ -118,7 +114,3 @@ def _numbers(caption: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray
         f'<thead><tr><th scope="col">block</th>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div></details>"
     )
-
-
-def _number(t: float) -> str:
-    return "–" if np.isnan(t) else f"{t:.2f}"

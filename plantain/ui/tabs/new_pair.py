@@ -1,8 +1,4 @@
-"""The tab where a visitor types a pair and sees where it falls among the run's.
-
-`visitor_tab`   builds it and runs its pairs
-`Answer`        what came of a pair, and for which texts
-"""
+"""The tab where a visitor types a pair and sees where it falls among the run's."""
 
 from __future__ import annotations
 
@@ -128,7 +124,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             under_positive: side_html(counts[0], words[0]),
             under_negative: side_html(counts[1], words[1]),
             note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
-            mismatch: html.error_html(_mismatch_words(reason, fits)) if reason else "",
+            mismatch: html.error_html(_mismatch_words(reason, page.store.find(name), fits)) if reason else "",
             fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
             go: gr.Button(_label(page, name), interactive=not reason and not busy),
             back: gr.update(visible=bool(kept and kept.result and not shown)),
@@ -208,7 +204,7 @@ def _price(page: Page, run: Run | None) -> str:
 def _count(page: Page, text: str) -> Count:
     """Count a prompt's tokens, or say why the model cannot take it."""
     if is_blank(text):
-        return "a prompt is empty: write a sentence."
+        return "the prompt is empty; write a sentence."
     try:
         return page.engine.count_tokens(text.strip())
     except PromptError as error:
@@ -234,9 +230,9 @@ def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
     return None
 
 
-def _mismatch_words(reason: str, fits: tuple[str, str] | None) -> str:
-    if "reference image" in reason:
-        advice = "The page has no pictures to send along."
+def _mismatch_words(reason: str, run: Run | None, fits: tuple[str, str] | None) -> str:
+    if run and run.info.references:
+        advice = "This page sends no reference images."
     elif fits:
         advice = f"It made “{fits[0]}”."
     else:
@@ -310,8 +306,7 @@ def answer_html(result: PairResult, run: Run) -> str:
         "were chosen on the run's own pairs: expect your pair to look weaker (regression to the mean). "
         f"{weights}"
     )
-    items = "".join(f"<li>{escape(line)}</li>" for line in pair_remarks(result, run))
-    remarks = f"<summary>Read with care</summary><ul>{items}</ul>"
+    remarks = f"<summary>Read with care</summary>{html.statements_html(pair_remarks(result, run))}"
     return (
         f'<div class="pl-verdict"><div class="pl-verdict-words">{_answer_words(result, run)}'
         f"{html.figure_html(rank, rank_caption)}</div>"
@@ -362,7 +357,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
     )
     parts.append('<span class="pl-copied" role="status"></span>')
     parts.append('<input class="pl-link" readonly hidden aria-label="Link to these prompts">')
-    missing = "" if run else "<p>The link leaves the run out: yours ends with this page.</p>"
+    missing = "" if run else "<p>The link does not name the run: yours ends with this page.</p>"
     return f'<div class="pl-actions">{"".join(parts)}</div>{missing}'
 
 
@@ -408,7 +403,8 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
     model : str
         Why nothing can be counted now; empty where it can.
     """
-    problems = [_problem(side, why) for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)]
+    refused = {side: why for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)}
+    problems = [f"{side.capitalize()} prompt: {why}" for side, why in refused.items()]
     if positive and positive == negative:
         problems = ["Both prompts are the same: change one of them."]
     lines = problems + ([f"{model} Tokens cannot be counted now."] if model else [])
@@ -418,12 +414,6 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
     loud = " pl-note-loud" if problems or a != b or len(lines) > 1 else ""
     shown = "".join(f"<p>{escape(line)}</p>" for line in lines)
     return f'<div role="status" class="pl-note{loud}">{shown}</div>'
-
-
-def _problem(side: str, why: str) -> str:
-    """Name the prompt that the model cannot take."""
-    rest = why.removeprefix("a prompt ")
-    return f"The {side} prompt {rest}" if rest != why else f"The {side} prompt: {why}"
 
 
 def _lengths(a: int, b: int) -> str:

@@ -1,9 +1,4 @@
-"""The tab with the pairs: their prompts, and what hangs on them, by category and one by one.
-
-`pairs_tab`      builds it and keeps it up to date
-`prompts_html`   the prompts by category, with the words marked that differ
-`pairs_html`     the figure and the statements
-"""
+"""The tab with the pairs: their prompts and scores, and their influence, by category and one by one."""
 
 from __future__ import annotations
 
@@ -73,7 +68,7 @@ def prompts_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str
     ----------
     run : Run
     parts : list of PairPart
-        From `breakdown.by_pair`, for the same choice.
+        From `findings.pairs.by_pair`, for the same choice.
     units, scope : str
         As for `units.magnitudes`.
     """
@@ -106,10 +101,10 @@ def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> st
 
 
 def pairs_html(run: Run, parts: list[PairPart], units: str, scope: str) -> str:
-    """Show how the pairs go with one another, by category, and what hangs on single ones."""
+    """Show how the pairs go with one another, by category, and the influence of single ones."""
     caption = (
         "How far each pair goes the way of the others (its score): a dot is a pair, the bar its category's mean. "
         f"Scope {scope}. {weights_words(run)}"
     )
-    lines = "".join(f"<li>{escape(line)}</li>" for line in pair_statements(run, parts, units, scope))
-    return html.figure_html(score_dots(parts, caption), caption) + f"<ul>{lines}</ul>"
+    lines = html.statements_html(pair_statements(run, parts, units, scope))
+    return html.figure_html(score_dots(parts, caption), caption) + lines

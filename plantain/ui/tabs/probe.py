@@ -1,9 +1,4 @@
-"""The tab that runs all pairs through the loaded model.
-
-`probe_tab`       builds it and runs its probes
-`seed_of`         a number that a visitor typed -> a seed
-`button_words`, `cost_words`, `progress_html`   what the tab says
-"""
+"""The tab that runs all pairs of a prompt set through the loaded model."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.prompts.sets import PromptSet, PromptSetError
+from plantain.prompts.sets import PromptError, PromptSet
 from plantain.report.labels import run_label
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -94,7 +89,7 @@ class _Probes:
             asked = self.read(*controls)
             kept, now = self.kept(asked), self.count(asked)
         except PlantainError as error:
-            unread = isinstance(error, PromptSetError)  # which is said where the set is
+            unread = isinstance(error, PromptError)  # which is said where the set is
             said = html.message_html("There is no prompt set to run yet.") if unread else html.error_html(str(error))
             return gr.update(value="Run all pairs", interactive=False), said
         cost = self.page.cost(now, asked.size) or self.estimate(now, asked.size)

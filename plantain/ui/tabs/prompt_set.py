@@ -1,9 +1,4 @@
-"""Which prompt set a probe runs: one of the project's, or one that a visitor pastes.
-
-`PromptSets`       the sets of a page, by what the chooser holds
-`set_chooser`      builds the chooser and keeps what it says up to date
-`about_html`, `own_html`   a set of the project's, and what is typed, in words
-"""
+"""The prompt set that a probe runs: one of the project's, or one that a visitor pastes."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ import gradio as gr
 from plantain import PlantainError
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, PromptSetError, shipped_file, shipped_sets
+from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, shipped_file, shipped_sets
 from plantain.ui import html
 from plantain.ui.engine import EngineError
 from plantain.ui.state import HIDDEN, VIEW, Page
@@ -61,7 +56,7 @@ class PromptSets:
 
         Raises
         ------
-        PromptSetError
+        PromptError
             A visitor's own that cannot be read.
         """
         return _read(text, title, positive, negative) if which == OWN else self._known[which]
@@ -129,7 +124,7 @@ def own_html(page: Page, text: str, title: str, positive: str, negative: str) ->
         return ""
     try:
         found = _read(text, title, positive, negative)
-    except PromptSetError as error:
+    except PromptError as error:
         return html.error_html(str(error))
     first, n = found.pairs[0], len(found.pairs)
     said = (

@@ -1,7 +1,4 @@
-"""The tab of one unit: its differences, its p in words, its scopes, and the list to choose from.
-
-`heads_tab`   builds it and keeps it up to date
-"""
+"""The tab of one unit: its differences, its p in words, its scopes, and the list to choose from."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ import pandas as pd
 from plantain import PlantainError
 from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures import scope_bars, unit_dots
-from plantain.report.labels import UNIT_WORDS, block_names, weights_words
+from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.report.tables import CHOSEN_NOTE, top_units_frame
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
 
-ALL_BLOCKS = "all blocks"
+ALL_BLOCKS = "all"
 
 COLUMNS = (
     "Ranks are among all blocks' units. rms_percent is the size of the differences, whichever way they point, in "
@@ -71,7 +68,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
 
     def content(run: Run, units: str, scope: str, block: str, unit: str) -> tuple:
         analysis = run.analysis(units, scope)
-        names = block_names(analysis)
+        names = analysis.table.blocks
         block = block if block in names else ALL_BLOCKS
         frame = top_units_frame(analysis, LISTED, _filter(block), run.known_inference(units, scope))
         chosen = unit_of(run, units, scope, unit)
@@ -82,7 +79,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         words += f" {COLUMNS} {CHOSEN_NOTE if len(frame) < total else ''}"
         return (
             _table(frame),
-            gr.Dropdown([ALL_BLOCKS, *names], value=block),
+            gr.Dropdown([("all blocks", ALL_BLOCKS), *names], value=block),
             gr.Dropdown(choices, value=chosen),
             html.message_html(f"{words} {weights_words(run)}"),
         )
@@ -93,7 +90,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             if run is None:
                 return gr.skip()
             inference, analysis = run.inference(units, scope), run.analysis(units, scope)
-            block = block if block in block_names(analysis) else ALL_BLOCKS
+            block = block if block in analysis.table.blocks else ALL_BLOCKS
             return _table(top_units_frame(analysis, LISTED, _filter(block), inference))
         except PlantainError:
             return gr.skip()  # said beside the list already
@@ -101,7 +98,12 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
     with gr.Tab("One head", id="head"):
         with gr.Row():
             block = gr.Dropdown(
-                [ALL_BLOCKS], value=ALL_BLOCKS, label="Block", filterable=False, elem_id="block", min_width=140
+                [("all blocks", ALL_BLOCKS)],
+                value=ALL_BLOCKS,
+                label="Block",
+                filterable=False,
+                elem_id="block",
+                min_width=140,
             )
             picker = gr.Dropdown([], label="Head, slice or group", elem_id="picker", min_width=200)
         words = gr.HTML(elem_id="one-head")
@@ -148,7 +150,7 @@ def _other_kind(mine: str, listed: str) -> str:
 
 def words_html(run: Run, unit: UnitProfile) -> str:
     """Say what one unit shows."""
-    words = "".join(f"<p>{escape(line)}</p>" for line in unit_statements(run, unit))
+    words = "".join(f"<p>{escape(line.text)}</p>" for line in unit_statements(run, unit))
     return f'<h3 class="pl-h">{escape(unit.name)}</h3>{words}'
 
 
@@ -165,15 +167,15 @@ def figures_html(run: Run, unit: UnitProfile) -> str:
         f"t of {unit.name} in every scope. {weights_words(run)}",
     )
     if unit.slices:
-        names = {name.removeprefix(f"{name.split(' ')[0]} "): t for name, t in unit.slices.items()}
+        names = {name.partition(" ")[2]: t for name, t in unit.slices.items()}
         inside = f"t of the card's slices inside {unit.name}, scope {unit.scope}. {weights_words(run)}"
         bars += html.figure_html(scope_bars(names, inside), inside)
     return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{bars}</div></div>'
 
 
 def corrected_html(run: Run, name: str, scope: str) -> str:
-    """Say what is left of a unit when it is counted that many were looked at."""
-    return f"<p>{escape(corrected_statement(run, profile_unit(run, name, scope)))}</p>"
+    """Say what is left of a unit's p after correction."""
+    return f"<p>{escape(corrected_statement(run, profile_unit(run, name, scope)).text)}</p>"
 
 
 def _differences(run: Run, unit: UnitProfile) -> str:

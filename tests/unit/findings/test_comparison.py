@@ -8,6 +8,7 @@ from scipy import stats as reference
 
 from plantain.findings.comparison import NotComparableError, compare, differences
 from plantain.report.figures import t_density
+from plantain.report.labels import difference_words
 
 
 def test_correlations_and_shared_tops_are_scipys(moral_run, other_run):
@@ -32,9 +33,10 @@ def test_a_run_agrees_with_itself(moral_run):
 
 
 def test_differing_settings_are_named(moral_run, other_run):
-    assert differences(moral_run, other_run) == ["seed 0 / 3"]
+    assert differences(moral_run, other_run) == [("seed", 0, 3)]
+    assert difference_words(differences(moral_run, other_run)) == ["seed 0 / 3"]
     changed = replace(moral_run, info=replace(moral_run.info, size=512, prompts_sha256="ab" * 32))
-    assert differences(moral_run, changed) == [
+    assert difference_words(differences(moral_run, changed)) == [
         "size 256 / 512 px",
         f"prompts {moral_run.info.prompts_sha256[:12]} / {'ab' * 6}",
     ]

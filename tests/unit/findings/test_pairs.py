@@ -89,7 +89,7 @@ def test_pairs_that_all_differ_alike_have_no_rank_correlation():
     assert np.isnan([position.rho_size, position.rho_score, number.rho_size, number.rho_score]).all()
     lines = pair_statements(run, by_pair(run), "card", "all")
     assert position.halves is None and number.halves is None
-    assert sum("it is the same in all pairs" in line for line in lines) == 2
+    assert sum("it is the same in all pairs" in line.text for line in lines) == 2
 
 
 @pytest.mark.parametrize("differences", [np.zeros((25, N_SLICES)), with_degenerate(made_differences())])

@@ -55,12 +55,12 @@ def test_a_scope_that_the_unit_does_not_have_becomes_all_and_says_so(moral_run):
 def test_the_statements_have_the_numbers(moral_run):
     seen, inference = profile_unit(moral_run, "single[3] head 2"), moral_run.inference("heads")
     lines = unit_statements(moral_run, seen)
-    assert f"t = {seen.t:+.2f}" in lines[0] and f"rank {seen.rank} of 100" in lines[0]
-    assert ("larger under “helping”" in lines[1]) == (seen.mean > 0)
+    assert f"t = {seen.t:+.2f}" in lines[0].text and f"rank {seen.rank} of 100" in lines[0].text
+    assert ("larger under “helping”" in lines[1].text) == (seen.mean > 0)
     size = 100 * np.sqrt(np.mean(seen.differences**2)) / seen.magnitudes.mean()
-    assert f"size (RMS) of {size:.2f}% of the magnitude" in lines[2]
-    assert f"p = {seen.p:.2g}, exact" in lines[3]
-    assert f"family-wise p = {inference.columns['p_fwer'][seen.index]:.2g}" in corrected_statement(moral_run, seen)
+    assert f"size (RMS) of {size:.2f}% of the magnitude" in lines[2].text
+    assert f"p = {seen.p:.2g}, exact" in lines[3].text
+    assert f"family-wise p = {inference.columns['p_fwer'][seen.index]:.2g}" in corrected_statement(moral_run, seen).text
 
 
 def test_every_difference_is_a_dot_with_its_prompts(moral_run):

@@ -6,11 +6,22 @@ import shutil
 import pytest
 import yaml
 from loopback_hub import WRITER
-from offers import CARD, COMMIT, REPO, SHIPPED, _offered, offered, outside, published, with_weights
+from offers import (
+    CARD,
+    COMMIT,
+    REPO,
+    SHIPPED,
+    _offered,
+    make_offers_once,
+    offer_of,
+    offered,
+    outside,
+    published,
+    with_weights,
+)
 
-from plantain.hub import publish as publishing
 from plantain.hub.card import section_names
-from plantain.hub.publish import _control, make_offer
+from plantain.hub.publish import _control
 from plantain.report.model_card import PublishError
 from plantain.runs.io import load_run, save_run
 
@@ -22,8 +33,7 @@ def repo(hub):
 
 @pytest.fixture
 def cli(cli, monkeypatch):
-    """The command line, which computes the figures of one run for one repository once; all else is done every time."""
-    monkeypatch.setattr(publishing, "make_offer", offered)
+    make_offers_once(monkeypatch)
     return cli
 
 
@@ -107,11 +117,14 @@ def test_a_card_that_moved_on_under_an_open_pull_request_is_told(hub, repo, loca
     assert outside(repo.head("refs/pr/1")["README.md"]) == outside(CARD)  # nothing in the request was overwritten
 
 
-def test_files_that_the_repository_ignores_are_named_before_anything_is_committed(hub, repo, local_run, cli):
+def test_files_that_the_repository_ignores_are_named_and_come_once_it_does_not(hub, repo, local_run, cli):
     repo.ignored = {"figures/plantain-klein.png", "runs/klein/run.json"}
     code, _, err = published(cli, local_run)
     assert code == 2 and "its .gitignore keeps runs/klein/run.json, figures/plantain-klein.png out" in err
-    assert hub.sent(COMMIT) == 0
+    assert repo.head()["README.md"] == CARD and "/discussions/1" in err  # it may be looked at, main waits for the merge
+    repo.ignored = set()
+    code, out, _ = published(cli, local_run)
+    assert code == 0 and "your open pull request was updated" in out and "runs/klein/run.json" in repo.head("refs/pr/1")
 
 
 def test_a_front_matter_that_cannot_be_read_is_left_and_told(hub, local_run, cli):
@@ -176,16 +189,17 @@ def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
     assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
     assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
-    assert "The card phanerozoic/moral-plantain does not state its size" in offer.section
+    assert "The published card does not state its size" in offer.section
     assert "The true heads: Corrected for 600 units: 0 have a family-wise p" in offer.section
     assert "65 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
+    assert "“The published card” is phanerozoic/moral-plantain." in offer.section
     assert "The card phanerozoic/moral-plantain published 3,221 (19.7%)" in offer.section
 
 
 def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
     nasty = "a | b <img src=x> **c** `d`\n```\n<!-- plantain:end klein -->\n# e @you https://evil.example \u202edlrow"
     folder = save_run(with_weights(made_run(), title=nasty, positive="*p*", device="[x](y)"), tmp_path / "klein")
-    section = make_offer(folder, REPO).section
+    section = offer_of(folder, REPO).section
     assert "<img" not in section and "<!--" not in section and "\n# e" not in section and "**c**" not in section
     assert r"\[x\](y)" in section and section.count("\n```") == 2
     assert "@you" not in section and "://evil" not in section and "\u202e" not in section
@@ -193,9 +207,9 @@ def test_words_of_a_run_are_text_on_a_card(made_run, tmp_path):
 
 def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, made_run, tmp_path):
     folder = save_run(with_weights(made_run()), tmp_path / "klein")
-    assert "No untrained control was run on these prompts" in make_offer(folder, REPO).section
+    assert "No untrained control was run on these prompts" in offer_of(folder, REPO).section
     control = save_run(with_weights(made_run(3), "untrained"), tmp_path / "control")
-    section = make_offer(folder, REPO, control).section
+    section = offer_of(folder, REPO, control).section
     assert "| Metric | Value | Against its null | Untrained control | Prompt embedding |" in section
     assert "The untrained control: " in section and "differs in: seed 0 / 3" in section
     others = {
@@ -205,9 +219,9 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
     }
     for words, other in others.items():
         with pytest.raises(PublishError, match=words):
-            make_offer(folder, REPO, other)
+            offer_of(folder, REPO, other)
     with pytest.raises(PublishError, match="this run is a control itself"):
-        make_offer(control, REPO, control)
+        offer_of(control, REPO, control)
 
 
 def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_prompts(tmp_path):
@@ -218,13 +232,13 @@ def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_pro
 
 
 def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
-    expected = make_offer(saved_run, REPO)
+    expected = offer_of(saved_run, REPO)
     (local_run / "units.csv").write_text("a lie\n")
     for path in (local_run / "statistics").iterdir():
         content = path.read_bytes().replace(b'n_fwer_05\\": 0', b'n_fwer_05\\": 9')
         path.write_bytes(content)
     assert b'n_fwer_05\\": 9' in content
-    assert make_offer(local_run, REPO) == expected
+    assert offer_of(local_run, REPO) == expected
 
 
 @pytest.mark.parametrize(

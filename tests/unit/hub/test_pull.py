@@ -123,11 +123,12 @@ def test_a_full_disk_is_not_the_runs_fault(hub, cli, good, tmp_path, monkeypatch
     assert (code, out) == (2, "") and "No space left on device" in err and not (tmp_path / "runs" / "good").exists()
 
 
-def test_a_hub_that_does_not_answer_costs_the_app_no_more_than_its_patience(hub, good):
+def test_a_hub_that_does_not_answer_costs_the_app_no_more_than_its_patience(hub, good, monkeypatch):
+    monkeypatch.setattr(pull, "PATIENCE", 0.2)
     hub.add(REPO, files_of(good, "good"))
     hub.fail(".", "hang")
     hub.hurry = 1.0
-    folder, notices = bring_runs(REPO, patience=0.2)
+    folder, notices = bring_runs(REPO)
     assert notices == [
         f"Not all runs that are published in {REPO} came within 0.2 s. "
         "Shown are those that are here; the next start of the app tries again."

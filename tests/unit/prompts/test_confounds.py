@@ -5,7 +5,7 @@ import pytest
 from texts import bigrams
 
 from plantain.prompts import lexical
-from plantain.prompts.confounds import audit, confounds_of_own_set, lopsided, telling_score
+from plantain.prompts.confounds import confounds_of_own_set, find_confounds, lopsided, telling_score
 from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
 
 # No two pairs share a word, and within a pair one word differs: early in the even ones, late in the odd ones.
@@ -23,7 +23,7 @@ def made(sides, positive="large", negative="small"):
 
 
 def told(sides, count_tokens=None):
-    return {warning.kind: warning for warning in audit(made(sides), count_tokens)}
+    return {warning.kind: warning for warning in find_confounds(made(sides), count_tokens)}
 
 
 def test_a_clean_set_is_told_nothing_and_a_shipped_one_no_word():
@@ -102,7 +102,7 @@ def test_tokens_are_counted_by_whoever_can():
 
 def test_odd_sets_are_audited_too():
     for sides in ([("!", "?")] * 4, [("a", "a a")] * 4, [("x", "x!")] * 4, [("ё" * 1000, "速" * 1000)] * 4):
-        assert all(warning.text and warning.kind for warning in audit(made(sides)))
+        assert all(warning.text and warning.kind for warning in find_confounds(made(sides)))
 
 
 def test_sides_that_were_swapped_at_random_are_seldom_told_of():

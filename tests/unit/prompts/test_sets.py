@@ -6,7 +6,7 @@ import pytest
 from browser import ROOT
 
 from plantain import PlantainError
-from plantain.prompts.sets import PromptPair, PromptSet, PromptSetError, load_prompt_set
+from plantain.prompts.sets import PromptError, PromptPair, PromptSet, load_prompt_set
 
 SHIPPED = ROOT / "prompts" / "moral_valence.toml"
 
@@ -80,7 +80,7 @@ TOP_FAULTS = {
 
 @pytest.mark.parametrize(("text", "cause"), TOP_FAULTS.values(), ids=TOP_FAULTS)
 def test_a_faulty_file_is_refused_with_file_and_cause(load, text, cause):
-    with pytest.raises(PromptSetError, match=rf"set\.toml: .*{re.escape(cause)}"):
+    with pytest.raises(PromptError, match=rf"set\.toml: .*{re.escape(cause)}"):
         load(text)
 
 
@@ -103,38 +103,38 @@ PAIR_FAULTS = {
 @pytest.mark.parametrize(("old", "new", "cause"), PAIR_FAULTS.values(), ids=PAIR_FAULTS)
 def test_a_faulty_pair_is_refused_with_file_pair_and_cause(load, old, new, cause):
     assert old in GOOD
-    with pytest.raises(PromptSetError, match=rf"set\.toml: pair 3 \(pair-3\): .*{re.escape(cause)}"):
+    with pytest.raises(PromptError, match=rf"set\.toml: pair 3 \(pair-3\): .*{re.escape(cause)}"):
         load(GOOD.replace(old, new))
 
 
 def test_a_pair_without_an_id_is_told_by_its_number(load):
-    with pytest.raises(PromptSetError, match=r"set\.toml: pair 2 \(no id\): 'id' is missing"):
+    with pytest.raises(PromptError, match=r"set\.toml: pair 2 \(no id\): 'id' is missing"):
         load(GOOD.replace('id = "pair-2"', ""))
 
 
 @pytest.mark.parametrize("twin", ["pair-1", " pair-1 "])
 def test_an_id_that_stands_twice_is_refused(load, twin):
-    with pytest.raises(PromptSetError, match=r"set\.toml: the id 'pair-1' stands twice"):
+    with pytest.raises(PromptError, match=r"set\.toml: the id 'pair-1' stands twice"):
         load(GOOD.replace('"pair-4"', f'"{twin}"'))
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path):
     path = tmp_path / "latin.toml"
     path.write_bytes(GOOD.replace("Ana", "Zoé").encode("latin-1"))
-    with pytest.raises(PromptSetError, match=r"latin\.toml: is not valid TOML in UTF-8"):
+    with pytest.raises(PromptError, match=r"latin\.toml: is not valid TOML in UTF-8"):
         load_prompt_set(path)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(PromptSetError, match=r"nowhere\.toml: cannot be read \(No such file"):
+    with pytest.raises(PromptError, match=r"nowhere\.toml: cannot be read \(No such file"):
         load_prompt_set(tmp_path / "nowhere.toml")
-    with pytest.raises(PromptSetError, match="cannot be read"):
+    with pytest.raises(PromptError, match="cannot be read"):
         load_prompt_set(tmp_path)
 
 
 def test_errors_are_meant_for_the_user():
-    assert issubclass(PromptSetError, PlantainError)
-    assert issubclass(PromptSetError, ValueError)
+    assert issubclass(PromptError, PlantainError)
+    assert issubclass(PromptError, ValueError)
 
 
 # --- the content hash --------------------------------------------------------------------------------------
@@ -186,5 +186,5 @@ def test_notes_are_read_and_do_not_count(tmp_path):
     assert (noted.role, noted.about, noted.reading) == ("control", "a", "r") and noted.sha256 == plain.sha256
     assert (plain.role, plain.about) == ("axis", "")
     path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
-    with pytest.raises(PromptSetError, match="the role 'boss' is unknown; allowed are axis, replication"):
+    with pytest.raises(PromptError, match="the role 'boss' is unknown; allowed are axis, replication"):
         load_prompt_set(path)

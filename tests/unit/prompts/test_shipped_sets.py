@@ -24,7 +24,7 @@ import pytest
 from browser import ROOT
 from texts import bigrams
 
-from plantain.prompts.confounds import audit
+from plantain.prompts.confounds import find_confounds
 from plantain.prompts.lexical import (
     by_imbalance,
     differing_positions,
@@ -444,7 +444,7 @@ def test_every_set_is_audited_says_what_it_is_for_and_shares_no_pair():
     assert roles == {"axis": 1, "replication": 1, "sibling": 4, "control": 4, "noise floor": 1}
     assert all(len(found.pairs) == 25 for found in sets.values())
     assert all(found.about and found.reading for found in sets.values() if found.role != "axis")
-    assert not any(audit(found) for found in sets.values())  # what a visitor would be told of each
+    assert not any(find_confounds(found) for found in sets.values())  # what a visitor would be told of each
     ids = Counter(pair.id for found in sets.values() for pair in found.pairs)
     texts = Counter(text for found in sets.values() for pair in found.pairs for text in both(pair))
     assert ids.most_common(1)[0][1] == 1 and texts.most_common(1)[0][1] == 1

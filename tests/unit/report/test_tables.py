@@ -9,7 +9,7 @@ from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made
 
 from plantain.findings.new_pair import score_pair
 from plantain.findings.published import load_published
-from plantain.report.labels import block_line, block_names, provenance, run_label, weights_label
+from plantain.report.labels import block_line, provenance, run_label, weights_label
 from plantain.report.new_pair import pair_text
 from plantain.report.run import report_text
 from plantain.report.tables import metrics, top_units_frame
@@ -145,8 +145,10 @@ def test_the_report_says_units_scope_pairs_and_provenance(run):
 
 def test_without_a_run_only_the_published_figures_stand():
     rows = metrics(None, PUBLISHED)
-    assert {(row.value, row.significance) for row in rows} == {("–", "–")}
-    published = [(row.name.replace(", 100 splits", ""), row.published, row.published_significance) for row in rows]
+    assert {(row.value, row.significance) for row in rows} == {("–", "")}
+    published = [
+        (row.name.replace(", 100 splits", ""), row.published, row.published_significance or "–") for row in rows
+    ]
     assert published == CARDS_TABLE
 
 
@@ -231,7 +233,7 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
 def test_ranks_within_a_block_are_those_among_all_units(run):
     a = run.analysis("card")
     everything = top_units_frame(a, n=N_SLICES).set_index("unit")["rank"]
-    for block in block_names(a):
+    for block in a.table.blocks:
         inside = top_units_frame(a, n=3, block=block)
         assert set(inside["block"]) == {block} and 2 <= len(inside) <= 3
         assert inside["rank"].tolist() == everything[inside["unit"]].tolist()
@@ -255,4 +257,4 @@ def test_a_unit_that_is_always_zero_has_no_percentage():
 
 def test_blocks_are_named_in_the_models_order(run):
     expected = ["joint[0]", "joint[1]", "single[0]", "single[1]", "single[2]", "single[3]", "single[4]"]
-    assert block_names(run.analysis("card")) == expected
+    assert run.analysis("card").table.blocks == expected

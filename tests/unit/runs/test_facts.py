@@ -15,7 +15,7 @@ from scipy import stats as reference
 from plantain._files import plain
 from plantain.findings.published import load_published
 from plantain.report.run import report_text
-from plantain.report.statements import careful_statements
+from plantain.report.statements import Kind, careful_statements
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
 from plantain.runs.units import scope_changes
@@ -255,9 +255,15 @@ def test_each_scope_has_its_own_change(units):
     assert len({round(change, 3) for change in expected.values()}) == 4  # no scope can stand for another
 
 
+def said(run, kind):
+    """Return the one statement of a kind."""
+    (text,) = (statement.text for statement in careful_statements(run, "card", "all") if statement.kind is kind)
+    return text
+
+
 def test_the_changes_of_the_scopes_are_said_under_their_names():
     run = replace(made_run(made_differences()), sums=uneven_sums())
-    (line,) = (x for x in careful_statements(run, "card", "all") if x.startswith("Mean change of the sum of squares"))
+    line = said(run, Kind.WHERE)
     changes = scope_changes(run.sums, LAYOUT, "card")
     assert all(f"{scope} {changes[scope]:+.3g}%" in line for scope in PLAIN_SCOPES)
 
@@ -268,14 +274,14 @@ def test_the_slices_over_3_are_told_by_kind():
     attention, mlp = sum(large[i] for i in range(24) if not IS_MLP[i]), sum(large[i] for i in range(24) if IS_MLP[i])
     assert attention != mlp and min(attention, mlp) > 0
     line = f"Over |t| > 3 are {attention} of 14 attention slices and {mlp} of 10 MLP slices."
-    assert line in careful_statements(made_run(diffs), "card", "all")
+    assert said(made_run(diffs), Kind.PARTS) == line
 
 
 # --- where a fact does not exist ---------------------------------------------------------------------------
 
 
 def test_above_30_pairs_there_are_no_q_values_and_the_report_says_so():
-    said = "q values do not exist: exact p are computed up to 30 pairs."
+    said = "There are no q values: exact p are computed up to 30 pairs."
     for n, exist in ((30, True), (31, False)):
         run = made_run(made_differences(n))
         facts = run.inference("card").facts
@@ -285,12 +291,13 @@ def test_above_30_pairs_there_are_no_q_values_and_the_report_says_so():
 
 def test_without_any_difference_the_gain_says_so():
     run = made_run(np.zeros((25, 24)))
-    assert "One gain or many axes: all differences are zero." in careful_statements(run, "card", "all")
+    assert said(run, Kind.GAIN) == "One gain or many axes: all differences are zero."
 
 
 def test_halves_that_go_against_each_other_are_not_stepped_up():
     diffs = made_differences(effect=0.0)
     run = made_run(rounded(diffs - 0.7 * diffs.mean(axis=0)))
     assert np.median([half_r(run.analysis().differences, half) for half in run.halves]) < 0
-    (line,) = (x for x in careful_statements(run, "card", "all") if "halves" in x)
-    assert line.startswith("The halves do not agree: there is no split-half reliability to step up to all pairs.")
+    assert said(run, Kind.RELIABILITY).startswith(
+        "The halves do not agree: there is no split-half reliability to step up to all pairs."
+    )

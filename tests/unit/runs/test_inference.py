@@ -11,7 +11,7 @@ from scipy import stats as reference
 
 from plantain._files import plain, strict_record
 from plantain.findings.pairs import PairPart, by_pair
-from plantain.report.statements import careful_statements, pair_statements
+from plantain.report.statements import Kind, careful_statements, pair_statements
 from plantain.runs import inference
 from plantain.runs.inference import COLUMNS, InferenceFacts, cache_key, parameters, without_block_means
 from plantain.runs.io import load_run, save_run
@@ -44,7 +44,9 @@ def test_every_choice_has_facts_that_are_json(moral_run, units, scope):
     assert strict_record(InferenceFacts, plain(facts), "facts") == facts
     for threshold in facts.thresholds.values():
         assert 1 / 1001 <= threshold.p <= 1
-    assert all(isinstance(line, str) for line in careful_statements(moral_run, units, scope))
+    kinds = [statement.kind for statement in careful_statements(moral_run, units, scope)]
+    assert kinds[:2] == [Kind.COUNT] * 2 and (Kind.PARTS in kinds) == (units == "card")
+    assert {Kind.CORRECTED, Kind.EFFECT, Kind.RELIABILITY, Kind.GAIN, Kind.WHERE} <= set(kinds)
 
 
 def test_few_pairs_and_flips_leave_ends_open_but_stay_json(made_run):
@@ -176,7 +178,7 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
 
 def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
     lines = pair_statements(moral_run, by_pair(moral_run), "card", "all")
-    (line,) = (x for x in lines if x.startswith("With one pair left out"))
+    (line,) = (x.text for x in lines if x.kind is Kind.INFLUENCE)
     differences = moral_run.analysis().differences
     counts = []
     for i in range(25):
@@ -194,7 +196,7 @@ def said(count, counts, ids):
 
 def test_a_pair_that_alone_carries_units_is_named_and_ties_are_not(made_run):
     parts = [PairPart(name, "c", 0, 1, 0.0, 1.0, (count, 0)) for name, count in (("a", 3), ("b", 9), ("c", 9))]
-    (line, *_) = pair_statements(made_run(n_pairs=4), parts, "card", "all")
+    ((_, line), *_) = pair_statements(made_run(n_pairs=4), parts, "card", "all")
     assert "are 3 (without a) to 9. Fewer" in line
 
 
@@ -205,18 +207,18 @@ def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral
     assert all(2 <= half[np.array(labels) == label].sum() <= 3 for half in halves for label in set(labels))
     r = split_half(moral_run.analysis("heads").differences, halves=halves)
     assert (facts.median, facts.n_splits) == (pytest.approx(np.median(r)), 100)
-    (line,) = (x for x in careful_statements(moral_run, "heads", "all") if "Sign-flipped data" in x)
+    (line,) = (x.text for x in careful_statements(moral_run, "heads", "all") if x.kind is Kind.RELIABILITY)
     assert f"With each category split as evenly as possible: median r {np.median(r):.3f}." in line
 
 
 def test_the_nulls_distribution_and_the_text_baseline_are_said(moral_run):
     lines = careful_statements(moral_run, "card", "all")
     counts = moral_run.analysis().null.counts[0]
-    assert f"{np.median(counts):,.0f} in the median" in lines[0] and f"{counts.max():,} at most" in lines[0]
-    (line,) = (x for x in lines if x.startswith("Text baseline"))
+    assert f"{np.median(counts):,.0f} in the median" in lines[0].text and f"{counts.max():,} at most" in lines[0].text
+    (line,) = (x.text for x in lines if x.kind is Kind.BASELINE)
     t = np.abs(moral_run.analysis("embedding").t)
-    assert f"{100 * (t > 3).mean():.1f}% of {len(t)} slices" in line and "no reading of cause" in line
-    assert not any(x.startswith("Text baseline") for x in careful_statements(moral_run, "embedding", "all"))
+    assert f"{100 * (t > 3).mean():.1f}% of {len(t)} slices" in line and "nor does this show cause" in line
+    assert not any(x.kind is Kind.BASELINE for x in careful_statements(moral_run, "embedding", "all"))
 
 
 def test_statistics_of_other_categories_are_computed_again(moral_run):

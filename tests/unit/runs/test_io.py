@@ -4,17 +4,16 @@ import csv
 import dataclasses
 import errno
 import hashlib
-import itertools
 import json
 import pickle
+import shutil
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from plantain import _files
+from plantain._files import replace_folder
 from plantain.findings.published import load_published
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import RunError, check_target, list_runs, load_run, save_run
@@ -173,7 +172,6 @@ def test_a_full_disk_leaves_the_old_run_and_no_scraps(made_run, saved, monkeypat
 
 def test_a_failing_swap_puts_the_old_run_back(made_run, saved, monkeypatch):
     rename = Path.rename
-    monkeypatch.setattr(_files, "_exchange", lambda _one, _other: False)
 
     def fail_for_the_new(path, target):
         if (
@@ -191,7 +189,8 @@ def test_a_failing_swap_puts_the_old_run_back(made_run, saved, monkeypatch):
     assert [path.name for path in saved.parent.iterdir()] == ["a run"]
 
 
-def test_a_reader_sees_a_whole_run_at_all_times_while_it_is_replaced(made_run, saved):
+def test_a_reader_sees_a_whole_run_at_all_times_while_it_is_replaced_200_times(made_run, saved):
+    """The old run steps aside before the new one takes its name; whoever reads just then reads once more."""
     runs, odd, seen, done = [made_run(seed) for seed in range(2)], [], set(), threading.Event()
 
     def read():
@@ -205,17 +204,28 @@ def test_a_reader_sees_a_whole_run_at_all_times_while_it_is_replaced(made_run, s
                 if not same(run, runs[run.info.seed]):
                     odd.append("a mixture")
 
+    copies = [save_run(run, saved.with_name(f"copy {i}")) for i, run in enumerate(runs)]
     reader = threading.Thread(target=read)
     reader.start()
-    limit = time.monotonic() + 20
-    for i in itertools.count():
-        save_run(runs[i % 2], saved, overwrite=True)
-        if (i > 60 and seen == {0, 1}) or time.monotonic() > limit:
-            break
+    for i in range(200):  # without the statistics, which would take most of the time
+        with replace_folder(saved, lambda: None) as new:
+            shutil.copytree(copies[i % 2], new, dirs_exist_ok=True)
     done.set()
     reader.join()
     assert odd == []
     assert seen == {0, 1}
+
+
+def test_a_run_whose_writer_was_killed_between_its_two_renames_is_found_again(made_run, saved):
+    aside = saved.with_name(".a run.old")
+    saved.rename(aside)
+    assert same(load_run(saved), made_run()) and not aside.exists()
+    saved.rename(aside)
+    assert list(list_runs(saved.parent)[0]) == ["a run"] and not aside.exists()
+    saved.rename(aside)
+    with pytest.raises(RunError, match="exists already"):
+        save_run(made_run(1), saved)
+    assert same(load_run(saved), made_run())
 
 
 # --- damage ------------------------------------------------------------------------------------------------

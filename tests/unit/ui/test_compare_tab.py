@@ -9,10 +9,11 @@ from plantain.findings.comparison import compare
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
 from plantain.prompts.sets import PromptPair
+from plantain.report.statements import comparison_statements
 from plantain.runs.analysis import summarize
 from plantain.runs.info import PairRecord
 from plantain.runs.run import Run
-from plantain.ui.tabs.compare import figures_html, statements
+from plantain.ui.tabs.compare import figures_html
 from plantain.ui.tabs.pairs import pairs_html, prompts_html
 
 
@@ -42,7 +43,7 @@ def test_what_two_runs_differ_in_is_said(moral_run, other_run, made_run):
 
 def test_shared_pairs_are_no_replication_and_other_numbers_of_pairs_no_one_scale(moral_run, other_run, made_run):
     def said(a, b):
-        return " ".join(statements(compare(a, b, "heads"), a, b, "heads"))
+        return " ".join(x.text for x in comparison_statements(compare(a, b, "heads"), a, b, "heads"))
 
     assert "share their model and pairs" in said(moral_run, other_run) and "No p:" in said(moral_run, other_run)
     weights = replace(other_run, info=replace(other_run.info, fingerprint="0" * 64))

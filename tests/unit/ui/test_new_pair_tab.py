@@ -53,7 +53,7 @@ def test_the_words_that_differ_are_marked_and_text_stays_text(positive, negative
 def test_a_prompt_shows_its_tokens_and_what_cannot_be_counted_shows_none():
     assert "<b>9 tokens</b> <span>Ana <mark>helps</mark>" in side_html(9, "Ana <mark>helps</mark>")
     assert "<b>1 token</b>" in side_html(1, "x")
-    assert "token" not in side_html(None, "x") and "token" not in side_html("a prompt is empty", "x")
+    assert "token" not in side_html(None, "x") and "token" not in side_html("the prompt is empty", "x")
 
 
 def note(positive, negative, counts, model=""):
@@ -68,14 +68,14 @@ def test_equal_lengths_are_said_quietly_and_unequal_ones_loudly():
 
 
 def test_what_would_be_refused_is_said_before():
-    assert note("", "Ana hits.", ("a prompt is empty: write a sentence.", 9)) == (
-        "  The positive prompt is empty: write a sentence.  ",
+    assert note("", "Ana hits.", ("the prompt is empty; write a sentence.", 9)) == (
+        "  Positive prompt: the prompt is empty; write a sentence.  ",
         True,
     )
-    words, loud = note("a", "b", (3, "a prompt has 600 tokens, 512 are possible; shorten it."))
-    assert "The negative prompt has 600 tokens, 512 are possible; shorten it." in words and loud
+    words, loud = note("a", "b", (3, "the prompt has 600 tokens, 512 are possible; shorten it."))
+    assert "Negative prompt: the prompt has 600 tokens, 512 are possible; shorten it." in words and loud
     words, _ = note("a", "b", ("the model's chat template changes this prompt; remove leading and trailing blanks.", 3))
-    assert "The positive prompt: the model's chat template changes" in words
+    assert "Positive prompt: the model's chat template changes" in words
     words, loud = note("Ana helps.", "Ana helps.", (9, 9))
     assert "Both prompts are the same: change one" in words and "Both prompts have" not in words and loud
 
@@ -156,7 +156,7 @@ def test_the_link_carries_both_prompts_and_a_run_that_lasts():
         "run": ["tiny"],
     }
     fleeting = actions_html(None, *texts, None)
-    assert "run=" not in fleeting and "leaves the run out" in fleeting
+    assert "run=" not in fleeting and "does not name the run" in fleeting
 
 
 def test_the_file_is_the_record(result, moral_run):

@@ -1,0 +1,40 @@
+"""Numbers as text. Every table and sentence formats its numbers here, so that one value reads alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plantain.findings.published import PublishedCount
+from plantain.runs.analysis import LargeEffects, ThresholdCount
+
+DASH = "–"
+
+
+def number(value: float | None, form: str = ".2f", missing: str = DASH) -> str:
+    """Format a number; None and NaN become `missing`."""
+    return missing if value is None or value != value else f"{value:{form}}"
+
+
+def count(part: ThresholdCount | PublishedCount | LargeEffects | None) -> str:
+    """Format a count with its share of all units, as ``65 (0.4%)``."""
+    return DASH if part is None else f"{part.count:,} ({part.percent:.1f}%)"
+
+
+def interval(ends: Sequence[float | None]) -> str:
+    """Format an interval, as ``[0.10, 0.25]``; a dash where an end does not exist."""
+    return DASH if None in ends else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
+
+
+def span(ends: Sequence[float | None]) -> str:
+    """Format a range of counts, as ``40 to 1,200``; None is an end that is open."""
+    return " to ".join(number(end, ",.0f", "no limit") for end in ends)
+
+
+def share(p: float) -> str:
+    """Format a probability as a percentage with two digits."""
+    return f"{100 * p:.0f}%" if p >= 0.1 else f"{100 * p:.2g}%" if p >= 1e-4 else "fewer than 1 in 10,000"
+
+
+def counted(n: int, what: str) -> str:
+    """Format a number of things, as ``1 control`` or ``3 controls``."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
