@@ -16,12 +16,15 @@ import unicodedata
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.numpy
 from filelock import FileLock, Timeout
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 PATIENCE = 60  # seconds to wait for another writer, who needs well under one
 
@@ -244,6 +247,47 @@ def strict_arrays(content: bytes, kinds: dict[str, type]) -> dict[str, np.ndarra
         if arrays[name].dtype != kind:
             raise ValueError(f"{name} is {arrays[name].dtype}, not {np.dtype(kind)}")
     return arrays
+
+
+_adapter = cache(TypeAdapter)  # building one takes milliseconds
+
+STRICT = ConfigDict(strict=True, extra="forbid")
+"""Of a dataclass that is read from files of strangers: the exact types, and no unknown key."""
+
+
+def strict_record(kind: Any, content: Any, name: str) -> Any:
+    """Build a record from JSON values.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass, or a tuple of one.
+    content : JSON value
+    name : str
+        What the value is called in an error.
+
+    Raises
+    ------
+    ValueError
+        The values do not fit; one line with the first that does not.
+    """
+    try:
+        return _adapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise ValueError(first_fault(error, name)) from None
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON values: keys are texts, tuples are lists. `strict_record` reads it back."""
+    return json.loads(json.dumps(asdict(record), allow_nan=False))
+
+
+def first_fault(error: ValidationError, name: str) -> str:
+    """Say in one line what is wrong with the first value that does not fit, and where it stands."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:40] for part in (name, *fault["loc"]))
+    words = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    return f"{place}: {words[0].lower()}{words[1:]}"
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain._files import printable_lines
+from plantain._files import plain, printable_lines
 from plantain.cli.options import UsageError, add_model_options, not_empty, with_reference
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
@@ -62,14 +62,14 @@ def _add_unit_options(parser: argparse.ArgumentParser, units: str, command: Call
 def _report(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     if options.json:
-        print(json.dumps(run.summary(options.units, options.scope), allow_nan=False))
+        print(json.dumps(plain(run.summary(options.units, options.scope)), allow_nan=False))
     else:
         report = report_text(run, load_published(), options.units, options.scope)
         print(printable_lines(report))  # a run may be a stranger's
 
 
 def _atlas(options: argparse.Namespace) -> None:
-    from plantain.findings.atlas import AtlasError, keep_atlas, read_axes
+    from plantain.findings.atlas import AtlasError, cached_atlas, read_axes
     from plantain.report.atlas import atlas_text
 
     folders = list({Path(folder).resolve(): Path(folder) for folder in options.runs}.values())
@@ -78,8 +78,8 @@ def _atlas(options: argparse.Namespace) -> None:
         raise AtlasError("two runs have one name; rename a folder.")
     axes = read_axes(runs)
     with bar("comparing", "step") as show:
-        atlas = keep_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
-    print(json.dumps(atlas, allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
+        atlas = cached_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
+    print(json.dumps(plain(atlas), allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
 
 
 def _pair(options: argparse.Namespace) -> None:

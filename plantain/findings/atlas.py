@@ -1,11 +1,9 @@
-"""Several axes side by side: is one an axis of its own, or what any consistent contrast looks like?
+"""Several contrasts side by side: is one an axis of its own, or what any consistent contrast looks like?
 
-`read_axes`    runs of one model and one setting, each with what its prompt set is for
-`make_atlas`   everything that is said of them, as plain JSON values; `iter_atlas` step by step
-`keep_atlas`   the same, kept beside the runs and computed once; `recall_atlas`, `save_atlas` its two halves
-`atlas_seconds`   how long it will take
-
-Knows nothing about where it is shown.
+An atlas compares runs of one model and one setting: how many units each contrast moves, how alike the maps of t are,
+whether the axis beats its siblings and controls, whether its units come again on new pairs, and whether they respond to
+these more than to the controls. It takes minutes at full size, so it is computed step by step and cached beside the
+runs.
 """
 
 from __future__ import annotations
@@ -17,15 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from plantain import PlantainError, __version__, stats
-from plantain._files import strict_json, write_atomic
+from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import shipped_sets
-from plantain.runs.analysis import THRESHOLDS, Analysis
+from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount, finite
+from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, RunInfo
 from plantain.runs.run import Run
 
@@ -33,7 +31,9 @@ MIN_PAIRS = 6  # halves of three, with one pair left out
 
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 
-_FORMAT = 3  # of what is kept: another one is computed anew
+_ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
+
+_FORMAT = 3  # of what is cached: another one is computed anew
 
 
 class AtlasError(PlantainError, ValueError):
@@ -42,11 +42,237 @@ class AtlasError(PlantainError, ValueError):
 
 @dataclass(frozen=True)
 class Axis:
-    """One contrast: a run's name, the run, and the role of its prompt set (`prompts.ROLES`, or ``other``)."""
+    """One contrast: a run's name, the run, and the role of its prompt set (`sets.ROLES`, or ``other``)."""
 
     name: str
     run: Run
     role: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Runs that belong together.
+
+    Attributes
+    ----------
+    runs : dict of str to Run
+        For `atlas.read_axes`, in the order in which they were given.
+    left_out : tuple of str
+        A sentence for every other run of the same model: its name, and why it is not among them.
+    """
+
+    runs: dict[str, Run]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AxisFacts:
+    """Headline figures of one axis, as in `analysis.Summary`.
+
+    Attributes
+    ----------
+    name, role, title, positive, negative : str
+    n_pairs, n_units : int
+    thresholds, large_effect, split_half, max_abs_t
+    size : float or None
+        RMS of the differences in percent of the magnitude, whichever way they point: median over units.
+    """
+
+    name: str
+    role: str
+    title: str
+    positive: str
+    negative: str
+    n_pairs: int
+    n_units: int
+    thresholds: dict[int, ThresholdCount]
+    large_effect: LargeEffects
+    split_half: SplitHalf
+    max_abs_t: float
+    size: float | None
+
+
+@dataclass(frozen=True)
+class Between:
+    """How alike two axes are.
+
+    Attributes
+    ----------
+    first, second : str
+    r : float or None
+        Correlation of their maps of t.
+    true_r : float or None
+        The same without the attenuation by noise, with its 95% `interval`.
+    n_top, n_shared, n_same_sign : int
+        Units in the top of either, in both tops, and of these with one sign.
+    n_expected : float or None
+        Shared units of tops drawn at random.
+    """
+
+    first: str
+    second: str
+    r: float | None
+    true_r: float | None
+    interval: Interval
+    n_top: int
+    n_shared: int
+    n_same_sign: int
+    n_expected: float | None
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One sibling or control against the axis: units over the threshold of the axis and of the rival, and the p."""
+
+    name: str
+    role: str
+    counts: tuple[int, int]
+    p: float
+
+
+@dataclass(frozen=True)
+class Competition:
+    """The axis' count among its rivals'.
+
+    Attributes
+    ----------
+    threshold : float
+    rank, of : int
+        Where the count stands, among how many; a tie counts against the axis.
+    p_exceeds_all : float
+        The largest p of the axis against one of them.
+    against : tuple of Rival
+    """
+
+    threshold: float
+    rank: int
+    of: int
+    p_exceeds_all: float
+    against: tuple[Rival, ...]
+
+
+@dataclass(frozen=True)
+class ReplicatedUnit:
+    """A unit that the axis chose: its t there, its t on the new pairs, and its d_z there with the chosen sign."""
+
+    unit: str
+    t: float | None
+    t_again: float | None
+    d_z: float | None
+
+
+@dataclass(frozen=True)
+class Replication:
+    """The units that one set chose, measured with their signs on the pairs of another.
+
+    Attributes
+    ----------
+    name : str
+        The other run.
+    n_pairs : int
+        New pairs.
+    units : tuple of ReplicatedUnit
+    n_same_sign : int
+    score : float
+        Mean over new pairs and units of the signed difference, in SDs, with its 95% `interval`.
+    p : float or None
+        Exact sign-flip p of the score; None with more than `inference.MAX_EXACT` pairs.
+    """
+
+    name: str
+    n_pairs: int
+    units: tuple[ReplicatedUnit, ...]
+    n_same_sign: int
+    score: float
+    interval: Interval
+    p: float | None
+
+
+@dataclass(frozen=True)
+class SelectiveUnit:
+    """A chosen unit: signed d_z on the new pairs minus the mean |d_z| over the controls, and its family-wise p."""
+
+    unit: str
+    selectivity: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """Whether chosen units respond to the axis, measured on the run `on`, more than to the runs `controls`."""
+
+    on: str
+    controls: tuple[str, ...]
+    units: tuple[SelectiveUnit, ...]
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """What is said of several axes.
+
+    Attributes
+    ----------
+    units, scope : str
+    n_units : int
+        Units that are degenerate in no run.
+    n_permutations : int
+    weights : str
+        Which weights made all runs, in a sentence.
+    axes : tuple of AxisFacts
+    between : tuple of Between
+        Every two axes.
+    competition : Competition or None
+        None without a sibling or control.
+    replication : Replication or None
+        None without a run of the replication.
+    selectivity : Selectivity or None
+        None without the replication or without a control.
+    """
+
+    units: str
+    scope: str
+    n_units: int
+    n_permutations: int
+    weights: str
+    axes: tuple[AxisFacts, ...]
+    between: tuple[Between, ...]
+    competition: Competition | None
+    replication: Replication | None
+    selectivity: Selectivity | None
+
+
+def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
+    """Find the runs that belong in one atlas with a run.
+
+    Parameters
+    ----------
+    runs : mapping of str to Run
+        By name.
+    selected : str
+        One of them. Of two runs of one prompt set it is taken; elsewhere the newest is.
+
+    Returns
+    -------
+    Gathered
+    """
+    first = runs[selected]
+    same_model = {name: run for name, run in runs.items() if run.info.fingerprint == first.info.fingerprint}
+    reasons: dict[str, str] = {}
+    by_set: dict[str, list[str]] = {}
+    for name, run in same_model.items():
+        if unlike := unlike_settings(first.info, run.info):
+            reasons[name] = f"differs from {selected} in {unlike}"
+        elif len(run.pairs) < MIN_PAIRS:
+            reasons[name] = f"has {len(run.pairs)} pairs; {MIN_PAIRS} are needed"
+        else:
+            by_set.setdefault(run.info.prompts_sha256, []).append(name)
+    for names in by_set.values():
+        # Of runs made in the same second the first is taken: `max` keeps it.
+        taken = max(names, key=lambda name: (name == selected, runs[name].info.date))
+        why = "which is chosen above" if taken == selected else "which is newer"
+        reasons |= {name: f"is of the same prompt set as {taken}, {why}" for name in names if name != taken}
+    kept = {name: run for name, run in same_model.items() if name not in reasons}
+    return Gathered(kept, tuple(f"{name} {reason}." for name, reason in reasons.items()))
 
 
 def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
@@ -95,18 +321,10 @@ def unlike_settings(one: RunInfo, other: RunInfo) -> str:
     return f"settings ({words[1]} / {words[0]})" if words[0] != words[1] else "reference images"
 
 
-_ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
-
-
-def _role(run: Run) -> str:
-    known = shipped_sets().get(run.info.prompts_sha256)
-    return known[1].role if known else "other"
-
-
-def keep_atlas(
+def cached_atlas(
     axes: list[Axis], units: str, scope: str, folder: Path | None, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Return the atlas that is kept in a folder, or compute it and keep it there.
+) -> Atlas:
+    """Return the atlas that is cached in a folder, or compute it and cache it there.
 
     Parameters
     ----------
@@ -115,36 +333,35 @@ def keep_atlas(
     units, scope : str
         As for `units.magnitudes`.
     folder : Path or None
-        Where it is kept; a folder that cannot be written costs time, not the answer.
+        A folder that cannot be written costs time, not the answer.
     progress : callable, optional
         Told ``(done, total)`` steps.
 
     Returns
     -------
-    dict
-        As from `make_atlas`.
+    Atlas
     """
-    atlas = recall_atlas(axes, units, scope, folder)
+    atlas = read_atlas(axes, units, scope, folder)
     if atlas is None:
         atlas = make_atlas(axes, units, scope, progress)
-        save_atlas(atlas, axes, folder)
+        write_atlas(atlas, axes, folder)
     return atlas
 
 
-def recall_atlas(axes: list[Axis], units: str, scope: str, folder: Path | None) -> dict[str, Any] | None:
-    """Return the atlas that is kept in a folder, or None."""
+def read_atlas(axes: list[Axis], units: str, scope: str, folder: Path | None) -> Atlas | None:
+    """Return the atlas that is cached in a folder, or None."""
     if folder is not None:
         with suppress(OSError, ValueError):
-            return strict_json(_path(axes, units, scope, folder).read_bytes())
+            return strict_record(Atlas, strict_json(_path(axes, units, scope, folder).read_bytes()), "atlas")
     return None
 
 
-def save_atlas(atlas: dict[str, Any], axes: list[Axis], folder: Path | None) -> None:
-    """Keep an atlas in a folder, where there is one that can be written."""
+def write_atlas(atlas: Atlas, axes: list[Axis], folder: Path | None) -> None:
+    """Cache an atlas in a folder, where there is one that can be written."""
     if folder is not None:
         with suppress(OSError):
-            path = _path(axes, atlas["units"], atlas["scope"], folder)
-            write_atomic(path, json.dumps(atlas, allow_nan=False).encode())
+            path = _path(axes, atlas.units, atlas.scope, folder)
+            write_atomic(path, json.dumps(plain(atlas), allow_nan=False).encode())
 
 
 def atlas_key(axes: list[Axis], units: str, scope: str) -> str:
@@ -152,10 +369,6 @@ def atlas_key(axes: list[Axis], units: str, scope: str) -> str:
     made_of = [__version__, _FORMAT, units, scope, N_CHOSEN, N_PERMUTATIONS, N_SPLITS]
     made_of += [[axis.name, axis.role, axis.run.capture_sha256] for axis in axes]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-
-
-def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
-    return folder / f".atlas-{atlas_key(axes, units, scope)[:32]}.json"
 
 
 def atlas_seconds(axes: list[Axis], n_units: int) -> float:
@@ -166,34 +379,31 @@ def atlas_seconds(axes: list[Axis], n_units: int) -> float:
 
 def make_atlas(
     axes: list[Axis], units: str = "card", scope: str = "all", progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
+) -> Atlas:
     """Compute everything that is said of several axes.
 
     Parameters
     ----------
     axes, units, scope, progress
-        As for `keep_atlas`.
+        As for `cached_atlas`.
 
     Returns
     -------
-    dict
-        ``axes`` (headline figures, and the orientation-free size of the differences), ``between`` (correlation of the
-        t maps and shared top units of every two axes), ``competition`` (the axis against every sibling and control),
-        ``replication`` and ``selectivity`` (None without their sets).
+    Atlas
 
     References
     ----------
     Hewitt & Liang (2019), EMNLP (controls and selectivity).
     """
-    made: dict[str, Any] = {}
     for done, total, atlas in iter_atlas(axes, units, scope):
         if progress is not None and done:
             progress(done, total)
-        made = atlas or made
+        made = atlas
+    assert made is not None  # the last step brings it
     return made
 
 
-def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
+def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, int, Atlas | None]]:
     """Yield the steps done, their total and, with the last one, the atlas; see `make_atlas`."""
     pairs, rivals = list(combinations(axes, 2)), _rivals(axes)
     total = len(pairs) + len(rivals) + 1
@@ -206,15 +416,25 @@ def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, 
     for rival in rivals:
         competition.append(_against(axes[0], rival, diffs))
         yield len(between) + len(competition), total, None
-    yield total, total, {
-        "units": units, "scope": scope, "n_units": int(next(iter(diffs.values())).shape[1]),
-        "n_permutations": N_PERMUTATIONS, "weights": _weights(axes[0].run),
-        "axes": [_axis_facts(axis, units, scope) for axis in axes],
-        "between": between,
-        "competition": _ranked(competition),
-        "replication": _replication(axes, units, scope),
-        "selectivity": _selectivity(axes, units, scope),
-    }  # fmt: skip
+    atlas = Atlas(
+        units=units, scope=scope, n_units=int(next(iter(diffs.values())).shape[1]),
+        n_permutations=N_PERMUTATIONS, weights=_weights(axes[0].run),
+        axes=tuple(_axis_facts(axis, units, scope) for axis in axes),
+        between=tuple(between),
+        competition=_ranked(competition),
+        replication=_replication(axes, units, scope),
+        selectivity=_selectivity(axes, units, scope),
+    )  # fmt: skip
+    yield total, total, atlas
+
+
+def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
+    return folder / f".atlas-{atlas_key(axes, units, scope)[:32]}.json"
+
+
+def _role(run: Run) -> str:
+    known = shipped_sets().get(run.info.prompts_sha256)
+    return known[1].role if known else "other"
 
 
 def _rivals(axes: list[Axis]) -> list[Axis]:
@@ -234,50 +454,45 @@ def _differences(axes: list[Axis], units: str, scope: str) -> dict[str, np.ndarr
     return {name: a.differences[:, usable] for name, a in analyses.items()}
 
 
-def _axis_facts(axis: Axis, units: str, scope: str) -> dict[str, Any]:
-    a, info = axis.run.analysis(units, scope), axis.run.info
-    headline = axis.run.headline(units, scope)
-    return {
-        "name": axis.name, "role": axis.role, "title": info.title, "positive": info.positive,
-        "negative": info.negative, "n_pairs": len(axis.run.pairs), "n_units": headline["n_units"],
-        **{key: headline[key] for key in ("thresholds", "large_effect", "split_half", "max_abs_t")},
-        "size": _size(a),
-    }  # fmt: skip
+def _axis_facts(axis: Axis, units: str, scope: str) -> AxisFacts:
+    info, headline = axis.run.info, axis.run.headline(units, scope)
+    return AxisFacts(
+        name=axis.name, role=axis.role, title=info.title, positive=info.positive, negative=info.negative,
+        n_pairs=headline.n_pairs, n_units=headline.n_units, thresholds=headline.thresholds,
+        large_effect=headline.large_effect, split_half=headline.split_half, max_abs_t=headline.max_abs_t,
+        size=_size(axis.run.analysis(units, scope)),
+    )  # fmt: skip
 
 
 def _size(analysis: Analysis) -> float | None:
-    """Return how large differences are, whichever way they point: in % of the magnitude, median over units."""
     known = analysis.rms_percent[np.isfinite(analysis.rms_percent)]
-    return _number(np.median(known)) if len(known) else None
+    return finite(np.median(known)) if len(known) else None
 
 
-def _between(one: Axis, other: Axis, units: str, scope: str, diffs: dict[str, np.ndarray]) -> dict[str, Any]:
+def _between(one: Axis, other: Axis, units: str, scope: str, diffs: dict[str, np.ndarray]) -> Between:
     r = stats.true_correlation(diffs[one.name], diffs[other.name], N_SPLITS, rng=_rng(one, other))
     found = compare(one.run, other.run, units, scope)
-    return {
-        "first": one.name, "second": other.name, "r": _number(r.observed), "true_r": _number(r.value),
-        "interval": [_number(end) for end in r.interval], "n_top": found.n_top, "n_shared": len(found.shared),
-        "n_same_sign": found.same_sign, "n_expected": _number(found.expected),
-    }  # fmt: skip
+    return Between(
+        first=one.name, second=other.name, r=finite(r.observed), true_r=finite(r.value),
+        interval=finite_ends(r.interval), n_top=found.n_top, n_shared=len(found.shared),
+        n_same_sign=found.same_sign, n_expected=finite(found.expected),
+    )  # fmt: skip
 
 
-def _against(axis: Axis, rival: Axis, diffs: dict[str, np.ndarray]) -> dict[str, Any]:
+def _against(axis: Axis, rival: Axis, diffs: dict[str, np.ndarray]) -> Rival:
     """Compare the counts over the first threshold, by which pair belongs to which set."""
     found = stats.membership_test(
         diffs[axis.name], diffs[rival.name], THRESHOLDS[0], N_PERMUTATIONS, rng=_rng(axis, rival)
     )
-    return {"name": rival.name, "role": rival.role, "counts": list(found.counts), "p": found.p}
+    return Rival(rival.name, rival.role, found.counts, found.p)
 
 
-def _ranked(competition: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Say where the axis' count stands among its rivals', and whether it exceeds them all."""
-    if not competition:
+def _ranked(rivals: list[Rival]) -> Competition | None:
+    if not rivals:
         return None
-    rank = 1 + sum(row["counts"][1] >= row["counts"][0] for row in competition)  # a tie counts against the claim
-    return {
-        "threshold": THRESHOLDS[0], "rank": rank, "of": len(competition) + 1,
-        "p_exceeds_all": max(row["p"] for row in competition), "against": competition,
-    }  # fmt: skip
+    rank = 1 + sum(rival.counts[1] >= rival.counts[0] for rival in rivals)  # a tie counts against the claim
+    largest = max(rival.p for rival in rivals)
+    return Competition(float(THRESHOLDS[0]), rank, len(rivals) + 1, largest, tuple(rivals))
 
 
 def _chosen(axis: Axis, units: str, scope: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -287,9 +502,9 @@ def _chosen(axis: Axis, units: str, scope: str) -> tuple[np.ndarray, np.ndarray,
     return chosen, np.sign(a.t[chosen]), [a.table.names[i] for i in chosen]
 
 
-def _replication(axes: list[Axis], units: str, scope: str) -> dict[str, Any] | None:
+def _replication(axes: list[Axis], units: str, scope: str) -> Replication | None:
     """Measure the units that one set chose, with their signs, on the other set."""
-    second = next((axis for axis in axes if axis.role == "replication"), None)
+    second = _second(axes)
     if second is None:
         return None
     chosen, signs, names = _chosen(axes[0], units, scope)
@@ -298,90 +513,35 @@ def _replication(axes: list[Axis], units: str, scope: str) -> dict[str, Any] | N
     d_z = signs * again.dz[chosen]
     spread = again.differences[:, chosen].std(axis=0, ddof=1)
     scores = np.mean(signed / np.where(spread > 0, spread, 1.0), axis=1)  # of every new pair, in SDs
-    interval = stats.mean_interval(scores)
     rows = zip(names, first.t[chosen], again.t[chosen], d_z, strict=True)
-    return {
-        "name": second.name, "n_pairs": len(scores),
-        "units": [{"unit": n, "t": _number(t), "t_again": _number(u), "d_z": _number(d)} for n, t, u, d in rows],
-        "n_same_sign": int(np.count_nonzero(d_z > 0)),
-        "score": float(scores.mean()), "interval": [_number(end) for end in interval],
-        "p": float(stats.exact_sign_flip_p(scores[:, None])[0]) if len(scores) <= _EXACT else None,
-    }  # fmt: skip
+    return Replication(
+        name=second.name,
+        n_pairs=len(scores),
+        units=tuple(ReplicatedUnit(name, *map(finite, numbers)) for name, *numbers in rows),
+        n_same_sign=int(np.count_nonzero(d_z > 0)),
+        score=float(scores.mean()),
+        interval=finite_ends(stats.mean_interval(scores)),
+        p=float(stats.exact_sign_flip_p(scores[:, None])[0]) if len(scores) <= MAX_EXACT else None,
+    )
 
 
-_EXACT = 30  # pairs whose sign patterns can all be looked at
-
-
-def _selectivity(axes: list[Axis], units: str, scope: str) -> dict[str, Any] | None:
+def _selectivity(axes: list[Axis], units: str, scope: str) -> Selectivity | None:
     """Ask of the chosen units whether they respond to the axis, on new pairs, more than to the controls."""
-    second = next((axis for axis in axes if axis.role == "replication"), None)
-    controls = [axis for axis in axes if axis.role == "control"]
+    second, controls = _second(axes), [axis for axis in axes if axis.role == "control"]
     if second is None or not controls:
         return None
     chosen, signs, names = _chosen(axes[0], units, scope)
     target, *others = (axis.run.analysis(units, scope).differences[:, chosen] for axis in (second, *controls))
     found = stats.selectivity_test(target, others, signs, N_PERMUTATIONS, rng=_rng(second, *controls))
     rows = zip(names, found.selectivity, found.p, strict=True)
-    return {
-        "on": second.name, "controls": [axis.name for axis in controls],
-        "units": [{"unit": n, "selectivity": _number(s), "p": _number(p)} for n, s, p in rows],
-    }  # fmt: skip
+    units_found = tuple(SelectiveUnit(name, finite(s), finite(p)) for name, s, p in rows)
+    return Selectivity(second.name, tuple(axis.name for axis in controls), units_found)
+
+
+def _second(axes: list[Axis]) -> Axis | None:
+    return next((axis for axis in axes if axis.role == "replication"), None)
 
 
 def _rng(*axes: Axis) -> np.random.Generator:
     """Return a stream that depends on the runs alone, so that an atlas repeats."""
     return np.random.default_rng([int(axis.run.capture_sha256[:15], 16) for axis in axes])
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """Runs that belong together.
-
-    Attributes
-    ----------
-    runs : dict of str to Run
-        For `atlas.read_axes`, in the order in which they were given.
-    left_out : tuple of str
-        A sentence for every other run of the same model: its name, and why it is not among them.
-    """
-
-    runs: dict[str, Run]
-    left_out: tuple[str, ...]
-
-
-def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
-    """Find the runs that belong in one atlas with a run.
-
-    Parameters
-    ----------
-    runs : mapping of str to Run
-        By name.
-    selected : str
-        One of them. Of two runs of one prompt set it is taken; elsewhere the newest is.
-
-    Returns
-    -------
-    Gathered
-    """
-    first = runs[selected]
-    same_model = {name: run for name, run in runs.items() if run.info.fingerprint == first.info.fingerprint}
-    reasons: dict[str, str] = {}
-    by_set: dict[str, list[str]] = {}
-    for name, run in same_model.items():
-        if unlike := unlike_settings(first.info, run.info):
-            reasons[name] = f"differs from {selected} in {unlike}"
-        elif len(run.pairs) < MIN_PAIRS:
-            reasons[name] = f"has {len(run.pairs)} pairs; {MIN_PAIRS} are needed"
-        else:
-            by_set.setdefault(run.info.prompts_sha256, []).append(name)
-    for names in by_set.values():
-        # Of runs made in the same second the first is taken: `max` keeps it.
-        taken = max(names, key=lambda name: (name == selected, runs[name].info.date))
-        why = "which is chosen above" if taken == selected else "which is newer"
-        reasons |= {name: f"is of the same prompt set as {taken}, {why}" for name in names if name != taken}
-    kept = {name: run for name, run in same_model.items() if name not in reasons}
-    return Gathered(kept, tuple(f"{name} {reason}." for name, reason in reasons.items()))

@@ -1,10 +1,4 @@
-"""A visitor's pair against a run: pure arithmetic on plain data. Knows nothing about torch or pages.
-
-`user_pair`      two texts -> `PromptPair`
-`check_same_model`  refuse a model other than the run's
-`check_reference`   refuse a pair without the run's reference image
-`score_pair`        full conformal rank of a captured pair among the run's -> `PairResult`
-"""
+"""A new pair ranked among a run's pairs by full conformal prediction."""
 
 from __future__ import annotations
 

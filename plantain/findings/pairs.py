@@ -1,11 +1,4 @@
-"""The pairs behind a result: by category, one by one, and by where their prompts differ. Description, no tests.
-
-Knows nothing about where it is shown.
-
-`by_category`     what each category's pairs say alone, and how far the others agree
-`by_pair`         how far each pair goes with the others, how large it is, and what hangs on it
-`against_tokens`  whether size and score go with the position and number of the differing tokens
-"""
+"""The pairs behind a result: by category, one by one, and by where their prompts differ. Description, no tests."""
 
 from __future__ import annotations
 
@@ -49,7 +42,7 @@ class PairPart:
     ----------
     id, category : str
     first_difference, n_differing : int
-        As in `units.PairCapture`: the first token that differs, and at how many positions tokens differ.
+        As in `capture.PairCapture`: the first token that differs, and at how many positions tokens differ.
     score : float
         As in `stats.conformal_scores`: how far the pair goes the way of the others on their top units, in SDs.
     size : float

@@ -1,24 +1,58 @@
-"""What the model card published: aggregate figures with their source, never presented as a run of ours."""
+"""What the model card published: aggregate figures with their source. Never presented as a run of this project."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from plantain._files import strict_json, strict_record
+from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
+
+CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
 
 SIDES = ("helping", "ignoring")
 """Positive and negative side of the published figures."""
 
-CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
+
+@dataclass(frozen=True)
+class PublishedCount:
+    """Units over a threshold on the card, and the ratio to the 99th percentile of its null, which it does not give."""
+
+    count: int
+    percent: float
+    ratio: float
 
 
-def load_published() -> dict[str, Any]:
-    """Read the card's figures, in the shape of `analysis.summarize` as far as they are known."""
-    return json.loads(PUBLISHED.read_text(encoding="utf-8"))
+@dataclass(frozen=True)
+class Published:
+    """The card's figures: those of `analysis.Summary` as far as they are known, with their source.
+
+    Attributes
+    ----------
+    name, source : str
+        Of the card on the Hub, and its address.
+    note, units_note : str
+        What to say beside the figures, and of what the card calls heads.
+    """
+
+    name: str
+    source: str
+    note: str
+    units_note: str
+    n_units: int
+    thresholds: dict[int, PublishedCount]
+    large_effect: LargeEffects
+    split_half: SplitHalf
+    max_abs_t: float
+    top_blocks: tuple[BlockSummary, ...]
+
+
+def load_published() -> Published:
+    """Read the card's figures."""
+    return strict_record(Published, strict_json(PUBLISHED.read_bytes()), "published")
 
 
 def same_question(run: Run) -> bool:

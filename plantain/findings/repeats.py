@@ -1,8 +1,4 @@
-"""How far a run's repeated measures, seeds and denoising steps, agree with one another. Knows nothing about pages.
-
-`Repeat`     one repeated measure beside the others
-`stability`   a `Run` -> its measures
-"""
+"""How far a run's repeated measures, its seeds and denoising steps, agree with one another."""
 
 from __future__ import annotations
 

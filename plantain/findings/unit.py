@@ -1,8 +1,4 @@
-"""One unit of a run, looked at closely. Knows nothing about where it is shown.
-
-`find_unit`   a unit's name -> what kind it is and which one
-`profile_unit`    its differences, their mean, its rank, its t in every scope and of its slices
-"""
+"""One unit of a run: its differences, their mean, its rank, and its t in every scope and of its slices."""
 
 from __future__ import annotations
 

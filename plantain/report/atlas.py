@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from plantain.findings.atlas import Atlas, AxisFacts
 from plantain.report.labels import UNIT_WORDS
 from plantain.report.numbers import DASH, count, counted, interval, number
 from plantain.report.statements import Kind, Statement
@@ -39,7 +39,7 @@ class Part:
     after: tuple[str, ...] = ()
 
 
-def atlas_text(atlas: dict[str, Any]) -> str:
+def atlas_text(atlas: Atlas) -> str:
     """Write an atlas for a terminal: what was measured, and what it does not show."""
     blocks = []
     for level, part in zip(["#", *["##"] * 4], atlas_parts(atlas), strict=False):
@@ -52,7 +52,7 @@ def atlas_text(atlas: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def atlas_parts(atlas: dict[str, Any]) -> list[Part]:
+def atlas_parts(atlas: Atlas) -> list[Part]:
     """Return the tables of an atlas; the first is that of its axes, and those that it does not have are left out."""
     parts = [_axes(atlas), _between(atlas), _competition(atlas), _replication(atlas), _selectivity(atlas)]
     return [part for part in parts if part is not None]
@@ -61,12 +61,12 @@ def atlas_parts(atlas: dict[str, Any]) -> list[Part]:
 # --- what it comes to --------------------------------------------------------------------------------------
 
 
-def finding(atlas: dict[str, Any], is_random: bool) -> list[Statement]:
+def finding(atlas: Atlas, is_random: bool) -> list[Statement]:
     """Write what an atlas comes to: one sentence first, then one for each of the three questions.
 
     Parameters
     ----------
-    atlas : dict
+    atlas : Atlas
     is_random : bool
         Whether the runs' weights are random.
 
@@ -77,9 +77,9 @@ def finding(atlas: dict[str, Any], is_random: bool) -> list[Statement]:
     """
     asked = {Kind.RIVALS: _rank(atlas), Kind.REPLICATION: _again(atlas), Kind.SELECTIVITY: _selective(atlas)}
     answers = [shown for shown, _ in asked.values()]
-    n_shown, missing, axis = answers.count(True), answers.count(None), atlas["axes"][0]
+    n_shown, missing, axis = answers.count(True), answers.count(None), atlas.axes[0]
     said = (
-        f"An axis of its own would show three things. “{axis['positive']} / {axis['negative']}” shows "
+        f"An axis of its own would show three things. “{axis.positive} / {axis.negative}” shows "
         f"{('none', 'one', 'two', 'all three')[n_shown]}{' of them' if n_shown < 3 else ''}"
     )
     if missing:
@@ -88,47 +88,47 @@ def finding(atlas: dict[str, Any], is_random: bool) -> list[Statement]:
     return [Statement(Kind.FINDING, said), *(Statement(kind, words) for kind, (_, words) in asked.items())]
 
 
-def _rank(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _rank(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether the axis' count stands above all rivals', and in words."""
-    found = atlas["competition"]
+    found = atlas.competition
     if found is None:
         return None, "More units than its rivals? Not asked: there is no run of a sibling or a control."
-    above, n_rivals = found["rank"] - 1, found["of"] - 1
-    p = found["p_exceeds_all"]
+    above, n_rivals = found.rank - 1, found.of - 1
+    p = found.p_exceeds_all
     if above:
         said = f"{above} of {counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
     else:
         said = f"none of {counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
     shown, caution = not above and p < LEVEL, size_caution(atlas)
     return shown, (
-        f"More units than its rivals? {_yes(shown)}: {found['against'][0]['counts'][0]:,} units over |t| > "
-        f"{found['threshold']:g}, and {said}. This is rank {found['rank']} of {found['of']}.{caution and f' {caution}'}"
+        f"More units than its rivals? {_yes(shown)}: {found.against[0].counts[0]:,} units over |t| > "
+        f"{found.threshold:g}, and {said}. This is rank {found.rank} of {found.of}.{caution and f' {caution}'}"
     )
 
 
-def _again(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _again(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether chosen units come again on new pairs."""
-    found = atlas["replication"]
+    found = atlas.replication
     if found is None:
         return None, "The same units on new pairs? Not asked: there is no run of the replication."
-    low = found["interval"][0]
+    low = found.interval[0]
     shown = low is not None and low > 0
     return shown, (
-        f"The same units on new pairs? {_yes(shown)}: of the {len(found['units'])} units that its pairs chose, "
-        f"{found['n_same_sign']} keep their sign, and {found['n_pairs']} new pairs score {found['score']:+.2f} SD on "
-        f"them (95% interval {interval(found['interval'])})."
+        f"The same units on new pairs? {_yes(shown)}: of the {len(found.units)} units that its pairs chose, "
+        f"{found.n_same_sign} keep their sign, and {found.n_pairs} new pairs score {found.score:+.2f} SD on "
+        f"them (95% interval {interval(found.interval)})."
     )
 
 
-def _selective(atlas: dict[str, Any]) -> tuple[bool | None, str]:
+def _selective(atlas: Atlas) -> tuple[bool | None, str]:
     """Say whether any chosen unit responds to the axis more than to the controls."""
-    found = atlas["selectivity"]
+    found = atlas.selectivity
     if found is None:
         return None, "More to it than to the controls? Not asked: it needs runs of the replication and of a control."
-    n = sum(unit["p"] is not None and unit["p"] < LEVEL for unit in found["units"])
+    n = sum(unit.p is not None and unit.p < LEVEL for unit in found.units)
     return n > 0, (
-        f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found['units'])} units, measured on new "
-        f"pairs (family-wise p < {LEVEL:g}; {counted(len(found['controls']), 'control')}; the test is of the equality "
+        f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found.units)} units, measured on new "
+        f"pairs (family-wise p < {LEVEL:g}; {counted(len(found.controls), 'control')}; the test is of the equality "
         "of all these sets)."
     )
 
@@ -140,47 +140,45 @@ def _yes(shown: bool) -> str:
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def _axes(atlas: dict[str, Any]) -> Part:
+def _axes(atlas: Atlas) -> Part:
     head = [
         "axis", "role", "sides", "|t| > 3", "|t| > 5", "|d| > 0.8", "split-half r", "max |t|", "size",
         "sibling's card",
     ]  # fmt: skip
     rows = [
         [
-            a["name"], a["role"], f"{a['positive']} / {a['negative']}", count(a["thresholds"]["3"]),
-            count(a["thresholds"]["5"]), count(a["large_effect"]), number(a["split_half"]["median"], ".3f"),
-            number(a["max_abs_t"]), DASH if a["size"] is None else f"{a['size']:.2f}%", _card(a) or DASH,
+            a.name, a.role, f"{a.positive} / {a.negative}", count(a.thresholds[3]),
+            count(a.thresholds[5]), count(a.large_effect), number(a.split_half.median, ".3f"),
+            number(a.max_abs_t), DASH if a.size is None else f"{a.size:.2f}%", _card(a) or DASH,
         ]
-        for a in atlas["axes"]
+        for a in atlas.axes
     ]  # fmt: skip
-    heading = f"Atlas of {len(rows)} axes: {atlas['n_units']:,} {UNIT_WORDS[atlas['units']]}, scope {atlas['scope']}"
+    heading = f"Atlas of {len(rows)} axes: {atlas.n_units:,} {UNIT_WORDS[atlas.units]}, scope {atlas.scope}"
     size = (
         "size: RMS of the differences in percent of the magnitude, whichever way they point, median over units. t "
         f"grows with how alike the pairs are, not with the size. {size_caution(atlas)}"
     )
-    return Part(heading, (atlas["weights"],), head, rows, (size.strip(),))
+    return Part(heading, (atlas.weights,), head, rows, (size.strip(),))
 
 
-def _card(axis: dict[str, Any]) -> str:
-    return SIBLINGS.get(axis["title"], "") if axis["role"] == "sibling" else ""
+def _card(axis: AxisFacts) -> str:
+    return SIBLINGS.get(axis.title, "") if axis.role == "sibling" else ""
 
 
-def siblings_part(atlas: dict[str, Any], published: float) -> Part | None:
+def siblings_part(atlas: Atlas, published: float) -> Part | None:
     """Set the axis and its siblings beside their cards' percentages; None for what the cards did not count.
 
     Parameters
     ----------
-    atlas : dict
+    atlas : Atlas
     published : float
         The axis' own share of units over |t| > 3 on its card, in percent.
     """
-    if (atlas["units"], atlas["scope"]) != ("card", "all"):
+    if (atlas.units, atlas.scope) != ("card", "all"):
         return None
-    cards = [f"{published:.1f}%", *map(_card, atlas["axes"][1:])]
+    cards = [f"{published:.1f}%", *map(_card, atlas.axes[1:])]
     rows = [
-        [a["name"], f"{a['thresholds']['3']['percent']:.1f}%", card]
-        for a, card in zip(atlas["axes"], cards, strict=True)
-        if card
+        [a.name, f"{a.thresholds[3].percent:.1f}%", card] for a, card in zip(atlas.axes, cards, strict=True) if card
     ]
     after = (
         "The cards' figures are of Klein's real weights and of the author's own pairs, which this project does not "
@@ -189,22 +187,22 @@ def siblings_part(atlas: dict[str, Any], published: float) -> Part | None:
     return Part("Beside the published cards", (), ["axis", "|t| > 3 here", "|t| > 3, card"], rows, after)
 
 
-def size_caution(atlas: dict[str, Any]) -> str:
+def size_caution(atlas: Atlas) -> str:
     """Say where the axes' sizes differ so much that counts mislead; empty elsewhere."""
-    sizes = [a["size"] for a in atlas["axes"] if a["size"]]
+    sizes = [a.size for a in atlas.axes if a.size]
     if not sizes or max(sizes) <= 1.5 * min(sizes):
         return ""
     return f"The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care."
 
 
-def _between(atlas: dict[str, Any]) -> Part:
+def _between(atlas: Atlas) -> Part:
     head = ["first", "second", "r of t", "without noise", "95% interval", "top shared", "by chance", "same sign"]
     rows = [
         [
-            b["first"], b["second"], number(b["r"], ".3f"), number(b["true_r"], ".3f"), interval(b["interval"]),
-            f"{b['n_shared']}/{b['n_top']}", number(b["n_expected"], ".1f"), str(b["n_same_sign"]),
+            b.first, b.second, number(b.r, ".3f"), number(b.true_r, ".3f"), interval(b.interval),
+            f"{b.n_shared}/{b.n_top}", number(b.n_expected, ".1f"), str(b.n_same_sign),
         ]
-        for b in atlas["between"]
+        for b in atlas.between
     ]  # fmt: skip
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
@@ -214,51 +212,51 @@ def _between(atlas: dict[str, Any]) -> Part:
     return Part("Between axes", (), head, rows, (how,))
 
 
-def _competition(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["competition"]
+def _competition(atlas: Atlas) -> Part | None:
+    found = atlas.competition
     if found is None:
         return None
-    against = found["against"]
-    rows = [[r["name"], r["role"], f"{r['counts'][0]:,} / {r['counts'][1]:,}", f"{r['p']:.2g}"] for r in against]
+    against = found.against
+    rows = [[r.name, r.role, f"{r.counts[0]:,} / {r.counts[1]:,}", f"{r.p:.2g}"] for r in against]
     rank = (
-        f"By its count over |t| > {found['threshold']:g} it has rank {found['rank']} of {found['of']}. (No p of the "
-        f"rank: among {found['of'] - 1} others it could not fall below 1/{found['of']}.)"
+        f"By its count over |t| > {found.threshold:g} it has rank {found.rank} of {found.of}. (No p of the "
+        f"rank: among {found.of - 1} others it could not fall below 1/{found.of}.)"
     )
     how = (
-        f"p: one-sided, by permuting which pair belongs to which set ({atlas['n_permutations']:,} times). It tests the "
+        f"p: one-sided, by permuting which pair belongs to which set ({atlas.n_permutations:,} times). It tests the "
         "equality of two distributions, their orientation included, not of two counts alone. Exceeds all others: p = "
-        f"{found['p_exceeds_all']:.2g}, the largest of these."
+        f"{found.p_exceeds_all:.2g}, the largest of these."
     )
-    heading = f"{atlas['axes'][0]['name']} against the others"
+    heading = f"{atlas.axes[0].name} against the others"
     return Part(heading, (rank,), ["other", "role", "counts", "p"], rows, (how,))
 
 
-def _replication(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["replication"]
+def _replication(atlas: Atlas) -> Part | None:
+    found = atlas.replication
     if found is None:
         return None
-    rows = [[u["unit"], f"{u['t']:.2f}", number(u["t_again"]), number(u["d_z"])] for u in found["units"]]
-    p = "" if found["p"] is None else f", exact sign-flip p = {found['p']:.2g}"
+    rows = [[u.unit, f"{u.t:.2f}", number(u.t_again), number(u.d_z)] for u in found.units]
+    p = "" if found.p is None else f", exact sign-flip p = {found.p:.2g}"
     said = (
-        f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas['axes'][0]['name']}; "
-        f"everything else here is measured on {found['name']}. {found['n_same_sign']} of {len(rows)} keep their sign. "
-        f"A new pair scores {found['score']:+.2f} SD on them on average, 95% interval {interval(found['interval'])}{p}."
+        f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas.axes[0].name}; "
+        f"everything else here is measured on {found.name}. {found.n_same_sign} of {len(rows)} keep their sign. "
+        f"A new pair scores {found.score:+.2f} SD on them on average, 95% interval {interval(found.interval)}{p}."
     )
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
 
-def _selectivity(atlas: dict[str, Any]) -> Part | None:
-    found = atlas["selectivity"]
+def _selectivity(atlas: Atlas) -> Part | None:
+    found = atlas.selectivity
     if found is None:
         return None
-    rows = [[u["unit"], number(u["selectivity"]), number(u["p"], ".2g")] for u in found["units"]]
+    rows = [[u.unit, number(u.selectivity), number(u.p, ".2g")] for u in found.units]
     said = (
-        f"Signed d_z on {found['on']} minus the mean |d_z| over {', '.join(found['controls'])}. |d_z| is never "
+        f"Signed d_z on {found.on} minus the mean |d_z| over {', '.join(found.controls)}. |d_z| is never "
         "negative, so that noise alone lowers this."
     )
     how = (
         "p: against the largest selectivity of all these units where pairs are dealt to the sets at random "
-        f"({atlas['n_permutations']:,} times). It tests whether all these sets could be one, the controls among "
+        f"({atlas.n_permutations:,} times). It tests whether all these sets could be one, the controls among "
         "themselves included, not selectivity alone."
     )
     return Part("Selectivity", (said,), ["unit", "selectivity", "family-wise p"], rows, (how,))

@@ -9,12 +9,13 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plantain import __version__
+from plantain._files import plain
+from plantain.findings.published import Published
 from plantain.report.labels import provenance, weights_label
 from plantain.runs.info import RANDOM
 from plantain.runs.io import save_run
@@ -71,7 +72,7 @@ def _no_formula(text: str) -> str:
 def report_json(run: Run, units: str = "card", scope: str = "all") -> bytes:
     """Write what ``report --json`` prints, with the run's weights in words and its provenance."""
     content = {
-        **run.summary(units, scope),
+        **plain(run.summary(units, scope)),
         "weights_label": weights_label(run.info),
         "provenance": {**asdict(run.info), "capture_sha256": run.capture_sha256},
     }
@@ -93,7 +94,7 @@ def run_zip(run: Run, folder: str) -> bytes:
 # --- references --------------------------------------------------------------------------------------------
 
 
-def cite_text(run: Run, name: str, published: dict[str, Any], url: str | None = None) -> str:
+def cite_text(run: Run, name: str, published: Published, url: str | None = None) -> str:
     """Write the references in plain text: software, run, and the published card by itself.
 
     Parameters
@@ -101,7 +102,7 @@ def cite_text(run: Run, name: str, published: dict[str, Any], url: str | None = 
     run : Run
     name : str
         The run's, as a reader may see it.
-    published : dict
+    published : Published
         From `findings.published.load_published`.
     url : str, optional
         Where the page stands for everyone.
@@ -115,22 +116,22 @@ def cite_text(run: Run, name: str, published: dict[str, Any], url: str | None = 
     return "\n\n".join([
         f"plantain, version {__version__}. Software, Apache 2.0.{where}",
         f"Run “{name}” made with plantain {version}. {provenance(run)}. {_facts(run)}",
-        f"{published['name']}. Model card. {published['source']} (cited separately: its figures are not of this run, "
+        f"{published.name}. Model card. {published.source} (cited separately: its figures are not of this run, "
         "and were not run by this project).",
     ])  # fmt: skip
 
 
-def cite_bibtex(run: Run, name: str, published: dict[str, Any], url: str | None = None) -> str:
+def cite_bibtex(run: Run, name: str, published: Published, url: str | None = None) -> str:
     """Write the same references as BibTeX entries; parameters as for `cite_text`."""
     i = run.info
     where = {"url": url} if url else {}
     title = f"Run {name} of plantain: {i.title}, {i.positive} against {i.negative}"
-    author, _, card = published["name"].partition("/")
+    author, _, card = published.name.partition("/")
     return "\n\n".join([
         _entry("plantain", title="plantain", note=f"Software, version {__version__}, Apache 2.0", **where),
         _entry(file_name(name, suffix=""), title=title, year=i.date[:4], note=f"{provenance(run)}. {_facts(run)}"),
         _entry(file_name("card", card, suffix=""), author=author, title=card, howpublished="Model card",
-               url=published["source"], note="Its figures were not run by this project"),
+               url=published.source, note="Its figures were not run by this project"),
     ])  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from plantain.findings.comparison import Difference
 from plantain.findings.published import SIDES
+from plantain.runs.analysis import BlockSummary
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 
@@ -121,9 +122,9 @@ def sides_words(positive: str, negative: str) -> str:
     return f"“{positive}” minus “{negative}”"
 
 
-def block_line(row: dict[str, Any]) -> str:
+def block_line(row: BlockSummary) -> str:
     """Write one line of the card's list of top blocks."""
     return (
-        f"{row['block']}: max|t|={row['max_abs_t']:.2f}, {row['n_over_3']}/{row['n_units']} units at |t|>3, "
-        f"median |d|={row['median_abs_d']:.2f}"
+        f"{row.block}: max|t|={row.max_abs_t:.2f}, {row.n_over_3}/{row.n_units} units at |t|>3, "
+        f"median |d|={row.median_abs_d:.2f}"
     )

@@ -8,7 +8,7 @@ from typing import Any
 from plantain import PlantainError
 from plantain._files import printable
 from plantain.findings.comparison import differences
-from plantain.findings.published import comparable
+from plantain.findings.published import Published, comparable
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
 from plantain.report.labels import (
@@ -24,7 +24,7 @@ from plantain.report.numbers import DASH
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.runs.info import RANDOM
-from plantain.runs.run import Run
+from plantain.runs.run import Run, RunSummary
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 
@@ -62,7 +62,7 @@ def check_publishable(run: Run, name: str) -> None:
 
 
 def results_section(
-    run: Run, name: str, repo_id: str, control: Run | None, published: dict[str, Any], figure: tuple[str, str]
+    run: Run, name: str, repo_id: str, control: Run | None, published: Published, figure: tuple[str, str]
 ) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
@@ -75,7 +75,7 @@ def results_section(
         Where to.
     control : Run or None
         The untrained control on the same prompts.
-    published : dict
+    published : Published
         From `findings.published.load_published`.
     figure : tuple of str
         The figure's path in the repository, and what it shows in words.
@@ -97,7 +97,7 @@ def results_section(
     for units in ("card", "heads"):
         lines += _table(run, units, control, published)
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
-    lines += [f"- {_plain(block_line(row))}" for row in summary["top_blocks"]]
+    lines += [f"- {_plain(block_line(row))}" for row in summary.top_blocks]
     lines += ["", f"![{_plain(figure[1])}]({figure[0]})", "", "**Read with care:**", ""]
     careful = careful_statements(run, "card", "all")
     first = [statement.text for statement in careful if statement.kind in _FIRST]
@@ -113,30 +113,30 @@ def _folded(title: str, lines: list[str]) -> list[str]:
     return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
-def _verdict(run: Run, summary: dict[str, Any], control: Run | None, published: dict[str, Any]) -> str:
+def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Published) -> str:
     """Say the first figure in words, beside chance, the control and what was published."""
-    count, facts = summary["thresholds"]["3"]["count"], summary["inference"]["thresholds"]["3"]
-    more = "more than" if facts["p"] <= _LEVEL else "no more than"
+    count, facts = summary.thresholds[3].count, summary.inference.thresholds[3]
+    more = "more than" if facts.p <= _LEVEL else "no more than"
     said = (
-        f"{count:,} of {summary['n_units']:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
-        f"{facts['null_median']:,.0f} in the median, p = {facts['p']:.2g})."
+        f"{count:,} of {summary.n_units:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
+        f"{facts.null_median:,.0f} in the median, p = {facts.p:.2g})."
     )
     if control is not None:
-        said += f" The same network with random weights has {control.headline()['thresholds']['3']['count']:,}."
+        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
     if comparable(run, "card", "all"):
-        theirs = published["thresholds"]["3"]
-        theirs = f"{theirs['count']:,} ({theirs['percent']}%)"
-        said += f" The card {published['name']} published {theirs}, on prompts of its own."
+        theirs = published.thresholds[3]
+        theirs = f"{theirs.count:,} ({theirs.percent}%)"
+        said += f" The card {published.name} published {theirs}, on prompts of its own."
     return said
 
 
-def _limits(run: Run, summary: dict[str, Any], control: Run | None, published: dict[str, Any]) -> list[str]:
+def _limits(run: Run, summary: RunSummary, control: Run | None, published: Published) -> list[str]:
     """Write what limits the figures, apart from their statistics."""
     limits = [note for note in notes(run, summary) if note.kind is not Kind.RANDOM]  # which stands above already
     return [
         f"The true heads: {corrected_count(run.summary('heads'))}",
         *(statement.text for statement in (*limits, *prompt_warnings(run))),
-        f"“The published card” is {published['name']}.",
+        f"“The published card” is {published.name}.",
         *_control_lines(run, control),
     ]
 
@@ -147,12 +147,12 @@ def card_fields(run: Run) -> dict[str, Any]:
     return {**base, "tags": ["interpretability", "attention-heads", "flux2", "plantain"]}
 
 
-def _table(run: Run, units: str, control: Run | None, published: dict[str, Any]) -> list[str]:
+def _table(run: Run, units: str, control: Run | None, published: Published) -> list[str]:
     """Write the card's own table for one choice of units, the control's figures in a column of their own."""
     summary = run.summary(units)
     rows = metrics(summary, published, control.headline(units) if control else None)
     head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
-    title = f"{summary['n_units']:,} {UNIT_WORDS[units]}, scope: {_tokens(run)}, {summary['n_pairs']} pairs."
+    title = f"{summary.n_units:,} {UNIT_WORDS[units]}, scope: {_tokens(run)}, {summary.n_pairs} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from plantain.findings.published import PublishedCount
+from plantain.runs.analysis import LargeEffects, ThresholdCount
 
 DASH = "–"
 
@@ -13,9 +15,9 @@ def number(value: float | None, form: str = ".2f", missing: str = DASH) -> str:
     return missing if value is None or value != value else f"{value:{form}}"
 
 
-def count(part: dict[str, Any] | None) -> str:
+def count(part: ThresholdCount | PublishedCount | LargeEffects | None) -> str:
     """Format a count with its share of all units, as ``65 (0.4%)``."""
-    return DASH if part is None else f"{part['count']:,} ({part['percent']:.1f}%)"
+    return DASH if part is None else f"{part.count:,} ({part.percent:.1f}%)"
 
 
 def interval(ends: Sequence[float | None]) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import astuple
-from typing import Any
 
 from plantain.findings.pairs import by_pair
-from plantain.findings.published import same_question
+from plantain.findings.published import Published, same_question
 from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
 from plantain.report.tables import (
@@ -24,7 +23,7 @@ from plantain.report.tables import (
 from plantain.runs.run import Run
 
 
-def report_text(run: Run, published: dict[str, Any], units: str = "card", scope: str = "all") -> str:
+def report_text(run: Run, published: Published, units: str = "card", scope: str = "all") -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
     summary = run.summary(units, scope)
     of = "" if same_question(run) else f", of {CONTRAST}"
@@ -37,7 +36,7 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
         "",
         provenance(run),
-        f"Units: {summary['n_units']:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary['n_pairs']}.",
+        f"Units: {summary.n_units:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary.n_pairs}.",
         *(f"NOTE: {note.text}" for note in notes(run, summary)),
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
         "",
@@ -64,12 +63,12 @@ def report_text(run: Run, published: dict[str, Any], units: str = "card", scope:
         lines += [f"Repeated measures. {REPEATS_NOTE}", "", *table, ""]
     lines += [
         "Top blocks by max |t|, this run:",
-        *(f"- {block_line(row)}" for row in summary["top_blocks"]),
+        *(f"- {block_line(row)}" for row in summary.top_blocks),
         "",
         f"Top blocks by max |t|, published{of}:",
-        *(f"- {block_line(row)}" for row in published["top_blocks"]),
+        *(f"- {block_line(row)}" for row in published.top_blocks),
         "",
-        f"Published figures: {published['source']} ({published['n_units']:,} units). {published['note']}",
-        published["units_note"],
+        f"Published figures: {published.source} ({published.n_units:,} units). {published.note}",
+        published.units_note,
     ]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import starmap
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
 from plantain.report.numbers import number, share, span
-from plantain.runs.inference import MAX_EXACT
-from plantain.runs.run import Run
+from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Reliability
+from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import scope_changes
 
 ENOUGH = 5  # units; where fewer are expected, neither interval of the count means anything
@@ -56,55 +56,55 @@ class Statement(NamedTuple):
 def careful_statements(run: Run, units: str, scope: str) -> list[Statement]:
     """Write what limits the headline figures: nulls, intervals, corrections, reliability."""
     summary = run.summary(units, scope)
-    facts, n = summary["inference"], summary["n_pairs"]
-    found = [Statement(Kind.COUNT, _count(name, summary)) for name in summary["thresholds"]]
+    facts, n = summary.inference, summary.n_pairs
+    found = [Statement(Kind.COUNT, _count(threshold, summary)) for threshold in summary.thresholds]
     found += [
         Statement(Kind.CORRECTED, f"{corrected_count(summary)} {_corrected_limits(facts)}"),
         Statement(Kind.EFFECT, f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are the same criterion."),
-        Statement(Kind.RELIABILITY, _reliability(facts["reliability"])),
-        Statement(Kind.GAIN, _gain(facts["gain"], summary)),
+        Statement(Kind.RELIABILITY, _reliability(facts.reliability)),
+        Statement(Kind.GAIN, _gain(facts.gain, summary)),
     ]
     if units == "card":
         found.append(Statement(Kind.PARTS, _parts(run, scope)))
     found.append(Statement(Kind.WHERE, _where(run, units)))
-    if summary["text_baseline"]:
+    if summary.text_baseline:
         found.append(Statement(Kind.BASELINE, _baseline(summary)))
     return found
 
 
-def corrected_count(summary: dict[str, Any]) -> str:
+def corrected_count(summary: RunSummary) -> str:
     """Write how many units are left after correction for all of them."""
-    facts = summary["inference"]
-    counts = [f"{facts['n_fwer_05']:,} have a family-wise p ≤ .05 (max-|t|, {facts['n_flips']:,} sign flips)"]
-    if facts["n_bh_05"] is not None:
-        counts.append(f"{facts['n_bh_05']:,} a Benjamini-Hochberg q ≤ .05 on the exact p")
-        counts.append(f"{facts['n_by_05']:,} by Benjamini-Yekutieli")
-    return f"Corrected for {summary['n_units']:,} units: {', '.join(counts)}."
+    facts = summary.inference
+    counts = [f"{facts.n_fwer_05:,} have a family-wise p ≤ .05 (max-|t|, {facts.n_flips:,} sign flips)"]
+    if facts.n_bh_05 is not None:
+        counts.append(f"{facts.n_bh_05:,} a Benjamini-Hochberg q ≤ .05 on the exact p")
+        counts.append(f"{facts.n_by_05:,} by Benjamini-Yekutieli")
+    return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}."
 
 
-def _corrected_limits(facts: dict[str, Any]) -> str:
+def _corrected_limits(facts: InferenceFacts) -> str:
     q = "BH is not guaranteed under two-sided dependence."
-    if facts["n_bh_05"] is None:
+    if facts.n_bh_05 is None:
         q = f"There are no q values: exact p are computed up to {MAX_EXACT} pairs."
     return f"{q} Sign flips assume differences symmetric around zero: with skewed ones these p are too small."
 
 
-def _count(name: str, summary: dict[str, Any]) -> str:
-    mine, facts = summary["thresholds"][name], summary["inference"]["thresholds"][name]
-    low, high = (number(end, ",.0f", "no limit") for end in facts["null_p99_interval"])
+def _count(threshold: int, summary: RunSummary) -> str:
+    mine, facts = summary.thresholds[threshold], summary.inference.thresholds[threshold]
+    low, high = (number(end, ",.0f", "no limit") for end in facts.null_p99_interval)
     text = (
-        f"|t| > {name}, scope {summary['scope']}: {mine['count']:,} of {summary['n_units']:,} units, "
-        f"p = {facts['p']:.3g} against the counts under sign flips: {facts['null_median']:,.0f} in the median, "
-        f"{mine['null_p99']:,} [{low}, {high}] at the 99th percentile, {facts['null_max']:,} at most."
+        f"|t| > {threshold}, scope {summary.scope}: {mine.count:,} of {summary.n_units:,} units, "
+        f"p = {facts.p:.3g} against the counts under sign flips: {facts.null_median:,.0f} in the median, "
+        f"{mine.null_p99:,} [{low}, {high}] at the 99th percentile, {facts.null_max:,} at most."
     )
-    if mine["count"] >= ENOUGH:
+    if mine.count >= ENOUGH:
         text += (
-            f" Expected in a new sample of {summary['n_pairs']} pairs: {span(facts['count_jackknife'])} by the "
-            f"jackknife (coverage in simulations 89 to 100%), {span(facts['count_interval'])} by the wild bootstrap "
+            f" Expected in a new sample of {summary.n_pairs} pairs: {span(facts.count_jackknife)} by the "
+            f"jackknife (coverage in simulations 89 to 100%), {span(facts.count_interval)} by the wild bootstrap "
             "(87 to 99% for 25 pairs with effects in all units, far less for a few large or many equal ones)."
         )
-    if mine["count"] and mine["ratio"] is not None and mine["null_p99"] < NOISY_P99:
-        least, most = (_ratio(mine["count"], end) for end in reversed(facts["null_p99_interval"]))
+    if mine.count and mine.ratio is not None and mine.null_p99 < NOISY_P99:
+        least, most = (_ratio(mine.count, end) for end in reversed(facts.null_p99_interval))
         text += f" The ratio to so small a percentile is noise: over its interval it runs from {least} to {most}."
     return text
 
@@ -114,9 +114,9 @@ def _ratio(count: int, end: float | None) -> str:
     return "0×" if end is None else f"{count / end:.2g}×" if end else "no limit"
 
 
-def _reliability(facts: dict[str, Any]) -> str:
-    whole, half = facts["spearman_brown"], facts["stratified"]["median"]
-    if whole is None or facts["null_median"] is None:
+def _reliability(facts: Reliability) -> str:
+    whole, half = facts.spearman_brown, facts.stratified.median
+    if whole is None or facts.null_median is None:
         return "Split-half reliability does not exist here."
     stepped = (
         f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): {whole:.3f}."
@@ -125,24 +125,24 @@ def _reliability(facts: dict[str, Any]) -> str:
     )
     even = "" if half is None else f" With each category split as evenly as possible: median r {half:.3f}."
     return (
-        f"{stepped} Sign-flipped data have a median r of {facts['null_median']:.3f}, in 95% of {facts['n_flips']} "
-        f"flips at most {facts['null_p95']:.3f}.{even} The IQR is over splits of the same pairs and is no confidence "
+        f"{stepped} Sign-flipped data have a median r of {facts.null_median:.3f}, in 95% of {facts.n_flips} "
+        f"flips at most {facts.null_p95:.3f}.{even} The IQR is over splits of the same pairs and is no confidence "
         "interval. Reliable is not valid: a constant difference in wording is reliable too."
     )
 
 
-def _gain(facts: dict[str, Any] | None, summary: dict[str, Any]) -> str:
+def _gain(facts: Gain | None, summary: RunSummary) -> str:
     if facts is None:
         return "One gain or many axes: no logarithm exists for a magnitude of zero."
-    if facts["first_share"] is None:
+    if facts.first_share is None:
         return "One gain or many axes: all differences are zero."
-    left = ", ".join(f"{count:,} over {name}" for name, count in facts["counts_without_block_mean"].items())
+    left = ", ".join(f"{count:,} over {name}" for name, count in facts.counts_without_block_mean.items())
     return (
-        f"One gain or many axes? Of the log-magnitude differences' sum of squares, {100 * facts['gain_share']:.0f}% is "
-        f"one change common to all units and {100 * facts['first_share']:.0f}% the first principal component; the "
-        f"participation ratio is {facts['participation']:.1f} of at most {summary['n_pairs']}. (These three ignore "
+        f"One gain or many axes? Of the log-magnitude differences' sum of squares, {100 * facts.gain_share:.0f}% is "
+        f"one change common to all units and {100 * facts.first_share:.0f}% the first principal component; the "
+        f"participation ratio is {facts.participation:.1f} of at most {summary.n_pairs}. (These three ignore "
         f"which side is which: they do not say that pairs agree.) The pairs' mean holds "
-        f"{100 * facts['mean_share']:.0f}%, about {100 / summary['n_pairs']:.0f}% in noise. Without each block's mean: "
+        f"{100 * facts.mean_share:.0f}%, about {100 / summary.n_pairs:.0f}% in noise. Without each block's mean: "
         f"{left}."
     )
 
@@ -165,12 +165,12 @@ def _where(run: Run, units: str) -> str:
     )
 
 
-def _baseline(summary: dict[str, Any]) -> str:
-    text = summary["text_baseline"]
-    theirs, mine = (part["thresholds"]["3"]["percent"] for part in (text, summary))
+def _baseline(summary: RunSummary) -> str:
+    text = summary.text_baseline
+    theirs, mine = (part.thresholds[3].percent for part in (text, summary))
     return (
-        f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text['n_units']:,} "
-        f"slices are over |t| > 3 (scope {text['scope']}), here {mine:.1f}% of the units. What exceeds it there "
+        f"Text baseline: of the prompt embedding, the transformer's text input, {theirs:.1f}% of {text.n_units:,} "
+        f"slices are over |t| > 3 (scope {text.scope}), here {mine:.1f}% of the units. What exceeds it there "
         "differs before the transformer sees anything. Units of other widths do not compare, nor does this show cause."
     )
 
@@ -260,7 +260,7 @@ def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
     discovery = "" if np.isnan(q) else f"; false-discovery q = {q:.2g} ({limits})"
     text = (
         f"{unit.name}, scope {unit.scope}, among all {unit.n_units:,} units of its kind: under "
-        f"{found.facts['n_flips']:,} sign flips the largest |t| of all units is at least this large in {share(family)} "
+        f"{found.facts.n_flips:,} sign flips the largest |t| of all units is at least this large in {share(family)} "
         f"of cases (family-wise p = {family:.2g}){discovery}. This holds for one choice of units and scope. A unit "
         "that was chosen because it is large has too large a d, and its interval does not cover."
     )
@@ -270,20 +270,20 @@ def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
 # --- what limits a reading ---------------------------------------------------------------------------------
 
 
-def notes(run: Run, summary: dict[str, Any]) -> list[Statement]:
+def notes(run: Run, summary: Headline) -> list[Statement]:
     """Write what a reader has to know before comparing the figures with the published card's."""
     return list(_notes(run, summary))
 
 
-def _notes(run: Run, summary: dict[str, Any]) -> Iterator[Statement]:
-    i, n, unequal, degenerate = run.info, len(run.pairs), run.unequal_pairs(), summary["degenerate_units"]
+def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
+    i, n, unequal, degenerate = run.info, len(run.pairs), run.unequal_pairs(), summary.degenerate_units
     if not same_question(run):
         yield Statement(
             Kind.COMPARABLE,
             f"The published figures are of {CONTRAST}. This run's prompts ask something else, “{i.positive}” against "
             f"“{i.negative}”: do not compare the two.",
         )
-    elif (summary["units"], summary["scope"]) != ("card", "all"):
+    elif (summary.units, summary.scope) != ("card", "all"):
         yield Statement(
             Kind.COMPARABLE,
             "The published figures count 16,320 slices over all tokens: do not compare other choices with them.",

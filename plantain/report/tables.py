@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from plantain.findings.pairs import PairPart, by_category
+from plantain.findings.published import Published
 from plantain.findings.repeats import stability
 from plantain.report.numbers import DASH, count, number
-from plantain.runs.analysis import THRESHOLDS, Analysis
+from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
 from plantain.runs.inference import Inference
-from plantain.runs.run import Run
+from plantain.runs.run import Headline, Run
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
 
@@ -59,52 +60,46 @@ class Metric:
     control: str | None = None
 
 
-def metrics(
-    summary: dict[str, Any] | None, published: dict[str, Any], control: dict[str, Any] | None = None
-) -> list[Metric]:
+def metrics(summary: Headline | None, published: Published, control: Headline | None = None) -> list[Metric]:
     """Put the card's results table for a run beside the published one; without a run, only the latter.
 
     The published figures are of the card's 16,320 slices and the whole pass; for other units or scopes
     they stand beside for orientation only.
     """
-    mine, theirs = summary or {}, published["thresholds"]
-    splits = {part["n_splits"] for part in (mine.get("split_half"), published["split_half"]) if part}
+    splits = {part.split_half.n_splits for part in (summary, published) if part}
     median = f"median, {splits.pop()} splits" if len(splits) == 1 else "median"
+    ratios = [f"{published.thresholds[t].ratio:g}× null p99" for t in THRESHOLDS]
     columns = (
-        ("|t| > 3", "|t| > 5", f"|d| > {published['large_effect']['threshold']} (large)", f"Split-half r ({median})",
+        ("|t| > 3", "|t| > 5", f"|d| > {published.large_effect.threshold} (large)", f"Split-half r ({median})",
          "Max |t|"),
-        _values(mine),
-        (*(_ratio(mine, t) for t in ("3", "5")), "", _iqr(mine.get("split_half")), ""),
-        _values(mine.get("text_baseline") or {}, ratios=True),
+        _values(summary),
+        [""] * 5 if summary is None else (*map(_ratio, summary.thresholds.values()), "", _iqr(summary.split_half), ""),
+        _values(summary and summary.text_baseline, ratios=True),
         _values(published),
-        (*(f"{theirs[t]['ratio']:g}× null p99" for t in ("3", "5")), "", _iqr(published["split_half"]), ""),
+        (*ratios, "", _iqr(published.split_half), ""),
         [None] * 5 if control is None else _values(control, ratios=True),
     )  # fmt: skip
     return [Metric(*row) for row in zip(*columns, strict=True)]
 
 
-def _values(summary: dict[str, Any], ratios: bool = False) -> list[str]:
+def _values(summary: Summary | Published | None, ratios: bool = False) -> list[str]:
     """Write a summary's five figures, the ratios to the null beside the counts if asked."""
-    thresholds, half = summary.get("thresholds", {}), summary.get("split_half")
-    counts = [count(thresholds.get(t)) for t in ("3", "5")]
-    if ratios and thresholds:
-        found = [thresholds[t]["ratio"] for t in ("3", "5")]
+    if summary is None:
+        return [DASH] * 5
+    counts = [count(part) for part in summary.thresholds.values()]
+    if ratios:
+        found = [part.ratio for part in summary.thresholds.values()]
         counts = [text if r is None else f"{text}, {r:.1f}×" for text, r in zip(counts, found, strict=True)]
-    r = number(half["median"], ".3f", "not defined") if half else DASH
-    return [*counts, count(summary.get("large_effect")), r, number(summary.get("max_abs_t"))]
+    r = number(summary.split_half.median, ".3f", "not defined")
+    return [*counts, count(summary.large_effect), r, number(summary.max_abs_t)]
 
 
-def _ratio(summary: dict[str, Any], threshold: str) -> str:
-    if not summary:
-        return ""
-    part = summary["thresholds"][threshold]
-    return (
-        "null p99 is 0: no ratio" if part["ratio"] is None else f"{part['ratio']:.1f}× null p99 ({part['null_p99']:,})"
-    )
+def _ratio(part: ThresholdCount) -> str:
+    return "null p99 is 0: no ratio" if part.ratio is None else f"{part.ratio:.1f}× null p99 ({part.null_p99:,})"
 
 
-def _iqr(half: dict[str, Any] | None) -> str:
-    return "" if half is None or half["median"] is None else f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
+def _iqr(half: SplitHalf) -> str:
+    return "" if half.median is None else f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

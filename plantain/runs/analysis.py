@@ -1,8 +1,7 @@
-"""One choice of units and scope, put through the statistics. Knows nothing about files, models or pages.
+"""The model card's statistics of a run, for one choice of units and scope, and the summary of them.
 
-`Analysis`   everything that a page, a report or a table shows of a run
-`analyze`    sums of squares, signs and halves -> `Analysis`
-`summarize`  the figures of the card's results section, as plain numbers for JSON
+Everything here follows from the sums of squares and the stored draws, and takes well under a second at full size;
+`inference` has what takes longer.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +16,7 @@ from plantain import stats
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.units import Layout, UnitTable, magnitudes, unit_table
 
-THRESHOLDS = (3.0, 5.0)
+THRESHOLDS = (3, 5)
 
 LARGE_EFFECT = 0.8
 
@@ -114,80 +112,140 @@ def analyze(
     )
 
 
-def summarize(analysis: Analysis) -> dict[str, Any]:
-    """Return the figures of the card's results section; every value is JSON, never NaN or infinity.
+@dataclass(frozen=True)
+class ThresholdCount:
+    """How many units have |t| over a threshold.
 
-    Returns
-    -------
-    dict
-        ``units, scope, n_units, n_pairs, thresholds, large_effect, split_half, max_abs_t, top_blocks,
-        degenerate_units``. ``n_units`` and all percentages leave degenerate units out. ``null_p99`` is the
-        99th percentile over the sign flips (``method="higher"``); ``ratio`` is null when it is zero.
+    Attributes
+    ----------
+    count : int
+    percent : float
+        Of the tested units.
+    null_p99 : int
+        99th percentile of the count over the sign flips (``method="higher"``).
+    ratio : float or None
+        Count over `null_p99`; None where that is zero.
     """
+
+    count: int
+    percent: float
+    null_p99: int
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class LargeEffects:
+    """How many units have |d_z| over a threshold, and their percentage of the tested units."""
+
+    threshold: float
+    count: int
+    percent: float
+
+
+@dataclass(frozen=True)
+class SplitHalf:
+    """Median and quartiles of the split-half r over the splits whose r exists; None where none does."""
+
+    median: float | None
+    q25: float | None
+    q75: float | None
+    n_splits: int
+
+
+@dataclass(frozen=True)
+class BlockSummary:
+    """The card's columns for one block; `n_units` are its tested units, `median_abs_d` is over them."""
+
+    block: str
+    max_abs_t: float
+    n_over_3: int
+    n_units: int
+    median_abs_d: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of the card's results section. No number is NaN or infinite.
+
+    Attributes
+    ----------
+    units, scope : str
+    n_units : int
+        Tested units: all percentages leave degenerate ones out, too.
+    n_pairs : int
+    thresholds : dict of int to ThresholdCount
+        For each of `THRESHOLDS`.
+    large_effect : LargeEffects
+    split_half : SplitHalf
+    max_abs_t : float
+    top_blocks : tuple of BlockSummary
+        The first `TOP_BLOCKS` by max |t|.
+    degenerate_units : tuple of str
+        Names of the units that were left out.
+    """
+
+    units: str
+    scope: str
+    n_units: int
+    n_pairs: int
+    thresholds: dict[int, ThresholdCount]
+    large_effect: LargeEffects
+    split_half: SplitHalf
+    max_abs_t: float
+    top_blocks: tuple[BlockSummary, ...]
+    degenerate_units: tuple[str, ...]
+
+
+def summarize(analysis: Analysis) -> Summary:
+    """Return the figures of the card's results section."""
     a, tested = analysis, analysis.tested
     abs_t, n_units = np.abs(a.t[tested]), int(tested.sum())
     large = int(np.count_nonzero(np.abs(a.dz[tested]) > LARGE_EFFECT))
     names = a.table.names
-    return {
-        "units": a.table.units,
-        "scope": a.table.scope,
-        "n_units": n_units,
-        "n_pairs": len(a.differences),
-        "thresholds": {
-            threshold_name(threshold): _threshold(int(np.count_nonzero(abs_t > threshold)), counts, n_units)
-            for threshold, counts in zip(a.null.thresholds, a.null.counts, strict=True)
+    return Summary(
+        units=a.table.units,
+        scope=a.table.scope,
+        n_units=n_units,
+        n_pairs=len(a.differences),
+        thresholds={
+            threshold: _threshold_count(int(np.count_nonzero(abs_t > threshold)), counts, n_units)
+            for threshold, counts in zip(THRESHOLDS, a.null.counts, strict=True)
         },
-        "large_effect": {"threshold": LARGE_EFFECT, "count": large, "percent": _percent(large, n_units)},
-        "split_half": split_half_facts(a.split_r),
-        "max_abs_t": float(abs_t.max(initial=0.0)),
-        "top_blocks": blocks(a)[:TOP_BLOCKS],
-        "degenerate_units": [names[i] for i in np.flatnonzero(~tested)],
-    }
+        large_effect=LargeEffects(LARGE_EFFECT, large, _percent(large, n_units)),
+        split_half=summarize_splits(a.split_r),
+        max_abs_t=float(abs_t.max(initial=0.0)),
+        top_blocks=tuple(blocks(a)[:TOP_BLOCKS]),
+        degenerate_units=tuple(names[i] for i in np.flatnonzero(~tested)),
+    )
 
 
-def blocks(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return the card's columns for every block, by falling max |t|."""
+def blocks(analysis: Analysis) -> list[BlockSummary]:
+    """Summarize every block that has a tested unit, by falling max |t|."""
     a = analysis
-    rows = []
+    found = []
     for block in dict.fromkeys(a.table.block[a.tested].tolist()):
         mine = (a.table.block == block) & a.tested
         abs_t = np.abs(a.t[mine])
-        rows.append(
-            {
-                "block": block,
-                "max_abs_t": float(abs_t.max()),
-                "n_over_3": int(np.count_nonzero(abs_t > 3)),
-                "n_units": int(mine.sum()),
-                "median_abs_d": float(np.median(np.abs(a.dz[mine]))),
-            }
-        )
-    return sorted(rows, key=lambda row: -row["max_abs_t"])
+        n_over_3, median_d = int(np.count_nonzero(abs_t > 3)), float(np.median(np.abs(a.dz[mine])))
+        found.append(BlockSummary(block, float(abs_t.max()), n_over_3, int(mine.sum()), median_d))
+    return sorted(found, key=lambda summary: -summary.max_abs_t)
 
 
-def threshold_name(threshold: float) -> str:
-    """Write a threshold as it stands in JSON: ``3``, ``5``."""
-    return f"{threshold:g}"
-
-
-def _threshold(count: int, null_counts: np.ndarray, n_units: int) -> dict[str, Any]:
-    p99 = int(stats.quantile_above(null_counts, 0.99))
-    return {
-        "count": count,
-        "percent": _percent(count, n_units),
-        "null_p99": p99,
-        "ratio": count / p99 if p99 else None,
-    }
-
-
-def split_half_facts(r: np.ndarray) -> dict[str, Any]:
-    """Summarize split-half correlations for JSON: median and quartiles over the splits whose r exists."""
+def summarize_splits(r: np.ndarray) -> SplitHalf:
+    """Take median and quartiles of split-half correlations, over the splits whose r exists."""
     known = r[np.isfinite(r)]
     q25, median, q75 = np.quantile(known, (0.25, 0.5, 0.75)) if len(known) else (math.nan,) * 3
-    return {"median": _number(median), "q25": _number(q25), "q75": _number(q75), "n_splits": len(known)}
+    return SplitHalf(finite(median), finite(q25), finite(q75), len(known))
 
 
-def _number(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN and no infinity: None for those."""
     return float(value) if math.isfinite(value) else None
+
+
+def _threshold_count(count: int, null_counts: np.ndarray, n_units: int) -> ThresholdCount:
+    p99 = int(stats.quantile_above(null_counts, 0.99))
+    return ThresholdCount(count, _percent(count, n_units), p99, count / p99 if p99 else None)
 
 
 def _percent(count: int, total: int) -> float:

@@ -1,7 +1,4 @@
-"""The raw material: sums of squares per side, pair, scope and slice, with token counts. Knows nothing about units.
-
-`SumsOfSquares`  of all pairs
-`PairCapture`    of one pair, and where its prompts differ
+"""The raw material of a run: sums of squares per side, pair, scope and slice, with token counts.
 
 The axes are always in the order side (0 positive, 1 negative), pair, scope, slice.
 """

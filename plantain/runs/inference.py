@@ -1,10 +1,8 @@
-"""What a careful paper would say of one analysis: p values, intervals, reliability, one gain or many axes.
+"""The slower statistics of a run: corrected p, intervals, reliability, one gain or many axes.
 
-Knows nothing about files, models or pages. Slower than `analysis` (seconds at full size), so that runs keep it.
-
-`Inference`   per unit: exact p, family-wise p, q values, corrected effect size with its interval; and facts
-`infer`       `Analysis` -> `Inference`
-`null_reliability`   the split-half r of flipped data
+They take seconds at full size, so they are computed once and cached: in memory, and in the folder of a saved run. A
+cached file counts only if its key has the run's capture, the choice and `VERSION` with all parameters, and if its own
+hash is right; whatever else a folder brings is computed anew.
 """
 
 from __future__ import annotations
@@ -12,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from plantain import stats
-from plantain._files import write_atomic
-from plantain.runs.analysis import THRESHOLDS, Analysis, split_half_facts, threshold_name
+from plantain._files import plain, strict_record, write_atomic
+from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, finite, summarize_splits
+
+if TYPE_CHECKING:
+    from plantain.runs.run import Run
 
 VERSION = 3
-"""Of the statistics: raise it when a number changes, so that kept results are computed anew."""
-
+"""Of the statistics: raise it when a number changes, so that cached results are computed anew."""
 
 N_FLIPS = 10_000  # for the family-wise p
 
@@ -42,6 +43,106 @@ MAX_EXACT = 30  # pairs
 
 COLUMNS = ("p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high", "percent")
 
+FOLDER = "statistics"
+
+_HEADER = 1 << 20  # bytes that a file may hold beside its columns
+
+_ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
+
+Interval = tuple[float | None, float | None]
+"""None is an end that does not exist, as of few flips' 99th percentile."""
+
+
+@dataclass(frozen=True)
+class ThresholdFacts:
+    """What the null says of the count of units over a threshold.
+
+    Attributes
+    ----------
+    p : float
+        Of the count, against those under sign flips.
+    null_median : float
+    null_max : int
+    null_p99_interval : Interval
+        95%, of the null's 99th percentile.
+    count_interval, count_jackknife : Interval
+        95%, of the count in a new sample, by wild bootstrap and by jackknife.
+    """
+
+    p: float
+    null_median: float
+    null_max: int
+    null_p99_interval: Interval
+    count_interval: Interval
+    count_jackknife: Interval
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far the map of t would come again in other pairs.
+
+    Attributes
+    ----------
+    spearman_brown : float or None
+        The median split-half r, stepped up to all pairs.
+    null_median, null_p95 : float or None
+        Of the median r of sign-flipped data.
+    n_flips : int
+        Flips whose r exists.
+    stratified : SplitHalf
+        With each category split as evenly as possible.
+    """
+
+    spearman_brown: float | None
+    null_median: float | None
+    null_p95: float | None
+    n_flips: int
+    stratified: SplitHalf
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Whether all units rise together: log magnitudes, with and without their block's mean.
+
+    Attributes
+    ----------
+    gain_share, mean_share, first_share, participation : float or None
+        As in `stats.Dimension`; None where all differences are zero.
+    counts_without_block_mean : dict of int to int
+        Per threshold the units over it once their block's mean is subtracted.
+    """
+
+    gain_share: float | None
+    mean_share: float | None
+    first_share: float | None
+    participation: float | None
+    counts_without_block_mean: dict[int, int]
+
+
+@dataclass(frozen=True)
+class InferenceFacts:
+    """What the slower statistics say of all units together.
+
+    Attributes
+    ----------
+    n_flips : int
+        Sign flips of the family-wise p.
+    thresholds : dict of int to ThresholdFacts
+    n_fwer_05, n_bh_05, n_by_05 : int or None
+        Units with a family-wise p or a q value of at most .05; None where no unit has one.
+    reliability : Reliability
+    gain : Gain or None
+        None where a magnitude is zero and has no logarithm.
+    """
+
+    n_flips: int
+    thresholds: dict[int, ThresholdFacts]
+    n_fwer_05: int | None
+    n_bh_05: int | None
+    n_by_05: int | None
+    reliability: Reliability
+    gain: Gain | None
+
 
 @dataclass(frozen=True, eq=False)
 class Inference:
@@ -53,16 +154,89 @@ class Inference:
         ``p_exact`` (two-sided sign-flip p), ``p_fwer`` (max-|t|), ``q_bh``, ``q_by``, ``g`` (Hedges), ``d_low`` and
         ``d_high`` (95% interval of d_z), ``percent`` (mean difference in percent of the unit's magnitude). NaN where
         a value does not exist.
-    facts : dict
-        Plain JSON values: thresholds, family-wise and false-discovery counts, reliability, gain.
+    facts : InferenceFacts
     """
 
     columns: dict[str, np.ndarray]
-    facts: dict[str, Any]
+    facts: InferenceFacts
+
+
+def finite_ends(interval: tuple[float, float]) -> Interval:
+    """Return an interval whose ends are numbers or None; see `analysis.finite`."""
+    return finite(interval[0]), finite(interval[1])
+
+
+def cached_inference(run: Run, units: str, scope: str) -> Inference:
+    """Return a run's slower statistics for one choice: from memory, from the run's folder, or computed.
+
+    Parameters
+    ----------
+    run : Run
+    units, scope : str
+        As for `units.magnitudes`.
+
+    Returns
+    -------
+    Inference
+    """
+    if (units, scope) in run.inferences:
+        return run.inferences[units, scope]
+    with _ONE_AT_A_TIME:
+        if (units, scope) not in run.inferences:  # another thread may just have computed it
+            analysis = run.analysis(units, scope)
+            found = read_cached(run.folder, run, analysis) if run.folder else None
+            if found is None:
+                found = infer(analysis, run.halves, run.info.seed, run.categories)
+                if run.folder:
+                    write_cached(run.folder, run, units, scope, found)
+            run.inferences[units, scope] = found
+    return run.inferences[units, scope]
+
+
+def write_cached(folder: Path, run: Run, units: str, scope: str, inference: Inference) -> None:
+    """Write statistics into a run's folder; a folder that cannot be written costs time, not the answer."""
+    path = _path(folder, units, scope)
+    facts = plain(inference.facts)
+    # One metadata key: several would be written in an order that changes from run to run.
+    digest = _digest(inference.columns, facts)
+    text = json.dumps({"key": cache_key(run, units, scope), "facts": facts, "sha256": digest}, allow_nan=False)
+    content = safetensors.numpy.save(
+        {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
+    )
+    with suppress(OSError):
+        path.parent.mkdir(exist_ok=True)
+        write_atomic(path, content)
+
+
+def read_cached(folder: Path, run: Run, analysis: Analysis) -> Inference | None:
+    """Read the statistics of an analysis from a run's folder; None where there are none that belong to it."""
+    table = analysis.table
+    path = _path(folder, table.units, table.scope)
+    try:
+        if not _is_plain(path, table.n_units):
+            return None
+        with safe_open(path, "np") as file:
+            content = json.loads(file.metadata()["statistics"])
+            columns = {name: file.get_tensor(name) for name in COLUMNS}
+        if content["key"] != cache_key(run, table.units, table.scope):
+            return None
+        if content["sha256"] != _digest(columns, content["facts"]):
+            return None
+        facts = strict_record(InferenceFacts, content["facts"], "facts")
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    fits = all(c.shape == (table.n_units,) and c.dtype == np.float64 for c in columns.values())
+    return Inference(columns, facts) if fits else None
+
+
+def cache_key(run: Run, units: str, scope: str) -> dict[str, Any]:
+    """Return what cached statistics must have been computed from to be this run's."""
+    made_of = {"capture": run.capture_sha256, "categories": run.categories, "units": units, "scope": scope}
+    return {**made_of, **parameters()}
 
 
 def parameters() -> dict[str, int]:
-    """Return what the numbers depend on beside the run, for the key of kept results."""
+    """Return what the numbers depend on beside the run."""
     return {
         "version": VERSION,
         "n_flips": N_FLIPS,
@@ -90,16 +264,52 @@ def infer(analysis: Analysis, halves: np.ndarray, seed: int, categories: Sequenc
     Inference
     """
     columns = _columns(analysis, seed)
-    facts = {
-        "n_flips": N_FLIPS,
-        "thresholds": {threshold_name(t): _threshold_facts(analysis, i, seed) for i, t in enumerate(THRESHOLDS)},
-        "n_fwer_05": _count_below(columns["p_fwer"], 0.05),
-        "n_bh_05": _count_below(columns["q_bh"], 0.05),
-        "n_by_05": _count_below(columns["q_by"], 0.05),
-        "reliability": _reliability(analysis, halves, seed, categories),
-        "gain": _gain(analysis),
-    }
+    facts = InferenceFacts(
+        n_flips=N_FLIPS,
+        thresholds={t: _threshold_facts(analysis, i, seed) for i, t in enumerate(THRESHOLDS)},
+        n_fwer_05=_count_below(columns["p_fwer"], 0.05),
+        n_bh_05=_count_below(columns["q_bh"], 0.05),
+        n_by_05=_count_below(columns["q_by"], 0.05),
+        reliability=_reliability(analysis, halves, seed, categories),
+        gain=_gain(analysis),
+    )
     return Inference(columns, facts)
+
+
+def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
+    """Return what the median split-half r is where nothing is true: of the first flips, over the first halves.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    halves : bool array (n_splits, n_pairs)
+        The run's.
+
+    Returns
+    -------
+    float64 array (N_NULL_R,)
+        As `stats.split_half_null`; a second at full size.
+    """
+    a = analysis
+    return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+
+
+def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Subtract, pair by pair, the mean over each block's units.
+
+    Parameters
+    ----------
+    values : float array (n_pairs, n_units)
+    block : str array (n_units,)
+
+    Returns
+    -------
+    float64 array (n_pairs, n_units)
+    """
+    names, index = np.unique(block, return_inverse=True)
+    sums = np.zeros((len(values), len(names)))
+    np.add.at(sums.T, index, values.T)
+    return values - (sums / np.bincount(index))[:, index]
 
 
 def _columns(a: Analysis, seed: int) -> dict[str, np.ndarray]:
@@ -123,137 +333,48 @@ def _count_below(p: np.ndarray, level: float) -> int | None:
     return None if np.isnan(p).all() else int(np.count_nonzero(p <= level))
 
 
-def _threshold_facts(a: Analysis, row: int, seed: int) -> dict[str, Any]:
-    """Complete the null of one threshold: p of the count, intervals of p99 and of the count itself."""
+def _threshold_facts(a: Analysis, row: int, seed: int) -> ThresholdFacts:
     threshold, counts = THRESHOLDS[row], a.null.counts[row]
     diffs = a.differences[:, a.tested]
     observed = int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold))
-    return {
-        "p": stats.count_p(observed, counts),
-        "null_median": float(np.median(counts)),
-        "null_max": int(counts.max()),
-        "null_p99_interval": _ends(stats.quantile_interval(counts, 0.99)),
-        "count_interval": _ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
-        "count_jackknife": _ends(stats.count_jackknife(diffs, threshold)),
-    }
+    return ThresholdFacts(
+        p=stats.count_p(observed, counts),
+        null_median=float(np.median(counts)),
+        null_max=int(counts.max()),
+        null_p99_interval=finite_ends(stats.quantile_interval(counts, 0.99)),
+        count_interval=finite_ends(stats.count_interval(diffs, threshold, N_BOOTSTRAP, rng=_rng(seed, 3))),
+        count_jackknife=finite_ends(stats.count_jackknife(diffs, threshold)),
+    )
 
 
-def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequence[str]) -> dict[str, Any]:
-    """Spearman-Brown of the median r, the median r of sign-flipped data ('above the null'), and stratified halves."""
+def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequence[str]) -> Reliability:
     stratified = stats.draw_halves(len(halves), len(a.differences), _rng(seed, 4), categories)
     null = null_reliability(a, halves)
     null = null[np.isfinite(null)]
     known = a.split_r[np.isfinite(a.split_r)]
     median = float(np.median(known)) if len(known) else math.nan
-    return {
-        "spearman_brown": _number(stats.spearman_brown(median)),
-        "null_median": _number(np.median(null)) if len(null) else None,
-        "null_p95": stats.quantile_above(null, 0.95) if len(null) else None,
-        "n_flips": len(null),
-        "stratified": split_half_facts(stats.split_half(a.differences[:, a.tested], halves=stratified)),
-    }
+    return Reliability(
+        spearman_brown=finite(stats.spearman_brown(median)),
+        null_median=finite(np.median(null)) if len(null) else None,
+        null_p95=stats.quantile_above(null, 0.95) if len(null) else None,
+        n_flips=len(null),
+        stratified=summarize_splits(stats.split_half(a.differences[:, a.tested], halves=stratified)),
+    )
 
 
-def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
-    """Return what the median split-half r is where nothing is true: of the first flips, over the first halves.
-
-    Parameters
-    ----------
-    analysis : Analysis
-    halves : bool array (n_splits, n_pairs)
-        The run's.
-
-    Returns
-    -------
-    float64 array (N_NULL_R,)
-        As `stats.split_half_null`; a second at full size.
-    """
-    a = analysis
-    return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
-
-
-def _gain(a: Analysis) -> dict[str, Any] | None:
-    """Ask whether all units rise together: log magnitudes, with and without their block's mean.
-
-    None where a magnitude is zero and has no logarithm; the shares are None where all differences are zero.
-    """
+def _gain(a: Analysis) -> Gain | None:
     if not (a.magnitudes > 0).all():
         return None
     logs = np.log(a.magnitudes[0]) - np.log(a.magnitudes[1])  # (n_pairs, n_units)
     t = stats.paired_t(without_block_means(logs, a.table.block))
     dimension = stats.dimension(logs)
-    return {
-        "gain_share": _number(dimension.gain_share),
-        "mean_share": _number(dimension.mean_share),
-        "first_share": _number(dimension.uncentred.first_share),
-        "participation": _number(dimension.uncentred.participation),
-        "counts_without_block_mean": {
-            threshold_name(threshold): int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS
-        },
-    }
-
-
-def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Subtract, pair by pair, the mean over each block's units.
-
-    Parameters
-    ----------
-    values : float array (n_pairs, n_units)
-    block : str array (n_units,)
-
-    Returns
-    -------
-    float64 array (n_pairs, n_units)
-    """
-    names, index = np.unique(block, return_inverse=True)
-    sums = np.zeros((len(values), len(names)))
-    np.add.at(sums.T, index, values.T)
-    return values - (sums / np.bincount(index))[:, index]
-
-
-def _ends(interval: tuple[float, float]) -> list[float | None]:
-    """Write an interval for JSON; None is an end that does not exist, as of few flips' 99th percentile."""
-    return [_number(end) for end in interval]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-FOLDER = "statistics"
-
-_HEADER = 1 << 20  # bytes that a file may hold beside its columns
-
-
-def keep(folder: Path, key: dict[str, Any], inference: Inference) -> None:
-    """Write statistics into a run's folder; where it cannot be written, they are simply not kept."""
-    path = _path(folder, key)
-    # One metadata key: several would be written in an order that changes from run to run.
-    digest = _digest(inference.columns, inference.facts)
-    text = json.dumps({"key": key, "facts": inference.facts, "sha256": digest}, allow_nan=False)
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
+    return Gain(
+        gain_share=finite(dimension.gain_share),
+        mean_share=finite(dimension.mean_share),
+        first_share=finite(dimension.first_share),
+        participation=finite(dimension.participation),
+        counts_without_block_mean={threshold: int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS},
     )
-    with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, content)
-
-
-def recall(folder: Path, key: dict[str, Any], n_units: int) -> Inference | None:
-    """Read statistics back if they belong to the key: capture, units, scope, version and parameters."""
-    path = _path(folder, key)
-    try:
-        if not _is_plain(path, n_units):
-            return None
-        with safe_open(path, "np") as file:
-            content = json.loads(file.metadata()["statistics"])
-            columns = {name: file.get_tensor(name) for name in COLUMNS}
-        facts = content["facts"]
-        whole = content["key"] == key and content["sha256"] == _digest(columns, facts)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        return None
-    fits = all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
-    return Inference(columns, facts) if whole and fits else None
 
 
 def _is_plain(path: Path, n_units: int) -> bool:
@@ -271,5 +392,5 @@ def _digest(columns: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _path(folder: Path, key: dict[str, Any]) -> Path:
-    return folder / FOLDER / f"{key['units']}-{key['scope']}.safetensors"
+def _path(folder: Path, units: str, scope: str) -> Path:
+    return folder / FOLDER / f"{units}-{scope}.safetensors"

@@ -1,19 +1,20 @@
-"""Where a run's numbers come from. Plain data, checked for type: files of strangers end up here.
+"""Where a run's numbers come from: model, weights, settings, prompts, versions and date.
 
-`is_control`   whether a run may stand beside another as its control
-`RunInfo`      model, weights, device, settings, prompts, versions, date
-`PairRecord`   a pair as it was run
+All of it may come from a stranger's file, so types and ranges stand at the fields and are checked.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from plantain import PlantainError
+from plantain._files import STRICT
 from plantain.models.info import WEIGHTS, ModelInfo
 from plantain.prompts.sets import PromptPair
 from plantain.runs.units import Layout
@@ -22,8 +23,33 @@ SIZES = range(64, 2048 + 1, 16)
 
 MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at full size
 
+RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
 
-@dataclass(frozen=True)
+
+class WrongModelError(PlantainError, RuntimeError):
+    """A pair cannot be compared with a run that another model made."""
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed stands twice in {seeds}")
+    return seeds
+
+
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(_distinct)]
+
+Steps = Annotated[int, Field(ge=1)]
+
+Tokens = Annotated[int, Field(ge=0, lt=1 << 20)]
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, config=STRICT)
 class Conditions:
     """What a prompt's numbers depend on beside prompt, model and reference image.
 
@@ -41,9 +67,9 @@ class Conditions:
         it.
     """
 
-    size: int
-    seeds: tuple[int, ...] = (0,)
-    steps: int = 1
+    size: Size
+    seeds: Seeds = (0,)
+    steps: Steps = 1
     mask_padding: bool = False
 
     @property
@@ -66,28 +92,14 @@ class Conditions:
         return f"{self.size} px · {seeds}{steps}{masked}"
 
 
-def size_fault(size: int) -> str:
-    """Say why a size cannot be taken; empty where it can."""
-    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
-
-
-def seed_fault(seed: int) -> str:
-    """Say why a seed cannot be taken; empty where it can."""
-    good = type(seed) is int and 0 <= seed < 2**63
-    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."
-
-
-RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RunInfo:
     """Provenance and configuration of a run.
 
     Attributes
     ----------
     model, revision, weights, fingerprint, dtype, device
-        As in `models.ModelInfo`.
+        As in `models.info.ModelInfo`.
     size : int
         Height and width of the image in pixels.
     seed : int
@@ -111,12 +123,12 @@ class RunInfo:
 
     model: str
     revision: str | None
-    weights: str
+    weights: Literal[WEIGHTS]
     fingerprint: str
     dtype: str
     device: str
-    size: int
-    seed: int
+    size: Size
+    seed: Seed
     prompt_set: str
     title: str
     positive: str
@@ -125,13 +137,13 @@ class RunInfo:
     layout: Layout
     versions: dict[str, str]
     date: str
-    seconds: float
+    seconds: Annotated[float, Field(ge=0, lt=1e9)]
     # What older runs do not say; no seeds are `seed` alone.
-    seeds: tuple[int, ...] = ()
-    steps: int = 1
+    seeds: Seeds = ()
+    steps: Steps = 1
     mask_padding: bool = False
-    references: dict[str, str] = field(default_factory=dict)
-    vae: str = ""
+    references: dict[str, Sha256] = field(default_factory=dict)
+    vae: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
 
     @property
     def conditions(self) -> Conditions:
@@ -177,31 +189,17 @@ class RunInfo:
     def __post_init__(self) -> None:
         if not self.seeds:
             object.__setattr__(self, "seeds", (self.seed,))
-        texts = {k: v for k, v in vars(self).items() if k not in _NOT_TEXTS}
-        _require(texts, str)
-        _require({"size": self.size, "seed": self.seed, **asdict(self.layout)}, int)
-        _require({"seconds": self.seconds}, (int, float))
-        _require(self.versions, str)
-        if self.revision is not None:
-            _require({"revision": self.revision}, str)
-        if not (0 <= self.seed < 1 << 63 and 1 <= self.size <= 1 << 16 and 0 <= self.seconds < 1e9):
-            raise ValueError(f"seed {self.seed}, size {self.size} or seconds {self.seconds} cannot be")
-        if self.weights not in WEIGHTS:
-            raise ValueError(f"weights {self.weights!r} are of no known kind")
-        self._check_conditions()
+        if self.conditions.n_repeats > MOST_REPEATS:
+            raise ValueError(f"{len(self.seeds)} seeds of {self.steps} steps are more than {MOST_REPEATS} passes")
 
-    def _check_conditions(self) -> None:
-        _require({"steps": self.steps, **{f"seeds[{i}]": seed for i, seed in enumerate(self.seeds)}}, int)
-        if not isinstance(self.seeds, tuple) or not isinstance(self.mask_padding, bool):
-            raise ValueError("seeds or mask_padding are of the wrong type")
-        if any(not 0 <= s < 1 << 63 for s in self.seeds) or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"the seeds {self.seeds} cannot be")
-        if not (self.steps >= 1 and self.conditions.n_repeats <= MOST_REPEATS):
-            raise ValueError(f"{len(self.seeds)} seeds of {self.steps} steps cannot be")
-        _require(self.references, str)
-        digests = [*self.references.values(), *filter(None, [self.vae])]
-        if any(not re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
-            raise ValueError("a hash of the reference images is no SHA-256")
+
+@dataclass(frozen=True, config=STRICT)
+class PairRecord:
+    """A pair as it was run; token facts as in `PairCapture`."""
+
+    pair: PromptPair
+    first_difference: Tokens
+    n_differing: Tokens
 
 
 def is_control(control: RunInfo, run: RunInfo) -> bool:
@@ -213,37 +211,15 @@ def is_control(control: RunInfo, run: RunInfo) -> bool:
     return kinds[0] == kinds[1]
 
 
-_MOST_TOKENS = 1 << 20
-
-_NOT_TEXTS = (
-    "revision", "size", "seed", "layout", "versions", "seconds", "seeds", "steps", "mask_padding", "references",
-)  # fmt: skip
+def size_fault(size: int) -> str:
+    """Say why a size cannot be taken; empty where it can."""
+    return "" if size in SIZES else f"size {size}: choose a multiple of 16 from {SIZES[0]} to {SIZES[-1]}."
 
 
-def _require(values: dict[str, Any], kind: type | tuple[type, ...]) -> None:
-    """Refuse a file's value of another type: it would break a page much later."""
-    for name, value in values.items():
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ValueError(f"{name} is {value!r}, of the wrong type")
-
-
-@dataclass(frozen=True)
-class PairRecord:
-    """A pair as it was run; token facts as in `PairCapture`."""
-
-    pair: PromptPair
-    first_difference: int
-    n_differing: int
-
-    def __post_init__(self) -> None:
-        _require(vars(self.pair), str)
-        _require({"first_difference": self.first_difference, "n_differing": self.n_differing}, int)
-        if not (0 <= self.first_difference < _MOST_TOKENS and 0 <= self.n_differing < _MOST_TOKENS):
-            raise ValueError(f"{self.pair.id}: its tokens cannot differ there")
-
-
-class WrongModelError(PlantainError, RuntimeError):
-    """A pair cannot be compared with a run that another model made."""
+def seed_fault(seed: int) -> str:
+    """Say why a seed cannot be taken; empty where it can."""
+    good = type(seed) is int and 0 <= seed < 2**63
+    return "" if good else f"seed {seed}: choose a whole number from 0 to 2^63 - 1."
 
 
 def check_same_model(model: ModelInfo, info: RunInfo) -> None:

@@ -1,8 +1,7 @@
-"""Runs saved and loaded. Works without torch. Knows nothing about how runs are made.
+"""Runs saved and loaded: a folder with run.json, capture.safetensors, units.csv and cached statistics.
 
-`Run`, `RunInfo`          what is saved: `run.Run` and `provenance.RunInfo`
-`save_run`, `load_run`    a folder with run.json, capture.safetensors and units.csv
-`list_runs`               the runs of a folder, and the ones that cannot be read
+A run may be a stranger's: files are bounded in size and read strictly, nothing is unpickled, and what does not fit is
+one clear error.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -23,15 +22,23 @@ import numpy as np
 from safetensors import SafetensorError
 
 from plantain import PlantainError
-from plantain._files import folder_identity, replace_folder, settle, settle_all, strict_arrays, strict_json
-from plantain.prompts.sets import PromptPair, PromptSet
+from plantain._files import (
+    folder_identity,
+    plain,
+    replace_folder,
+    settle,
+    settle_all,
+    strict_arrays,
+    strict_json,
+    strict_record,
+)
+from plantain.prompts.sets import PromptSet
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import COLUMNS, keep
+from plantain.runs.inference import COLUMNS, write_cached
 from plantain.runs.inference import FOLDER as STATISTICS
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
-from plantain.runs.units import Layout
 
 SCHEMA = 2
 
@@ -115,12 +122,12 @@ def _write_files(run: Run, folder: Path) -> None:
         "pairs": [
             {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
         ],
-        "summaries": [run.summary(units) for units in UNITS],
+        "summaries": [plain(run.summary(units)) for units in UNITS],
     }
     content["sha256"] = _digest(content)
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
     for units in UNITS:
-        keep(folder, run.statistics_key(units, "all"), run.inference(units))
+        write_cached(folder, run, units, "all", run.inference(units))
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -235,12 +242,10 @@ def _read_once(folder: Path) -> tuple[bytes, bytes]:
 
 
 def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
-    fields_ = dict(content["info"])
-    fields_ |= {"layout": Layout(**fields_["layout"]), "seeds": tuple(fields_.get("seeds", ()))}
-    info = RunInfo(**fields_)
+    info = strict_record(RunInfo, content["info"], "info")
     repeated = info.conditions.n_repeats > 1
     arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if repeated else {})})
-    pairs = tuple(_pair_record(row) for row in content["pairs"])
+    pairs = strict_record(tuple[PairRecord, ...], [_nested(row) for row in content["pairs"]], "pairs")
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     sums = SumsOfSquares(streams, arrays["tokens"])
     repeats = tuple(_repeats(arrays, info.conditions.n_repeats)) if repeated else ()
@@ -264,9 +269,10 @@ def _check_prompts(run: Run) -> None:
         raise ValueError("the reference images are not those of the pairs")
 
 
-def _pair_record(row: dict[str, Any]) -> PairRecord:
-    pair = PromptPair(**{f.name: row[f.name] for f in fields(PromptPair)})
-    return PairRecord(pair, row["first_difference"], row["n_differing"])
+def _nested(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`."""
+    tokens = {key: row[key] for key in ("first_difference", "n_differing")}
+    return {**tokens, "pair": {key: value for key, value in row.items() if key not in tokens}}
 
 
 def _stay_inside(root: Path, path: Path) -> None:

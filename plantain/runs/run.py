@@ -1,36 +1,48 @@
-"""One execution of the probe: the raw material with its provenance, from which every number is recomputed.
-
-`Run`             the raw material; statistics of any choice of units and scope
-`capture_bytes`   its arrays as they are saved
-
-Works without torch. Knows nothing about how runs are made, and where they are saved.
-"""
+"""One execution of the probe: the raw material with its provenance, from which every number is recomputed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from plantain.prompts.sets import MIN_PAIRS
-from plantain.runs.analysis import Analysis, analyze, summarize
+from plantain.runs.analysis import Analysis, Summary, analyze, summarize
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import Inference, infer, keep, parameters, recall
+from plantain.runs.inference import Inference, InferenceFacts, cached_inference
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, scopes_of
-
-_ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
 
 _MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
 
 _MOST_TOKENS = 1 << 24  # in a scope
+
+
+@dataclass(frozen=True)
+class Headline(Summary):
+    """The figures of a run that are there at once; `weights` is a key of `models.info.WEIGHTS`.
+
+    Attributes
+    ----------
+    text_baseline : Summary or None
+        Of the prompt embedding; see `Run.text_baseline`.
+    """
+
+    text_baseline: Summary | None
+    model: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class RunSummary(Headline):
+    """The same with the facts of the slower statistics."""
+
+    inference: InferenceFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +58,11 @@ class Run:
     signs : int8 array (n_permutations, n_pairs)
     halves : bool array (n_splits, n_pairs)
     folder : Path or None
-        Where the run was read from; its slower statistics are kept there.
+        Where the run was read from; its slower statistics are cached there.
     repeats : tuple of SumsOfSquares
         The repeated measures (`Conditions.repeats`) that `sums` averages; empty where there is one.
+    inferences : dict of (str, str) to Inference
+        The slower statistics that are in memory, by units and scope.
     """
 
     info: RunInfo
@@ -59,7 +73,7 @@ class Run:
     folder: Path | None = None
     repeats: tuple[SumsOfSquares, ...] = ()
     _analyses: dict[tuple[str, str], Analysis] = field(default_factory=dict, repr=False)
-    _inferences: dict[tuple[str, str], Inference] = field(default_factory=dict, repr=False)
+    inferences: dict[tuple[str, str], Inference] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.pairs)
@@ -133,49 +147,27 @@ class Run:
         return self._analyses[key]
 
     def inference(self, units: str = "card", scope: str = "all") -> Inference:
-        """Slower statistics for one choice, computed once and kept in the run's folder."""
-        choice = (units, scope)
-        if choice in self._inferences:
-            return self._inferences[choice]
-        with _ONE_AT_A_TIME:
-            self._infer(choice)
-        return self._inferences[choice]
+        """Slower statistics for one choice, computed once and cached in the run's folder."""
+        return cached_inference(self, units, scope)
 
     def known_inference(self, units: str, scope: str) -> Inference | None:
         """Return the slower statistics for one choice where they are in memory already."""
-        return self._inferences.get((units, scope))
+        return self.inferences.get((units, scope))
 
-    def _infer(self, choice: tuple[str, str]) -> None:
-        """Compute or recall one choice's slower statistics, unless another thread just did."""
-        units, scope = choice
-        if choice not in self._inferences:
-            analysis, key = self.analysis(units, scope), self.statistics_key(units, scope)
-            found = recall(self.folder, key, analysis.table.n_units) if self.folder else None
-            if found is None:
-                found = infer(analysis, self.halves, self.info.seed, self.categories)
-                if self.folder:
-                    keep(self.folder, key, found)
-            self._inferences[choice] = found
+    def summary(self, units: str = "card", scope: str = "all") -> RunSummary:
+        """Headline figures and the slower statistics' facts for one choice."""
+        return RunSummary(**vars(self.headline(units, scope)), inference=self.inference(units, scope).facts)
 
-    def statistics_key(self, units: str, scope: str) -> dict[str, Any]:
-        """Return what kept statistics must have been computed from to be this run's."""
-        made_of = {"capture": self.capture_sha256, "categories": self.categories, "units": units, "scope": scope}
-        return {**made_of, **parameters()}
-
-    def summary(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
-        """Headline figures and the slower statistics' facts for one choice, as plain JSON values."""
-        return {**self.headline(units, scope), "inference": self.inference(units, scope).facts}
-
-    def headline(self, units: str = "card", scope: str = "all") -> dict[str, Any]:
+    def headline(self, units: str = "card", scope: str = "all") -> Headline:
         """Headline figures for one choice, at once: without the slower statistics."""
-        return {
-            **summarize(self.analysis(units, scope)),
-            "text_baseline": self.text_baseline(units, scope),
-            "model": self.info.model,
-            "weights": self.info.weights,
-        }
+        return Headline(
+            **vars(summarize(self.analysis(units, scope))),
+            text_baseline=self.text_baseline(units, scope),
+            model=self.info.model,
+            weights=self.info.weights,
+        )
 
-    def text_baseline(self, units: str = "card", scope: str = "all") -> dict[str, Any] | None:
+    def text_baseline(self, units: str = "card", scope: str = "all") -> Summary | None:
         """Headline figures of the prompt embedding, the transformer's text input, to stand beside a choice.
 
         The embedding has no image tokens: where the scope has no others, that of all text tokens is taken. None

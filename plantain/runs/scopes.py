@@ -1,9 +1,4 @@
-"""Which tokens and which kinds of units there are. Knows nothing about arrays, models or files.
-
-`SCOPES`        what can be asked for, in terms of the recorded `TOKEN_SCOPES`
-`UNITS`         the kinds of units
-`scopes_of`     the scopes that a kind of units has tokens of
-"""
+"""Which tokens (scopes) and which kinds of units there are, and which kind has tokens of which scope."""
 
 from __future__ import annotations
 

@@ -1,12 +1,7 @@
-"""Names of blocks, heads, slices and scopes, and the pooling of sums of squares into magnitudes.
+"""Units of a transformer: their names and places, and the pooling of sums of squares into magnitudes.
 
-Knows nothing about torch or files. Everything is derived from the model's configuration.
-
-`Layout`       how many blocks, heads and channels a transformer has
-`unit_table`   which units a choice of units and scope has, and where each one sits
-`magnitudes`   RMS of every unit
-
-The axes are always in the order side (0 positive, 1 negative), pair, scope, unit.
+Everything follows from the model's configuration. The axes are always in the order side (0 positive, 1 negative),
+pair, scope, unit.
 """
 
 from __future__ import annotations
@@ -14,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from plantain import PlantainError
+from plantain._files import STRICT, first_fault
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
 
@@ -32,7 +30,12 @@ SLICE = 16
 channels: 3072/192 = 12288/768 = 16 (inferred from the counts on the card)."""
 
 
-@dataclass(frozen=True)
+Count = Annotated[int, Field(ge=1, le=1000)]
+
+Width = Annotated[int, Field(ge=1, le=1 << 20)]
+
+
+@checked_dataclass(frozen=True, config=STRICT)
 class Layout:
     """The shape of a Flux2 transformer, as far as units depend on it.
 
@@ -48,39 +51,41 @@ class Layout:
         Channels of the prompt embedding, the transformer's text input.
     """
 
-    n_joint: int
-    n_single: int
-    n_heads: int
-    head_dim: int
-    mlp_dim: int
-    text_dim: int
+    n_joint: Count
+    n_single: Count
+    n_heads: Count
+    head_dim: Width
+    mlp_dim: Width
+    text_dim: Width
 
     def __post_init__(self) -> None:
-        sizes = vars(self)
-        if (
-            min(sizes.values()) < 1
-            or max(self.n_joint, self.n_single, self.n_heads) > 1000
-            or max(sizes.values()) > 1 << 20
-        ):
-            raise UnitsError(f"no transformer has the shape {sizes}.")
         if self.head_dim % SLICE or self.text_dim % SLICE or self.mlp_dim % self.head_dim:
-            raise UnitsError(
+            raise ValueError(
                 f"heads of {self.head_dim} channels, an MLP of {self.mlp_dim} and an embedding of {self.text_dim} do "
-                f"not divide into slices of {SLICE} channels and groups as wide as a head."
+                f"not divide into slices of {SLICE} channels and groups as wide as a head"
             )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layout:
-        """Derive the layout from the configuration of a `Flux2Transformer2DModel`."""
+        """Derive the layout from the configuration of a `Flux2Transformer2DModel`.
+
+        Raises
+        ------
+        UnitsError
+            No transformer has that shape, or it does not divide into slices.
+        """
         dim = config["num_attention_heads"] * config["attention_head_dim"]
-        return cls(
-            n_joint=config["num_layers"],
-            n_single=config["num_single_layers"],
-            n_heads=config["num_attention_heads"],
-            head_dim=config["attention_head_dim"],
-            mlp_dim=int(dim * config["mlp_ratio"]),
-            text_dim=config["joint_attention_dim"],
-        )
+        try:
+            return cls(
+                n_joint=config["num_layers"],
+                n_single=config["num_single_layers"],
+                n_heads=config["num_attention_heads"],
+                head_dim=config["attention_head_dim"],
+                mlp_dim=int(dim * config["mlp_ratio"]),
+                text_dim=config["joint_attention_dim"],
+            )
+        except ValidationError as error:
+            raise UnitsError(first_fault(error, "transformer")) from None
 
     @property
     def attention_dim(self) -> int:

@@ -1,18 +1,6 @@
 """Statistics of paired differences: arrays in, arrays out, explicit randomness.
 
-Knows nothing about the project. ``diffs`` is always float (n_pairs, n_units): positive minus negative.
-
-`paired`       `paired_differences`, `paired_t`, `cohens_dz`, `is_degenerate`
-`sign_flips`   `draw_signs`, `sign_flip_null` (counts and max |t|), `max_t_p` (family-wise p)
-`exact`        `exact_sign_flip_p`: each unit's p over all 2^n sign patterns
-`discovery`    `fdr`: Benjamini-Hochberg and Benjamini-Yekutieli q
-`effects`      `hedges_g`, `dz_interval`, `mean_interval`
-`counts`       `count_p`, `quantile_interval`, `count_interval`, `count_jackknife`, `leave_one_out_counts`
-`reliability`  `draw_halves`, `split_half`, `spearman_brown`, `split_half_null`
-`correlation`  `pearson`, `spearman`
-`directions`   `dimension`: first share, participation ratio, common gain
-`between`      `membership_test`, `selectivity_test`, `true_correlation`: two or more sets of pairs
-`conformal`    `conformal_scores`, `prediction_intervals`: each pair, and one more, against the others
+``diffs`` is always float (n_pairs, n_units): positive minus negative.
 
 Units whose differences are all zero have t = d = 0. A unit with zero variance and a mean that is not zero
 is *degenerate*: its t does not exist. It is NaN here, and callers leave it out and count it.
@@ -31,7 +19,7 @@ from plantain.stats.counts import (
     quantile_interval,
     shrinkage,
 )
-from plantain.stats.dimensionality import Dimension, Spectrum, dimension
+from plantain.stats.dimensionality import Dimension, dimension
 from plantain.stats.effect_size import dz_interval, hedges_g, mean_interval
 from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
@@ -45,45 +33,3 @@ from plantain.stats.two_sample import (
     selectivity_test,
     true_correlation,
 )
-
-__all__ = [
-    "Dimension",
-    "MembershipTest",
-    "PredictionIntervals",
-    "QValues",
-    "SelectivityTest",
-    "SignFlipNull",
-    "Spectrum",
-    "TrueCorrelation",
-    "cohens_dz",
-    "conformal_scores",
-    "count_interval",
-    "count_jackknife",
-    "count_p",
-    "dimension",
-    "draw_halves",
-    "draw_signs",
-    "dz_interval",
-    "exact_sign_flip_p",
-    "fdr",
-    "hedges_g",
-    "is_degenerate",
-    "leave_one_out_counts",
-    "max_t_p",
-    "mean_interval",
-    "membership_test",
-    "paired_differences",
-    "paired_t",
-    "pearson",
-    "prediction_intervals",
-    "quantile_above",
-    "quantile_interval",
-    "selectivity_test",
-    "shrinkage",
-    "sign_flip_null",
-    "spearman",
-    "spearman_brown",
-    "split_half",
-    "split_half_null",
-    "true_correlation",
-]

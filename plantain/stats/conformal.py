@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plantain.stats._checks import checked_diffs, checked_level
-from plantain.stats.paired import paired_t
+from plantain.stats.paired import t_of
 
 
 class PredictionIntervals(NamedTuple):
@@ -43,7 +43,15 @@ def conformal_scores(diffs: np.ndarray, n_top: int = 20) -> np.ndarray:
     References
     ----------
     Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World, chapter 2.
+
+    Examples
+    --------
+    The last pair goes against the others:
+
+    >>> conformal_scores([[1.0, 2.0], [1.1, 1.9], [0.9, 2.1], [-1.0, -2.0]]).round(1).tolist()
+    [0.9, 0.9, 0.8, -15.0]
     """
+    diffs = checked_diffs(diffs, min_pairs=3)
     return np.array([_score(left, others, n_top) for left, others in _each_against_others(diffs)])
 
 
@@ -83,6 +91,14 @@ def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95
     References
     ----------
     Barber, Candes, Ramdas & Tibshirani (2021), Predictive inference with the jackknife+. Ann. Stat. 49, 486-507.
+
+    Examples
+    --------
+    Four pairs are too few for 95%, enough for 60%:
+
+    >>> found = prediction_intervals([[1.0], [1.1], [0.9], [1.2]], level=0.6)
+    >>> found.low.round(2).tolist(), found.high.round(2).tolist()
+    ([0.79], [1.31])
     """
     diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
     folds = [_residuals(left, others, n_top) for left, others in _each_against_others(diffs)]
@@ -97,14 +113,13 @@ def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95
 
 def _each_against_others(diffs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield each pair's differences (n_units,) and all others' (n_pairs - 1, n_units)."""
-    diffs = checked_diffs(diffs, min_pairs=3)
     for i in range(len(diffs)):
         yield diffs[i], np.delete(diffs, i, axis=0)
 
 
 def _top(diffs: np.ndarray, n_top: int) -> np.ndarray:
     """Indices of the units with the largest |t| that exists and is not zero."""
-    t = np.nan_to_num(paired_t(diffs), nan=0.0)
+    t = np.nan_to_num(t_of(diffs), nan=0.0)
     top = np.argsort(-np.abs(t), kind="stable")[:n_top]
     return top[t[top] != 0]
 

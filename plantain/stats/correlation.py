@@ -25,6 +25,11 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     References
     ----------
     Pearson (1895), Proc. R. Soc. London 58, 240-242.
+
+    Examples
+    --------
+    >>> round(pearson([1.0, 2.0, 3.0, float("nan")], [2.0, 4.1, 5.9, 0.0]), 4)
+    0.999
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
@@ -59,6 +64,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     References
     ----------
     Spearman (1904), American Journal of Psychology 15, 72-101.
+
+    Examples
+    --------
+    >>> spearman([1.0, 2.0, 3.0], [1.0, 10.0, 100.0])
+    1.0
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if np.isnan(a).any() or np.isnan(b).any():

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from plantain.stats._checks import checked_diffs, checked_level
-from plantain.stats.paired import is_degenerate, paired_t
+from plantain.stats.paired import degenerate, paired_t, t_of
 from plantain.stats.sign_flips import checked_signs
 
 _FLIPS = 250  # bootstrap draws at a time
 
 
 def quantile_above(values: np.ndarray, q: float) -> float:
-    """Return the smallest observed value at or above the q-quantile (``method="higher"``)."""
+    """Return the smallest observed value at or above the q-quantile (``method="higher"``).
+
+    Examples
+    --------
+    >>> quantile_above([3, 0, 1, 2], 0.5)
+    2.0
+    """
     return float(np.quantile(values, q, method="higher"))
 
 
@@ -48,6 +54,11 @@ def quantile_interval(values: np.ndarray, q: float, level: float = 0.95) -> tupl
     References
     ----------
     David & Nagaraja (2003), Order Statistics, 3rd ed., section 7.1.
+
+    Examples
+    --------
+    >>> quantile_interval(range(1, 1001), 0.99)
+    (983.0, 997.0)
     """
     from scipy.special import bdtr
 
@@ -85,6 +96,11 @@ def count_p(observed: float, null_counts: np.ndarray) -> float:
     References
     ----------
     Phipson & Smyth (2010), Permutation p-values should never be zero. Stat. Appl. Genet. Mol. Biol. 9, 39.
+
+    Examples
+    --------
+    >>> count_p(3, [0, 1, 2, 3])
+    0.4
     """
     null_counts = np.asarray(null_counts)
     if null_counts.ndim != 1 or not len(null_counts):
@@ -112,9 +128,19 @@ def leave_one_out_counts(diffs: np.ndarray, thresholds: Sequence[float]) -> np.n
     ------
     ValueError
         Bad differences or fewer than three pairs.
+
+    Examples
+    --------
+    Without its last pair the unit has a |t| above 3:
+
+    >>> leave_one_out_counts([[1.0], [1.2], [0.8], [-1.0]], [3.0]).tolist()
+    [[0, 0, 0, 1]]
     """
-    diffs = checked_diffs(diffs, min_pairs=3)
-    left = (np.abs(paired_t(np.delete(diffs, i, axis=0))) for i in range(len(diffs)))
+    return _leave_one_out(checked_diffs(diffs, min_pairs=3), thresholds)
+
+
+def _leave_one_out(diffs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    left = (np.abs(t_of(np.delete(diffs, i, axis=0))) for i in range(len(diffs)))
     return np.array([[np.count_nonzero(t > threshold) for threshold in thresholds] for t in left]).T
 
 
@@ -160,13 +186,21 @@ def count_jackknife(diffs: np.ndarray, threshold: float, level: float = 0.95) ->
     References
     ----------
     Tukey (1958), Ann. Math. Stat. 29, 614. Efron & Stein (1981), Ann. Stat. 9, 586-596 (why it tends to be wide).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> diffs = rng.normal(0.5, 1.0, (25, 100))
+    >>> low, high = count_jackknife(diffs, 3.0)
+    >>> round(low), round(high)
+    (13, 60)
     """
     from scipy.special import stdtrit
 
     diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
     n = len(diffs)
-    count = np.count_nonzero(np.abs(paired_t(diffs)) > threshold)
-    logs = np.log(leave_one_out_counts(diffs, [threshold])[0] + 0.5)
+    count = np.count_nonzero(np.abs(t_of(diffs)) > threshold)
+    logs = np.log(_leave_one_out(diffs, [threshold])[0] + 0.5)
     half = stdtrit(n - 1, (1 + level) / 2) * math.sqrt((n - 1) / n * np.sum((logs - logs.mean()) ** 2))
     low, high = ((count + 0.5) * math.exp(sign * min(half, 700.0)) - 0.5 for sign in (-1, 1))
     return float(np.clip(low, 0, diffs.shape[1])), float(np.clip(high, 0, diffs.shape[1]))
@@ -241,10 +275,17 @@ def count_interval(
     References
     ----------
     Wu (1986), Ann. Stat. 14, 1261-1295 (wild bootstrap). James & Stein (1961), Proc. 4th Berkeley Symp. 1, 361-379.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> diffs = rng.normal(0.5, 1.0, (25, 100))
+    >>> count_interval(diffs, 3.0, 500, rng=rng)
+    (22.0, 35.0)
     """
     diffs, level = checked_diffs(diffs, min_pairs=4), checked_level(level)
     signs = checked_signs(len(diffs), n_bootstrap, rng, signs)
-    if is_degenerate(diffs).any():
+    if degenerate(diffs).any():
         raise ValueError("degenerate units (equal differences that are not zero) have no interval; leave them out.")
     counts = _wild_counts(diffs[:, diffs.any(axis=0)], threshold, signs.astype(np.float64))
     low, high = np.quantile(counts, [(1 - level) / 2, (1 + level) / 2])
@@ -268,10 +309,17 @@ def shrinkage(diffs: np.ndarray) -> float:
     ------
     ValueError
         Bad differences or fewer than four pairs.
+
+    Examples
+    --------
+    Large effects are hardly shrunk:
+
+    >>> round(shrinkage(np.random.default_rng(0).normal(2.0, 1.0, (25, 100))), 2)
+    0.99
     """
     diffs = checked_diffs(diffs, min_pairs=4)
     n = len(diffs)
-    t = paired_t(diffs)
+    t = t_of(diffs)
     t = t[diffs.any(axis=0) & ~np.isnan(t)]
     mean_square = float(np.mean(t**2)) if len(t) else 0.0
     return max(0.0, 1 - (n - 1) / (n - 3) / mean_square) if mean_square > 0 else 0.0

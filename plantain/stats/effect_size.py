@@ -34,6 +34,11 @@ def hedges_g(dz: np.ndarray | float, n: int) -> np.ndarray:
     References
     ----------
     Hedges (1981), Distribution theory for Glass's estimator of effect size. J. Educ. Stat. 6, 107-128.
+
+    Examples
+    --------
+    >>> hedges_g([0.5, 1.0], 25).round(3).tolist()
+    [0.484, 0.968]
     """
     if n < 3:
         raise ValueError(f"Hedges' correction needs at least 3 pairs, not {n}.")
@@ -73,6 +78,12 @@ def dz_interval(dz: np.ndarray | float, n: int, level: float = 0.95) -> tuple[np
     ----------
     Steiger & Fouladi (1997), in Harlow, Mulaik & Steiger, What If There Were No Significance Tests?, 221-257.
     Goulet-Pelletier & Cousineau (2018), Quant. Methods Psychol. 14, 242-265.
+
+    Examples
+    --------
+    >>> low, high = dz_interval(0.8, 25)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.342, 1.246)
     """
     if n < 2:
         raise ValueError(f"an interval needs at least 2 pairs, not {n}.")
@@ -124,6 +135,12 @@ def mean_interval(diffs: np.ndarray, level: float = 0.95) -> tuple[float, float]
     References
     ----------
     Student (1908), The probable error of a mean. Biometrika 6, 1-25.
+
+    Examples
+    --------
+    >>> low, high = mean_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
     """
     from scipy.special import stdtrit
 

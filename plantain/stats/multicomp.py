@@ -40,6 +40,12 @@ def fdr(p: np.ndarray) -> QValues:
     ----------
     Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300. Benjamini & Yekutieli (2001), Ann. Stat. 29,
     1165-1188.
+
+    Examples
+    --------
+    >>> q = fdr([0.01, 0.02, 0.5, float("nan")])
+    >>> q.bh.round(3).tolist(), q.by.round(3).tolist()
+    ([0.03, 0.03, 0.5, nan], [0.055, 0.055, 0.917, nan])
     """
     from scipy.stats import false_discovery_control
 

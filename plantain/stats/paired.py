@@ -24,6 +24,11 @@ def paired_differences(positive: np.ndarray, negative: np.ndarray) -> np.ndarray
     ------
     ValueError
         The shapes differ, or a value is NaN or infinite.
+
+    Examples
+    --------
+    >>> paired_differences([[1.5, 2.0]], [[1.0, 2.5]]).tolist()
+    [[0.5, -0.5]]
     """
     positive, negative = np.asarray(positive), np.asarray(negative)
     if positive.shape != negative.shape:
@@ -32,8 +37,18 @@ def paired_differences(positive: np.ndarray, negative: np.ndarray) -> np.ndarray
 
 
 def is_degenerate(diffs: np.ndarray) -> np.ndarray:
-    """Tell which units have differences that are equal, but for rounding, and not zero (bool, (n_units,))."""
-    diffs = checked_diffs(diffs)
+    """Tell which units have differences that are equal, but for rounding, and not zero (bool, (n_units,)).
+
+    Examples
+    --------
+    >>> is_degenerate([[0.5, 0.0, 1.0], [0.5, 0.0, 2.0]]).tolist()
+    [True, False, False]
+    """
+    return degenerate(checked_diffs(diffs))
+
+
+def degenerate(diffs: np.ndarray) -> np.ndarray:
+    """Do `is_degenerate`'s work on differences that were checked."""
     return _is_constant(diffs) & (diffs[0] != 0)
 
 
@@ -70,7 +85,11 @@ def paired_t(diffs: np.ndarray) -> np.ndarray:
     >>> paired_t(diffs).round(4).tolist()
     [3.873, 0.0]
     """
-    diffs = checked_diffs(diffs)
+    return t_of(checked_diffs(diffs))
+
+
+def t_of(diffs: np.ndarray) -> np.ndarray:
+    """Do `paired_t`'s work on differences that were checked."""
     n = diffs.shape[0]
     constant = _is_constant(diffs)  # rounding in the SD must not turn it into a huge t
     sd = np.where(constant, 1.0, diffs.std(axis=0, ddof=1))
@@ -101,4 +120,5 @@ def cohens_dz(diffs: np.ndarray) -> np.ndarray:
     >>> cohens_dz(np.array([[1.0], [2.0], [3.0], [4.0]])).round(4).tolist()
     [1.9365]
     """
-    return paired_t(diffs) / np.sqrt(np.shape(diffs)[0])
+    diffs = checked_diffs(diffs)
+    return t_of(diffs) / np.sqrt(len(diffs))

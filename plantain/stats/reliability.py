@@ -8,7 +8,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import pearson
-from plantain.stats.paired import paired_t
+from plantain.stats.paired import t_of
 from plantain.stats.sign_flips import checked_signs
 
 _CONSTANT = 1e-12  # of the sum of squares: a variance below is rounding, and the unit has no t in that half
@@ -36,6 +36,12 @@ def draw_halves(
     ------
     ValueError
         Another number of labels than pairs.
+
+    Examples
+    --------
+    >>> halves = draw_halves(2, 4, np.random.default_rng(0), ["a", "a", "b", "b"])
+    >>> halves.sum(axis=1).tolist(), halves[:, :2].sum(axis=1).tolist()
+    ([2, 2], [1, 1])
     """
     if strata is None:
         return _smallest(rng.random((n_splits, n_pairs)), n_pairs // 2)
@@ -81,6 +87,11 @@ def spearman_brown(r: np.ndarray | float) -> np.ndarray:
     References
     ----------
     Spearman (1910), British Journal of Psychology 3, 271-295. Brown (1910), ibid., 296-322.
+
+    Examples
+    --------
+    >>> round(float(spearman_brown(0.5)), 3)
+    0.667
     """
     r = np.asarray(r, dtype=np.float64)
     if (np.abs(r) > 1 + 1e-9).any():
@@ -140,7 +151,7 @@ def split_half(
             raise ValueError("give rng, a numpy Generator, or the halves to replay.")
         halves = draw_halves(n_splits, diffs.shape[0], rng)
     halves = _checked_halves(np.asarray(halves), diffs.shape[0])
-    return np.array([pearson(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
+    return np.array([pearson(t_of(diffs[half]), t_of(diffs[~half])) for half in halves])
 
 
 def _checked_halves(halves: np.ndarray, n_pairs: int) -> np.ndarray:
@@ -182,6 +193,13 @@ def split_half_null(diffs: np.ndarray, signs: np.ndarray, halves: np.ndarray) ->
     The sums of squares of a half do not change under flips, and the sums of the two halves add up to that of all
     pairs, so a flip costs one product with the halves. A unit whose variance in a half is below 1e-12 of its sum of
     squares there counts as constant and is left out of that split.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> signs, halves = rng.choice([-1, 1], (100, 8)), draw_halves(20, 8, rng)
+    >>> bool(abs(split_half_null(rng.normal(size=(8, 50)), signs, halves).mean()) < 0.05)
+    True
     """
     diffs = checked_diffs(diffs, min_pairs=4)
     halves = _checked_halves(np.asarray(halves), len(diffs))

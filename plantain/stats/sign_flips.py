@@ -11,17 +11,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain.stats._checks import checked_diffs
-from plantain.stats.paired import is_degenerate
+from plantain.stats.paired import degenerate
 
 _UNITS = 128  # units per matrix product, at most 255: they are counted in bytes
 
 _FLIPS = 1000  # flips per matrix product: 128 x 1000 sums stay in the cache
 
-_TIE = 1e-12  # two sums that differ by less, relative to their size, are one sum and rounding
+_TIE = 1e-12  # sums that differ by less, relative to what they are sums of, are one sum and rounding
+
+_CHUNK = 256  # units that a thread takes at a time
+
+MAX_PAIRS = 30  # of the exact p
 
 
 def draw_signs(n_permutations: int, n_pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw sign flips, int8 (n_permutations, n_pairs) of -1 and 1, each with probability 1/2."""
+    """Draw sign flips, int8 (n_permutations, n_pairs) of -1 and 1, each with probability 1/2.
+
+    Examples
+    --------
+    >>> draw_signs(2, 3, np.random.default_rng(0)).tolist()
+    [[1, 1, 1], [-1, -1, -1]]
+    """
     return (2 * rng.integers(0, 2, size=(n_permutations, n_pairs)) - 1).astype(np.int8)
 
 
@@ -167,7 +177,7 @@ def max_t_p(
     """
     diffs = checked_diffs(diffs)
     signs = checked_signs(diffs.shape[0], n_permutations, rng, signs)
-    tested = ~is_degenerate(diffs)
+    tested = ~degenerate(diffs)
     z = _unit_squares(diffs[:, tested])
     largest = np.sort(_flip(z, signs, [])[1])
     b = len(signs) - np.searchsorted(largest, np.abs(z.sum(axis=0)) * (1 - _TIE))
@@ -227,14 +237,7 @@ def _t_from_r(r: np.ndarray, n: int) -> np.ndarray:
         return r * np.sqrt((n - 1) / np.maximum(n - r**2, 0.0))
 
 
-MAX_PAIRS = 30
-
-_CHUNK = 256  # units that a thread takes at a time
-
-_EXACT_TIE = 1e-12  # of the sum of the absolute differences
-
-
-def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.ndarray:
+def exact_sign_flip_p(diffs: np.ndarray) -> np.ndarray:
     """Exact two-sided p of each unit over all 2^n sign patterns of its differences.
 
     Since the sum of squares is the same for all patterns, |sum| and |t| put them in one order, so this is the
@@ -244,8 +247,6 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     ----------
     diffs : float array (n_pairs, n_units)
         2 to 30 pairs.
-    workers : int, optional
-        Threads; one per core by default. The result does not depend on it.
 
     Returns
     -------
@@ -255,7 +256,7 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     Raises
     ------
     ValueError
-        Bad differences, more than 30 pairs, or fewer than one worker.
+        Bad differences, or more than 30 pairs.
 
     Notes
     -----
@@ -282,16 +283,14 @@ def exact_sign_flip_p(diffs: np.ndarray, *, workers: int | None = None) -> np.nd
     diffs = checked_diffs(diffs)
     if diffs.shape[0] > MAX_PAIRS:
         raise ValueError(f"{diffs.shape[0]} pairs are too many for exact p values; at most {MAX_PAIRS}. Use max_t_p.")
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}.")
     chunks = [diffs[:, start : start + _CHUNK] for start in range(0, diffs.shape[1], _CHUNK)]
-    with ThreadPoolExecutor(min(workers, max(len(chunks), 1))) as pool:  # numpy sorts and searches without the lock
+    workers = min(os.cpu_count() or 1, max(len(chunks), 1))
+    with ThreadPoolExecutor(workers) as pool:  # numpy sorts and searches without the lock
         return np.concatenate([np.empty(0), *pool.map(_exact_p, chunks)])
 
 
 def _exact_p(diffs: np.ndarray) -> np.ndarray:
-    bounds = np.abs(diffs.sum(axis=0)) - _EXACT_TIE * np.abs(diffs).sum(axis=0)
+    bounds = np.abs(diffs.sum(axis=0)) - _TIE * np.abs(diffs).sum(axis=0)
     # Sums of quarters of the pairs for all units at once, (n_units, patterns); two quarters make a half.
     quarters = [_all_sums(part) for part in np.array_split(diffs, 4)]
     return np.array([_tail(bound, *rows) for bound, *rows in zip(bounds, *quarters, strict=True)])

@@ -1,9 +1,4 @@
-"""Statistics between two or more sets of pairs.
-
-`membership_test`   do two sets give the same count of large |t|, by which pair belongs to which set
-`selectivity_test`  does a unit respond to one set more than to the others
-`true_correlation`  how alike two maps of t are, with their unreliability taken out
-"""
+"""Statistics between two or more sets of pairs: counts of large |t|, selectivity, and the correlation of maps of t."""
 
 from __future__ import annotations
 
@@ -14,7 +9,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import pearson
-from plantain.stats.paired import cohens_dz, paired_t
+from plantain.stats.paired import t_of
 from plantain.stats.reliability import draw_halves
 
 _UNITS = 512  # in one block: the arrays stay in the cache
@@ -72,6 +67,14 @@ def membership_test(
     ----------
     Pitman (1937), Suppl. J. R. Stat. Soc. 4, 119-130. Phipson & Smyth (2010), Stat. Appl. Genet. Mol. Biol. 9, 39
     (the p of a drawn permutation).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> large, none = rng.normal(1.0, 1.0, (20, 100)), rng.normal(0.0, 1.0, (20, 100))
+    >>> found = membership_test(large, none, 3.0, 999, rng=rng)
+    >>> found.counts, found.p
+    ((88, 1), 0.001)
     """
     first, second = _same_units([first, second])
     pool = np.concatenate([first, second])
@@ -150,6 +153,13 @@ def selectivity_test(
     ----------
     Hewitt & Liang (2019), EMNLP (selectivity against control tasks). Westfall & Young (1993), Resampling-Based Multiple
     Testing (the largest statistic).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> target, other = rng.normal([2.0, 0.0], 1.0, (20, 2)), rng.normal(0.0, 1.0, (20, 2))
+    >>> selectivity_test(target, [other], np.ones(2), 999, rng=rng).p.tolist()
+    [0.001, 0.733]
     """
     if not others:
         raise ValueError("selectivity needs at least one set to be selective against.")
@@ -166,7 +176,8 @@ def selectivity_test(
 
 
 def _selectivity(sets: Sequence[np.ndarray], signs: np.ndarray) -> np.ndarray:
-    return signs * cohens_dz(sets[0]) - np.mean([np.abs(cohens_dz(other)) for other in sets[1:]], axis=0)
+    target, *others = (t_of(s) / np.sqrt(len(s)) for s in sets)  # d_z
+    return signs * target - np.mean(np.abs(others), axis=0)
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,16 @@ def true_correlation(
     ----------
     Spearman (1904), American Journal of Psychology 15, 72-101. Efron (1982), The Jackknife, the Bootstrap and Other
     Resampling Plans.
+
+    Examples
+    --------
+    Two noisy samples of one map:
+
+    >>> rng = np.random.default_rng(0)
+    >>> effects = rng.normal(size=100)
+    >>> found = true_correlation(*(rng.normal(effects, 3.0, (12, 100)) for _ in range(2)), rng=rng)
+    >>> round(found.observed, 2), round(float(found.value), 2)
+    (0.56, 1.01)
     """
     first, second = _same_units([first, second], min_pairs=6)
     seed = int(rng.integers(2**63))
@@ -237,7 +258,7 @@ def true_correlation(
     ]
     spread = _jackknife_se(replicates[: len(first)]) ** 2 + _jackknife_se(replicates[len(first) :]) ** 2
     reach = 1.96 * np.sqrt(spread)
-    observed = pearson(paired_t(first), paired_t(second))
+    observed = pearson(t_of(first), t_of(second))
     return TrueCorrelation(value, (value - reach, value + reach), observed, (within[0], within[1]))
 
 

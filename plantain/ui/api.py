@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
+from plantain._files import plain
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
@@ -66,7 +67,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with _errors(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
-            return {"run": run, "weights_label": weights_label(found.info), **found.summary(units, scope)}
+            return {"run": run, "weights_label": weights_label(found.info), **plain(found.summary(units, scope))}
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
         """List the units with the largest |t|. They were chosen for their size: expect them to be smaller elsewhere.
@@ -132,7 +133,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             with logged("probe"):
                 *_, last = engine.iter_probe(prompt_set, size or None, seed)
             name = store.add(last.run)
-            return {**_describe(name, last.run), "summary": last.run.summary()}
+            return {**_describe(name, last.run), "summary": plain(last.run.summary())}
 
     for view in (list_runs, summary, top_units):
         _publish(view, queue=False)

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import gradio as gr
 
+from plantain.findings.published import Published
 from plantain.prompts.sets import PromptSet
 from plantain.runs.scopes import UNITS
 from plantain.ui import html
@@ -48,7 +48,7 @@ SCOPE_LABELS = {
 
 
 def build_demo(
-    store: RunStore, engine: Engine, published: dict[str, Any], prompt_set: PromptSet, cost: Cost | None = None
+    store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet, cost: Cost | None = None
 ) -> gr.Blocks:
     """Build the page.
 
@@ -58,7 +58,7 @@ def build_demo(
         Runs to show; the first saved one is on the page at once.
     engine : Engine
         The model behind "Your pair" and "Run the probe"; it may still be loading.
-    published : dict
+    published : Published
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
         What "Run the probe" runs.

@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
+from plantain.findings.published import Published
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import run_label
 from plantain.runs.info import is_control
@@ -58,7 +59,7 @@ class Page:
 
     store: RunStore
     engine: Engine
-    published: dict[str, Any]
+    published: Published
     prompt_set: PromptSet
     cost: Cost
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError, stats
-from plantain.findings.atlas import Axis
+from plantain.findings.atlas import Atlas, Axis
 from plantain.findings.comparison import Comparison, compare
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import PairPart, by_pair
@@ -287,7 +287,7 @@ def _top_units(of: OnePair) -> Figure:
 class ManyAxes:
     """An atlas, and the axes that it was made of."""
 
-    atlas: dict[str, Any]
+    atlas: Atlas
     axes: list[Axis]
 
     @property
@@ -297,39 +297,39 @@ class ManyAxes:
     @property
     def choice(self) -> tuple[str, str]:
         """Units and scope."""
-        return self.atlas["units"], self.atlas["scope"]
+        return self.atlas.units, self.atlas.scope
 
 
 def _replication(of: ManyAxes) -> Figure:
-    found = of.atlas["replication"]
+    found = of.atlas.replication
     if found is None:
         raise NoFigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
-    both = of.axes[0], next(axis for axis in of.axes if axis.name == found["name"])
+    both = of.axes[0], next(axis for axis in of.axes if axis.name == found.name)
     t = np.stack([axis.run.analysis(*of.choice).t for axis in both])
-    low, high = found["interval"]
+    low, high = found.interval
     interval = "" if low is None or high is None else f", with the 95% interval {low:+.2f} to {high:+.2f}"
     return Figure(
         lambda: replication_plot(t, found, (both[0].name, both[1].name)),
         f"Units chosen on {both[0].name}, measured on the new pairs of {both[1].name}; {_of(*of.choice)}.",
-        f"Dots are the {len(found['units'])} units with the largest |t| on the first set, which alone chose them and "
-        f"their signs: {found['n_same_sign']} keep their sign on the new pairs (shaded quarters). On the dashed line "
+        f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone chose them and "
+        f"their signs: {found.n_same_sign} keep their sign on the new pairs (shaded quarters). On the dashed line "
         "t would be as large again; chosen units are expected to fall below it. Under it the mean score of "
-        f"{found['n_pairs']} new pairs on the chosen units{interval}.",
+        f"{found.n_pairs} new pairs on the chosen units{interval}.",
     )
 
 
 def _counts(of: ManyAxes) -> Figure:
     return Figure(
-        lambda: count_bars(of.atlas["axes"], "3"),
+        lambda: count_bars(of.atlas.axes, 3),
         f"Units over |t| > 3 on each axis; {_of(*of.choice)}.",
         "99% of an axis' own sign flips do not exceed its dashed line. The noise floor stands last.",
     )
 
 
 def _correlations(of: ManyAxes) -> Figure:
-    found = {(row["first"], row["second"]): row["true_r"] for row in of.atlas["between"]}
+    found = {(row.first, row.second): row.true_r for row in of.atlas.between}
     return Figure(
-        lambda: axis_triangle([axis["name"] for axis in of.atlas["axes"]], found),
+        lambda: axis_triangle([axis.name for axis in of.atlas.axes], found),
         f"Correlation of the maps of t of every two axes; {_of(*of.choice)}.",
         "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
         "may exceed 1 by chance; a dashed cell has no value: a map there does not agree with itself.",

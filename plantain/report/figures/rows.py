@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from plantain.findings.atlas import AxisFacts
 from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
@@ -175,33 +175,32 @@ def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawi
     return rows.drawing(marks, "t", (f"← {sides[1]}", f"{sides[0]} →"))
 
 
-def count_bars(axes: Sequence[dict[str, Any]], threshold: str) -> svg.Drawing:
+def count_bars(axes: Sequence[AxisFacts], threshold: int) -> svg.Drawing:
     """Draw the share of units over a threshold, a bar an axis, the largest first and noise floors last.
 
     Parameters
     ----------
-    axes : sequence of dict
-        ``axes`` of an atlas.
-    threshold : str
-        As it stands in their ``thresholds``.
+    axes : sequence of AxisFacts
+    threshold : int
+        One of `analysis.THRESHOLDS`.
 
     Returns
     -------
     svg.Drawing
         The line across a bar's row is the 99th percentile of its own sign flips.
     """
-    ordered = sorted(axes, key=lambda axis: (axis["role"] == "noise floor", -axis["thresholds"][threshold]["percent"]))
-    shares = [(axis["thresholds"][threshold]["percent"], _chance(axis, threshold)) for axis in ordered]
+    ordered = sorted(axes, key=lambda axis: (axis.role == "noise floor", -axis.thresholds[threshold].percent))
+    shares = [(axis.thresholds[threshold].percent, _chance(axis, threshold)) for axis in ordered]
     reach = max([1.0, *(value for pair in shares for value in pair)]) * 1.05
     numbers = [f"{share:.1f}%" for share, _ in shares]
-    rows = _Rows([axis["name"] for axis in ordered], (0, reach), numbers)
+    rows = _Rows([axis.name for axis in ordered], (0, reach), numbers)
     marks = []
     for row, (axis, (share, chance)) in enumerate(zip(ordered, shares, strict=True)):
-        y, look = rows.y(row), _ROLES.get(axis["role"], _OTHER)[0]
-        tip = f"{axis['name']} ({axis['role']}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
+        y, look = rows.y(row), _ROLES.get(axis.role, _OTHER)[0]
+        tip = f"{axis.name} ({axis.role}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
         marks.append(svg.box(rows.x(0), y - 8, rows.x(share) - rows.x(0), 16, look, tip))
         marks.append(svg.line(rows.x(chance), y - 11, rows.x(chance), y + 11, "pl-limit"))
-    looks = dict.fromkeys(_ROLES.get(axis["role"], _OTHER) for axis in ordered)
+    looks = dict.fromkeys(_ROLES.get(axis.role, _OTHER) for axis in ordered)
     entries = [*(("box", *look) for look in looks), ("line", "pl-limit", "99% of its sign flips")]
     return rows.drawing(marks, "percent of units", entries=entries)
 
@@ -215,6 +214,6 @@ _ROLES = {
 _OTHER = ("pl-axis-other", "control or noise floor")
 
 
-def _chance(axis: dict[str, Any], threshold: str) -> float:
+def _chance(axis: AxisFacts, threshold: int) -> float:
     """Return the 99th percentile of the counts under sign flips, in percent of the same units."""
-    return 100 * axis["thresholds"][threshold]["null_p99"] / max(axis["n_units"], 1)
+    return 100 * axis.thresholds[threshold].null_p99 / max(axis.n_units, 1)

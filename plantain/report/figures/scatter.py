@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from plantain.findings.atlas import Replication
 from plantain.report.figures import svg
 
 _BINS, _LEFT, _TOP, _RIGHT = 40, 44, 22, svg.WIDTH - 14
@@ -50,15 +49,15 @@ def _zeros(x: svg.Scale, y: svg.Scale) -> list[str]:
     return [svg.line(_LEFT, y(0), _RIGHT, y(0), "pl-axis"), svg.line(x(0), _TOP, x(0), _BOTTOM, "pl-axis")]
 
 
-def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str]) -> svg.Drawing:
+def replication_plot(t: np.ndarray, found: Replication, names: tuple[str, str]) -> svg.Drawing:
     """Draw where chosen units fall on new pairs, among all units, and the mean score of a new pair below.
 
     Parameters
     ----------
     t : float array (2, n_units)
         Of all units on the first set and on the new one; units with a NaN are left out.
-    found : dict
-        ``replication`` of an atlas: the chosen units, the mean score and its interval.
+    found : Replication
+        The chosen units, the mean score and its interval.
     names : tuple of str
         Of the two sets, at the axes.
 
@@ -71,11 +70,11 @@ def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str
     half = (_RIGHT - _LEFT) / 2
     shaded = [svg.box(x(0), _TOP, half, half, "pl-again"), svg.box(_LEFT, y(0), half, half, "pl-again")]
     marks += [*_zeros(x, y), svg.line(_LEFT, _BOTTOM, _RIGHT, _TOP, "pl-limit")]
-    for unit in found["units"]:
-        if unit["t_again"] is not None:
-            look = "pl-kept" if unit["t"] * unit["t_again"] > 0 else "pl-turned"
-            tip = f"{unit['unit']}: t {unit['t']:+.2f} where it was chosen, {unit['t_again']:+.2f} on new pairs"
-            marks.append(svg.dot(x(unit["t"]), y(unit["t_again"]), look, tip, radius=4.5))
+    for unit in found.units:
+        if unit.t_again is not None:
+            look = "pl-kept" if unit.t * unit.t_again > 0 else "pl-turned"
+            tip = f"{unit.unit}: t {unit.t:+.2f} where it was chosen, {unit.t_again:+.2f} on new pairs"
+            marks.append(svg.dot(x(unit.t), y(unit.t_again), look, tip, radius=4.5))
     explained, bottom = svg.legend(
         [
             ("dot", "pl-kept", "chosen, keeps its sign"), ("dot", "pl-turned", "chosen, turns its sign"),
@@ -86,15 +85,15 @@ def replication_plot(t: np.ndarray, found: dict[str, Any], names: tuple[str, str
     return svg.Drawing(svg.WIDTH, bottom + 110, [*shaded, *marks, *explained, *_score(found, bottom)])
 
 
-def _score(found: dict[str, Any], top: float) -> list[str]:
+def _score(found: Replication, top: float) -> list[str]:
     """Draw the mean score of a new pair with its interval, and zero."""
-    ends = [end for end in found["interval"] if end is not None]
-    x, y = svg.Scale(*svg.around_zero([found["score"], *ends], 0.5), _LEFT, _RIGHT), top + 48
-    drawn = [svg.text(0, top + 22, f"a new pair's mean score: {found['score']:+.2f} SD")]
+    ends = [end for end in found.interval if end is not None]
+    x, y = svg.Scale(*svg.around_zero([found.score, *ends], 0.5), _LEFT, _RIGHT), top + 48
+    drawn = [svg.text(0, top + 22, f"a new pair's mean score: {found.score:+.2f} SD")]
     drawn += svg.x_axis(x, y + 20, "score, SDs", ("← against", "as chosen →"), grid=y - 14)
     drawn.append(svg.line(x(0), y - 14, x(0), y + 20, "pl-axis"))
     if len(ends) == 2:
         low, high = (x(end) for end in ends)
         tip = f"95% interval {ends[0]:+.2f} to {ends[1]:+.2f}"
         drawn.append(svg.box(low, y - 6, max(high - low, 1), 12, "pl-interval", tip))
-    return [*drawn, svg.dot(x(found["score"]), y, "pl-kept")]
+    return [*drawn, svg.dot(x(found.score), y, "pl-kept")]

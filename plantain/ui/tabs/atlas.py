@@ -15,15 +15,16 @@ import gradio as gr
 
 from plantain import PlantainError
 from plantain.findings.atlas import (
+    Atlas,
     AtlasError,
     Axis,
     atlas_key,
     atlas_seconds,
     gather,
     iter_atlas,
+    read_atlas,
     read_axes,
-    recall_atlas,
-    save_atlas,
+    write_atlas,
 )
 from plantain.prompts.sets import shipped_sets
 from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
@@ -61,7 +62,7 @@ class _Atlases:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.made: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.made: OrderedDict[str, Atlas] = OrderedDict()
         self.begun: set[str] = set()  # sessions whose comparison has begun and not ended
 
     def together(self, name: str, mine: Mine) -> _Together:
@@ -76,16 +77,16 @@ class _Atlases:
         except AtlasError as error:
             return _Together([], found.left_out, str(error))
 
-    def find(self, axes: list[Axis], units: str, scope: str) -> dict[str, Any] | None:
+    def find(self, axes: list[Axis], units: str, scope: str) -> Atlas | None:
         """Return an atlas that was made before."""
-        return self.made.get(atlas_key(axes, units, scope)) or recall_atlas(axes, units, scope, self._folder(axes))
+        return self.made.get(atlas_key(axes, units, scope)) or read_atlas(axes, units, scope, self._folder(axes))
 
-    def put(self, atlas: dict[str, Any], axes: list[Axis]) -> None:
+    def put(self, atlas: Atlas, axes: list[Axis]) -> None:
         """Keep an atlas in memory, and beside the saved runs where it is of them alone."""
-        self.made[atlas_key(axes, atlas["units"], atlas["scope"])] = atlas
+        self.made[atlas_key(axes, atlas.units, atlas.scope)] = atlas
         while len(self.made) > KEPT:
             self.made.popitem(last=False)
-        save_atlas(atlas, axes, self._folder(axes))
+        write_atlas(atlas, axes, self._folder(axes))
 
     def _folder(self, axes: list[Axis]) -> Any:
         saved = self.page.store.saved
@@ -117,7 +118,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         if atlas is None:
             words = f"Compare the axes (about {duration(atlas_seconds(found.axes, n_units))})"
             return said, gr.update(value=words, visible=True, interactive=True), "", HIDDEN
-        drawn = atlas_html(ManyAxes(atlas, found.axes), page.published["thresholds"]["3"]["percent"])
+        drawn = atlas_html(ManyAxes(atlas, found.axes), page.published.thresholds[3].percent)
         return said, HIDDEN, drawn, gr.update(visible=True)
 
     def follows(name: str | None, units: str, scope: str, mine: Mine, opened: bool) -> tuple[Any, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import gradio as gr
 
 from plantain import PlantainError
 from plantain.findings.comparison import differences
-from plantain.findings.published import comparable
+from plantain.findings.published import Published, comparable
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, TwoRuns, figure, t_difference
 from plantain.report.figures.maps import drawn_units
@@ -137,7 +136,7 @@ def _map(analysis: Analysis, shown: str, of: TwoRuns, heading: str, what: str = 
     return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, figure(shown, of), what)}'
 
 
-def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: dict[str, Any]) -> str:
+def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: Published) -> str:
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
     columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.published import comparable, same_question
+from plantain.findings.published import Published, comparable, same_question
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.figures.maps import PANELS, drawn_units
 from plantain.report.labels import UNIT_WORDS, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
+from plantain.runs.analysis import BlockSummary
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.state import LATER, VIEW, Choice, Page
@@ -84,9 +85,7 @@ def panel_html(run: Run, units: str, scope: str) -> str:
     return map_html(analysis, figure("map of heads", OneRun(run, units, scope)))
 
 
-def findings_html(
-    run: Run | None, published: dict[str, Any], units: str, scope: str, control: Run | None = None
-) -> str:
+def findings_html(run: Run | None, published: Published, units: str, scope: str, control: Run | None = None) -> str:
     """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
         cards = "".join(_card(m, True) for m in metrics(None, published)[:4])
@@ -96,10 +95,9 @@ def findings_html(
     rows = metrics(headline, published, control.headline(units, scope) if control else None)
     beside = comparable(run, units, scope)
     basis = (
-        f"{headline['n_units']:,} {UNIT_WORDS[units]}, scope: {scope}, {headline['n_pairs']} pairs. "
-        f"{_line(rows[4], beside)}"
+        f"{headline.n_units:,} {UNIT_WORDS[units]}, scope: {scope}, {headline.n_pairs} pairs. {_line(rows[4], beside)}"
     )
-    text = "" if headline["text_baseline"] is None else f"<p>{escape(_baseline(rows))}</p>"
+    text = "" if headline.text_baseline is None else f"<p>{escape(_baseline(rows))}</p>"
     prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
@@ -168,20 +166,20 @@ def _baseline(rows: list[Metric]) -> str:
     return f"Text baseline, the same test on the prompt embedding: {figures}."
 
 
-def blocks_html(run: Run | None, published: dict[str, Any], units: str, scope: str) -> str:
+def blocks_html(run: Run | None, published: Published, units: str, scope: str) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
-    theirs = _block_table("Published card (slices, all tokens; not run by us)", published["top_blocks"])
+    theirs = _block_table("Published card (slices, all tokens; not run by us)", published.top_blocks)
     if run is None:
         return theirs
-    mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope)["top_blocks"])
+    mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope).top_blocks)
     return mine + theirs if comparable(run, "card", "all") else mine
 
 
-def _block_table(caption: str, rows: list[dict[str, Any]]) -> str:
+def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:
     head = "".join(f'<th scope="col">{h}</th>' for h in ("Block", "max |t|", "|t| > 3", "median |d|"))
     body = "".join(
-        f"<tr><td>{escape(r['block'])}</td><td>{r['max_abs_t']:.2f}</td><td>{r['n_over_3']}/{r['n_units']}</td>"
-        f"<td>{r['median_abs_d']:.2f}</td></tr>"
+        f"<tr><td>{escape(r.block)}</td><td>{r.max_abs_t:.2f}</td><td>{r.n_over_3}/{r.n_units}</td>"
+        f"<td>{r.median_abs_d:.2f}</td></tr>"
         for r in rows
     )
     return f'<table class="pl-table"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table>'

@@ -1,14 +1,16 @@
 """Several axes side by side: on planted truth, by other means, and what cannot stand in one atlas."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made import N_SLICES, PLANTED, SETS, made, made_run, made_runs
 from scipy import stats as reference
 
+from plantain._files import plain
 from plantain.findings import atlas as atlas_module
-from plantain.findings.atlas import AtlasError, atlas_seconds, gather, keep_atlas, make_atlas, read_axes
+from plantain.findings.atlas import AtlasError, atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.report.atlas import atlas_text, finding
 
 
@@ -24,48 +26,48 @@ def everywhere():
 
 
 def of_unit(rows):
-    (row,) = [row for row in rows if row["unit"] == made("tempo").analysis("card").table.names[PLANTED]]
+    (row,) = [row for row in rows if row.unit == made("tempo").analysis("card").table.names[PLANTED]]
     return row
 
 
 def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everywhere_is_not(planted, everywhere):
-    alone, common = (of_unit(found["selectivity"]["units"]) for found in (planted, everywhere))
-    assert alone["selectivity"] > 1 and alone["p"] <= 0.001
-    assert abs(common["selectivity"]) < 0.6 and common["p"] > 0.1
-    assert planted["selectivity"]["controls"] == ["contact", "nonmoral_valence", "posture", "tempo"]
+    alone, common = (of_unit(found.selectivity.units) for found in (planted, everywhere))
+    assert alone.selectivity > 1 and alone.p <= 0.001
+    assert abs(common.selectivity) < 0.6 and common.p > 0.1
+    assert planted.selectivity.controls == ("contact", "nonmoral_valence", "posture", "tempo")
 
 
 def test_chosen_units_are_measured_on_new_pairs(planted):
-    found = planted["replication"]
+    found = planted.replication
     first, again = (made(name, 1.5).analysis("card") for name in ("moral_valence", "moral_valence_replication"))
     chosen = np.argsort(-np.abs(first.t), kind="stable")[:20]
-    assert [row["t"] for row in found["units"]] == first.t[chosen].tolist()
-    assert [row["t_again"] for row in found["units"]] == again.t[chosen].tolist()
+    assert [row.t for row in found.units] == first.t[chosen].tolist()
+    assert [row.t_again for row in found.units] == again.t[chosen].tolist()
     signs = np.sign(first.t[chosen])
-    assert found["n_same_sign"] == int((signs * again.t[chosen] > 0).sum())
+    assert found.n_same_sign == int((signs * again.t[chosen] > 0).sum())
     scores = (signs * again.differences[:, chosen] / again.differences[:, chosen].std(axis=0, ddof=1)).mean(axis=1)
-    assert found["score"] == pytest.approx(scores.mean())
+    assert found.score == pytest.approx(scores.mean())
     low, high = reference.t.interval(0.95, 24, scores.mean(), reference.sem(scores))
-    assert found["interval"] == pytest.approx([low, high])
-    assert of_unit(found["units"])["d_z"] > 1
+    assert found.interval == pytest.approx((low, high))
+    assert of_unit(found.units).d_z > 1
 
 
 def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
-    found = planted["competition"]
+    found = planted.competition
     counts = {name: int((np.abs(run.analysis("card").t) > 3).sum()) for name, run in
               made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5}).items()}  # fmt: skip
     rivals = [name for name, s in SETS.items() if s.role in ("sibling", "control")]
-    assert {row["name"]: row["counts"] for row in found["against"]} == {
-        name: [counts["moral_valence"], counts[name]] for name in rivals
+    assert {row.name: row.counts for row in found.against} == {
+        name: (counts["moral_valence"], counts[name]) for name in rivals
     }
-    assert (found["rank"], found["of"]) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 9)
-    assert found["p_exceeds_all"] == max(row["p"] for row in found["against"])
+    assert (found.rank, found.of) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 9)
+    assert found.p_exceeds_all == max(row.p for row in found.against)
 
 
 def test_every_two_axes_are_compared_once(planted):
-    names = [axis["name"] for axis in planted["axes"]]
+    names = [axis.name for axis in planted.axes]
     assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
-    assert len({frozenset((b["first"], b["second"])) for b in planted["between"]}) == 55 == len(planted["between"])
+    assert len({frozenset((b.first, b.second)) for b in planted.between}) == 55 == len(planted.between)
 
 
 def test_the_size_says_nothing_of_direction():
@@ -73,7 +75,7 @@ def test_the_size_says_nothing_of_direction():
     turned.sums.streams["single"][:] = turned.sums.streams["single"][::-1]
     turned.sums.streams["joint_image"][:] = turned.sums.streams["joint_image"][::-1]
     sizes = [
-        atlas_module._axis_facts(atlas_module.Axis("a", run, "axis"), "card", "all")["size"] for run in (plain, turned)
+        atlas_module._axis_facts(atlas_module.Axis("a", run, "axis"), "card", "all").size for run in (plain, turned)
     ]
     assert sizes[0] == pytest.approx(sizes[1])
     a = plain.analysis("card")
@@ -84,31 +86,29 @@ def test_the_size_says_nothing_of_direction():
 def test_the_words_hold_the_numbers_and_their_limits(planted):
     text = atlas_text(planted)
     assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
-    assert f"it has rank {planted['competition']['rank']} of" in text and "it could not fall below 1/9" in text
+    assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/9" in text
     assert "tests the equality of two distributions" in text and "about 43%" in text
-    assert f"{planted['replication']['n_same_sign']} of 20 keep their sign" in text
+    assert f"{planted.replication.n_same_sign} of 20 keep their sign" in text
     stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
     assert "The weights are random" in atlas_text(stand_in)
-    assert (
-        stand_in["replication"] is None
-        and stand_in["selectivity"] is None
-        and "On new pairs" not in atlas_text(stand_in)
-    )
+    assert stand_in.replication is None and stand_in.selectivity is None and "On new pairs" not in atlas_text(stand_in)
 
 
 def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
     axes = read_axes(made_runs({}, ("moral_valence", "tempo", "contact")))
     steps = []
-    first = keep_atlas(axes, "card", "all", tmp_path, lambda *step: steps.append(step))
+    first = cached_atlas(axes, "card", "all", tmp_path, lambda *step: steps.append(step))
     assert steps[-1] == (6, 6) and [s[0] for s in steps] == list(range(1, 7))
     monkeypatch.setattr(atlas_module, "make_atlas", lambda *_: pytest.fail("computed again"))
-    assert keep_atlas(axes, "card", "all", tmp_path) == first
+    assert cached_atlas(axes, "card", "all", tmp_path) == first
     monkeypatch.undo()
     (kept,) = tmp_path.iterdir()
-    kept.write_text("{")
-    assert keep_atlas(axes, "card", "all", tmp_path) == first and json.loads(kept.read_text()) == first
-    assert keep_atlas(axes, "heads", "all", tmp_path) != first and len(list(tmp_path.iterdir())) == 2
-    assert keep_atlas(axes, "card", "all", tmp_path / "missing") == first
+    for damaged in ("{", "{}", kept.read_text().replace('"n_units": 24', '"n_units": "24"')):
+        kept.write_text(damaged)
+        assert cached_atlas(axes, "card", "all", tmp_path) == first
+        assert json.loads(kept.read_text()) == plain(first)
+    assert cached_atlas(axes, "heads", "all", tmp_path) != first and len(list(tmp_path.iterdir())) == 2
+    assert cached_atlas(axes, "card", "all", tmp_path / "missing") == first
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_set_of_ones_own_is_shown_and_does_not_compete():
     runs["mine"] = made_run(differences, prompts_sha256="e" * 64)
     axes = read_axes(runs)
     assert [axis.role for axis in axes] == ["axis", "control", "other"]
-    assert [row["name"] for row in make_atlas(axes)["competition"]["against"]] == ["tempo"]
+    assert [row.name for row in make_atlas(axes).competition.against] == ["tempo"]
 
 
 # --- which runs belong together ----------------------------------------------------------------------------
@@ -199,10 +199,11 @@ def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
 
 
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
-    first = {**planted["competition"], "rank": 1, "p_exceeds_all": 0.01}
-    assert texts({**planted, "competition": first})[1].startswith("More units than its rivals? Yes")
-    assert "all three." in texts({**planted, "competition": first})[0]
-    assert "? Not shown" in texts({**planted, "competition": {**first, "p_exceeds_all": 0.2}})[1]
+    first = replace(planted.competition, rank=1, p_exceeds_all=0.01)
+    assert texts(replace(planted, competition=first))[1].startswith("More units than its rivals? Yes")
+    assert "all three." in texts(replace(planted, competition=first))[0]
+    unsure = replace(planted, competition=replace(first, p_exceeds_all=0.2))
+    assert "? Not shown" in texts(unsure)[1]
 
 
 def test_what_could_not_be_asked_is_not_counted_and_random_weights_come_first():

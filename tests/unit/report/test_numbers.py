@@ -3,6 +3,7 @@
 import pytest
 
 from plantain.report.numbers import count, counted, interval, number, share, span
+from plantain.runs.analysis import LargeEffects
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_a_number_is_formatted_and_a_missing_one_is_said(value, given, text):
 
 
 def test_counts_have_shares_and_thousands():
-    assert count({"count": 3221, "percent": 19.74}) == "3,221 (19.7%)" and count(None) == "–"
+    assert count(LargeEffects(0.8, 3221, 19.74)) == "3,221 (19.7%)" and count(None) == "–"
     assert [counted(n, "control") for n in (0, 1, 2)] == ["0 controls", "1 control", "2 controls"]
 
 

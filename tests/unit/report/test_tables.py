@@ -1,6 +1,7 @@
 """Runs in words: the card's lines, the published figures beside them, and what a reader has to be told."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from plantain.report.labels import block_line, provenance, run_label, weights_la
 from plantain.report.new_pair import pair_text
 from plantain.report.run import report_text
 from plantain.report.tables import metrics, top_units_frame
-from plantain.runs.analysis import summarize
+from plantain.runs.analysis import ThresholdCount, summarize
 
 PUBLISHED = load_published()
 OF = ", of helping against ignoring"  # said beside a run that asks something else, as the made-up one does
@@ -68,30 +69,30 @@ def test_every_published_figure_stands_in_every_report(run, units, scope):
 
 def test_the_runs_own_figures_stand_in_the_same_rows(run):
     summary = summarize(run.analysis("card"))
-    three, five, large = summary["thresholds"]["3"], summary["thresholds"]["5"], summary["large_effect"]
-    half = summary["split_half"]
+    three, five, large = summary.thresholds[3], summary.thresholds[5], summary.large_effect
+    half = summary.split_half
     _, *rows = table_rows(report_text(run, PUBLISHED))
     assert [row[1] for row in rows] == [
-        f"{three['count']} ({three['percent']:.1f}%)",
-        f"{five['count']} ({five['percent']:.1f}%)",
-        f"{large['count']} ({large['percent']:.1f}%)",
-        f"{half['median']:.3f}",
-        f"{summary['max_abs_t']:.2f}",
+        f"{three.count} ({three.percent:.1f}%)",
+        f"{five.count} ({five.percent:.1f}%)",
+        f"{large.count} ({large.percent:.1f}%)",
+        f"{half.median:.3f}",
+        f"{summary.max_abs_t:.2f}",
     ]
-    assert rows[0][2] == f"{three['ratio']:.1f}× null p99 ({three['null_p99']})"
-    assert rows[3][2] == f"[{half['q25']:.2f}, {half['q75']:.2f}] IQR"
+    assert rows[0][2] == f"{three.ratio:.1f}× null p99 ({three.null_p99})"
+    assert rows[3][2] == f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
 
 
 def test_the_prompt_embedding_stands_beside_the_runs_figures(run):
     text = summarize(run.analysis("embedding"))
     _, *rows = table_rows(report_text(run, PUBLISHED))
-    three = text["thresholds"]["3"]
-    assert rows[0][3] == f"{three['count']} ({three['percent']:.1f}%), {three['ratio']:.1f}×"
-    assert rows[3][3] == f"{text['split_half']['median']:.3f}" and rows[4][3] == f"{text['max_abs_t']:.2f}"
+    three = text.thresholds[3]
+    assert rows[0][3] == f"{three.count} ({three.percent:.1f}%), {three.ratio:.1f}×"
+    assert rows[3][3] == f"{text.split_half.median:.3f}" and rows[4][3] == f"{text.max_abs_t:.2f}"
     _, *rows = table_rows(report_text(run, PUBLISHED, "embedding"))
     assert [row[3] for row in rows] == ["–"] * 5  # beside itself it says nothing
     _, *rows = table_rows(report_text(run, PUBLISHED, "heads", "image"))
-    assert rows[4][3] == f"{text['max_abs_t']:.2f}"  # the embedding has no image tokens: all of its tokens then
+    assert rows[4][3] == f"{text.max_abs_t:.2f}"  # the embedding has no image tokens: all of its tokens then
 
 
 def test_pairs_and_categories_stand_in_the_report(run):
@@ -118,15 +119,15 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
     own = report_text(run, PUBLISHED).split("this run:")[1].split(f"Top blocks by max |t|, published{OF}:")[0]
-    expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card"))["top_blocks"]]
+    expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card")).top_blocks]
     assert [line for line in own.splitlines() if line] == expected
     assert len(expected) == 5
 
 
 def test_thousands_are_marked_and_all_columns_line_up(run):
-    summary = summarize(run.analysis("card"))
-    summary["thresholds"]["3"].update(count=16320, percent=100.0, null_p99=1234, ratio=13.225)
-    first = metrics(summary, PUBLISHED)[0]
+    headline = run.headline()
+    headline = replace(headline, thresholds={**headline.thresholds, 3: ThresholdCount(16320, 100.0, 1234, 13.225)})
+    first = metrics(headline, PUBLISHED)[0]
     assert (first.value, first.significance) == ("16,320 (100.0%)", "13.2× null p99 (1,234)")
     found = tables(report_text(run, PUBLISHED))
     assert len(found) == 4 and all(len({len(line) for line in lines}) == 1 for lines in found)

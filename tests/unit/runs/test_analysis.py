@@ -1,7 +1,5 @@
 """The figures of the card's results section against scipy and plain counting on small runs made by hand."""
 
-import json
-
 import numpy as np
 import pytest
 from made import (
@@ -15,7 +13,8 @@ from made import (
 )
 from scipy import stats as reference
 
-from plantain.runs.analysis import analyze, blocks, summarize
+from plantain._files import plain, strict_record
+from plantain.runs.analysis import LargeEffects, SplitHalf, Summary, ThresholdCount, analyze, blocks, summarize
 from plantain.runs.units import UnitsError
 
 # --- analysis ----------------------------------------------------------------------------------------------
@@ -63,7 +62,7 @@ def test_the_ranking_has_the_tested_units_by_falling_t():
 
 
 def test_the_summary_has_exactly_the_keys_that_others_rely_on():
-    summary = summarize(made_run(made_differences()).analysis("card"))
+    summary = plain(summarize(made_run(made_differences()).analysis("card")))
     assert list(summary) == [
         "units", "scope", "n_units", "n_pairs", "thresholds", "large_effect", "split_half", "max_abs_t",
         "top_blocks", "degenerate_units",
@@ -86,37 +85,35 @@ def test_the_figures_are_those_of_plain_counting():
     over_3 = int((t > 3).sum())
     p99 = sorted((flipped > 3).sum(axis=1))[198]  # 200 flips: index ceil(0.99 x 199) = 198
     assert 0 < (t > 5).sum() < over_3 < N_SLICES and p99 > 0  # the case is not empty
-    assert summary["thresholds"]["3"] == {
-        "count": over_3, "percent": 100 * over_3 / 24, "null_p99": p99, "ratio": over_3 / p99,
-    }  # fmt: skip
-    assert summary["thresholds"]["5"]["count"] == (t > 5).sum()
-    assert summary["max_abs_t"] == pytest.approx(t.max(), rel=1e-12)
-    assert (summary["n_units"], summary["n_pairs"], summary["degenerate_units"]) == (24, 25, [])
+    assert summary.thresholds[3] == ThresholdCount(over_3, 100 * over_3 / 24, p99, over_3 / p99)
+    assert summary.thresholds[5].count == (t > 5).sum()
+    assert summary.max_abs_t == pytest.approx(t.max(), rel=1e-12)
+    assert (summary.n_units, summary.n_pairs, summary.degenerate_units) == (24, 25, ())
     q25, median, q75 = np.percentile(run.analysis("card").split_r, [25, 50, 75])
-    assert summary["split_half"] == {"median": median, "q25": q25, "q75": q75, "n_splits": 20}
+    assert summary.split_half == SplitHalf(median, q25, q75, 20)
 
 
 def test_a_large_effect_is_t_over_4_at_25_pairs():
     for n in (25, 9):
         differences = made_differences(n, seed=2, effect=2.0)
-        large = summarize(made_run(differences).analysis("card"))["large_effect"]
+        large = summarize(made_run(differences).analysis("card")).large_effect
         expected = (np.abs(scipy_t(differences)) > 0.8 * np.sqrt(n)).sum()  # |t| > 4 at n = 25, > 2.4 at n = 9
         assert 0 < expected < N_SLICES
-        assert large == {"threshold": 0.8, "count": expected, "percent": 100 * expected / 24}
+        assert large == LargeEffects(0.8, expected, 100 * expected / 24)
 
 
 def test_degenerate_units_are_named_and_leave_every_count_and_denominator():
     differences = made_differences()
     with_them = summarize(made_run(with_degenerate(differences)).analysis("card"))
-    assert with_them["degenerate_units"] == ["joint[1] slice 0", "single[1] slice 1"]
+    assert with_them.degenerate_units == ("joint[1] slice 0", "single[1] slice 1")
     t = np.abs(scipy_t(np.delete(with_degenerate(differences), [2, 9, 11], axis=1)))  # and a t of 0 for slice 11
-    assert with_them["n_units"] == 22
-    assert with_them["thresholds"]["3"]["percent"] == 100 * (t > 3).sum() / 22
-    assert with_them["thresholds"]["5"]["percent"] == 100 * (t > 5).sum() / 22
-    assert with_them["large_effect"]["percent"] == 100 * (t > 4).sum() / 22
-    assert with_them["max_abs_t"] == pytest.approx(t.max(), rel=1e-12)
-    rows = {row["block"]: row for row in blocks(made_run(with_degenerate(differences)).analysis("card"))}
-    assert (rows["joint[1]"]["n_units"], rows["single[1]"]["n_units"], rows["single[4]"]["n_units"]) == (1, 3, 4)
+    assert with_them.n_units == 22
+    assert with_them.thresholds[3].percent == 100 * (t > 3).sum() / 22
+    assert with_them.thresholds[5].percent == 100 * (t > 5).sum() / 22
+    assert with_them.large_effect.percent == 100 * (t > 4).sum() / 22
+    assert with_them.max_abs_t == pytest.approx(t.max(), rel=1e-12)
+    rows = {row.block: row for row in blocks(made_run(with_degenerate(differences)).analysis("card"))}
+    assert (rows["joint[1]"].n_units, rows["single[1]"].n_units, rows["single[4]"].n_units) == (1, 3, 4)
 
 
 SUMMARIES = {
@@ -131,21 +128,21 @@ SUMMARIES = {
 @pytest.mark.parametrize("differences", SUMMARIES.values(), ids=SUMMARIES)
 def test_every_summary_is_json_without_nan(differences):
     summary = summarize(made_run(differences).analysis("card"))
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert strict_record(Summary, plain(summary), "summary") == summary
 
 
 def test_a_null_of_zero_gives_no_ratio():
     differences = made_differences(effect=4.0)  # |t| over 5 is common here and unheard of under flips
-    part = summarize(made_run(differences, n_permutations=20).analysis("card"))["thresholds"]["5"]
-    assert part["count"] > 10
-    assert (part["null_p99"], part["ratio"]) == (0, None)
+    part = summarize(made_run(differences, n_permutations=20).analysis("card")).thresholds[5]
+    assert part.count > 10
+    assert (part.null_p99, part.ratio) == (0, None)
 
 
 def test_without_any_difference_nothing_counts_and_the_split_half_does_not_exist():
     summary = summarize(made_run(np.zeros((25, N_SLICES))).analysis("card"))
-    assert summary["thresholds"]["3"] == {"count": 0, "percent": 0.0, "null_p99": 0, "ratio": None}
-    assert summary["split_half"] == {"median": None, "q25": None, "q75": None, "n_splits": 0}
-    assert (summary["max_abs_t"], summary["n_units"]) == (0.0, 24)
+    assert summary.thresholds[3] == ThresholdCount(0, 0.0, 0, None)
+    assert summary.split_half == SplitHalf(None, None, None, 0)
+    assert (summary.max_abs_t, summary.n_units) == (0.0, 24)
 
 
 # --- blocks ------------------------------------------------------------------------------------------------
@@ -155,24 +152,24 @@ def test_blocks_have_the_cards_columns():
     differences = made_differences()
     t = np.abs(scipy_t(differences))
     rows = blocks(made_run(differences).analysis("card"))
-    assert sorted(row["block"] for row in rows) == sorted(set(BLOCKS))
+    assert sorted(row.block for row in rows) == sorted(set(BLOCKS))
     for row in rows:
-        mine = t[[b == row["block"] for b in BLOCKS]]
-        assert row["n_units"] == len(mine)
-        assert row["n_over_3"] == (mine > 3).sum()
-        assert row["max_abs_t"] == pytest.approx(mine.max(), rel=1e-12)
-        assert row["median_abs_d"] == pytest.approx(np.median(mine) / 5, rel=1e-12)
+        mine = t[[b == row.block for b in BLOCKS]]
+        assert row.n_units == len(mine)
+        assert row.n_over_3 == (mine > 3).sum()
+        assert row.max_abs_t == pytest.approx(mine.max(), rel=1e-12)
+        assert row.median_abs_d == pytest.approx(np.median(mine) / 5, rel=1e-12)
 
 
 def test_the_top_blocks_are_the_five_with_the_largest_t():
     a = made_run(made_differences()).analysis("card")
-    largest = [row["max_abs_t"] for row in blocks(a)]
+    largest = [row.max_abs_t for row in blocks(a)]
     assert largest == sorted(largest, reverse=True)
     assert len(largest) == 7
-    assert [row["max_abs_t"] for row in summarize(a)["top_blocks"]] == largest[:5]
+    assert [row.max_abs_t for row in summarize(a).top_blocks] == largest[:5]
 
 
 def test_a_block_with_nothing_but_degenerate_units_is_left_out():
     differences = made_differences()
     differences[:, :2] = 0.5
-    assert "joint[0]" not in {row["block"] for row in blocks(made_run(differences).analysis("card"))}
+    assert "joint[0]" not in {row.block for row in blocks(made_run(differences).analysis("card"))}

@@ -12,10 +12,11 @@ from made import leaves, made_differences
 from made import made_run as made_slices
 from scipy import stats as reference
 
+from plantain._files import plain
 from plantain.findings.published import load_published
 from plantain.report.run import report_text
 from plantain.report.tables import metrics
-from plantain.runs.analysis import summarize
+from plantain.runs.analysis import LargeEffects, SplitHalf, ThresholdCount, summarize
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import load_run
 from plantain.ui import RunStore
@@ -57,7 +58,7 @@ def test_its_figures_follow_from_its_raw_material(control):
     np.testing.assert_allclose(a.t, t, rtol=1e-6)
     kept = json.loads((FOLDER / "run.json").read_text(encoding="utf-8"))["summaries"][0]
     assert kept["thresholds"]["3"]["count"] == (np.abs(t) > 3).sum() and kept["n_units"] == 16_320
-    ours, theirs = dict(leaves(control.summary())), dict(leaves(kept))
+    ours, theirs = dict(leaves(plain(control.summary()))), dict(leaves(kept))
     assert ours.keys() == theirs.keys()
     for place, value in ours.items():
         assert theirs[place] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value), place
@@ -96,28 +97,26 @@ def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_ru
 def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):
     shown = findings_html(moral_run, load_published(), "card", "all", control)
     summary = control.summary()
-    three = summary["thresholds"]["3"]
+    three = summary.thresholds[3]
     figures = [
-        f"{three['count']:,} ({three['percent']:.1f}%)", f"{summary['large_effect']['count']:,}",
-        f"{summary['split_half']['median']:.3f}",
+        f"{three.count:,} ({three.percent:.1f}%)", f"{summary.large_effect.count:,}",
+        f"{summary.split_half.median:.3f}",
     ]  # fmt: skip
     assert all(f"Control: {figure}" in shown for figure in figures)
-    assert f"control {summary['max_abs_t']:.2f})" in shown
+    assert f"control {summary.max_abs_t:.2f})" in shown
     assert escape(CONTROL) in shown and "UNTRAINED" in shown
     alone = findings_html(moral_run, load_published(), "card", "all")
     assert "Control:" not in alone and escape(CONTROL) not in alone
 
 
 def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_run, control):
-    figures = {
-        "thresholds": {
-            "3": {"count": 1234, "percent": 12.3, "ratio": 1.5},
-            "5": {"count": 56, "percent": 4.5, "ratio": 2.5},
-        },
-        "large_effect": {"count": 789, "percent": 7.8},
-        "split_half": {"median": 0.321},
-        "max_abs_t": 6.54,
-    }
+    figures = replace(
+        control.headline(),
+        thresholds={3: ThresholdCount(1234, 12.3, 823, 1.5), 5: ThresholdCount(56, 4.5, 22, 2.5)},
+        large_effect=LargeEffects(0.8, 789, 7.8),
+        split_half=SplitHalf(0.321, 0.3, 0.35, 100),
+        max_abs_t=6.54,
+    )
     wanted = {
         "|t| > 3": "1,234 (12.3%), 1.5×", "|t| > 5": "56 (4.5%), 2.5×", "|d| > 0.8 (large)": "789 (7.8%)",
         "Split-half r": "0.321", "Max |t|": "6.54",
@@ -142,5 +141,5 @@ def test_the_text_baseline_is_that_of_the_scope():
     for found, rows in ((words, [1]), (whole, [0, 1, 2])):
         rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
         t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic
-        assert found["max_abs_t"] == pytest.approx(np.abs(t).max(), rel=1e-9)
-    assert words["max_abs_t"] != pytest.approx(whole["max_abs_t"], rel=1e-3)
+        assert found.max_abs_t == pytest.approx(np.abs(t).max(), rel=1e-9)
+    assert words.max_abs_t != pytest.approx(whole.max_abs_t, rel=1e-3)

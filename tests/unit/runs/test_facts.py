@@ -12,6 +12,7 @@ import pytest
 from made import BLOCKS, LAYOUT, leaves, made_differences, made_run, rounded, scipy_t, with_degenerate
 from scipy import stats as reference
 
+from plantain._files import plain
 from plantain.findings.published import load_published
 from plantain.report.run import report_text
 from plantain.report.statements import Kind, careful_statements
@@ -198,7 +199,7 @@ def test_every_fact_follows_from_the_differences(made, units):
     run, diffs = made
     columns = list(CHOSEN[units])
     ours = dict(leaves(all_facts(run, diffs[:, columns], [BLOCKS[i] for i in columns])))
-    theirs = dict(leaves(run.inference(units).facts))
+    theirs = dict(leaves(plain(run.inference(units).facts)))
     assert theirs.keys() == ours.keys()
     for place, value in ours.items():
         assert theirs[place] == pytest.approx(value, rel=1e-9), place
@@ -206,7 +207,7 @@ def test_every_fact_follows_from_the_differences(made, units):
 
 def test_no_two_facts_of_the_made_run_can_stand_for_each_other(made):
     """What the comparison rests on: a fact that took another's place would be seen."""
-    facts = made[0].inference("card").facts
+    facts = plain(made[0].inference("card").facts)
     assert len({facts["n_fwer_05"], facts["n_bh_05"], facts["n_by_05"], over(plain_t(usable(made[1])), 3)}) == 4
     for name, three in facts["thresholds"]["3"].items():
         assert three != facts["thresholds"]["5"][name], name
@@ -284,7 +285,7 @@ def test_above_30_pairs_there_are_no_q_values_and_the_report_says_so():
     for n, exist in ((30, True), (31, False)):
         run = made_run(made_differences(n))
         facts = run.inference("card").facts
-        assert [facts["n_bh_05"] is not None, facts["n_by_05"] is not None] == [exist, exist]
+        assert [facts.n_bh_05 is not None, facts.n_by_05 is not None] == [exist, exist]
         assert (said not in report_text(run, load_published())) == exist
 
 

@@ -1,6 +1,5 @@
 """The slower statistics of a run: what they hold, that they are kept, and what they say."""
 
-import json
 import os
 from dataclasses import replace
 
@@ -10,10 +9,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from scipy import stats as reference
 
+from plantain._files import plain, strict_record
 from plantain.findings.pairs import PairPart, by_pair
 from plantain.report.statements import Kind, careful_statements, pair_statements
 from plantain.runs import inference
-from plantain.runs.inference import COLUMNS, parameters, without_block_means
+from plantain.runs.inference import COLUMNS, InferenceFacts, cache_key, parameters, without_block_means
 from plantain.runs.io import load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, UNITS
 from plantain.runs.units import scope_changes
@@ -41,18 +41,18 @@ def test_every_choice_has_facts_that_are_json(moral_run, units, scope):
     if scope == "image" and units in ("text-heads", "embedding"):
         return
     facts = moral_run.inference(units, scope).facts
-    json.dumps(facts, allow_nan=False)
-    for threshold in facts["thresholds"].values():
-        assert 1 / 1001 <= threshold["p"] <= 1
+    assert strict_record(InferenceFacts, plain(facts), "facts") == facts
+    for threshold in facts.thresholds.values():
+        assert 1 / 1001 <= threshold.p <= 1
     kinds = [statement.kind for statement in careful_statements(moral_run, units, scope)]
     assert kinds[:2] == [Kind.COUNT] * 2 and (Kind.PARTS in kinds) == (units == "card")
     assert {Kind.CORRECTED, Kind.EFFECT, Kind.RELIABILITY, Kind.GAIN, Kind.WHERE} <= set(kinds)
 
 
 def test_few_pairs_and_flips_leave_ends_open_but_stay_json(made_run):
-    facts = made_run().summary("card")["inference"]
-    json.dumps(facts, allow_nan=False)
-    assert facts["thresholds"]["3"]["null_p99_interval"][1] is None  # 20 flips say nothing above their 99th percentile
+    facts = made_run().summary("card").inference
+    assert plain(facts)  # which JSON's lack of infinity would refuse
+    assert facts.thresholds[3].null_p99_interval[1] is None  # 20 flips say nothing above their 99th percentile
     assert careful_statements(made_run(), "card", "all")
 
 
@@ -80,10 +80,8 @@ def test_a_blocks_mean_is_taken_out_pair_by_pair():
 @pytest.fixture
 def saved(made_run, tmp_path, monkeypatch):
     """A saved run, and a list that grows whenever statistics are computed."""
-    import plantain.runs.run as run
-
-    folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], run.infer
-    monkeypatch.setattr(run, "infer", lambda *args: computed.append(1) or infer(*args))
+    folder, computed, infer = save_run(made_run(), tmp_path / "run"), [], inference.infer
+    monkeypatch.setattr(inference, "infer", lambda *args: computed.append(1) or infer(*args))
     return folder, computed
 
 
@@ -160,7 +158,7 @@ def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
 
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
     folder, computed = saved
-    monkeypatch.setattr("plantain.runs.run.parameters", lambda: {**parameters(), "version": -1})
+    monkeypatch.setattr("plantain.runs.inference.parameters", lambda: {**parameters(), "version": -1})
     load_run(folder).inference("card")
     assert len(computed) == 1
     save_run(made_run(seed=5), folder, overwrite=True)
@@ -203,12 +201,12 @@ def test_a_pair_that_alone_carries_units_is_named_and_ties_are_not(made_run):
 
 
 def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral_run):
-    facts = moral_run.inference("heads").facts["reliability"]["stratified"]
+    facts = moral_run.inference("heads").facts.reliability.stratified
     labels = [record.pair.category for record in moral_run.pairs]
     halves = draw_halves(100, 25, np.random.default_rng((moral_run.info.seed, 4)), labels)
     assert all(2 <= half[np.array(labels) == label].sum() <= 3 for half in halves for label in set(labels))
     r = split_half(moral_run.analysis("heads").differences, halves=halves)
-    assert (facts["median"], facts["n_splits"]) == (pytest.approx(np.median(r)), 100)
+    assert (facts.median, facts.n_splits) == (pytest.approx(np.median(r)), 100)
     (line,) = (x.text for x in careful_statements(moral_run, "heads", "all") if x.kind is Kind.RELIABILITY)
     assert f"With each category split as evenly as possible: median r {np.median(r):.3f}." in line
 
@@ -226,4 +224,4 @@ def test_the_nulls_distribution_and_the_text_baseline_are_said(moral_run):
 def test_statistics_of_other_categories_are_computed_again(moral_run):
     pairs = tuple(replace(r, pair=replace(r.pair, category="one")) for r in moral_run.pairs)
     other = replace(moral_run, pairs=pairs)
-    assert other.statistics_key("card", "all") != moral_run.statistics_key("card", "all")
+    assert cache_key(other, "card", "all") != cache_key(moral_run, "card", "all")

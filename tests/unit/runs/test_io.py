@@ -275,7 +275,7 @@ DAMAGE = [
     ("run.json", Path.unlink, "is no run .run.json: No such file"),
     ("run.json", drop("info"), "is damaged .KeyError: 'info'"),
     ("run.json", drop("capture_sha256"), "is damaged .KeyError: 'capture_sha256'"),
-    ("run.json", drop("fingerprint"), "is damaged .TypeError.*fingerprint"),
+    ("run.json", drop("fingerprint"), "is damaged .ValueError: info.fingerprint: field required"),
     ("run.json", lambda path: edit_json(path, info=None), "is damaged"),
     ("run.json", lambda path: edit_json(path, pairs=[1]), "is damaged"),
     ("run.json", wrong_layout, "is damaged .*slices, but the layout has"),
@@ -337,5 +337,5 @@ def test_a_list_has_the_good_runs_and_names_the_bad(made_run, tmp_path):
 
 def test_the_published_figures_are_the_cards():
     published = load_published()
-    assert published["n_units"] == 16_320 and published["thresholds"]["3"]["count"] == 3_221
-    assert published["max_abs_t"] == 10.05 and published["split_half"]["median"] == 0.573
+    assert published.n_units == 16_320 and published.thresholds[3].count == 3_221
+    assert published.max_abs_t == 10.05 and published.split_half.median == 0.573

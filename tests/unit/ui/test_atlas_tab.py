@@ -33,24 +33,24 @@ def circles(svg, look):
 
 
 def test_a_unit_is_drawn_where_both_sets_have_it_and_apart_where_its_sign_turned(shown):
-    svg, found = drawn("replication", shown), shown.atlas["replication"]
+    svg, found = drawn("replication", shown), shown.atlas.replication
     kept, turned = circles(svg, "pl-kept"), circles(svg, "pl-turned")
-    assert len(kept) == found["n_same_sign"] > 0 and len(turned) == 20 - found["n_same_sign"] > 0
+    assert len(kept) == found.n_same_sign > 0 and len(turned) == 20 - found.n_same_sign > 0
     middle_x, middle_y, half = 44 + 131, 22 + 131, 131
     signs = [np.sign((x - middle_x) * (middle_y - y)) for x, y in kept]
     assert set(signs) == {1.0} and {np.sign((x - middle_x) * (middle_y - y)) for x, y in turned} == {-1.0}
     known = [axis.run.analysis("card").t for axis in shown.axes if axis.role in ("axis", "replication")]
     reach = 1.05 * np.nanmax(np.abs(known))
     places = sorted((x - middle_x) * reach / half for x, _ in kept + turned)
-    assert places == pytest.approx(sorted(unit["t"] for unit in found["units"]), abs=0.1)
-    assert f"mean score: {found['score']:+.2f} SD" in svg and "95% interval" in svg
+    assert places == pytest.approx(sorted(unit.t for unit in found.units), abs=0.1)
+    assert f"mean score: {found.score:+.2f} SD" in svg and "95% interval" in svg
     assert "on the first set, which" in figure("replication", shown).caption
 
 
 def test_bars_are_the_shares_the_largest_first_and_the_noise_floor_last(shown):
     svg = drawn("counts", shown)
     rows = re.findall(r"<title>([a-z_]+) \(([a-z ]+)\): ([\d.]+)% of units", svg)
-    shares = {a["name"]: f"{a['thresholds']['3']['percent']:.1f}" for a in shown.atlas["axes"]}
+    shares = {a.name: f"{a.thresholds[3].percent:.1f}" for a in shown.atlas.axes}
     assert {name: share for name, _, share in rows} == shares
     values = [float(share) for _, _, share in rows[:-1]]
     assert rows[-1][:2] == ("paraphrase", "noise floor") and values == sorted(values, reverse=True)
@@ -85,7 +85,7 @@ def test_the_page_says_first_what_it_comes_to_and_that_weights_are_random(shown)
     cards = page[page.index("Beside the published cards") : page.index("They were not run here")]
     assert "19.7%" in cards and "about 43%" in cards and "about 1%" in cards
     assert page.count("<details") == 5
-    heads = ManyAxes({**shown.atlas, "units": "heads"}, shown.axes)
+    heads = ManyAxes(replace(shown.atlas, units="heads"), shown.axes)
     assert "19.7%" not in atlas_html(heads, 19.7)
 
 

@@ -27,10 +27,10 @@ def test_both_runs_figures_stand_in_one_table(moral_run, other_run, units):
     rows = re.findall(r"<td>([^<]*)<br>[^<]*</td><td>([^<]*)<br>", table(moral_run, other_run, units=units))
     for column, run in enumerate((moral_run, other_run)):
         s = summarize(run.analysis(units))
-        counts = [s["thresholds"]["3"], s["thresholds"]["5"], s["large_effect"]]
-        expected = [f"{part['count']:,} ({part['percent']:.1f}%)" for part in counts]
+        counts = [s.thresholds[3], s.thresholds[5], s.large_effect]
+        expected = [f"{part.count:,} ({part.percent:.1f}%)" for part in counts]
         assert [row[column] for row in rows] == [
-            *expected, f"{s['split_half']['median']:.3f}", f"{s['max_abs_t']:.2f}"
+            *expected, f"{s.split_half.median:.3f}", f"{s.max_abs_t:.2f}"
         ]  # fmt: skip
 
 

@@ -73,8 +73,8 @@ def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, mor
 def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
     page = findings_html(moral_run, load_published(), "card", "all")
     summary = summarize(moral_run.analysis())
-    assert f"{summary['thresholds']['3']['count']:,} ({summary['thresholds']['3']['percent']:.1f}%)" in page
-    assert f"{summary['max_abs_t']:.2f}" in page
+    assert f"{summary.thresholds[3].count:,} ({summary.thresholds[3].percent:.1f}%)" in page
+    assert f"{summary.max_abs_t:.2f}" in page
     for published in ("3,221 (19.7%)", "509 (3.1%)", "1,386 (8.5%)", "0.573", "10.05", "6.4×", "102×"):
         assert published in page
     assert "STAND-IN" in page and "say nothing about FLUX.2 Klein" in page
