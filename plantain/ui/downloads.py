@@ -13,7 +13,7 @@ import gradio as gr
 from plantain.report.figures.catalogue import Figure
 from plantain.report.figures.png import png
 from plantain.ui import html
-from plantain.ui.errors import failure_html
+from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
 
 _SCRIPT = (Path(__file__).parent / "static" / "saving.js").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
     content = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
     name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
-        event = button.click(partial(file, ending), [figure, *inputs], [content, name, line], **VIEW)
+        event = button.click(listener(partial(file, ending)), [figure, *inputs], [content, name, line], **VIEW)
         event.then(None, [content, name], None, js=_SCRIPT, **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure

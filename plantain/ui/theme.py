@@ -12,7 +12,8 @@ from plantain.report.figures import svg
 STYLES = [svg.STYLES, *sorted((Path(__file__).parent / "static").glob("*.css"))]
 
 
-def _theme() -> gr.themes.Base:
+def page_theme() -> gr.themes.Base:
+    """Return Gradio's default theme without fonts from elsewhere, with contrasts that can be read."""
     fonts = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
     return gr.themes.Default(font=fonts, font_mono=mono).set(
