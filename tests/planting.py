@@ -7,7 +7,7 @@ from helpers import capture_pair
 
 from plantain.probe.passes import layout_of
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.units import magnitudes
+from plantain.runs.units import Selection, magnitudes
 
 SIZE = 64
 HEAD = 2
@@ -49,5 +49,5 @@ def capture(pipe, pairs) -> SumsOfSquares:
 
 def logs(pipe, sums):
     """Log-RMS difference of every true head, (n_pairs, n_heads)."""
-    values = magnitudes(sums, layout_of(pipe), "heads")
+    values = magnitudes(sums, layout_of(pipe), Selection("heads"))
     return np.log(values[0]) - np.log(values[1])

@@ -16,7 +16,7 @@ from plantain.models.load import load_pipeline
 from plantain.probe.passes import layout_of
 from plantain.prompts.sets import PromptPair
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.units import Layout, magnitudes
+from plantain.runs.units import Layout, Selection, magnitudes
 
 SIZE = 64
 
@@ -69,7 +69,7 @@ def capture(numbers: range) -> SumsOfSquares:
 
 def prompt_magnitudes(units: str) -> np.ndarray:
     """RMS of every unit for every prompt, (n_prompts, n_units), in the order of `PROMPTS`."""
-    values = magnitudes(captured(), LAYOUT, units)  # (2, n_prompts / 2, n_units)
+    values = magnitudes(captured(), LAYOUT, Selection(units))  # (2, n_prompts / 2, n_units)
     return values.reshape(len(PROMPTS), -1)
 
 

@@ -24,6 +24,7 @@ from plantain.runs.info import check_reference
 from plantain.runs.io import load_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import SCOPES, UNITS
+from plantain.runs.units import Selection
 
 if TYPE_CHECKING:
     from plantain.probe.reference import Reference
@@ -62,9 +63,9 @@ def _add_unit_options(parser: argparse.ArgumentParser, units: str, command: Call
 def _report(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     if options.json:
-        print(json.dumps(plain(run.summary(options.units, options.scope)), allow_nan=False))
+        print(json.dumps(plain(run.summary(Selection(options.units, options.scope))), allow_nan=False))
     else:
-        report = report_text(run, load_published(), options.units, options.scope)
+        report = report_text(run, load_published(), Selection(options.units, options.scope))
         print(printable_lines(report))  # a run may be a stranger's
 
 
@@ -78,13 +79,13 @@ def _atlas(options: argparse.Namespace) -> None:
         raise AtlasError("two runs have one name; rename a folder.")
     axes = read_axes(runs)
     with bar("comparing", "step") as show:
-        atlas = cached_atlas(axes, options.units, options.scope, folders[0].resolve().parent, show)
+        atlas = cached_atlas(axes, Selection(options.units, options.scope), folders[0].resolve().parent, show)
     print(json.dumps(plain(atlas), allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
 
 
 def _pair(options: argparse.Namespace) -> None:
     run = load_run(options.run)
-    run.analysis(options.units, options.scope)  # refuses units without that scope before the model loads,
+    run.analysis(Selection(options.units, options.scope))  # refuses units without that scope before the model loads,
     user_pair(options.positive, options.negative)  # and texts that make no pair
     if run.info.references and options.reference is None:
         check_reference(run.info, None)  # refuses
@@ -140,4 +141,4 @@ def probe_pair(
     pair = prepare_pair(model, run, positive, negative, reference)
     images = (lambda _pair: reference) if reference else None
     capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
-    return score_pair(run, pair, capture, units, scope)
+    return score_pair(run, pair, capture, Selection(units, scope))

@@ -26,6 +26,7 @@ from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf
 from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, RunInfo
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 MIN_PAIRS = 6  # halves of three, with one pair left out
 
@@ -322,7 +323,7 @@ def unlike_settings(one: RunInfo, other: RunInfo) -> str:
 
 
 def cached_atlas(
-    axes: list[Axis], units: str, scope: str, folder: Path | None, progress: Callable[[int, int], None] | None = None
+    axes: list[Axis], selection: Selection, folder: Path | None, progress: Callable[[int, int], None] | None = None
 ) -> Atlas:
     """Return the atlas that is cached in a folder, or compute it and cache it there.
 
@@ -330,8 +331,7 @@ def cached_atlas(
     ----------
     axes : list of Axis
         From `read_axes`.
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
     folder : Path or None
         A folder that cannot be written costs time, not the answer.
     progress : callable, optional
@@ -341,18 +341,18 @@ def cached_atlas(
     -------
     Atlas
     """
-    atlas = read_atlas(axes, units, scope, folder)
+    atlas = read_atlas(axes, selection, folder)
     if atlas is None:
-        atlas = make_atlas(axes, units, scope, progress)
+        atlas = make_atlas(axes, selection, progress)
         write_atlas(atlas, axes, folder)
     return atlas
 
 
-def read_atlas(axes: list[Axis], units: str, scope: str, folder: Path | None) -> Atlas | None:
+def read_atlas(axes: list[Axis], selection: Selection, folder: Path | None) -> Atlas | None:
     """Return the atlas that is cached in a folder, or None."""
     if folder is not None:
         with suppress(OSError, ValueError):
-            return strict_record(Atlas, strict_json(_path(axes, units, scope, folder).read_bytes()), "atlas")
+            return strict_record(Atlas, strict_json(_path(axes, selection, folder).read_bytes()), "atlas")
     return None
 
 
@@ -360,13 +360,13 @@ def write_atlas(atlas: Atlas, axes: list[Axis], folder: Path | None) -> None:
     """Cache an atlas in a folder, where there is one that can be written."""
     if folder is not None:
         with suppress(OSError):
-            path = _path(axes, atlas.units, atlas.scope, folder)
+            path = _path(axes, Selection(atlas.units, atlas.scope), folder)
             write_atomic(path, json.dumps(plain(atlas), allow_nan=False).encode())
 
 
-def atlas_key(axes: list[Axis], units: str, scope: str) -> str:
+def atlas_key(axes: list[Axis], selection: Selection) -> str:
     """Return a hash (hex) of all that an atlas is made of."""
-    made_of = [__version__, _FORMAT, units, scope, N_CHOSEN, N_PERMUTATIONS, N_SPLITS]
+    made_of = [__version__, _FORMAT, selection.units, selection.scope, N_CHOSEN, N_PERMUTATIONS, N_SPLITS]
     made_of += [[axis.name, axis.role, axis.run.capture_sha256] for axis in axes]
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
@@ -378,7 +378,7 @@ def atlas_seconds(axes: list[Axis], n_units: int) -> float:
 
 
 def make_atlas(
-    axes: list[Axis], units: str = "card", scope: str = "all", progress: Callable[[int, int], None] | None = None
+    axes: list[Axis], selection: Selection = CARD, progress: Callable[[int, int], None] | None = None
 ) -> Atlas:
     """Compute everything that is said of several axes.
 
@@ -395,7 +395,7 @@ def make_atlas(
     ----------
     Hewitt & Liang (2019), EMNLP (controls and selectivity).
     """
-    for done, total, atlas in iter_atlas(axes, units, scope):
+    for done, total, atlas in iter_atlas(axes, selection):
         if progress is not None and done:
             progress(done, total)
         made = atlas
@@ -403,33 +403,33 @@ def make_atlas(
     return made
 
 
-def iter_atlas(axes: list[Axis], units: str, scope: str) -> Iterator[tuple[int, int, Atlas | None]]:
+def iter_atlas(axes: list[Axis], selection: Selection) -> Iterator[tuple[int, int, Atlas | None]]:
     """Yield the steps done, their total and, with the last one, the atlas; see `make_atlas`."""
     pairs, rivals = list(combinations(axes, 2)), _rivals(axes)
     total = len(pairs) + len(rivals) + 1
     yield 0, total, None
-    diffs = _differences(axes, units, scope)
+    diffs = _differences(axes, selection)
     between, competition = [], []
     for one, other in pairs:
-        between.append(_between(one, other, units, scope, diffs))
+        between.append(_between(one, other, selection, diffs))
         yield len(between), total, None
     for rival in rivals:
         competition.append(_against(axes[0], rival, diffs))
         yield len(between) + len(competition), total, None
     atlas = Atlas(
-        units=units, scope=scope, n_units=int(next(iter(diffs.values())).shape[1]),
+        units=selection.units, scope=selection.scope, n_units=int(next(iter(diffs.values())).shape[1]),
         n_permutations=N_PERMUTATIONS, weights=_weights(axes[0].run),
-        axes=tuple(_axis_facts(axis, units, scope) for axis in axes),
+        axes=tuple(_axis_facts(axis, selection) for axis in axes),
         between=tuple(between),
         competition=_ranked(competition),
-        replication=_replication(axes, units, scope),
-        selectivity=_selectivity(axes, units, scope),
+        replication=_replication(axes, selection),
+        selectivity=_selectivity(axes, selection),
     )  # fmt: skip
     yield total, total, atlas
 
 
-def _path(axes: list[Axis], units: str, scope: str, folder: Path) -> Path:
-    return folder / f".atlas-{atlas_key(axes, units, scope)[:32]}.json"
+def _path(axes: list[Axis], selection: Selection, folder: Path) -> Path:
+    return folder / f".atlas-{atlas_key(axes, selection)[:32]}.json"
 
 
 def _role(run: Run) -> str:
@@ -447,20 +447,20 @@ def _weights(run: Run) -> str:
     return f"Weights: {run.info.model} ({run.info.weights}), {run.info.settings_words}.{loud}"
 
 
-def _differences(axes: list[Axis], units: str, scope: str) -> dict[str, np.ndarray]:
+def _differences(axes: list[Axis], selection: Selection) -> dict[str, np.ndarray]:
     """Return every axis' differences of the units that are degenerate in none: (n_pairs, n_units)."""
-    analyses = {axis.name: axis.run.analysis(units, scope) for axis in axes}
+    analyses = {axis.name: axis.run.analysis(selection) for axis in axes}
     usable = np.all([a.tested for a in analyses.values()], axis=0)
     return {name: a.differences[:, usable] for name, a in analyses.items()}
 
 
-def _axis_facts(axis: Axis, units: str, scope: str) -> AxisFacts:
-    info, headline = axis.run.info, axis.run.headline(units, scope)
+def _axis_facts(axis: Axis, selection: Selection) -> AxisFacts:
+    info, headline = axis.run.info, axis.run.headline(selection)
     return AxisFacts(
         name=axis.name, role=axis.role, title=info.title, positive=info.positive, negative=info.negative,
         n_pairs=headline.n_pairs, n_units=headline.n_units, thresholds=headline.thresholds,
         large_effect=headline.large_effect, split_half=headline.split_half, max_abs_t=headline.max_abs_t,
-        size=_size(axis.run.analysis(units, scope)),
+        size=_size(axis.run.analysis(selection)),
     )  # fmt: skip
 
 
@@ -469,9 +469,9 @@ def _size(analysis: Analysis) -> float | None:
     return finite(np.median(known)) if len(known) else None
 
 
-def _between(one: Axis, other: Axis, units: str, scope: str, diffs: dict[str, np.ndarray]) -> Between:
+def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.ndarray]) -> Between:
     r = stats.true_correlation(diffs[one.name], diffs[other.name], N_SPLITS, rng=_rng(one, other))
-    found = compare(one.run, other.run, units, scope)
+    found = compare(one.run, other.run, selection)
     return Between(
         first=one.name, second=other.name, r=finite(r.observed), true_r=finite(r.value),
         interval=finite_ends(r.interval), n_top=found.n_top, n_shared=len(found.shared),
@@ -495,20 +495,20 @@ def _ranked(rivals: list[Rival]) -> Competition | None:
     return Competition(float(THRESHOLDS[0]), rank, len(rivals) + 1, largest, tuple(rivals))
 
 
-def _chosen(axis: Axis, units: str, scope: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _chosen(axis: Axis, selection: Selection) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Choose the axis' top units: their indices, signs and names."""
-    a = axis.run.analysis(units, scope)
+    a = axis.run.analysis(selection)
     chosen = a.ranking[:N_CHOSEN]
     return chosen, np.sign(a.t[chosen]), [a.table.names[i] for i in chosen]
 
 
-def _replication(axes: list[Axis], units: str, scope: str) -> Replication | None:
+def _replication(axes: list[Axis], selection: Selection) -> Replication | None:
     """Measure the units that one set chose, with their signs, on the other set."""
     second = _second(axes)
     if second is None:
         return None
-    chosen, signs, names = _chosen(axes[0], units, scope)
-    first, again = axes[0].run.analysis(units, scope), second.run.analysis(units, scope)
+    chosen, signs, names = _chosen(axes[0], selection)
+    first, again = axes[0].run.analysis(selection), second.run.analysis(selection)
     signed = signs * again.differences[:, chosen]
     d_z = signs * again.dz[chosen]
     spread = again.differences[:, chosen].std(axis=0, ddof=1)
@@ -525,13 +525,13 @@ def _replication(axes: list[Axis], units: str, scope: str) -> Replication | None
     )
 
 
-def _selectivity(axes: list[Axis], units: str, scope: str) -> Selectivity | None:
+def _selectivity(axes: list[Axis], selection: Selection) -> Selectivity | None:
     """Ask of the chosen units whether they respond to the axis, on new pairs, more than to the controls."""
     second, controls = _second(axes), [axis for axis in axes if axis.role == "control"]
     if second is None or not controls:
         return None
-    chosen, signs, names = _chosen(axes[0], units, scope)
-    target, *others = (axis.run.analysis(units, scope).differences[:, chosen] for axis in (second, *controls))
+    chosen, signs, names = _chosen(axes[0], selection)
+    target, *others = (axis.run.analysis(selection).differences[:, chosen] for axis in (second, *controls))
     found = stats.selectivity_test(target, others, signs, N_PERMUTATIONS, rng=_rng(second, *controls))
     rows = zip(names, found.selectivity, found.p, strict=True)
     units_found = tuple(SelectiveUnit(name, finite(s), finite(p)) for name, s, p in rows)

@@ -10,6 +10,7 @@ import numpy as np
 
 from plantain import PlantainError, stats
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 N_TOP = 20
 
@@ -85,15 +86,14 @@ def _settings(run: Run) -> dict[str, Any]:
     }
 
 
-def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int = N_TOP) -> Comparison:
+def compare(a: Run, b: Run, selection: Selection = CARD, n_top: int = N_TOP) -> Comparison:
     """Compare two runs unit by unit.
 
     Parameters
     ----------
     a, b : Run
         Of one layout.
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
     n_top : int
         How many units by |t| are the top of a run; half of the units where there are fewer than twice as many.
 
@@ -111,7 +111,7 @@ def compare(a: Run, b: Run, units: str = "card", scope: str = "all", n_top: int 
             f"The models have different shapes ({_shape(a)} / {_shape(b)}): no unit of one is a unit of the other, so "
             "that only the figures stand side by side."
         )
-    first, second = a.analysis(units, scope), b.analysis(units, scope)
+    first, second = a.analysis(selection), b.analysis(selection)
     t = np.stack([first.t, second.t])
     both = np.isfinite(t).all(axis=0)
     n_top = min(n_top, int(both.sum()) // 2)

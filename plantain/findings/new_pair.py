@@ -10,7 +10,7 @@ from plantain import stats
 from plantain.prompts.sets import PromptPair
 from plantain.runs.capture import PairCapture
 from plantain.runs.run import Run
-from plantain.runs.units import magnitudes
+from plantain.runs.units import HEADS, Selection, magnitudes
 
 N_TOP = 20
 
@@ -79,16 +79,14 @@ class PairResult:
         return sum(not low <= new <= high for (low, high), new in ends) if ends else None
 
 
-def score_pair(
-    run: Run, pair: PromptPair, capture: PairCapture, units: str = "heads", scope: str = "all"
-) -> PairResult:
+def score_pair(run: Run, pair: PromptPair, capture: PairCapture, selection: Selection = HEADS) -> PairResult:
     """Rank a captured pair among the run's by full conformal prediction (pure arithmetic, no model).
 
     The new pair is put in as one more; each of all pairs is scored from the others by
     `stats.conformal_scores`. The p moves in steps of 1/(n_pairs + 1).
     """
-    a = run.analysis(units, scope)
-    new = stats.paired_differences(*magnitudes(capture.sums, run.info.layout, units, scope))[0]
+    a = run.analysis(selection)
+    new = stats.paired_differences(*magnitudes(capture.sums, run.info.layout, selection))[0]
     scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
     # One of the run's own pairs, put in again, ties with itself but for rounding; ties count against a claim.
     low = int(np.count_nonzero(scores <= scores[-1] + 1e-9))
@@ -101,7 +99,7 @@ def score_pair(
         for u in a.ranking[:N_TOP].tolist()
     )
     return PairResult(
-        units, scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
+        selection.units, selection.scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
         (words[0], words[1]), words[0] == words[1], top,
     )  # fmt: skip
 

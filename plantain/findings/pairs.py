@@ -9,6 +9,7 @@ import numpy as np
 from plantain import stats
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,21 +83,20 @@ class TokenRelation:
     halves: tuple[tuple[int, float], tuple[int, float]] | None
 
 
-def by_category(run: Run, units: str = "card", scope: str = "all") -> list[CategoryPart]:
+def by_category(run: Run, selection: Selection = CARD) -> list[CategoryPart]:
     """Describe every category, in the order of the prompt set.
 
     Parameters
     ----------
     run : Run
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
     list of CategoryPart
         t of a few pairs is coarse: compare categories with one another, not with the whole.
     """
-    diffs, labels = run.analysis(units, scope).differences, np.array(run.categories)
+    diffs, labels = run.analysis(selection).differences, np.array(run.categories)
     return [_category(name, diffs, labels == name) for name in dict.fromkeys(run.categories)]
 
 
@@ -114,20 +114,19 @@ def _median_abs(t: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def by_pair(run: Run, units: str = "card", scope: str = "all") -> list[PairPart]:
+def by_pair(run: Run, selection: Selection = CARD) -> list[PairPart]:
     """Describe every pair, in the order of the prompt set.
 
     Parameters
     ----------
     run : Run
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
     list of PairPart
     """
-    a = run.analysis(units, scope)
+    a = run.analysis(selection)
     diffs = a.differences[:, a.tested]
     scores, sizes = stats.conformal_scores(diffs), _sizes(diffs)
     without = stats.leave_one_out_counts(diffs, THRESHOLDS)  # (n_thresholds, n_pairs)
@@ -153,7 +152,7 @@ def _sizes(diffs: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean((moving / np.sqrt(np.mean(moving**2, axis=0))) ** 2, axis=1))
 
 
-def against_tokens(run: Run, parts: list[PairPart], units: str = "card", scope: str = "all") -> list[TokenRelation]:
+def against_tokens(run: Run, parts: list[PairPart], selection: Selection = CARD) -> list[TokenRelation]:
     """Set pairs and units against where, and at how many tokens, the prompts differ.
 
     Parameters
@@ -161,15 +160,14 @@ def against_tokens(run: Run, parts: list[PairPart], units: str = "card", scope: 
     run : Run
     parts : list of PairPart
         From `by_pair`, for the same choice.
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
     list of TokenRelation
         By position, then by number.
     """
-    a = run.analysis(units, scope)
+    a = run.analysis(selection)
     names = {
         "first_difference": "position of the first differing token",
         "n_differing": "number of differing tokens",

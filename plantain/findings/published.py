@@ -8,6 +8,7 @@ from pathlib import Path
 from plantain._files import strict_json, strict_record
 from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
@@ -60,6 +61,6 @@ def same_question(run: Run) -> bool:
     return (run.info.positive, run.info.negative) == SIDES
 
 
-def comparable(run: Run, units: str, scope: str) -> bool:
+def comparable(run: Run, selection: Selection) -> bool:
     """Tell whether the published figures may stand beside a choice: the card's question, passes, units and tokens."""
-    return (units, scope) == ("card", "all") and same_question(run) and run.info.is_plain
+    return selection == CARD and same_question(run) and run.info.is_plain

@@ -10,7 +10,7 @@ from plantain import stats
 from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.run import Run
-from plantain.runs.units import magnitudes
+from plantain.runs.units import CARD, Selection, magnitudes
 
 N_TOP = 20
 
@@ -42,7 +42,7 @@ class Repeat:
     n_top: int
 
 
-def stability(run: Run, units: str = "card", scope: str = "all") -> list[Repeat]:
+def stability(run: Run, selection: Selection = CARD) -> list[Repeat]:
     """Look at every repeated measure of a run by itself.
 
     The pairs are the sample: measures are averaged within a pair, and more of them are no more pairs.
@@ -50,8 +50,7 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Repeat]
     Parameters
     ----------
     run : Run
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
@@ -60,8 +59,8 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Repeat]
     """
     found = []
     for i, name in enumerate(run.info.conditions.repeats if run.repeats else ()):
-        t = _t(run, run.repeats[i], units, scope)
-        others = _t(run, SumsOfSquares.average([r for j, r in enumerate(run.repeats) if j != i]), units, scope)
+        t = _t(run, run.repeats[i], selection)
+        others = _t(run, SumsOfSquares.average([r for j, r in enumerate(run.repeats) if j != i]), selection)
         both = np.isfinite(t) & np.isfinite(others)
         top = np.argsort(-np.where(both, np.abs(others), -1.0), kind="stable")[: min(N_TOP, int(both.sum()))]
         found.append(
@@ -77,5 +76,5 @@ def stability(run: Run, units: str = "card", scope: str = "all") -> list[Repeat]
     return found
 
 
-def _t(run: Run, sums: SumsOfSquares, units: str, scope: str) -> np.ndarray:
-    return stats.paired_t(stats.paired_differences(*magnitudes(sums, run.info.layout, units, scope)))
+def _t(run: Run, sums: SumsOfSquares, selection: Selection) -> np.ndarray:
+    return stats.paired_t(stats.paired_differences(*magnitudes(sums, run.info.layout, selection)))

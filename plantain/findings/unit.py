@@ -10,7 +10,7 @@ from plantain import PlantainError, stats
 from plantain.runs.inference import MAX_EXACT
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
-from plantain.runs.units import UnitsError, UnitTable, magnitudes, unit_table
+from plantain.runs.units import Selection, UnitsError, UnitTable, magnitudes, unit_table
 
 
 class NoUnitError(PlantainError, KeyError):
@@ -81,7 +81,7 @@ def find_unit(run: Run, name: str) -> str:
         The run has no unit of that name.
     """
     for units in UNITS:
-        if name in unit_table(run.info.layout, units, "all").names:
+        if name in unit_table(run.info.layout, Selection(units, "all")).names:
             return units
     raise NoUnitError(f"This run has no unit “{name}”. Choose a block and a unit in it.")
 
@@ -108,9 +108,9 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
         The run has no unit of that name.
     """
     units = find_unit(run, name)
-    if scope not in run.scopes(units) or name not in unit_table(run.info.layout, units, scope).names:
+    if scope not in run.scopes(units) or name not in unit_table(run.info.layout, Selection(units, scope)).names:
         scope = "all"
-    a = run.analysis(units, scope)
+    a = run.analysis(Selection(units, scope))
     index = a.table.names.index(name)
     diffs, place = a.differences[:, index], np.flatnonzero(a.ranking == index)
     size = a.magnitudes[:, :, index]
@@ -131,7 +131,7 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
         differences=diffs,
         magnitudes=size,
         scopes=_t_by_scope(run, units, name),
-        slices=_t_of_slices(run, units, scope, a.table, index),
+        slices=_t_of_slices(run, Selection(units, scope), a.table, index),
     )
 
 
@@ -143,22 +143,22 @@ def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:
     """Return t in every scope that the unit has; without the nulls of an analysis, which nobody asked for here."""
     found = {}
     for scope in run.scopes(units):
-        names = unit_table(run.info.layout, units, scope).names
+        names = unit_table(run.info.layout, Selection(units, scope)).names
         if name not in names:
             continue
         try:
-            values = magnitudes(run.sums, run.info.layout, units, scope)[:, :, [names.index(name)]]
+            values = magnitudes(run.sums, run.info.layout, Selection(units, scope))[:, :, [names.index(name)]]
         except UnitsError:  # a prompt that fills all tokens has no padding
             continue
         found[scope] = float(stats.paired_t(stats.paired_differences(*values))[0])
     return found
 
 
-def _t_of_slices(run: Run, units: str, scope: str, table: UnitTable, index: int) -> dict[str, float]:
+def _t_of_slices(run: Run, selection: Selection, table: UnitTable, index: int) -> dict[str, float]:
     """Return t of the card's slices that lie in the unit; the text stream has none, for the card leaves it out."""
-    if units not in ("heads", "mlp"):
+    if selection.units not in ("heads", "mlp"):
         return {}
-    a, start = run.analysis("card", scope), int(table.channel[index])
+    a, start = run.analysis(Selection("card", selection.scope)), int(table.channel[index])
     inside = (a.table.block == table.block[index]) & (a.table.channel >= start)
     inside &= a.table.channel < start + table.width
     return {a.table.names[i]: float(a.t[i]) for i in np.flatnonzero(inside)}

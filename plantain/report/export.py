@@ -20,6 +20,7 @@ from plantain.report.labels import provenance, weights_label
 from plantain.runs.info import RANDOM
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 
@@ -33,14 +34,13 @@ def file_name(run: str, *parts: str, suffix: str) -> str:
 # --- data --------------------------------------------------------------------------------------------------
 
 
-def units_csv(run: Run, units: str = "card", scope: str = "all") -> bytes:
+def units_csv(run: Run, selection: Selection = CARD) -> bytes:
     """Write a row a unit in the model's order, every number in full; empty where a value does not exist.
 
     Parameters
     ----------
     run : Run
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
@@ -48,12 +48,13 @@ def units_csv(run: Run, units: str = "card", scope: str = "all") -> bytes:
         CSV with the columns of a run's units.csv, and ``scope``, ``rank`` (among the tested units, by falling |t|)
         and ``weights_label``.
     """
-    a, inference = run.analysis(units, scope), run.inference(units, scope)
+    a, inference = run.analysis(selection), run.inference(selection)
     table, n = a.table, a.table.n_units
     rank = pd.array([pd.NA] * n, dtype="Int64")
     rank[a.ranking] = np.arange(1, len(a.ranking) + 1)
     frame = pd.DataFrame({
-        "units": units, "scope": scope, "unit": table.names, "block": table.block, "kind": table.kind,
+        "units": selection.units, "scope": selection.scope, "unit": table.names,
+        "block": table.block, "kind": table.kind,
         "head": pd.array([h if h >= 0 else pd.NA for h in table.head.tolist()], dtype="Int64"),
         "first_channel": table.channel, "n_channels": table.width, "rank": rank,
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
@@ -69,10 +70,10 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
 
-def report_json(run: Run, units: str = "card", scope: str = "all") -> bytes:
+def report_json(run: Run, selection: Selection = CARD) -> bytes:
     """Write what ``report --json`` prints, with the run's weights in words and its provenance."""
     content = {
-        **plain(run.summary(units, scope)),
+        **plain(run.summary(selection)),
         "weights_label": weights_label(run.info),
         "provenance": {**asdict(run.info), "capture_sha256": run.capture_sha256},
     }

@@ -25,6 +25,7 @@ from plantain.report.statements import Kind, careful_statements, corrected_count
 from plantain.report.tables import Metric, metrics
 from plantain.runs.info import RANDOM
 from plantain.runs.run import Run, RunSummary
+from plantain.runs.units import HEADS, Selection
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 
@@ -99,7 +100,7 @@ def results_section(
     lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
     lines += [f"- {_plain(block_line(row))}" for row in summary.top_blocks]
     lines += ["", f"![{_plain(figure[1])}]({figure[0]})", "", "**Read with care:**", ""]
-    careful = careful_statements(run, "card", "all")
+    careful = careful_statements(run, Selection("card", "all"))
     first = [statement.text for statement in careful if statement.kind in _FIRST]
     first += _limits(run, summary, control, published)
     more = [statement.text for statement in careful if statement.kind not in _FIRST]
@@ -123,7 +124,7 @@ def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Publ
     )
     if control is not None:
         said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
-    if comparable(run, "card", "all"):
+    if comparable(run, Selection("card", "all")):
         theirs = published.thresholds[3]
         theirs = f"{theirs.count:,} ({theirs.percent}%)"
         said += f" The card {published.name} published {theirs}, on prompts of its own."
@@ -134,7 +135,7 @@ def _limits(run: Run, summary: RunSummary, control: Run | None, published: Publi
     """Write what limits the figures, apart from their statistics."""
     limits = [note for note in notes(run, summary) if note.kind is not Kind.RANDOM]  # which stands above already
     return [
-        f"The true heads: {corrected_count(run.summary('heads'))}",
+        f"The true heads: {corrected_count(run.summary(HEADS))}",
         *(statement.text for statement in (*limits, *prompt_warnings(run))),
         f"“The published card” is {published.name}.",
         *_control_lines(run, control),
@@ -149,8 +150,8 @@ def card_fields(run: Run) -> dict[str, Any]:
 
 def _table(run: Run, units: str, control: Run | None, published: Published) -> list[str]:
     """Write the card's own table for one choice of units, the control's figures in a column of their own."""
-    summary = run.summary(units)
-    rows = metrics(summary, published, control.headline(units) if control else None)
+    summary = run.summary(Selection(units))
+    rows = metrics(summary, published, control.headline(Selection(units)) if control else None)
     head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
     title = f"{summary.n_units:,} {UNIT_WORDS[units]}, scope: {_tokens(run)}, {summary.n_pairs} pairs."
     return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]

@@ -21,22 +21,24 @@ from plantain.report.tables import (
     top_units_frame,
 )
 from plantain.runs.run import Run
+from plantain.runs.units import CARD, Selection
 
 
-def report_text(run: Run, published: Published, units: str = "card", scope: str = "all") -> str:
+def report_text(run: Run, published: Published, selection: Selection = CARD) -> str:
     """Write the card's results section for a run, with the card's own figures beside it (markdown)."""
-    summary = run.summary(units, scope)
+    summary = run.summary(selection)
     of = "" if same_question(run) else f", of {CONTRAST}"
     of += "" if run.info.is_plain else ", of other passes"
     heads = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{of}", "Against its null"]
     table = [list(astuple(m))[: len(heads)] for m in metrics(summary, published)]
-    pairs = by_pair(run, units, scope)
-    careful = careful_statements(run, units, scope) + pair_statements(run, pairs, units, scope)
+    pairs = by_pair(run, selection)
+    careful = careful_statements(run, selection) + pair_statements(run, pairs, selection)
     lines = [
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
         "",
         provenance(run),
-        f"Units: {summary.n_units:,} {UNIT_WORDS[units]}. Scope: {scope}. Pairs: {summary.n_pairs}.",
+        f"Units: {summary.n_units:,} {UNIT_WORDS[selection.units]}. Scope: {selection.scope}. "
+        f"Pairs: {summary.n_pairs}.",
         *(f"NOTE: {note.text}" for note in notes(run, summary)),
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
         "",
@@ -47,7 +49,7 @@ def report_text(run: Run, published: Published, units: str = "card", scope: str 
         "",
         f"By category. {CATEGORY_NOTE}",
         "",
-        *frame_table(categories_frame(run, units, scope)),
+        *frame_table(categories_frame(run, selection)),
         "",
         "By pair (without: units over the threshold when this pair is left out):",
         "",
@@ -55,11 +57,11 @@ def report_text(run: Run, published: Published, units: str = "card", scope: str 
         "",
         f"Top units. {CHOSEN_NOTE}",
         "",
-        *frame_table(top_units_frame(run.analysis(units, scope), 5, inference=run.inference(units, scope)), 3),
+        *frame_table(top_units_frame(run.analysis(selection), 5, inference=run.inference(selection)), 3),
         "",
     ]
     if run.repeats:
-        table = frame_table(repeats_frame(run, units, scope), 3)
+        table = frame_table(repeats_frame(run, selection), 3)
         lines += [f"Repeated measures. {REPEATS_NOTE}", "", *table, ""]
     lines += [
         "Top blocks by max |t|, this run:",

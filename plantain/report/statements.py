@@ -22,7 +22,7 @@ from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_car
 from plantain.report.numbers import number, share, span
 from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Reliability
 from plantain.runs.run import Headline, Run, RunSummary
-from plantain.runs.units import scope_changes
+from plantain.runs.units import Selection, scope_changes
 
 ENOUGH = 5  # units; where fewer are expected, neither interval of the count means anything
 
@@ -53,9 +53,9 @@ class Statement(NamedTuple):
 # --- a run's statistics ------------------------------------------------------------------------------------
 
 
-def careful_statements(run: Run, units: str, scope: str) -> list[Statement]:
+def careful_statements(run: Run, selection: Selection) -> list[Statement]:
     """Write what limits the headline figures: nulls, intervals, corrections, reliability."""
-    summary = run.summary(units, scope)
+    summary = run.summary(selection)
     facts, n = summary.inference, summary.n_pairs
     found = [Statement(Kind.COUNT, _count(threshold, summary)) for threshold in summary.thresholds]
     found += [
@@ -64,9 +64,9 @@ def careful_statements(run: Run, units: str, scope: str) -> list[Statement]:
         Statement(Kind.RELIABILITY, _reliability(facts.reliability)),
         Statement(Kind.GAIN, _gain(facts.gain, summary)),
     ]
-    if units == "card":
-        found.append(Statement(Kind.PARTS, _parts(run, scope)))
-    found.append(Statement(Kind.WHERE, _where(run, units)))
+    if selection.units == "card":
+        found.append(Statement(Kind.PARTS, _parts(run, selection.scope)))
+    found.append(Statement(Kind.WHERE, _where(run, selection.units)))
     if summary.text_baseline:
         found.append(Statement(Kind.BASELINE, _baseline(summary)))
     return found
@@ -149,7 +149,7 @@ def _gain(facts: Gain | None, summary: RunSummary) -> str:
 
 def _parts(run: Run, scope: str) -> str:
     """Count attention and MLP slices over 3 apart."""
-    a = run.analysis("card", scope)
+    a = run.analysis(Selection("card", scope))
     over = np.nan_to_num(np.abs(a.t)) > 3
     kinds = {"attention": a.table.kind == "attention", "MLP": a.table.kind == "mlp"}
     parts = (f"{(over & of).sum():,} of {(a.tested & of).sum():,} {words} slices" for words, of in kinds.items())
@@ -178,7 +178,7 @@ def _baseline(summary: RunSummary) -> str:
 # --- its pairs ---------------------------------------------------------------------------------------------
 
 
-def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> list[Statement]:
+def pair_statements(run: Run, parts: list[PairPart], selection: Selection) -> list[Statement]:
     """Write the influence of single pairs, and whether it goes with where or how much their prompts differ.
 
     Parameters
@@ -193,7 +193,7 @@ def pair_statements(run: Run, parts: list[PairPart], units: str, scope: str) -> 
         f"With one pair left out, the units over |t| > 3 are {low} to {high}. Fewer pairs make |t| smaller on the "
         "whole, but larger where the pair that is left out is unlike the rest."
     )
-    relations = against_tokens(run, parts, units, scope)
+    relations = against_tokens(run, parts, selection)
     return [
         Statement(Kind.INFLUENCE, influence),
         *(Statement(Kind.RELATION, _relation(relation)) for relation in relations),
@@ -252,7 +252,7 @@ def _unit(run: Run, unit: UnitProfile) -> Iterator[str]:
 
 def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
     """Write what is left of a unit's p after correction for all units of the choice."""
-    found = run.inference(unit.units, unit.scope)
+    found = run.inference(Selection(unit.units, unit.scope))
     family, q = (float(found.columns[name][unit.index]) for name in ("p_fwer", "q_bh"))
     if np.isnan(family):
         return Statement(Kind.CORRECTED, "No corrected p: this unit has no t.")

@@ -15,6 +15,7 @@ from plantain.report.numbers import DASH, count, number
 from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
 from plantain.runs.inference import Inference
 from plantain.runs.run import Headline, Run
+from plantain.runs.units import CARD, Selection
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
 
@@ -160,7 +161,7 @@ def top_units_frame(
     return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 
-def categories_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
+def categories_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
     """Describe every category of pairs, and what it says of the run's top units.
 
     Returns
@@ -169,11 +170,11 @@ def categories_frame(run: Run, units: str = "card", scope: str = "all") -> pd.Da
         Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
         (of its t with that of all other pairs) and, for each of the run's 5 top units by |t|, the category's t.
     """
-    a = run.analysis(units, scope)
+    a = run.analysis(selection)
     top = a.ranking[:_N_TOP].tolist()
     rows = [
         [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
-        for part in by_category(run, units, scope)
+        for part in by_category(run, selection)
     ]
     columns = ["category", "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
     return pd.DataFrame(rows, columns=columns)
@@ -194,7 +195,7 @@ def pairs_frame(parts: list[PairPart]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def repeats_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataFrame:
+def repeats_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
     """List the repeated measures of a run as `findings.repeats.stability` describes them; empty where there was one.
 
     Returns
@@ -204,7 +205,5 @@ def repeats_frame(run: Run, units: str = "card", scope: str = "all") -> pd.DataF
     """
     over = [f"|t| > {t:g}" for t in THRESHOLDS]
     columns = ["measure", *over, "max |t|", "r with others", "top, same sign"]
-    rows = [
-        [m.name, *m.over, m.max_abs_t, m.r_others, f"{m.same_sign}/{m.n_top}"] for m in stability(run, units, scope)
-    ]
+    rows = [[m.name, *m.over, m.max_abs_t, m.r_others, f"{m.same_sign}/{m.n_top}"] for m in stability(run, selection)]
     return pd.DataFrame(rows, columns=columns)

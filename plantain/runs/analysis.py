@@ -14,7 +14,7 @@ import numpy as np
 
 from plantain import stats
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.units import Layout, UnitTable, magnitudes, unit_table
+from plantain.runs.units import CARD, Layout, Selection, UnitTable, magnitudes, unit_table
 
 THRESHOLDS = (3, 5)
 
@@ -75,8 +75,7 @@ def analyze(
     layout: Layout,
     signs: np.ndarray,
     halves: np.ndarray,
-    units: str = "card",
-    scope: str = "all",
+    selection: Selection = CARD,
 ) -> Analysis:
     """Run the card's statistics, replaying stored signs and halves.
 
@@ -86,8 +85,7 @@ def analyze(
     layout : Layout
     signs : int8 array (n_permutations, n_pairs)
     halves : bool array (n_splits, n_pairs)
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
@@ -98,11 +96,11 @@ def analyze(
     ValueError
         As `units.magnitudes` and the functions of `stats`.
     """
-    values = magnitudes(sums, layout, units, scope)
+    values = magnitudes(sums, layout, selection)
     diffs = stats.paired_differences(*values)
     tested = ~stats.is_degenerate(diffs)
     return Analysis(
-        table=unit_table(layout, units, scope),
+        table=unit_table(layout, selection),
         magnitudes=values,
         differences=diffs,
         t=stats.paired_t(diffs),

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from plantain import stats
 from plantain._files import plain, strict_record, write_atomic
 from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, finite, summarize_splits
+from plantain.runs.units import Selection
 
 if TYPE_CHECKING:
     from plantain.runs.run import Run
@@ -166,40 +167,39 @@ def finite_ends(interval: tuple[float, float]) -> Interval:
     return finite(interval[0]), finite(interval[1])
 
 
-def cached_inference(run: Run, units: str, scope: str) -> Inference:
+def cached_inference(run: Run, selection: Selection) -> Inference:
     """Return a run's slower statistics for one choice: from memory, from the run's folder, or computed.
 
     Parameters
     ----------
     run : Run
-    units, scope : str
-        As for `units.magnitudes`.
+    selection : Selection
 
     Returns
     -------
     Inference
     """
-    if (units, scope) in run.inferences:
-        return run.inferences[units, scope]
+    if selection in run.inferences:
+        return run.inferences[selection]
     with _ONE_AT_A_TIME:
-        if (units, scope) not in run.inferences:  # another thread may just have computed it
-            analysis = run.analysis(units, scope)
+        if selection not in run.inferences:  # another thread may just have computed it
+            analysis = run.analysis(selection)
             found = read_cached(run.folder, run, analysis) if run.folder else None
             if found is None:
                 found = infer(analysis, run.halves, run.info.seed, run.categories)
                 if run.folder:
-                    write_cached(run.folder, run, units, scope, found)
-            run.inferences[units, scope] = found
-    return run.inferences[units, scope]
+                    write_cached(run.folder, run, selection, found)
+            run.inferences[selection] = found
+    return run.inferences[selection]
 
 
-def write_cached(folder: Path, run: Run, units: str, scope: str, inference: Inference) -> None:
+def write_cached(folder: Path, run: Run, selection: Selection, inference: Inference) -> None:
     """Write statistics into a run's folder; a folder that cannot be written costs time, not the answer."""
-    path = _path(folder, units, scope)
+    path = _path(folder, selection)
     facts = plain(inference.facts)
     # One metadata key: several would be written in an order that changes from run to run.
     digest = _digest(inference.columns, facts)
-    text = json.dumps({"key": cache_key(run, units, scope), "facts": facts, "sha256": digest}, allow_nan=False)
+    text = json.dumps({"key": cache_key(run, selection), "facts": facts, "sha256": digest}, allow_nan=False)
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
     )
@@ -211,14 +211,14 @@ def write_cached(folder: Path, run: Run, units: str, scope: str, inference: Infe
 def read_cached(folder: Path, run: Run, analysis: Analysis) -> Inference | None:
     """Read the statistics of an analysis from a run's folder; None where there are none that belong to it."""
     table = analysis.table
-    path = _path(folder, table.units, table.scope)
+    path = _path(folder, Selection(table.units, table.scope))
     try:
         if not _is_plain(path, table.n_units):
             return None
         with safe_open(path, "np") as file:
             content = json.loads(file.metadata()["statistics"])
             columns = {name: file.get_tensor(name) for name in COLUMNS}
-        if content["key"] != cache_key(run, table.units, table.scope):
+        if content["key"] != cache_key(run, Selection(table.units, table.scope)):
             return None
         if content["sha256"] != _digest(columns, content["facts"]):
             return None
@@ -229,9 +229,14 @@ def read_cached(folder: Path, run: Run, analysis: Analysis) -> Inference | None:
     return Inference(columns, facts) if fits else None
 
 
-def cache_key(run: Run, units: str, scope: str) -> dict[str, Any]:
+def cache_key(run: Run, selection: Selection) -> dict[str, Any]:
     """Return what cached statistics must have been computed from to be this run's."""
-    made_of = {"capture": run.capture_sha256, "categories": run.categories, "units": units, "scope": scope}
+    made_of = {
+        "capture": run.capture_sha256,
+        "categories": run.categories,
+        "units": selection.units,
+        "scope": selection.scope,
+    }
     return {**made_of, **parameters()}
 
 
@@ -392,5 +397,5 @@ def _digest(columns: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _path(folder: Path, units: str, scope: str) -> Path:
-    return folder / FOLDER / f"{units}-{scope}.safetensors"
+def _path(folder: Path, selection: Selection) -> Path:
+    return folder / FOLDER / f"{selection.units}-{selection.scope}.safetensors"

@@ -39,6 +39,7 @@ from plantain.runs.inference import FOLDER as STATISTICS
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
+from plantain.runs.units import Selection
 
 SCHEMA = 2
 
@@ -86,7 +87,7 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     folder = Path(folder)
     check_target(folder, overwrite)
     for units in UNITS:
-        run.inference(units)  # takes a while: not when others wait for their turn
+        run.inference(Selection(units))  # takes a while: not when others wait for their turn
     try:
         with replace_folder(folder, partial(check_target, folder, overwrite)) as new:
             _write_files(run, new)
@@ -122,12 +123,12 @@ def _write_files(run: Run, folder: Path) -> None:
         "pairs": [
             {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
         ],
-        "summaries": [plain(run.summary(units)) for units in UNITS],
+        "summaries": [plain(run.summary(Selection(units))) for units in UNITS],
     }
     content["sha256"] = _digest(content)
     (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
     for units in UNITS:
-        write_cached(folder, run, units, "all", run.inference(units))
+        write_cached(folder, run, Selection(units, "all"), run.inference(Selection(units)))
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -153,8 +154,8 @@ def _units_csv(run: Run) -> str:
          "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "rms_percent", "weights"]
     )  # fmt: skip
     for units in UNITS:
-        a = run.analysis(units)
-        more = run.inference(units).columns
+        a = run.analysis(Selection(units))
+        more = run.inference(Selection(units)).columns
         columns = (
             *a.magnitudes.mean(axis=1),
             a.differences.mean(axis=0),

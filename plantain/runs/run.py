@@ -17,6 +17,7 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import Inference, InferenceFacts, cached_inference
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, scopes_of
+from plantain.runs.units import CARD, Selection
 
 _MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
 
@@ -61,8 +62,8 @@ class Run:
         Where the run was read from; its slower statistics are cached there.
     repeats : tuple of SumsOfSquares
         The repeated measures (`Conditions.repeats`) that `sums` averages; empty where there is one.
-    inferences : dict of (str, str) to Inference
-        The slower statistics that are in memory, by units and scope.
+    inferences : dict of Selection to Inference
+        The slower statistics that are in memory.
     """
 
     info: RunInfo
@@ -72,8 +73,8 @@ class Run:
     halves: np.ndarray
     folder: Path | None = None
     repeats: tuple[SumsOfSquares, ...] = ()
-    _analyses: dict[tuple[str, str], Analysis] = field(default_factory=dict, repr=False)
-    inferences: dict[tuple[str, str], Inference] = field(default_factory=dict, repr=False)
+    _analyses: dict[Selection, Analysis] = field(default_factory=dict, repr=False)
+    inferences: dict[Selection, Inference] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.pairs)
@@ -137,45 +138,48 @@ class Run:
         >>> plantain.load_run("precomputed/tiny-random").magnitudes("heads", scope="image").shape
         (2, 25, 100)
         """
-        return self.analysis(units, scope).magnitudes
+        return self.analysis(Selection(units, scope)).magnitudes
 
-    def analysis(self, units: str = "card", scope: str = "all") -> Analysis:
+    def analysis(self, selection: Selection = CARD) -> Analysis:
         """Statistics for one choice of units and scope, computed once."""
-        key = (units, scope)
-        if key not in self._analyses:
-            self._analyses[key] = analyze(self.sums, self.info.layout, self.signs, self.halves, units, scope)
-        return self._analyses[key]
+        if selection not in self._analyses:
+            self._analyses[selection] = analyze(self.sums, self.info.layout, self.signs, self.halves, selection)
+        return self._analyses[selection]
 
-    def inference(self, units: str = "card", scope: str = "all") -> Inference:
+    def inference(self, selection: Selection = CARD) -> Inference:
         """Slower statistics for one choice, computed once and cached in the run's folder."""
-        return cached_inference(self, units, scope)
+        return cached_inference(self, selection)
 
-    def known_inference(self, units: str, scope: str) -> Inference | None:
+    def known_inference(self, selection: Selection) -> Inference | None:
         """Return the slower statistics for one choice where they are in memory already."""
-        return self.inferences.get((units, scope))
+        return self.inferences.get(selection)
 
-    def summary(self, units: str = "card", scope: str = "all") -> RunSummary:
+    def summary(self, selection: Selection = CARD) -> RunSummary:
         """Headline figures and the slower statistics' facts for one choice."""
-        return RunSummary(**vars(self.headline(units, scope)), inference=self.inference(units, scope).facts)
+        return RunSummary(**vars(self.headline(selection)), inference=self.inference(selection).facts)
 
-    def headline(self, units: str = "card", scope: str = "all") -> Headline:
+    def headline(self, selection: Selection = CARD) -> Headline:
         """Headline figures for one choice, at once: without the slower statistics."""
         return Headline(
-            **vars(summarize(self.analysis(units, scope))),
-            text_baseline=self.text_baseline(units, scope),
+            **vars(summarize(self.analysis(selection))),
+            text_baseline=self.text_baseline(selection),
             model=self.info.model,
             weights=self.info.weights,
         )
 
-    def text_baseline(self, units: str = "card", scope: str = "all") -> Summary | None:
+    def text_baseline(self, selection: Selection = CARD) -> Summary | None:
         """Headline figures of the prompt embedding, the transformer's text input, to stand beside a choice.
 
         The embedding has no image tokens: where the scope has no others, that of all text tokens is taken. None
         where the choice is the embedding itself.
         """
-        if units == "embedding":
+        if selection.units == "embedding":
             return None
-        return summarize(self.analysis("embedding", scope if scope in self.scopes("embedding") else "all"))
+        return summarize(
+            self.analysis(
+                Selection("embedding", selection.scope if selection.scope in self.scopes("embedding") else "all")
+            )
+        )
 
     @cached_property
     def categories(self) -> list[str]:

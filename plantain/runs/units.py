@@ -35,6 +35,23 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 Width = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which units, over which tokens.
+
+    Attributes
+    ----------
+    units : {"card", "heads", "text-heads", "mlp", "embedding"}
+    scope : {"all", "image", "prompt", "words", "padding", "template", "reference"}
+    """
+
+    units: str = "card"
+    scope: str = "all"
+
+
+CARD, HEADS = Selection(), Selection("heads")
+
+
 @checked_dataclass(frozen=True, config=STRICT)
 class Layout:
     """The shape of a Flux2 transformer, as far as units depend on it.
@@ -161,7 +178,7 @@ class UnitTable:
 
 
 @lru_cache(maxsize=128)  # names of 16,320 units are asked for again and again
-def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitTable:
+def unit_table(layout: Layout, selection: Selection = CARD) -> UnitTable:
     """List the units in the blocks' order (joint, then single), within a block by channel.
 
     A scope that a stream does not have leaves that stream's units out.
@@ -171,21 +188,20 @@ def unit_table(layout: Layout, units: str = "card", scope: str = "all") -> UnitT
     UnitsError
         Unknown units or scope, or no unit has that scope.
     """
-    parts = [_part_table(layout, part) for part in _parts(layout, units, scope)]
+    parts = [_part_table(layout, part) for part in _parts(layout, selection)]
     block, kind, channel = (np.concatenate(column) for column in zip(*parts, strict=True))
     head = np.where(kind == "attention", channel // layout.head_dim, -1)
-    return UnitTable(units, scope, block, kind, channel, head, _width(layout, units))
+    return UnitTable(selection.units, selection.scope, block, kind, channel, head, _width(layout, selection.units))
 
 
-def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: str = "all") -> np.ndarray:
+def magnitudes(sums: SumsOfSquares, layout: Layout, selection: Selection = CARD) -> np.ndarray:
     """RMS of every unit over the scope's tokens and the unit's channels.
 
     Parameters
     ----------
     sums : SumsOfSquares
     layout : Layout
-    units : {"card", "heads", "text-heads", "mlp", "embedding"}
-    scope : {"all", "image", "prompt", "words", "padding", "template", "reference"}
+    selection : Selection
 
     Returns
     -------
@@ -202,8 +218,8 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, units: str = "card", scope: 
     With scope ``all`` and units ``card`` this is the magnitude of the moral-plantain model card
     ("RMS over batch, sequence, and head-dimension axes").
     """
-    parts = _parts(layout, units, scope)
-    return np.concatenate([_part_magnitudes(sums, layout, part, scope) for part in parts], axis=2)
+    parts = _parts(layout, selection)
+    return np.concatenate([_part_magnitudes(sums, layout, part, selection.scope) for part in parts], axis=2)
 
 
 def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> dict[str, float]:
@@ -217,7 +233,7 @@ def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> d
         that no unit has carries 0.
     """
     totals = np.zeros((2, len(sums.token_scopes)))
-    for part in _parts(layout, units, "all"):
+    for part in _parts(layout, Selection(units, "all")):
         for row, scope in enumerate(sums.scopes(part.stream)):
             squares = _part_squares(sums.streams[part.stream][:, :, row].astype(np.float64), layout, part)
             totals[:, sums.token_scopes.index(scope)] += squares.sum(axis=2).mean(axis=1)
@@ -239,22 +255,24 @@ def _width(layout: Layout, units: str) -> int:
     return SLICE if units in ("card", "embedding") else layout.head_dim
 
 
-def _parts(layout: Layout, units: str, scope: str) -> list[_Part]:
-    if units not in UNITS:
-        raise UnitsError(f"unknown units {units!r}; choose one of {', '.join(UNITS)}.")
-    if scope not in SCOPES:
-        raise UnitsError(f"unknown scope {scope!r}; choose one of {', '.join(SCOPES)}.")
-    dim, width = layout.attention_dim, _width(layout, units)
+def _parts(layout: Layout, selection: Selection) -> list[_Part]:
+    if selection.units not in UNITS:
+        raise UnitsError(f"unknown units {selection.units!r}; choose one of {', '.join(UNITS)}.")
+    if selection.scope not in SCOPES:
+        raise UnitsError(f"unknown scope {selection.scope!r}; choose one of {', '.join(SCOPES)}.")
+    dim, width = layout.attention_dim, _width(layout, selection.units)
     ranges = {
         "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
         "heads": [("joint_image", 0, dim), ("single", 0, dim)],
         "text-heads": [("joint_text", 0, dim)],
         "mlp": [("single", dim, dim + layout.mlp_dim)],
         "embedding": [("embedding", 0, layout.text_dim)],
-    }[units]
-    parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], scope)]
+    }[selection.units]
+    parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], selection.scope)]
     if not parts:
-        raise UnitsError(f"units {units!r} have no tokens of scope {scope!r}; choose another scope.")
+        raise UnitsError(
+            f"units {selection.units!r} have no tokens of scope {selection.scope!r}; choose another scope."
+        )
     return parts
 
 

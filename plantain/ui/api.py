@@ -19,6 +19,7 @@ from plantain.prompts.sets import PromptSet
 from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui.engine import Engine
 from plantain.ui.errors import kept_words, told
 from plantain.ui.log import logged
@@ -64,7 +65,11 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
-            return {"run": run, "weights_label": weights_label(found.info), **plain(found.summary(units, scope))}
+            return {
+                "run": run,
+                "weights_label": weights_label(found.info),
+                **plain(found.summary(Selection(units, scope))),
+            }
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
         """List the units with the largest |t|. They were chosen for their size: expect them to be smaller elsewhere.
@@ -85,11 +90,11 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             if not 0 <= n <= MOST_ROWS:
                 raise BadRequest(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
             found = store.get(run)
-            analysis = found.analysis(units, scope)
+            analysis = found.analysis(Selection(units, scope))
             known = analysis.table.blocks
             if block and block not in known:
                 raise BadRequest(f"unknown block {block!r}; choose one of {', '.join(known)}.")
-            frame = top_units_frame(analysis, n, block or None, found.inference(units, scope))
+            frame = top_units_frame(analysis, n, block or None, found.inference(Selection(units, scope)))
             frame = frame.assign(weights=found.info.weights)
             return json.loads(frame.to_json(orient="records", double_precision=12))
 

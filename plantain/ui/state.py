@@ -20,6 +20,7 @@ from plantain.runs.info import is_control
 from plantain.runs.io import list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
@@ -77,13 +78,13 @@ class Page:
         run = self.store.find(name)
         return run.scopes(units) if run else scopes_of(units)
 
-    def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, str, str], str]) -> str:
+    def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, Selection], str]) -> str:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
             run = self.run_or_none(name)
             if run is None:
                 return ""
-            return make(run, units, scope)
+            return make(run, Selection(units, scope))
         except PlantainError:
             return ""  # said where the figures stand
 
@@ -202,7 +203,7 @@ class RunStore:
             for units in UNITS:
                 for scope in run.scopes(units):
                     with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
-                        run.headline(units, scope)
+                        run.headline(Selection(units, scope))
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

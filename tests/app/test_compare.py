@@ -13,6 +13,7 @@ from browser import ROOT, app_command, serving
 from visit import download, pick, show_tab
 
 from plantain.runs.io import load_run, save_run
+from plantain.runs.units import Selection
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_runs_of_one_model_are_compared_unit_by_unit_and_follow_the_choice(page,
     assert "seed 0 / 3" in page.inner_text("#comparison")
     pick(page, "Units", "true heads")
     page.wait_for_selector("#comparison >> text=Correlation of t over 100 units")
-    a, b = (load_run(runs / name).analysis("heads") for name in ("tiny-random", "other-seed"))
+    a, b = (load_run(runs / name).analysis(Selection("heads")) for name in ("tiny-random", "other-seed"))
     shown = page.inner_text("#comparison")
     assert f"r = {np.corrcoef(a.t, b.t)[0, 1]:.3f}" in shown
     tops = [set(np.argsort(-abs(t))[:20].tolist()) for t in (a.t, b.t)]

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from plantain.runs.units import Selection
+
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -114,9 +116,9 @@ def views() -> None:
             for scope in scopes_of(units):
                 for name, run, beside in (("control", control, None), ("stand-in beside control", other, control)):
                     begun = time.perf_counter()
-                    findings_html(run, published, units, scope, beside)
-                    main_map(run, units, scope)
-                    blocks_html(run, published, units, scope)
+                    findings_html(run, published, Selection(units, scope), beside)
+                    main_map(run, Selection(units, scope))
+                    blocks_html(run, published, Selection(units, scope))
                     took[f"{name}, {units}, {scope}"] = time.perf_counter() - begun
         slowest = max(took, key=took.__getitem__)
         print(

@@ -27,7 +27,7 @@ from plantain.probe.passes import encode, image_tokens, layout_of
 from plantain.probe.tokens import tokenize
 from plantain.prompts.sets import PromptPair, load_prompt_set
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.units import magnitudes, unit_table
+from plantain.runs.units import Selection, magnitudes, unit_table
 
 PROMPTS = Path(__file__).parents[2] / "prompts" / "moral_valence.toml"
 N_FLIPS = 999
@@ -59,8 +59,8 @@ def with_planted(
 def judge(pipe: Any, sums: SumsOfSquares, block: str, head: int) -> tuple[bool, bool, float]:
     """Tell whether the head ranks first, whether its family-wise p is at most .05, and its |t|."""
     layout = layout_of(pipe)
-    unit = unit_table(layout, "heads").names.index(f"{block} head {head}")
-    diffs = stats.paired_differences(*magnitudes(sums, layout, "heads"))
+    unit = unit_table(layout, Selection("heads")).names.index(f"{block} head {head}")
+    diffs = stats.paired_differences(*magnitudes(sums, layout, Selection("heads")))
     t = np.abs(stats.paired_t(diffs))
     p = stats.max_t_p(diffs, N_FLIPS, rng=np.random.default_rng(0))
     return bool(t.argmax() == unit), bool(p[unit] <= 0.05), float(t[unit])

@@ -21,7 +21,7 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
 from plantain.runs.io import RunError, load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
-from plantain.runs.units import UnitsError, magnitudes
+from plantain.runs.units import Selection, UnitsError, magnitudes
 
 SIZE, SEED = 64, 3
 SEVERAL = ProbeConfig(size=SIZE, seed=5, seeds=(5, 6, 9))
@@ -150,8 +150,8 @@ def test_conditions_out_of_range_are_refused(settings, match):
 def test_a_visitors_pair_goes_through_under_the_runs_conditions(pipe, run, small_set):
     pair = small_set.pairs[1]
     result = probe_pair(identify(pipe), run, pair.positive, pair.negative)
-    own = run.analysis("heads").differences[1]
-    names = run.analysis("heads").table.names
+    own = run.analysis(Selection("heads")).differences[1]
+    names = run.analysis(Selection("heads")).table.names
     for unit in result.top:
         assert unit.new == pytest.approx(own[names.index(unit.unit)], rel=1e-6, abs=1e-9)
 
@@ -160,29 +160,29 @@ def test_a_visitors_pair_goes_through_under_the_runs_conditions(pipe, run, small
 
 
 def test_stability_is_what_each_measure_would_have_found(run):
-    found = stability(run, "heads")
+    found = stability(run, Selection("heads"))
     assert [m.name for m in found] == ["seed 5", "seed 6", "seed 9"]
     for i, measure in enumerate(found):
-        values = magnitudes(run.repeats[i], run.info.layout, "heads")
+        values = magnitudes(run.repeats[i], run.info.layout, Selection("heads"))
         diffs = values[0] - values[1]
         t = diffs.mean(axis=0) / (diffs.std(axis=0, ddof=1) / 2)
         assert measure.max_abs_t == pytest.approx(np.abs(t).max())
         assert measure.over == tuple(int((np.abs(t) > limit).sum()) for limit in (3, 5))
         rest = SumsOfSquares.average([r for j, r in enumerate(run.repeats) if j != i])
-        others = magnitudes(rest, run.info.layout, "heads")
+        others = magnitudes(rest, run.info.layout, Selection("heads"))
         others = others[0] - others[1]
         u = others.mean(axis=0) / (others.std(axis=0, ddof=1) / 2)
         assert measure.r_others == pytest.approx(np.corrcoef(t, u)[0, 1])
-        top = np.argsort(-np.abs(run.analysis("heads").t), kind="stable")[:20]
-        assert measure.same_sign == int((np.sign(t[top]) == np.sign(run.analysis("heads").t[top])).sum())
+        top = np.argsort(-np.abs(run.analysis(Selection("heads")).t), kind="stable")[:20]
+        assert measure.same_sign == int((np.sign(t[top]) == np.sign(run.analysis(Selection("heads")).t[top])).sum())
 
 
 @pytest.mark.robust
 def test_the_report_shows_the_measures_and_says_they_are_no_pairs(run, moral_run):
-    text = report_text(run, load_published(), "heads")
+    text = report_text(run, load_published(), Selection("heads"))
     assert "are no more pairs" in text and "seeds 5, 6, 9" in text
-    assert all(name in text for name in repeats_frame(run, "heads")["measure"])
-    assert "Repeated measures" not in report_text(moral_run, load_published(), "heads")
+    assert all(name in text for name in repeats_frame(run, Selection("heads"))["measure"])
+    assert "Repeated measures" not in report_text(moral_run, load_published(), Selection("heads"))
 
 
 # --- masked padding ----------------------------------------------------------------------------------------
@@ -224,11 +224,11 @@ def test_in_masked_mode_all_is_without_padding_and_padding_is_nowhere(pipe, smal
     assert capture.sums.present == ("template", "words", "image")
     for units in ("heads", "mlp", "text-heads", "embedding"):
         with pytest.raises(UnitsError, match="no recorded token in scope 'padding'"):
-            magnitudes(capture.sums, layout_of(pipe), units, "padding")
-    parts = [magnitudes(capture.sums, layout_of(pipe), "mlp", scope) ** 2 for scope in capture.sums.present]
+            magnitudes(capture.sums, layout_of(pipe), Selection(units, "padding"))
+    parts = [magnitudes(capture.sums, layout_of(pipe), Selection("mlp", scope)) ** 2 for scope in capture.sums.present]
     counts = [capture.sums.tokens[..., PLAIN_SCOPES.index(scope)][..., None] for scope in capture.sums.present]
     expected = np.sqrt(sum(p * c for p, c in zip(parts, counts, strict=True)) / sum(counts))
-    np.testing.assert_allclose(magnitudes(capture.sums, layout_of(pipe), "mlp", "all"), expected, rtol=1e-9)
+    np.testing.assert_allclose(magnitudes(capture.sums, layout_of(pipe), Selection("mlp", "all")), expected, rtol=1e-9)
 
 
 def test_a_masked_run_says_so_and_offers_no_padding(pipe, small_set, tmp_path):

@@ -18,7 +18,7 @@ from plantain.probe.passes import encode, image_tokens, layout_of
 from plantain.probe.tokens import CaptureError, Segment, compare_tokens, tokenize
 from plantain.prompts.sets import PromptError, PromptPair
 from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS
-from plantain.runs.units import Layout, UnitsError, magnitudes, unit_table
+from plantain.runs.units import Layout, Selection, UnitsError, magnitudes, unit_table
 
 SIZE, SEED = 64, 3
 
@@ -176,9 +176,9 @@ def test_magnitudes_equal_hooks_placed_by_hand(pipe, captured, units, scope):
     capture, raws = captured
     if units in ("text-heads", "embedding") and scope == "image":
         with pytest.raises(UnitsError, match="have no tokens of scope 'image'"):
-            magnitudes(capture.sums, layout_of(pipe), units, scope)
+            magnitudes(capture.sums, layout_of(pipe), Selection(units, scope))
         return
-    got = magnitudes(capture.sums, layout_of(pipe), units, scope)
+    got = magnitudes(capture.sums, layout_of(pipe), Selection(units, scope))
     expected = [own_magnitudes(raw, prompt, units, scope) for prompt, raw in raws]
     assert got.shape == (2, 1, len(expected[0])) and got.size
     np.testing.assert_allclose(got[:, 0], expected, rtol=1e-6)
@@ -205,7 +205,9 @@ def test_kleins_projections_agree_with_the_layout(klein_on_meta):
     for name, module in projections(klein_on_meta).items():
         stream = name.rsplit(" ", 1)[0].replace(" ", "_")
         assert module.in_features == layout.n_channels(stream), name
-    counts = [unit_table(layout, units).n_units for units in ("card", "heads", "text-heads", "mlp", "embedding")]
+    counts = [
+        unit_table(layout, Selection(units)).n_units for units in ("card", "heads", "text-heads", "mlp", "embedding")
+    ]
     assert counts == [16_320, 600, 120, 1_440, 480]
 
 

@@ -18,7 +18,7 @@ from plantain.prompts.sets import PromptPair
 from plantain.runs.info import Conditions, WrongModelError
 from plantain.runs.io import RunError, load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
-from plantain.runs.units import UnitsError, magnitudes
+from plantain.runs.units import Selection, UnitsError, magnitudes
 
 SIZE, SEED = 64, 3
 
@@ -118,7 +118,7 @@ def test_a_pass_equals_the_pipelines_own_call_in_every_scope(halves, whole, smal
         assert given.shape[1] == 16 + n_reference
         assert torch.equal(given[:, 16:], references.by_pair[pair.id].latents)
         for scope in ("all", *TOKEN_SCOPES):
-            got = magnitudes(capture.sums, layout_of(halves.pipe), "heads", scope)[side, 0]
+            got = magnitudes(capture.sums, layout_of(halves.pipe), Selection("heads", scope))[side, 0]
             np.testing.assert_allclose(got, heads_by_hand(raw, prompt, n_reference, scope), rtol=1e-6)
 
 

@@ -18,6 +18,7 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import Conditions, WrongModelError
 from plantain.runs.run import capture_bytes
 from plantain.runs.scopes import UNITS
+from plantain.runs.units import Selection
 from plantain.stats import max_t_p
 
 CONFIG = ProbeConfig(size=64)
@@ -59,10 +60,10 @@ def test_the_run_has_all_pairs_in_order(moral_run, moral_set, pipe):
 
 
 def test_the_run_can_be_analysed_for_every_unit(moral_run):
-    counts = {units: moral_run.analysis(units).table.n_units for units in UNITS}
+    counts = {units: moral_run.analysis(Selection(units)).table.n_units for units in UNITS}
     assert counts == {"card": 5 * 8 + 20 * 32, "heads": 25 * 4, "text-heads": 5 * 4, "mlp": 20 * 12, "embedding": 6}
     for units in UNITS:
-        assert np.isfinite(moral_run.analysis(units).t).all()
+        assert np.isfinite(moral_run.analysis(Selection(units)).t).all()
         assert moral_run.magnitudes(units).shape == (2, 25, counts[units])
 
 
@@ -224,10 +225,12 @@ def test_a_pair_of_the_run_gives_exactly_the_runs_differences(pipe, moral_run, u
     index = 11
     pair = moral_run.pairs[index].pair
     result = probe_pair(identify(pipe), moral_run, pair.positive, pair.negative, units)
-    assert len(result.top) == min(20, moral_run.analysis(units).table.n_units)
+    assert len(result.top) == min(20, moral_run.analysis(Selection(units)).table.n_units)
     for score in result.top:
         assert score.new == score.differences[index]
-    order = [moral_run.analysis(units).table.names[u] for u in moral_run.analysis(units).ranking[:20]]
+    order = [
+        moral_run.analysis(Selection(units)).table.names[u] for u in moral_run.analysis(Selection(units)).ranking[:20]
+    ]
     assert [score.unit for score in result.top] == order
 
 

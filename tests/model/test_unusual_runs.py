@@ -27,7 +27,7 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import Conditions, is_control
 from plantain.runs.io import CAPTURE, LARGEST, load_run, save_run
 from plantain.runs.scopes import STREAM_SCOPES, UNITS, recorded_scopes
-from plantain.runs.units import Layout
+from plantain.runs.units import Layout, Selection
 from plantain.ui.html import chip_html
 from plantain.ui.tabs.chance import repeats_html
 from plantain.ui.tabs.findings import findings_html
@@ -82,18 +82,20 @@ def test_every_choice_is_shown_on_the_first_tab_and_in_the_report(run):
     assert ("heads", "reference") in choices(run) or not run.info.references
     assert all(scope != "padding" for _, scope in choices(run)) or not run.info.mask_padding
     for units, scope in choices(run):
-        page = findings_html(run, load_published(), units, scope, small_run(1, n_pairs=8))
+        page = findings_html(run, load_published(), Selection(units, scope), small_run(1, n_pairs=8))
         assert "pl-card" in page and "Published" not in page and "do not compare" in page
-        assert run.info.settings_words in report_text(run, load_published(), units, scope)
-        assert careful_statements(run, units, scope)
+        assert run.info.settings_words in report_text(run, load_published(), Selection(units, scope))
+        assert careful_statements(run, Selection(units, scope))
 
 
 def test_a_unit_is_looked_at_in_the_scope_that_is_asked_for(run):
     for units, scope in choices(run):
-        name = run.analysis(units, scope).table.names[0]
+        name = run.analysis(Selection(units, scope)).table.names[0]
         seen = profile_unit(run, name, scope)
         assert seen.scope == scope
-        assert list(seen.scopes) == [s for s in run.scopes(units) if name in run.analysis(units, s).table.names]
+        assert list(seen.scopes) == [
+            s for s in run.scopes(units) if name in run.analysis(Selection(units, s)).table.names
+        ]
 
 
 def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
@@ -103,16 +105,16 @@ def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
         for name in FIGURES[OneRun]:
             with suppress(NoFigureError):
                 assert words in figure(name, OneRun(run, units, scope)).caption
-        (first, *_) = csv.DictReader(io.StringIO(units_csv(run, units, scope).decode()))
+        (first, *_) = csv.DictReader(io.StringIO(units_csv(run, Selection(units, scope)).decode()))
         assert first["settings"] == words
-        assert json.loads(report_json(run, units, scope))["provenance"]["seeds"] == list(run.info.seeds)
+        assert json.loads(report_json(run, Selection(units, scope)))["provenance"]["seeds"] == list(run.info.seeds)
     assert run_zip(run, "folder") and words in cite_text(run, "mine", load_published())
 
 
 def test_the_cards_figures_stand_beside_plain_runs_only(run):
     plain = small_run(1, n_pairs=8)
     alike = [with_info(r, positive="helping", negative="ignoring") for r in (plain, run)]
-    assert [comparable(r, "card", "all") for r in alike] == [True, False]
+    assert [comparable(r, Selection("card", "all")) for r in alike] == [True, False]
     said = [" ".join(note.text for note in notes(r, r.headline())) for r in alike]
     assert f"were made with {unlike_card(run.info)}: do not compare" in said[1] and "were made with" not in said[0]
     assert unlike_card(run.info) in ("8 reference images", "3 seeds, 2 steps, masked padding")
@@ -147,7 +149,7 @@ def test_the_card_says_how_and_the_command_makes_it_again(run):
 
 
 def test_seeds_and_steps_stand_on_the_page_where_there_are_any(run):
-    page = repeats_html(run, "heads", "all")
+    page = repeats_html(run, Selection("heads", "all"))
     assert ("seed 2, step 2 of 2" in page) == bool(run.repeats) and page.count("<tr>") == (7 if run.repeats else 0)
 
 

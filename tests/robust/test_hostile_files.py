@@ -21,6 +21,7 @@ from made import small_run
 from plantain._files import plain
 from plantain.runs.io import RunError, list_runs, load_run, save_run
 from plantain.runs.run import capture_bytes
+from plantain.runs.units import Selection
 
 FILES = ("run.json", "capture.safetensors", "units.csv")
 
@@ -42,7 +43,7 @@ def reads(folder, expected):
         assert str(folder) in said
         return None
     assert capture_bytes(run) == expected
-    plain(run.headline("heads"))
+    plain(run.headline(Selection("heads")))
     return run
 
 

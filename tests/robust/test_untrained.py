@@ -30,7 +30,7 @@ from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
 from plantain.models.stand_in import byte_tokenizer
 from plantain.models.untrained import KLEIN_4B, SETTINGS, TokenizerError, UntrainedError, write_untrained
-from plantain.runs.units import Layout, unit_table
+from plantain.runs.units import Layout, Selection, unit_table
 
 SMALL = 300_000  # bytes a file of weights holds: many of them
 REPO = "somebody/some-klein"
@@ -151,7 +151,7 @@ def test_at_full_size_it_has_kleins_parameters_and_units():
     assert pipe.vae_scale_factor == 8
     layout = Layout.from_config(pipe.transformer.config)
     units = ("card", "heads", "text-heads", "mlp", "embedding")
-    assert [unit_table(layout, u).n_units for u in units] == [16_320, 600, 120, 1_440, 480]
+    assert [unit_table(layout, Selection(u)).n_units for u in units] == [16_320, 600, 120, 1_440, 480]
 
 
 def test_at_full_size_its_bytes_are_counted_and_spread_over_files_of_a_gigabyte():

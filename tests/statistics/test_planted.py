@@ -10,7 +10,7 @@ from planting import HEAD, capture, logs, planted
 from plantain import stats
 from plantain.probe.passes import layout_of
 from plantain.runs.scopes import STREAM_SCOPES
-from plantain.runs.units import magnitudes, unit_table
+from plantain.runs.units import Selection, magnitudes, unit_table
 
 PLACES = ["joint[0]", "single[0]", "single[19]"]  # the first blocks of both kinds, and the last
 GAINS = [0.01, 0.15, 1.0]
@@ -18,7 +18,7 @@ GAINS = [0.01, 0.15, 1.0]
 
 @pytest.fixture(scope="module")
 def table(pipe):
-    return unit_table(layout_of(pipe), "heads")
+    return unit_table(layout_of(pipe), Selection("heads"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_planted_gain_moves_its_head_by_its_logarithm_and_nothing_before_it(
 @pytest.mark.parametrize("block", PLACES)
 def test_a_head_planted_at_15_percent_ranks_first_and_survives_the_correction(pipe, moral_set, table, block):
     with planted(pipe, block, 0.15):
-        values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), "heads")
+        values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), Selection("heads"))
     diffs = stats.paired_differences(*values)
     unit = table.names.index(f"{block} head {HEAD}")
     t = np.abs(stats.paired_t(diffs))
@@ -61,8 +61,8 @@ def test_a_head_planted_at_15_percent_ranks_first_and_survives_the_correction(pi
 @pytest.mark.parametrize("block", ["joint[2]", "single[10]"])
 def test_what_responds_to_a_doubled_head_is_spread_downstream(pipe, moral_set, moral_run, table, block):
     with planted(pipe, block, 1.0):
-        values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), "heads")
-    diffs, clean = stats.paired_differences(*values), moral_run.analysis("heads")
+        values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), Selection("heads"))
+    diffs, clean = stats.paired_differences(*values), moral_run.analysis(Selection("heads"))
     p = stats.max_t_p(diffs, 999, rng=np.random.default_rng(0))
     spread = [name for name, own in zip(table.names, p, strict=True) if own <= 0.05]
     print("spread:", ", ".join(spread))

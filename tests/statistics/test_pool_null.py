@@ -16,7 +16,7 @@ from scipy import stats as reference
 from plantain import stats
 from plantain.probe.passes import layout_of
 from plantain.prompts.sets import PromptPair
-from plantain.runs.units import magnitudes
+from plantain.runs.units import Selection, magnitudes
 
 N_SETS, N_PAIRS, N_FLIPS = int(os.environ.get("SETS", "250")), 25, 999
 THRESHOLDS = (3.0, 5.0)
@@ -80,7 +80,7 @@ def test_the_pool_has_150_distinct_prompts_and_each_has_its_own_magnitudes():
 
 def test_a_row_of_the_pool_is_its_prompts(pipe):
     own = PromptPair("own", "none", pool.PROMPTS[1], pool.PROMPTS[100])
-    alone = magnitudes(capture_pair(pipe, own, pool.SIZE, 0).sums, layout_of(pipe), "heads")
+    alone = magnitudes(capture_pair(pipe, own, pool.SIZE, 0).sums, layout_of(pipe), Selection("heads"))
     np.testing.assert_allclose(alone[:, 0], pool.prompt_magnitudes("heads")[[1, 100]], rtol=1e-5)
 
 

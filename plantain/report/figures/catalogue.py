@@ -27,6 +27,7 @@ from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weigh
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 
 N_DRAWN = 12  # heads in the picture of a new pair; the table has all
 
@@ -73,8 +74,7 @@ class OneRun:
     """A run under one choice of units and scope, and the unit that is looked at: the largest where none is named."""
 
     run: Run
-    units: str
-    scope: str
+    selection: Selection
     unit: str = ""
 
     @property
@@ -88,20 +88,20 @@ class OneRun:
 
     @property
     def analysis(self) -> Analysis:
-        return self.run.analysis(self.units, self.scope)
+        return self.run.analysis(Selection(self.selection))
 
     @cached_property
     def profile(self) -> UnitProfile:
         table, ranking = self.analysis.table, self.analysis.ranking
-        return profile_unit(self.run, self.unit or table.names[ranking[0]], self.scope)
+        return profile_unit(self.run, self.unit or table.names[ranking[0]], self.selection.scope)
 
     @cached_property
     def parts(self) -> list[PairPart]:
-        return by_pair(self.run, self.units, self.scope)
+        return by_pair(self.run, Selection(self.selection))
 
 
-def _of(units: str, scope: str) -> str:
-    return f"{UNIT_WORDS[units]}, scope {scope}"
+def _of(selection: Selection) -> str:
+    return f"{UNIT_WORDS[selection.units]}, scope {selection.scope}"
 
 
 def _mapped(units: str) -> str:
@@ -116,10 +116,10 @@ def _colours(sides: tuple[str, str]) -> str:
 
 
 def _map(of: OneRun) -> Figure:
-    units = _mapped(of.units)
+    units = _mapped(of.selection.units)
     return Figure(
-        lambda: heat_maps([(of.run.analysis(units, of.scope), "")]),
-        f"t of {UNIT_WORDS[units]}, {sides_words(*of.sides)}, scope {of.scope}.",
+        lambda: heat_maps([(of.run.analysis(Selection(units, of.selection.scope)), "")]),
+        f"t of {UNIT_WORDS[units]}, {sides_words(*of.sides)}, scope {of.selection.scope}.",
         _colours(of.sides),
     )
 
@@ -131,7 +131,7 @@ def _null(row: int) -> Callable[[OneRun], Figure]:
         return Figure(
             lambda: null_histogram(a, row),
             f"Units over |t| > {threshold:g} in the run and under {len(a.null.signs):,} sign flips; "
-            f"{_of(of.units, of.scope)}.",
+            f"{_of(of.selection)}.",
             f"p of the run's count: {p:.3g} (one-sided, from these flips).",
         )
 
@@ -142,7 +142,7 @@ def _halves(of: OneRun) -> Figure:
     a, halves = of.analysis, of.run.halves
     return Figure(
         lambda: split_histogram(a.split_r, null_reliability(a, halves)),
-        f"Split-half r of t, of the run and of sign-flipped data; {_of(of.units, of.scope)}.",
+        f"Split-half r of t, of the run and of sign-flipped data; {_of(of.selection)}.",
         "Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a flip, the "
         f"median over {min(NULL_SPLITS, len(halves))} splits: what dependent units agree on by chance.",
     )
@@ -182,7 +182,7 @@ def _slices(of: OneRun) -> Figure:
 def _pairs(of: OneRun) -> Figure:
     return Figure(
         lambda: score_dots(of.parts),
-        f"How far each pair goes the way of the others; {_of(of.units, of.scope)}.",
+        f"How far each pair goes the way of the others; {_of(of.selection)}.",
         "A pair's score is its mean difference, in SDs, on the units that all other pairs choose.",
     )
 
@@ -196,17 +196,16 @@ class TwoRuns:
 
     runs: tuple[Run, Run]
     names: tuple[str, str]
-    units: str
-    scope: str
+    selection: Selection
 
     @cached_property
     def found(self) -> Comparison:
-        return compare(*self.runs, self.units, self.scope)
+        return compare(*self.runs, self.selection)
 
 
 def _map_of(which: int) -> Callable[[TwoRuns], Figure]:
     def one(of: TwoRuns) -> Figure:
-        drawn = _map(OneRun(of.runs[which], of.units, of.scope))
+        drawn = _map(OneRun(of.runs[which], of.selection))
         return replace(drawn, title=f"{of.names[which]}: {drawn.title}", runs=(of.runs[which],))
 
     return one
@@ -222,16 +221,17 @@ def t_difference(of: TwoRuns) -> Analysis:
     NotComparableError
         The units of one run are not those of the other.
     """
-    units = _mapped(of.units)
-    compare(*of.runs, units, of.scope)
-    first, second = (run.analysis(units, of.scope) for run in of.runs)
+    drawn = Selection(_mapped(of.selection.units), of.selection.scope)
+    compare(*of.runs, drawn)
+    first, second = (run.analysis(drawn) for run in of.runs)
     return replace(first, t=first.t - second.t)
 
 
 def _difference(of: TwoRuns) -> Figure:
     return Figure(
         lambda: heat_maps([(t_difference(of), "")], "difference of t"),
-        f"Difference of t of {UNIT_WORDS[_mapped(of.units)]}, {' minus '.join(of.names)}, scope {of.scope}.",
+        f"Difference of t of {UNIT_WORDS[_mapped(of.selection.units)]}, {' minus '.join(of.names)}, scope "
+        f"{of.selection.scope}.",
         "A row is a block. A difference of two t is no t: it has no scale of chance of its own.",
     )
 
@@ -240,7 +240,7 @@ def _density(of: TwoRuns) -> Figure:
     found = of.found
     return Figure(
         lambda: t_density(found.t, of.names),
-        f"t in {of.names[1]} against t in {of.names[0]}; {_of(of.units, of.scope)}.",
+        f"t in {of.names[1]} against t in {of.names[0]}; {_of(of.selection)}.",
         f"{found.n_units:,} units counted in squares; the stronger a square, the more.",
     )
 
@@ -264,7 +264,7 @@ def _scores(of: OnePair) -> Figure:
     result = of.result
     return Figure(
         lambda: rank_dots(result),
-        f"Score of the new pair among the run's {len(result.scores)}; {_of(result.units, result.scope)}.",
+        f"Score of the new pair among the run's {len(result.scores)}; {_of(Selection(result.units, result.scope))}.",
         "Each pair is scored on the heads that all the others choose. One pair is one pair.",
     )
 
@@ -274,7 +274,7 @@ def _top_units(of: OnePair) -> Figure:
     return Figure(
         lambda: pair_dots(result, N_DRAWN),
         f"Differences of the new pair on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}; "
-        f"{_of(result.units, result.scope)}.",
+        f"{_of(Selection(result.units, result.scope))}.",
         "Right is where the run's pairs point. The heads were chosen on the run's own pairs: expect the new one to "
         "look weaker (regression to the mean). One pair is one pair.",
     )
@@ -295,9 +295,8 @@ class ManyAxes:
         return (self.axes[0].run,)  # all are of one model
 
     @property
-    def choice(self) -> tuple[str, str]:
-        """Units and scope."""
-        return self.atlas.units, self.atlas.scope
+    def selection(self) -> Selection:
+        return Selection(self.atlas.units, self.atlas.scope)
 
 
 def _replication(of: ManyAxes) -> Figure:
@@ -305,12 +304,12 @@ def _replication(of: ManyAxes) -> Figure:
     if found is None:
         raise NoFigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
     both = of.axes[0], next(axis for axis in of.axes if axis.name == found.name)
-    t = np.stack([axis.run.analysis(*of.choice).t for axis in both])
+    t = np.stack([axis.run.analysis(of.selection).t for axis in both])
     low, high = found.interval
     interval = "" if low is None or high is None else f", with the 95% interval {low:+.2f} to {high:+.2f}"
     return Figure(
         lambda: replication_plot(t, found, (both[0].name, both[1].name)),
-        f"Units chosen on {both[0].name}, measured on the new pairs of {both[1].name}; {_of(*of.choice)}.",
+        f"Units chosen on {both[0].name}, measured on the new pairs of {both[1].name}; {_of(of.selection)}.",
         f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone chose them and "
         f"their signs: {found.n_same_sign} keep their sign on the new pairs (shaded quarters). On the dashed line "
         "t would be as large again; chosen units are expected to fall below it. Under it the mean score of "
@@ -321,7 +320,7 @@ def _replication(of: ManyAxes) -> Figure:
 def _counts(of: ManyAxes) -> Figure:
     return Figure(
         lambda: count_bars(of.atlas.axes, 3),
-        f"Units over |t| > 3 on each axis; {_of(*of.choice)}.",
+        f"Units over |t| > 3 on each axis; {_of(of.selection)}.",
         "99% of an axis' own sign flips do not exceed its dashed line. The noise floor stands last.",
     )
 
@@ -330,7 +329,7 @@ def _correlations(of: ManyAxes) -> Figure:
     found = {(row.first, row.second): row.true_r for row in of.atlas.between}
     return Figure(
         lambda: axis_triangle([axis.name for axis in of.atlas.axes], found),
-        f"Correlation of the maps of t of every two axes; {_of(*of.choice)}.",
+        f"Correlation of the maps of t of every two axes; {_of(of.selection)}.",
         "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
         "may exceed 1 by chance; a dashed cell has no value: a map there does not agree with itself.",
     )
@@ -354,7 +353,7 @@ class OnCard:
 def _heads(of: OnCard) -> Figure:
     sides = of.run.info.positive, of.run.info.negative
     return Figure(
-        lambda: heat_maps([(run.analysis("heads"), f"{weights_label(run.info)}:") for run in of.runs]),
+        lambda: heat_maps([(run.analysis(Selection("heads")), f"{weights_label(run.info)}:") for run in of.runs]),
         f"Paired t of every true attention head, {sides_words(*sides)}, all recorded tokens.",
         f"{_colours(sides)}{' Below: the control.' if of.control else ''}",
     )

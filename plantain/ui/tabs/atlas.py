@@ -33,6 +33,7 @@ from plantain.report.figures.catalogue import FIGURES, Figure, ManyAxes, NoFigur
 from plantain.report.labels import run_command, weights_label
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import failure_html, listener
@@ -77,13 +78,13 @@ class _Atlases:
         except AtlasError as error:
             return _Together([], found.left_out, str(error))
 
-    def find(self, axes: list[Axis], units: str, scope: str) -> Atlas | None:
+    def find(self, axes: list[Axis], selection: Selection) -> Atlas | None:
         """Return an atlas that was made before."""
-        return self.made.get(atlas_key(axes, units, scope)) or read_atlas(axes, units, scope, self._folder(axes))
+        return self.made.get(atlas_key(axes, selection)) or read_atlas(axes, selection, self._folder(axes))
 
     def put(self, atlas: Atlas, axes: list[Axis]) -> None:
         """Keep an atlas in memory, and beside the saved runs where it is of them alone."""
-        self.made[atlas_key(axes, atlas.units, atlas.scope)] = atlas
+        self.made[atlas_key(axes, Selection(atlas.units, atlas.scope))] = atlas
         while len(self.made) > KEPT:
             self.made.popitem(last=False)
         write_atlas(atlas, axes, self._folder(axes))
@@ -111,8 +112,8 @@ def atlas_tab(page: Page, choice: Choice) -> None:
             found = atlases.together(name, mine)
             if found.problem:
                 return too_few_html(run.info, found.problem, found.left_out), HIDDEN, "", HIDDEN
-            n_units = run.analysis(units, scope).table.n_units
-            said, atlas = runs_html(found.axes, found.left_out), atlases.find(found.axes, units, scope)
+            n_units = run.analysis(Selection(units, scope)).table.n_units
+            said, atlas = runs_html(found.axes, found.left_out), atlases.find(found.axes, Selection(units, scope))
         except PlantainError as error:
             return html.error_html(str(error)), HIDDEN, "", HIDDEN
         if atlas is None:
@@ -132,7 +133,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         try:
             yield html.message_html("Your turn has come. Reading the runs …"), rests
             axes = atlases.together(name, mine).axes
-            for done, total, atlas in iter_atlas(axes, units, scope):
+            for done, total, atlas in iter_atlas(axes, Selection(units, scope)):
                 yield making_html(done, total), rests
                 if atlas is not None:
                     atlases.put(atlas, axes)
@@ -150,7 +151,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
 
     def draw(chosen: str, name: str | None, units: str, scope: str, mine: Mine) -> tuple[str, Figure]:
         axes = atlases.together(name, mine).axes
-        atlas = atlases.find(axes, units, scope) if axes else None
+        atlas = atlases.find(axes, Selection(units, scope)) if axes else None
         if atlas is None:
             raise PlantainError("There is no atlas of this choice yet: compare the axes first.")
         return file_name("atlas", units, scope, chosen, suffix=""), figure(chosen, ManyAxes(atlas, axes))

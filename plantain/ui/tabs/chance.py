@@ -11,6 +11,7 @@ from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.tables import REPEATS_NOTE, repeats_frame
 from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
@@ -25,7 +26,7 @@ def chance_tab(page: Page, choice: Choice) -> None:
             return ""
         try:
             run = page.run_or_none(name)
-            return counts_html(run, units, scope) if run else html.error_html("There is no run to show.")
+            return counts_html(run, Selection(units, scope)) if run else html.error_html("There is no run to show.")
         except PlantainError as error:
             return html.error_html(str(error))
 
@@ -43,16 +44,16 @@ def chance_tab(page: Page, choice: Choice) -> None:
     choice.on_change(counts, [opened], shown).then(listener(halves), inputs, later, **LATER)
 
 
-def counts_html(run: Run, units: str, scope: str) -> str:
+def counts_html(run: Run, selection: Selection) -> str:
     """Show the distribution of the counts under sign flips with the run's own in it."""
-    of = OneRun(run, units, scope)
+    of = OneRun(run, selection)
     figures = "".join(html.figure_html(figure(f"null of |t| over {threshold:g}", of)) for threshold in THRESHOLDS)
-    return f'<div class="pl-nulls">{figures}</div>{repeats_html(run, units, scope)}'
+    return f'<div class="pl-nulls">{figures}</div>{repeats_html(run, selection)}'
 
 
-def repeats_html(run: Run, units: str, scope: str) -> str:
+def repeats_html(run: Run, selection: Selection) -> str:
     """Show how far seeds and steps agree; nothing where every prompt went through once."""
-    frame = repeats_frame(run, units, scope)
+    frame = repeats_frame(run, selection)
     if frame.empty:
         return ""
     rows = [[str(short(value)) for value in row] for row in frame.itertuples(index=False)]
@@ -60,6 +61,6 @@ def repeats_html(run: Run, units: str, scope: str) -> str:
     return f'<h3 class="pl-h">Seeds and steps</h3><p>{escape(REPEATS_NOTE)}</p>{table}'
 
 
-def halves_html(run: Run, units: str, scope: str) -> str:
+def halves_html(run: Run, selection: Selection) -> str:
     """Show the split-half correlations beside those of flipped data."""
-    return html.figure_html(figure("split halves", OneRun(run, units, scope)))
+    return html.figure_html(figure("split halves", OneRun(run, selection)))

@@ -17,6 +17,7 @@ from plantain.report.statements import Statement, comparison_statements, notes, 
 from plantain.report.tables import metrics
 from plantain.runs.analysis import Analysis
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import listener
@@ -34,7 +35,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     def show(name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]) -> Shown:
         try:
             a, b = _both(page, name, other)
-            return _content(a, b, _labels(page, mine, name, other), units, scope, page)
+            return _content(a, b, _labels(page, mine, name, other), Selection(units, scope), page)
         except PlantainError as error:
             return html.error_html(str(error)), "", "", "", ""
 
@@ -43,7 +44,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     ) -> tuple[str, Figure]:
         runs = _both(page, name, other)
         made = [public_name(page, n, run) for n, run in zip((name, other), runs, strict=True)]
-        of = TwoRuns(runs, _labels(page, mine, name, other), units, scope)
+        of = TwoRuns(runs, _labels(page, mine, name, other), Selection(units, scope))
         return file_name("-and-".join(made), units, scope, chosen, suffix=""), figure(chosen, of)
 
     def others(name: str | None, other: str | None, mine: list[tuple[str, str]], last: str | None) -> tuple:
@@ -108,27 +109,36 @@ def _default(page: Page, name: str | None, known: list[str]) -> str | None:
     return next((n for n in names if page.store.find(n) is control), names[0] if names else None)
 
 
-def _content(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, page: Page) -> Shown:
+def _content(a: Run, b: Run, names: tuple[str, str], selection: Selection, page: Page) -> Shown:
     for run, name in zip((a, b), names, strict=True):
-        if scope not in run.scopes(units):
-            raise PlantainError(f"“{name}” has no tokens of scope {scope!r}: choose another scope, or another run.")
-    of = TwoRuns((a, b), names, units, scope)
-    words, maps = figures_html(a, b, names, units, scope, page.published), _maps(of)
+        if selection.scope not in run.scopes(selection.units):
+            raise PlantainError(
+                f"“{name}” has no tokens of scope {selection.scope!r}: choose another scope, or another run."
+            )
+    of = TwoRuns((a, b), names, selection)
+    words, maps = figures_html(a, b, names, selection, page.published), _maps(of)
     try:
-        words += "".join(f"<p>{escape(line.text)}</p>" for line in comparison_statements(of.found, a, b, units))
+        words += "".join(
+            f"<p>{escape(line.text)}</p>" for line in comparison_statements(of.found, a, b, selection.units)
+        )
     except PlantainError as error:  # no unit of one is a unit of the other
         return f"{words}<p>{escape(str(error))}</p>", *maps, "", ""
     between = ""
-    if units != "embedding":
+    if selection.units != "embedding":
         between = _map(t_difference(of), "map of the difference", of, "the first minus the second", "difference of t")
     return words, *maps, between, html.figure_html(figure("t against t", of))
 
 
 def _maps(of: TwoRuns) -> list[str]:
-    if of.units == "embedding":
+    if of.selection.units == "embedding":
         return ["", ""]
     return [
-        _map(run.analysis(drawn_units(of.units), of.scope), f"map of the {which} run", of, name)
+        _map(
+            run.analysis(Selection(drawn_units(of.selection.units), of.selection.scope)),
+            f"map of the {which} run",
+            of,
+            name,
+        )
         for run, which, name in zip(of.runs, ("first", "second"), of.names, strict=True)
     ]
 
@@ -137,11 +147,11 @@ def _map(analysis: Analysis, shown: str, of: TwoRuns, heading: str, what: str = 
     return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, figure(shown, of), what)}'
 
 
-def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str, published: Published) -> str:
+def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, published: Published) -> str:
     """Show the headline figures of two runs in one table, and say in what the runs differ."""
-    columns = [metrics(run.headline(units, scope), published) for run in (a, b)]
+    columns = [metrics(run.headline(selection), published) for run in (a, b)]
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.
-    asks = [comparable(run, units, scope) for run in (a, b)]
+    asks = [comparable(run, selection) for run in (a, b)]
     beside = any(asks)
     rows = "".join(
         f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(x.significance)}</td>'
@@ -152,7 +162,7 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
     titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if beside else []))
     heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
     runs = {id(run): (run, name) for run, name in zip((a, b), names, strict=True)}.values()
-    warned = _of_both([(notes(run, run.headline(units, scope)), name) for run, name in runs])
+    warned = _of_both([(notes(run, run.headline(selection)), name) for run, name in runs])
     prompts = [warning.text for warning in _of_both([(prompt_warnings(run), name) for run, name in runs])]
     said = difference_words(differences(a, b))
     if a is b:
@@ -163,7 +173,7 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], units: str, scope: str,
         f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>"
         '<div class="pl-scroll" tabindex="0" role="group" aria-label="figures of two runs">'
         '<table class="pl-table pl-beside">'
-        f"<caption>{escape(UNIT_WORDS[units])}, scope {escape(scope)}</caption>"
+        f"<caption>{escape(UNIT_WORDS[selection.units])}, scope {escape(selection.scope)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
         f"{html.statements_html(warned)}{html.warnings_html(OWN_PROMPTS, prompts)}"
     )

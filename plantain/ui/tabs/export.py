@@ -16,6 +16,7 @@ from plantain.report.export import cite_bibtex, cite_text, file_name, report_jso
 from plantain.report.figures.catalogue import FIGURES, Figure, OneRun, figure
 from plantain.report.labels import UNIT_WORDS
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
@@ -41,11 +42,11 @@ Make = Callable[[Run, str, str, str], tuple[str, bytes]]
 FILES: dict[str, Make] = {
     "Units as CSV": lambda run, name, units, scope: (
         file_name(name, units, scope, suffix=".csv"),
-        units_csv(run, units, scope),
+        units_csv(run, Selection(units, scope)),
     ),
     "Report as JSON": lambda run, name, units, scope: (
         file_name(name, units, scope, suffix=".json"),
-        report_json(run, units, scope),
+        report_json(run, Selection(units, scope)),
     ),
     "Whole run as zip": lambda run, name, units, scope: (
         file_name(name, suffix=".zip"),
@@ -75,7 +76,7 @@ def take_tab(page: Page, choice: Choice) -> None:
             return (gr.skip(),) * (2 + len(_REFERENCES))
         try:
             run = _run(page, name)
-            count = f"{run.analysis(units, scope).table.n_units:,} {UNIT_WORDS[units]}, scope {scope}"
+            count = f"{run.analysis(Selection(units, scope)).table.n_units:,} {UNIT_WORDS[units]}, scope {scope}"
             said = public_name(page, name, run), page.published, share_base()
             references = (cite_html(cite(run, *said), label) for cite, label in _REFERENCES)
             about = f"{html.chip_html(run)}<p>On show: {escape(count)}.</p>"

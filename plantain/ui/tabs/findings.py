@@ -16,6 +16,7 @@ from plantain.report.statements import careful_statements, notes, prompt_warning
 from plantain.report.tables import Metric, metrics
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page
@@ -36,12 +37,13 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
 
     def show(name: str | None, units: str, scope: str) -> tuple[str, str, str]:
         """Return what is there at once; the slower statistics come after it."""
+        selection = Selection(units, scope)
         try:
             run = page.run_or_none(name)
-            figures = findings_html(run, page.published, units, scope, page.control_for(run))
-            return figures, main_map(run, units, scope), blocks_html(run, page.published, units, scope)
+            figures = findings_html(run, page.published, selection, page.control_for(run))
+            return figures, main_map(run, selection), blocks_html(run, page.published, selection)
         except PlantainError as error:
-            return html.error_html(str(error)), "", blocks_html(None, page.published, units, scope)
+            return html.error_html(str(error)), "", blocks_html(None, page.published, selection)
 
     def care(name: str | None, units: str, scope: str) -> str:
         return page.slowly(name, units, scope, careful_html)
@@ -49,7 +51,7 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
     def more(name: str | None, units: str, scope: str, opened: bool) -> str:
         run = page.store.find(name) if opened else None
         others = [panel for panel in PANELS if panel != drawn_units(units)]
-        return "".join(panel_html(run, panel, scope) for panel in others) if run else ""
+        return "".join(panel_html(run, Selection(panel, scope)) for panel in others) if run else ""
 
     figures, picture, blocks = show(choice.run.value, "card", "all")
     with gr.Tab("Findings", id="findings"):
@@ -74,32 +76,33 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         opens_units(drawn, choice, tabs)
 
 
-def main_map(run: Run | None, units: str, scope: str) -> str:
+def main_map(run: Run | None, selection: Selection) -> str:
     """Draw the map that belongs to the units: whole heads for slices, none for the prompt embedding."""
-    return "" if run is None or units == "embedding" else panel_html(run, drawn_units(units), scope)
+    if run is None or selection.units == "embedding":
+        return ""
+    return panel_html(run, Selection(drawn_units(selection.units), selection.scope))
 
 
-def panel_html(run: Run, units: str, scope: str) -> str:
+def panel_html(run: Run, selection: Selection) -> str:
     """Draw one kind of units; where it has no tokens of the scope, say so."""
     try:
-        analysis = run.analysis(units, scope)
+        analysis = run.analysis(selection)
     except PlantainError as error:
-        return html.message_html(f"{PANEL_WORDS[units]}: {error}")
-    return map_html(analysis, figure("map of heads", OneRun(run, units, scope)))
+        return html.message_html(f"{PANEL_WORDS[selection.units]}: {error}")
+    return map_html(analysis, figure("map of heads", OneRun(run, selection)))
 
 
-def findings_html(run: Run | None, published: Published, units: str, scope: str, control: Run | None = None) -> str:
+def findings_html(run: Run | None, published: Published, selection: Selection, control: Run | None = None) -> str:
     """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
         cards = "".join(_card(m, True) for m in metrics(None, published)[:4])
         return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
-    headline = run.headline(units, scope)
-    control = control if control and scope in control.scopes(units) else None
-    rows = metrics(headline, published, control.headline(units, scope) if control else None)
-    beside = comparable(run, units, scope)
-    basis = (
-        f"{headline.n_units:,} {UNIT_WORDS[units]}, scope: {scope}, {headline.n_pairs} pairs. {_line(rows[4], beside)}"
-    )
+    headline = run.headline(selection)
+    control = control if control and selection.scope in control.scopes(selection.units) else None
+    rows = metrics(headline, published, control.headline(selection) if control else None)
+    beside = comparable(run, selection)
+    counted = f"{headline.n_units:,} {UNIT_WORDS[selection.units]}, scope: {selection.scope}"
+    basis = f"{counted}, {headline.n_pairs} pairs. {_line(rows[4], beside)}"
     text = "" if headline.text_baseline is None else f"<p>{escape(_baseline(rows))}</p>"
     prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
@@ -115,11 +118,11 @@ def _measured(run: Run) -> str:
     return MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
 
 
-def careful_html(run: Run, units: str, scope: str) -> str:
+def careful_html(run: Run, selection: Selection) -> str:
     """Show what limits the headline figures, folded."""
     return (
         "<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
-        f"{html.statements_html(careful_statements(run, units, scope))}</details>"
+        f"{html.statements_html(careful_statements(run, selection))}</details>"
     )
 
 
@@ -169,13 +172,13 @@ def _baseline(rows: list[Metric]) -> str:
     return f"Text baseline, the same test on the prompt embedding: {figures}."
 
 
-def blocks_html(run: Run | None, published: Published, units: str, scope: str) -> str:
+def blocks_html(run: Run | None, published: Published, selection: Selection) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
     theirs = _block_table("Published card (slices, all tokens; not run by us)", published.top_blocks)
     if run is None:
         return theirs
-    mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(units, scope).top_blocks)
-    return mine + theirs if comparable(run, "card", "all") else mine
+    mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(selection).top_blocks)
+    return mine + theirs if comparable(run, Selection("card", "all")) else mine
 
 
 def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:

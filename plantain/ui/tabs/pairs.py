@@ -15,6 +15,7 @@ from plantain.report.statements import pair_statements
 from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
 from plantain.runs.info import PairRecord
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page, short
@@ -35,7 +36,7 @@ def pairs_tab(page: Page, choice: Choice) -> None:
             run = page.run_or_none(name)
             if run is None:
                 raise PlantainError("There is no run whose pairs could be shown.")
-            return _content(run, units, scope)
+            return _content(run, Selection(units, scope))
         except PlantainError as error:
             return html.error_html(str(error)), "", pd.DataFrame(), pd.DataFrame()
 
@@ -51,12 +52,12 @@ def pairs_tab(page: Page, choice: Choice) -> None:
     choice.on_change(show, [opened], outputs)
 
 
-def _content(run: Run, units: str, scope: str) -> Shown:
-    of = OneRun(run, units, scope)
+def _content(run: Run, selection: Selection) -> Shown:
+    of = OneRun(run, selection)
     return (
         prompts_html(of),
         pairs_html(of),
-        categories_frame(run, units, scope).map(short),
+        categories_frame(run, selection).map(short),
         pairs_frame(of.parts).map(short),
     )
 
@@ -65,9 +66,9 @@ def prompts_html(of: OneRun) -> str:
     """Show the run's prompts, a category at a time, a pair's two side by side where there is room."""
     run = of.run
     words = (
-        f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 {UNIT_WORDS[of.units]} that they "
-        f"choose; size: how large its differences are, whatever their sign, beside those of all pairs (1). Scope "
-        f"{of.scope}. {weights_words(run)}"
+        f"{MARKS}Score: how far a pair goes the way of the others, in SDs, on the 20 "
+        f"{UNIT_WORDS[of.selection.units]} that they choose; size: how large its differences are, whatever their sign, "
+        f"beside those of all pairs (1). Scope {of.selection.scope}. {weights_words(run)}"
     )
     both = list(zip(run.pairs, of.parts, strict=True))
     groups = [
@@ -94,5 +95,5 @@ def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> st
 
 def pairs_html(of: OneRun) -> str:
     """Show how the pairs go with one another, by category, and the influence of single ones."""
-    lines = html.statements_html(pair_statements(of.run, of.parts, of.units, of.scope))
+    lines = html.statements_html(pair_statements(of.run, of.parts, Selection(of.selection)))
     return html.figure_html(figure("pairs", of)) + lines

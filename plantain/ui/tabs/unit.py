@@ -14,6 +14,7 @@ from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.report.tables import CHOSEN_NOTE, top_units_frame
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
@@ -34,8 +35,8 @@ FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_fwer",
 def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
     """Build the tab; it is filled when the page has opened, and follows the choice and the unit."""
 
-    def unit_of(run: Run, units: str, scope: str, unit: str) -> str:
-        a = run.analysis(units, scope)
+    def unit_of(run: Run, selection: Selection, unit: str) -> str:
+        a = run.analysis(selection)
         return unit or a.table.names[a.ranking[0]]
 
     def look(name: str | None, units: str, scope: str, unit: str) -> tuple[str, str, str]:
@@ -45,7 +46,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run = page.run_or_none(name)
             if run is None:
                 return _nothing(), "", ""
-            seen = profile_unit(run, unit_of(run, units, scope, unit), scope)
+            seen = profile_unit(run, unit_of(run, Selection(units, scope), unit), scope)
             below = "" if seen.units == units else _other_kind(seen.units, units)
             return words_html(run, seen) + below, "", figures_html(run, seen)
         except PlantainError as error:
@@ -53,7 +54,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
 
     def corrected(name: str | None, units: str, scope: str, unit: str) -> str:
         return page.slowly(
-            name, units, scope, lambda run, *_: corrected_html(run, unit_of(run, units, scope, unit), scope)
+            name, units, scope, lambda run, *_: corrected_html(run, unit_of(run, Selection(units, scope), unit), scope)
         )
 
     def listed(name: str | None, units: str, scope: str, block: str, unit: str) -> tuple:
@@ -63,21 +64,22 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run = page.run_or_none(name)
             if run is None:
                 return pd.DataFrame(), gr.skip(), gr.skip(), _nothing()
-            return content(run, units, scope, block, unit)
+            return content(run, Selection(units, scope), block, unit)
         except PlantainError as error:
             return pd.DataFrame(), gr.skip(), gr.skip(), html.error_html(str(error))
 
-    def content(run: Run, units: str, scope: str, block: str, unit: str) -> tuple:
-        analysis = run.analysis(units, scope)
+    def content(run: Run, selection: Selection, block: str, unit: str) -> tuple:
+        analysis = run.analysis(selection)
         names = analysis.table.blocks
         block = block if block in names else ALL_BLOCKS
-        frame = top_units_frame(analysis, LISTED, _filter(block), run.known_inference(units, scope))
-        chosen = unit_of(run, units, scope, unit)
+        frame = top_units_frame(analysis, LISTED, _filter(block), run.known_inference(selection))
+        chosen = unit_of(run, selection, unit)
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
         total = len(analysis.ranking) if block == ALL_BLOCKS else int((analysis.table.block == block).sum())
-        words = f"{len(frame)} of {total:,} {UNIT_WORDS[units]}{'' if block == ALL_BLOCKS else f' of {block}'} by |t|."
-        words += f" {COLUMNS} {CHOSEN_NOTE if len(frame) < total else ''}"
+        within = "" if block == ALL_BLOCKS else f" of {block}"
+        words = f"{len(frame)} of {total:,} {UNIT_WORDS[selection.units]}{within} by |t|. {COLUMNS}"
+        words += f" {CHOSEN_NOTE}" if len(frame) < total else ""
         return (
             _table(frame),
             gr.Dropdown([("all blocks", ALL_BLOCKS), *names], value=block),
@@ -90,7 +92,8 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run = page.run_or_none(name)
             if run is None:
                 return gr.skip()
-            inference, analysis = run.inference(units, scope), run.analysis(units, scope)
+            selection = Selection(units, scope)
+            inference, analysis = run.inference(selection), run.analysis(selection)
             block = block if block in analysis.table.blocks else ALL_BLOCKS
             return _table(top_units_frame(analysis, LISTED, _filter(block), inference))
         except PlantainError:

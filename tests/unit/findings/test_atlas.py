@@ -12,6 +12,7 @@ from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import AtlasError, atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.report.atlas import atlas_text, finding
+from plantain.runs.units import Selection
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def everywhere():
 
 
 def of_unit(rows):
-    (row,) = [row for row in rows if row.unit == made("tempo").analysis("card").table.names[PLANTED]]
+    (row,) = [row for row in rows if row.unit == made("tempo").analysis(Selection("card")).table.names[PLANTED]]
     return row
 
 
@@ -39,7 +40,9 @@ def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everyw
 
 def test_chosen_units_are_measured_on_new_pairs(planted):
     found = planted.replication
-    first, again = (made(name, 1.5).analysis("card") for name in ("moral_valence", "moral_valence_replication"))
+    first, again = (
+        made(name, 1.5).analysis(Selection("card")) for name in ("moral_valence", "moral_valence_replication")
+    )
     chosen = np.argsort(-np.abs(first.t), kind="stable")[:20]
     assert [row.t for row in found.units] == first.t[chosen].tolist()
     assert [row.t_again for row in found.units] == again.t[chosen].tolist()
@@ -54,7 +57,7 @@ def test_chosen_units_are_measured_on_new_pairs(planted):
 
 def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
     found = planted.competition
-    counts = {name: int((np.abs(run.analysis("card").t) > 3).sum()) for name, run in
+    counts = {name: int((np.abs(run.analysis(Selection("card")).t) > 3).sum()) for name, run in
               made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5}).items()}  # fmt: skip
     rivals = [name for name, s in SETS.items() if s.role in ("sibling", "control")]
     assert {row.name: row.counts for row in found.against} == {
@@ -78,7 +81,7 @@ def test_the_size_says_nothing_of_direction():
         atlas_module._axis_facts(atlas_module.Axis("a", run, "axis"), "card", "all").size for run in (plain, turned)
     ]
     assert sizes[0] == pytest.approx(sizes[1])
-    a = plain.analysis("card")
+    a = plain.analysis(Selection("card"))
     shares = 100 * np.sqrt((a.differences**2).mean(axis=0)) / a.magnitudes.mean(axis=(0, 1))
     assert sizes[0] == pytest.approx(np.median(shares))
 
@@ -97,18 +100,18 @@ def test_the_words_hold_the_numbers_and_their_limits(planted):
 def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
     axes = read_axes(made_runs({}, ("moral_valence", "tempo", "contact")))
     steps = []
-    first = cached_atlas(axes, "card", "all", tmp_path, lambda *step: steps.append(step))
+    first = cached_atlas(axes, Selection("card", "all"), tmp_path, lambda *step: steps.append(step))
     assert steps[-1] == (6, 6) and [s[0] for s in steps] == list(range(1, 7))
     monkeypatch.setattr(atlas_module, "make_atlas", lambda *_: pytest.fail("computed again"))
-    assert cached_atlas(axes, "card", "all", tmp_path) == first
+    assert cached_atlas(axes, Selection("card", "all"), tmp_path) == first
     monkeypatch.undo()
     (kept,) = tmp_path.iterdir()
     for damaged in ("{", "{}", kept.read_text().replace('"n_units": 24', '"n_units": "24"')):
         kept.write_text(damaged)
-        assert cached_atlas(axes, "card", "all", tmp_path) == first
+        assert cached_atlas(axes, Selection("card", "all"), tmp_path) == first
         assert json.loads(kept.read_text()) == plain(first)
-    assert cached_atlas(axes, "heads", "all", tmp_path) != first and len(list(tmp_path.iterdir())) == 2
-    assert cached_atlas(axes, "card", "all", tmp_path / "missing") == first
+    assert cached_atlas(axes, Selection("heads", "all"), tmp_path) != first and len(list(tmp_path.iterdir())) == 2
+    assert cached_atlas(axes, Selection("card", "all"), tmp_path / "missing") == first
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,17 @@ from scipy import stats as reference
 from plantain.findings.comparison import NotComparableError, compare, differences
 from plantain.report.figures.scatter import t_density
 from plantain.report.labels import difference_words
+from plantain.runs.units import Selection
 
 
 def test_correlations_and_shared_tops_are_scipys(moral_run, other_run):
-    found = compare(moral_run, other_run, "heads")
-    a, b = moral_run.analysis("heads").t, other_run.analysis("heads").t
+    found = compare(moral_run, other_run, Selection("heads"))
+    a, b = moral_run.analysis(Selection("heads")).t, other_run.analysis(Selection("heads")).t
     assert found.n_units == 100
     assert found.pearson == pytest.approx(reference.pearsonr(a, b).statistic, rel=1e-9)
     assert found.spearman == pytest.approx(reference.spearmanr(a, b).statistic, rel=1e-9)
     tops = [set(np.argsort(-np.abs(t))[:20].tolist()) for t in (a, b)]
-    names = moral_run.analysis("heads").table.names
+    names = moral_run.analysis(Selection("heads")).table.names
     assert set(found.shared) == {names[i] for i in tops[0] & tops[1]} and len(found.shared) > 0
     assert found.same_sign == sum(a[i] * b[i] > 0 for i in tops[0] & tops[1])
     assert found.expected == pytest.approx(4.0)
@@ -49,12 +50,12 @@ def test_models_of_another_shape_are_refused(moral_run, made_run):
 
 def test_few_units_have_a_smaller_top_and_degenerate_ones_take_no_part(made_run):
     a, b = made_run(0), made_run(1)
-    assert compare(a, b, "text-heads").n_top == 1
-    broken = a.analysis("heads")
+    assert compare(a, b, Selection("text-heads")).n_top == 1
+    broken = a.analysis(Selection("heads"))
     t = broken.t.copy()
     t[0] = np.nan
     a._analyses["heads", "all"] = replace(broken, t=t)
-    assert compare(a, b, "heads").n_units == b.analysis("heads").table.n_units - 1
+    assert compare(a, b, Selection("heads")).n_units == b.analysis(Selection("heads")).table.n_units - 1
 
 
 def test_the_density_counts_every_unit(moral_run, other_run):

@@ -13,7 +13,7 @@ from plantain.findings.new_pair import score_pair
 from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptError, user_pair
 from plantain.runs.info import WrongModelError, check_same_model
-from plantain.runs.units import UnitsError
+from plantain.runs.units import Selection, UnitsError
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +69,19 @@ def test_another_dtype_is_refused_with_the_way_out():
 
 
 def test_a_pair_like_the_mean_of_the_others_lies_in_the_middle(run):
-    result = score(run, rounded(run.analysis("card").differences.mean(axis=0)))
+    result = score(run, rounded(run.analysis(Selection("card")).differences.mean(axis=0)))
     assert result.score > 0.5
     assert 8 / 26 <= result.p <= 18 / 26
 
 
 def test_a_pair_further_along_than_all_others_ranks_highest(run):
-    result = score(run, rounded(3 * run.analysis("card").differences.mean(axis=0)))
+    result = score(run, rounded(3 * run.analysis(Selection("card")).differences.mean(axis=0)))
     assert result.score > max(result.scores)
     assert (result.n_at_or_below, result.p) == (26, 1.0)
 
 
 def test_an_opposite_pair_ranks_lowest(run):
-    result = score(run, rounded(-3 * run.analysis("card").differences.mean(axis=0)))
+    result = score(run, rounded(-3 * run.analysis(Selection("card")).differences.mean(axis=0)))
     assert result.score < min(result.scores)
     assert (result.n_at_or_below, result.p) == (1, 1 / 26)
 
@@ -107,7 +107,7 @@ def test_ties_count_against_a_claim():
 
 
 def test_the_scores_are_those_of_leaving_out_each_of_the_26_in_turn(run):
-    differences = run.analysis("card").differences
+    differences = run.analysis(Selection("card")).differences
     new = made_differences(1, seed=5)[0]
     everything = np.vstack([differences, new])
     expected = []
@@ -122,7 +122,7 @@ def test_the_scores_are_those_of_leaving_out_each_of_the_26_in_turn(run):
 
 
 def test_p_moves_in_steps_of_one_in_26(run):
-    mean = run.analysis("card").differences.mean(axis=0)
+    mean = run.analysis(Selection("card")).differences.mean(axis=0)
     seen = [score(run, rounded(c * mean)) for c in np.linspace(-0.5, 1.5, 41)]
     assert {r.p for r in seen} <= {k / 26 for k in range(1, 27)}
     assert len({r.p for r in seen}) > 8  # many of the 26 steps are met on the way
@@ -130,7 +130,7 @@ def test_p_moves_in_steps_of_one_in_26(run):
 
 
 def test_the_top_units_are_the_runs_twenty_largest_t_whatever_the_new_pair_is(run):
-    a = run.analysis("card")
+    a = run.analysis(Selection("card"))
     largest = sorted(np.abs(a.t), reverse=True)[:20]
     new = np.zeros(N_SLICES)
     new[a.ranking[-1]] = 8.0  # large on the weakest unit
@@ -143,7 +143,9 @@ def test_the_top_units_are_the_runs_twenty_largest_t_whatever_the_new_pair_is(ru
 
 
 def test_unequal_token_counts_are_not_comparable(run):
-    equal, unequal = (score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), w), "card") for w in ((4, 4), (4, 2)))
+    equal, unequal = (
+        score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), w), Selection("card")) for w in ((4, 4), (4, 2))
+    )
     assert (equal.tokens, equal.comparable) == ((4, 4), True)
     assert (unequal.tokens, unequal.comparable) == ((4, 2), False)
 

@@ -10,6 +10,7 @@ from scipy import stats as reference
 from plantain.findings.pairs import against_tokens, by_category, by_pair
 from plantain.report.statements import pair_statements
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.stats import conformal_scores
 
 LABELS = ["a"] * 5 + ["b"] * 9 + ["c"] * 10 + ["alone"]
@@ -87,7 +88,7 @@ def test_pairs_that_all_differ_alike_have_no_rank_correlation():
     run = made_run(made_differences())
     position, number = against_tokens(run, by_pair(run))
     assert np.isnan([position.rho_size, position.rho_score, number.rho_size, number.rho_score]).all()
-    lines = pair_statements(run, by_pair(run), "card", "all")
+    lines = pair_statements(run, by_pair(run), Selection("card", "all"))
     assert position.halves is None and number.halves is None
     assert sum("it is the same in all pairs" in line.text for line in lines) == 2
 
@@ -97,4 +98,4 @@ def test_runs_without_differences_or_with_degenerate_units_are_described(differe
     run = labelled(made_run(rounded(differences)))
     parts = by_pair(run)
     assert np.isfinite([[p.score, p.size] for p in parts]).all()
-    assert len(by_category(run)) == 4 and len(pair_statements(run, parts, "card", "all")) == 3
+    assert len(by_category(run)) == 4 and len(pair_statements(run, parts, Selection("card", "all"))) == 3

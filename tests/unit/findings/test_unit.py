@@ -9,11 +9,14 @@ from plantain.report.figures.distributions import split_histogram
 from plantain.report.figures.rows import scope_bars, unit_dots
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.runs.scopes import UNITS, scopes_of
+from plantain.runs.units import Selection
 
 
 @pytest.mark.parametrize("units", UNITS)
 def test_every_kind_of_unit_is_found_by_its_name(moral_run, units):
-    for name in moral_run.analysis(units).table.names[:: max(1, moral_run.analysis(units).table.n_units // 7)]:
+    for name in moral_run.analysis(Selection(units)).table.names[
+        :: max(1, moral_run.analysis(Selection(units)).table.n_units // 7)
+    ]:
         assert find_unit(moral_run, name) == units
 
 
@@ -23,7 +26,7 @@ def test_a_unit_that_is_not_there_is_named(moral_run):
 
 
 def test_a_close_up_is_what_scipy_says_of_the_differences(moral_run):
-    a = moral_run.analysis("heads")
+    a = moral_run.analysis(Selection("heads"))
     seen = profile_unit(moral_run, "single[3] head 2")
     positive, negative = a.magnitudes[:, :, seen.index]
     expected = scipy_stats.ttest_rel(positive, negative)
@@ -33,16 +36,16 @@ def test_a_close_up_is_what_scipy_says_of_the_differences(moral_run):
     assert seen.mean == pytest.approx(np.mean(positive - negative), rel=1e-9)
     assert seen.percent == pytest.approx(100 * np.mean(positive - negative) / np.mean([positive, negative]), rel=1e-9)
     assert seen.rank == 1 + int((np.abs(a.t) > abs(seen.t)).sum()) and seen.n_units == 100
-    assert seen.p == pytest.approx(moral_run.inference("heads").columns["p_exact"][seen.index], rel=1e-9)
+    assert seen.p == pytest.approx(moral_run.inference(Selection("heads")).columns["p_exact"][seen.index], rel=1e-9)
 
 
 def test_scopes_and_slices_are_the_runs_own(moral_run):
     seen = profile_unit(moral_run, "single[3] head 2", "padding")
     assert list(seen.scopes) == scopes_of("heads")
     for scope, t in seen.scopes.items():
-        a = moral_run.analysis("heads", scope)
+        a = moral_run.analysis(Selection("heads", scope))
         assert t == pytest.approx(a.t[a.table.names.index("single[3] head 2")], rel=1e-12)
-    card = moral_run.analysis("card", "padding")
+    card = moral_run.analysis(Selection("card", "padding"))
     inside = (card.table.block == "single[3]") & (card.table.head == 2)
     assert list(seen.slices.values()) == card.t[inside].tolist() and len(seen.slices) == inside.sum() > 0
 
@@ -54,7 +57,7 @@ def test_a_scope_that_the_unit_does_not_have_becomes_all_and_says_so(moral_run):
 
 
 def test_the_statements_have_the_numbers(moral_run):
-    seen, inference = profile_unit(moral_run, "single[3] head 2"), moral_run.inference("heads")
+    seen, inference = profile_unit(moral_run, "single[3] head 2"), moral_run.inference(Selection("heads"))
     lines = unit_statements(moral_run, seen)
     assert f"t = {seen.t:+.2f}" in lines[0].text and f"rank {seen.rank} of 100" in lines[0].text
     assert ("larger under “helping”" in lines[1].text) == (seen.mean > 0)

@@ -10,6 +10,7 @@ from made import N_SLICES, PAIR, made_capture, made_differences, made_run, round
 
 from plantain.findings.new_pair import UnitScore, score_pair
 from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
+from plantain.runs.units import Selection
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,9 @@ def run():
 
 
 def test_the_pairs_text_says_score_direction_rank_and_p(run):
-    mean = run.analysis("card").differences.mean(axis=0)
-    high = score_pair(run, PAIR, made_capture(rounded(3 * mean)), "card")
-    low = score_pair(run, PAIR, made_capture(rounded(-3 * mean)), "card")
+    mean = run.analysis(Selection("card")).differences.mean(axis=0)
+    high = score_pair(run, PAIR, made_capture(rounded(3 * mean)), Selection("card"))
+    low = score_pair(run, PAIR, made_capture(rounded(-3 * mean)), Selection("card"))
     assert f"Score {high.score:+.2f}" in pair_text(high, run) and "goes the way" in pair_text(high, run)
     assert "26 of the 26 pairs, yours included" in pair_text(high, run) and "p = 26/26 = 1.000 (conformal" in pair_text(
         high, run
@@ -33,14 +34,14 @@ def test_the_pairs_text_says_score_direction_rank_and_p(run):
 
 
 def test_a_pair_of_unequal_length_is_called_not_comparable(run):
-    result = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), words=(7, 5)), "card")
+    result = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES), words=(7, 5)), Selection("card"))
     assert "NOT COMPARABLE: the prompts have 7 and 5 tokens" in pair_text(result, run)
 
 
 def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
     new = made_differences(1, seed=5)[0]
-    frame = pair_frame(score_pair(run, PAIR, made_capture(new), "card"))
-    a = run.analysis("card")
+    frame = pair_frame(score_pair(run, PAIR, made_capture(new), Selection("card")))
+    a = run.analysis(Selection("card"))
     assert list(frame.columns) == ["unit", "with_run", "t", "new", "low", "high", "mean", "sd"]
     assert len(frame) == 20
     for row in frame.itertuples():
@@ -54,21 +55,24 @@ def test_the_pairs_frame_places_the_new_pair_among_the_runs(run):
 
 def test_the_frame_of_a_run_without_differences_has_no_place():
     nothing = made_run(np.zeros((25, N_SLICES)))
-    frame = pair_frame(score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card"))
+    frame = pair_frame(score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card")))
     assert frame["with_run"].isna().all()
 
 
 def test_a_pair_outside_the_prediction_intervals_is_said_to_be(run):
-    mean, spread = run.analysis("card").differences.mean(axis=0), run.analysis("card").differences.std(axis=0)
-    inside = score_pair(run, PAIR, made_capture(rounded(mean)), "card")
-    outside = score_pair(run, PAIR, made_capture(rounded(mean + 9 * spread)), "card")
+    mean, spread = (
+        run.analysis(Selection("card")).differences.mean(axis=0),
+        run.analysis(Selection("card")).differences.std(axis=0),
+    )
+    inside = score_pair(run, PAIR, made_capture(rounded(mean)), Selection("card"))
+    outside = score_pair(run, PAIR, made_capture(rounded(mean + 9 * spread)), Selection("card"))
     assert inside.outside == 0 and "On 0 of the 20 units it falls outside the 95%" in pair_text(inside, run)
     assert outside.outside == 20 and "On 20 of the 20 units it falls outside the 95%" in pair_text(outside, run)
 
 
 def test_few_pairs_give_no_interval_and_no_word_of_it():
     few = made_run(made_differences(8))
-    result = score_pair(few, PAIR, made_capture(made_differences(1, seed=5)[0]), "card")
+    result = score_pair(few, PAIR, made_capture(made_differences(1, seed=5)[0]), Selection("card"))
     assert result.outside is None and all(unit.interval is None for unit in result.top)
     assert "prediction interval" not in pair_text(result, few)
     assert pair_frame(result)["low"].isna().all()
@@ -92,20 +96,20 @@ def test_a_strip_places_pairs_zero_and_the_new_one():
     ],
 )
 def test_the_sentence_claims_the_rank_and_no_more(run, score, low, words):
-    made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), "card")
+    made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), Selection("card"))
     sentence = pair_sentence(replace(made, score=score, n_at_or_below=low, p=low / 26))
     assert sentence == f"Your pair {words} pair scored against the others."
 
 
 def test_the_sentences_number_is_that_of_the_scores(run):
-    mean = run.analysis("card").differences.mean(axis=0)
-    result = score_pair(run, PAIR, made_capture(rounded(mean)), "card")
+    mean = run.analysis(Selection("card")).differences.mean(axis=0)
+    result = score_pair(run, PAIR, made_capture(rounded(mean)), Selection("card"))
     below = int((np.array(result.scores) <= result.score).sum())
     assert 0 < below < 25 and f"at least as far as {below} of them" in pair_sentence(result)
 
 
 def test_the_record_holds_what_citing_and_repeating_take(run):
-    result = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0], words=(7, 5)), "card")
+    result = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0], words=(7, 5)), Selection("card"))
     record = pair_record(result, run, "a-run", "2026-01-02T03:04:05+00:00", {"plantain": "9"})
     assert json.loads(json.dumps(record, allow_nan=False))["prompts"] == {
         "positive": "Ana helps.",
@@ -126,6 +130,6 @@ def test_the_record_holds_what_citing_and_repeating_take(run):
 
 def test_the_record_of_a_run_without_differences_is_still_json():
     nothing = made_run(np.zeros((25, N_SLICES)))
-    result = score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), "card")
+    result = score_pair(nothing, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card"))
     record = pair_record(result, nothing, "a-run", "", {})
     assert {row["with_run"] for row in json.loads(json.dumps(record, allow_nan=False))["top"]} <= {None}

@@ -15,13 +15,14 @@ from plantain.findings.published import load_published
 from plantain.report.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
 from plantain.report.labels import weights_label
 from plantain.runs.io import load_run
+from plantain.runs.units import Selection
 
 
 @pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("text-heads", "words"), ("embedding", "padding")])
 def test_the_csv_holds_every_number_in_full(moral_run, units, scope):
     # Older versions of pandas read the last digit only where they are told to.
-    frame = pd.read_csv(io.BytesIO(units_csv(moral_run, units, scope)), float_precision="round_trip")
-    a, inference = moral_run.analysis(units, scope), moral_run.inference(units, scope)
+    frame = pd.read_csv(io.BytesIO(units_csv(moral_run, Selection(units, scope))), float_precision="round_trip")
+    a, inference = moral_run.analysis(Selection(units, scope)), moral_run.inference(Selection(units, scope))
     assert frame["unit"].tolist() == a.table.names and set(frame["scope"]) == {scope} and set(frame["units"]) == {units}
     np.testing.assert_array_equal(frame["t"], a.t)
     np.testing.assert_array_equal(frame["d_z"], a.dz)
@@ -50,8 +51,8 @@ def test_a_strangers_model_name_is_no_formula(made_run):
 
 
 def test_the_json_is_the_report_with_its_provenance(moral_run):
-    content = json.loads(report_json(moral_run, "heads", "image"))
-    report = plain(moral_run.summary("heads", "image"))
+    content = json.loads(report_json(moral_run, Selection("heads", "image")))
+    report = plain(moral_run.summary(Selection("heads", "image")))
     assert {key: content[key] for key in report} == report
     assert content["provenance"]["fingerprint"] == moral_run.info.fingerprint
     assert content["provenance"]["capture_sha256"] == moral_run.capture_sha256

@@ -31,6 +31,7 @@ from plantain.report.figures.catalogue import (
 )
 from plantain.report.figures.png import png
 from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.units import Selection
 from plantain.ui import html, theme
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -177,7 +178,7 @@ def test_one_unit_is_the_one_that_was_chosen_or_the_largest(made_run):
     run = made_run()
     chosen = figure("one head", OneRun(run, "card", "all", "single[1] head 1"))
     assert chosen.title.startswith("single[1] head 1: 4 differences") and "Rank " in chosen.caption
-    a = run.analysis("mlp", "image")
+    a = run.analysis(Selection("mlp", "image"))
     largest = figure("one head", OneRun(run, "mlp", "image"))
     assert largest.title.startswith(f"{a.table.names[a.ranking[0]]}: 4 differences")
     assert "Rank 1 of " in largest.caption and "to be smaller elsewhere" in largest.caption
@@ -201,7 +202,7 @@ def test_only_a_head_has_slices_inside(made_run):
 
 def test_the_maps_of_two_runs_are_theirs_and_their_difference(made_run):
     of = TwoRuns((made_run(), made_run(1)), ("this one", "that one"), "card", "all")
-    first, second = (run.analysis("heads", "all") for run in of.runs)
+    first, second = (run.analysis(Selection("heads", "all")) for run in of.runs)
     unit = first.table.names[3]
     for which, name, t in (("first", "this one", first.t[3]), ("second", "that one", second.t[3])):
         assert f"{unit}: t = {t:+.2f}<" in marks(f"map of the {which} run", of)

@@ -14,6 +14,7 @@ from plantain.report.new_pair import pair_text
 from plantain.report.run import report_text
 from plantain.report.tables import metrics, top_units_frame
 from plantain.runs.analysis import ThresholdCount, summarize
+from plantain.runs.units import Selection
 
 PUBLISHED = load_published()
 OF = ", of helping against ignoring"  # said beside a run that asks something else, as the made-up one does
@@ -56,7 +57,7 @@ CARDS_BLOCKS = [
 
 @pytest.mark.parametrize(("units", "scope"), [("card", "all"), ("heads", "words"), ("text-heads", "padding")])
 def test_every_published_figure_stands_in_every_report(run, units, scope):
-    text = report_text(run, PUBLISHED, units, scope)
+    text = report_text(run, PUBLISHED, Selection(units, scope))
     head, *rows = table_rows(text)
     names = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{OF}", "Against its null"]
     assert head == names
@@ -68,7 +69,7 @@ def test_every_published_figure_stands_in_every_report(run, units, scope):
 
 
 def test_the_runs_own_figures_stand_in_the_same_rows(run):
-    summary = summarize(run.analysis("card"))
+    summary = summarize(run.analysis(Selection("card")))
     three, five, large = summary.thresholds[3], summary.thresholds[5], summary.large_effect
     half = summary.split_half
     _, *rows = table_rows(report_text(run, PUBLISHED))
@@ -84,21 +85,21 @@ def test_the_runs_own_figures_stand_in_the_same_rows(run):
 
 
 def test_the_prompt_embedding_stands_beside_the_runs_figures(run):
-    text = summarize(run.analysis("embedding"))
+    text = summarize(run.analysis(Selection("embedding")))
     _, *rows = table_rows(report_text(run, PUBLISHED))
     three = text.thresholds[3]
     assert rows[0][3] == f"{three.count} ({three.percent:.1f}%), {three.ratio:.1f}×"
     assert rows[3][3] == f"{text.split_half.median:.3f}" and rows[4][3] == f"{text.max_abs_t:.2f}"
-    _, *rows = table_rows(report_text(run, PUBLISHED, "embedding"))
+    _, *rows = table_rows(report_text(run, PUBLISHED, Selection("embedding")))
     assert [row[3] for row in rows] == ["–"] * 5  # beside itself it says nothing
-    _, *rows = table_rows(report_text(run, PUBLISHED, "heads", "image"))
+    _, *rows = table_rows(report_text(run, PUBLISHED, Selection("heads", "image")))
     assert rows[4][3] == f"{text.max_abs_t:.2f}"  # the embedding has no image tokens: all of its tokens then
 
 
 def test_pairs_and_categories_stand_in_the_report(run):
     text = report_text(run, PUBLISHED)
     head, *rows = table_rows(text, 1)
-    a = run.analysis("card")
+    a = run.analysis(Selection("card"))
     assert head[:4] == ["category", "pairs", "median |t|", "r with others"]
     assert [name.removeprefix("t of ") for name in head[4:]] == [a.table.names[u] for u in a.ranking[:5]]
     ((name, n, median, r, *t),) = rows  # one category holds all pairs: there are no others
@@ -119,7 +120,7 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
     own = report_text(run, PUBLISHED).split("this run:")[1].split(f"Top blocks by max |t|, published{OF}:")[0]
-    expected = [f"- {block_line(row)}" for row in summarize(run.analysis("card")).top_blocks]
+    expected = [f"- {block_line(row)}" for row in summarize(run.analysis(Selection("card"))).top_blocks]
     assert [line for line in own.splitlines() if line] == expected
     assert len(expected) == 5
 
@@ -134,7 +135,7 @@ def test_thousands_are_marked_and_all_columns_line_up(run):
 
 
 def test_the_report_says_units_scope_pairs_and_provenance(run):
-    text = report_text(run, PUBLISHED, "heads", "words")
+    text = report_text(run, PUBLISHED, Selection("heads", "words"))
     assert text.startswith("# Kindness: kind vs. unkind\n")
     assert "Units: 10 attention heads. Scope: words. Pairs: 25." in text
     assert provenance(run) in text
@@ -164,7 +165,7 @@ def test_random_weights_are_never_presented_as_klein(weights, mark):
     assert f"NOTE: {RANDOM}" in text and mark in text
     assert mark in weights_label(made.info)
     assert weights in run_label("first", made.info)
-    assert "random" in pair_text(score_pair(made, PAIR, made_capture(np.zeros(N_SLICES)), "card"), made)
+    assert "random" in pair_text(score_pair(made, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card")), made)
 
 
 @pytest.mark.parametrize("weights", ["pretrained", "local"])
@@ -172,7 +173,7 @@ def test_other_weights_are_not_called_random(weights):
     made = made_run(made_differences(), weights=weights)
     assert "random" not in report_text(made, PUBLISHED)
     assert run_label("first", made.info) == "first"
-    assert "random" not in pair_text(score_pair(made, PAIR, made_capture(np.zeros(N_SLICES)), "card"), made)
+    assert "random" not in pair_text(score_pair(made, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card")), made)
 
 
 def test_a_model_without_a_revision_has_none_in_its_label():
@@ -213,7 +214,7 @@ def test_a_split_half_that_does_not_exist_is_said():
 
 
 def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
-    a = run.analysis("card")
+    a = run.analysis(Selection("card"))
     frame = top_units_frame(a, n=10)
     assert list(frame.columns) == [
         "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent_of_magnitude", "rms_percent",
@@ -231,7 +232,7 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
 
 
 def test_ranks_within_a_block_are_those_among_all_units(run):
-    a = run.analysis("card")
+    a = run.analysis(Selection("card"))
     everything = top_units_frame(a, n=N_SLICES).set_index("unit")["rank"]
     for block in a.table.blocks:
         inside = top_units_frame(a, n=3, block=block)
@@ -242,7 +243,7 @@ def test_ranks_within_a_block_are_those_among_all_units(run):
 
 
 def test_degenerate_units_are_in_no_top_list():
-    a = made_run(with_degenerate(made_differences())).analysis("card")
+    a = made_run(with_degenerate(made_differences())).analysis(Selection("card"))
     frame = top_units_frame(a)
     assert len(frame) == 22 and not set(frame["unit"]) & {"joint[1] slice 0", "single[1] slice 1"}
 
@@ -250,11 +251,11 @@ def test_degenerate_units_are_in_no_top_list():
 def test_a_unit_that_is_always_zero_has_no_percentage():
     differences = np.zeros((25, N_SLICES))
     differences[:, 5] = rounded(np.linspace(1, 2, 25))
-    frame = top_units_frame(made_run(differences, base=0.0).analysis("card"))
+    frame = top_units_frame(made_run(differences, base=0.0).analysis(Selection("card")))
     assert np.isnan(frame["percent_of_magnitude"]).sum() == 23
     assert frame["percent_of_magnitude"][0] == pytest.approx(200)  # positive side 1.5, negative side 0: 1.5 / 0.75
 
 
 def test_blocks_are_named_in_the_models_order(run):
     expected = ["joint[0]", "joint[1]", "single[0]", "single[1]", "single[2]", "single[3]", "single[4]"]
-    assert run.analysis("card").table.blocks == expected
+    assert run.analysis(Selection("card")).table.blocks == expected

@@ -19,6 +19,7 @@ from plantain.report.tables import metrics
 from plantain.runs.analysis import LargeEffects, SplitHalf, ThresholdCount, summarize
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import load_run
+from plantain.runs.units import Selection
 from plantain.ui import RunStore
 from plantain.ui.state import Page
 from plantain.ui.tabs.findings import CONTROL, findings_html
@@ -41,7 +42,7 @@ def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(control, mora
     info = control.info
     assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", 256)
     assert info.prompts_sha256 == moral_set.sha256 and len(control.pairs) == 25
-    counts = [control.analysis(u).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
+    counts = [control.analysis(Selection(u)).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
     assert counts == [16_320, 600, 120, 1_440, 480]
     assert control.unequal_pairs() == []  # its tokenizer cuts prompts as Klein's does
 
@@ -95,7 +96,7 @@ def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_ru
 
 
 def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):
-    shown = findings_html(moral_run, load_published(), "card", "all", control)
+    shown = findings_html(moral_run, load_published(), Selection("card", "all"), control)
     summary = control.summary()
     three = summary.thresholds[3]
     figures = [
@@ -105,7 +106,7 @@ def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run)
     assert all(f"Control: {figure}" in shown for figure in figures)
     assert f"control {summary.max_abs_t:.2f})" in shown
     assert escape(CONTROL) in shown and "UNTRAINED" in shown
-    alone = findings_html(moral_run, load_published(), "card", "all")
+    alone = findings_html(moral_run, load_published(), Selection("card", "all"))
     assert "Control:" not in alone and escape(CONTROL) not in alone
 
 
@@ -126,7 +127,7 @@ def test_each_of_the_controls_figures_stands_in_its_own_row(monkeypatch, moral_r
     true = type(control).headline
     made_up = lambda run, *choice: figures if run is control else true(run, *choice)  # noqa: E731
     monkeypatch.setattr(type(control), "headline", made_up)
-    shown = findings_html(moral_run, load_published(), "card", "all", control)
+    shown = findings_html(moral_run, load_published(), Selection("card", "all"), control)
     *on_cards, largest = wanted.values()
     assert re.findall(r"Control: ([^<]*)<", shown) == on_cards and f"control {largest})" in shown
 
@@ -136,8 +137,10 @@ def test_the_text_baseline_is_that_of_the_scope():
     embedding = run.sums.streams["embedding"].copy()
     embedding[0] *= np.random.default_rng(3).uniform(0.8, 1.3, embedding.shape[1:])  # every scope has its own
     run = replace(run, sums=SumsOfSquares({**run.sums.streams, "embedding": embedding}, run.sums.tokens))
-    words, whole = run.text_baseline("card", "words"), run.text_baseline("card", "all")
-    assert words == summarize(run.analysis("embedding", "words")) and whole == run.text_baseline("card", "image")
+    words, whole = run.text_baseline(Selection("card", "words")), run.text_baseline(Selection("card", "all"))
+    assert words == summarize(run.analysis(Selection("embedding", "words"))) and whole == run.text_baseline(
+        Selection("card", "image")
+    )
     for found, rows in ((words, [1]), (whole, [0, 1, 2])):
         rms = np.sqrt(embedding[:, :, rows].mean(axis=2) / 16)  # one token of 16 channels per scope
         t = reference.ttest_1samp(rms[0] - rms[1], 0).statistic

@@ -18,7 +18,7 @@ from plantain.report.run import report_text
 from plantain.report.statements import Kind, careful_statements
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
-from plantain.runs.units import scope_changes
+from plantain.runs.units import Selection, scope_changes
 from plantain.stats import draw_halves, draw_signs
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20
@@ -199,7 +199,7 @@ def test_every_fact_follows_from_the_differences(made, units):
     run, diffs = made
     columns = list(CHOSEN[units])
     ours = dict(leaves(all_facts(run, diffs[:, columns], [BLOCKS[i] for i in columns])))
-    theirs = dict(leaves(plain(run.inference(units).facts)))
+    theirs = dict(leaves(plain(run.inference(Selection(units)).facts)))
     assert theirs.keys() == ours.keys()
     for place, value in ours.items():
         assert theirs[place] == pytest.approx(value, rel=1e-9), place
@@ -207,7 +207,7 @@ def test_every_fact_follows_from_the_differences(made, units):
 
 def test_no_two_facts_of_the_made_run_can_stand_for_each_other(made):
     """What the comparison rests on: a fact that took another's place would be seen."""
-    facts = plain(made[0].inference("card").facts)
+    facts = plain(made[0].inference(Selection("card")).facts)
     assert len({facts["n_fwer_05"], facts["n_bh_05"], facts["n_by_05"], over(plain_t(usable(made[1])), 3)}) == 4
     for name, three in facts["thresholds"]["3"].items():
         assert three != facts["thresholds"]["5"][name], name
@@ -257,7 +257,9 @@ def test_each_scope_has_its_own_change(units):
 
 def said(run, kind):
     """Return the one statement of a kind."""
-    (text,) = (statement.text for statement in careful_statements(run, "card", "all") if statement.kind is kind)
+    (text,) = (
+        statement.text for statement in careful_statements(run, Selection("card", "all")) if statement.kind is kind
+    )
     return text
 
 
@@ -284,7 +286,7 @@ def test_above_30_pairs_there_are_no_q_values_and_the_report_says_so():
     said = "There are no q values: exact p are computed up to 30 pairs."
     for n, exist in ((30, True), (31, False)):
         run = made_run(made_differences(n))
-        facts = run.inference("card").facts
+        facts = run.inference(Selection("card")).facts
         assert [facts.n_bh_05 is not None, facts.n_by_05 is not None] == [exist, exist]
         assert (said not in report_text(run, load_published())) == exist
 

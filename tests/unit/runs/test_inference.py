@@ -16,12 +16,12 @@ from plantain.runs import inference
 from plantain.runs.inference import COLUMNS, InferenceFacts, cache_key, parameters, without_block_means
 from plantain.runs.io import load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, UNITS
-from plantain.runs.units import scope_changes
+from plantain.runs.units import Selection, scope_changes
 from plantain.stats import draw_halves, split_half
 
 
 def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):
-    a, columns = moral_run.analysis("heads"), moral_run.inference("heads").columns
+    a, columns = moral_run.analysis(Selection("heads")), moral_run.inference(Selection("heads")).columns
     assert set(columns) == set(COLUMNS) and all(c.shape == (100,) for c in columns.values())
     p = columns["p_exact"]
     assert ((p > 0) & (p <= 1)).all() and np.allclose(p * 2**24, np.rint(p * 2**24))  # the lattice of 25 pairs
@@ -40,20 +40,20 @@ def test_every_unit_has_its_columns_as_scipy_has_them(moral_run):
 def test_every_choice_has_facts_that_are_json(moral_run, units, scope):
     if scope == "image" and units in ("text-heads", "embedding"):
         return
-    facts = moral_run.inference(units, scope).facts
+    facts = moral_run.inference(Selection(units, scope)).facts
     assert strict_record(InferenceFacts, plain(facts), "facts") == facts
     for threshold in facts.thresholds.values():
         assert 1 / 1001 <= threshold.p <= 1
-    kinds = [statement.kind for statement in careful_statements(moral_run, units, scope)]
+    kinds = [statement.kind for statement in careful_statements(moral_run, Selection(units, scope))]
     assert kinds[:2] == [Kind.COUNT] * 2 and (Kind.PARTS in kinds) == (units == "card")
     assert {Kind.CORRECTED, Kind.EFFECT, Kind.RELIABILITY, Kind.GAIN, Kind.WHERE} <= set(kinds)
 
 
 def test_few_pairs_and_flips_leave_ends_open_but_stay_json(made_run):
-    facts = made_run().summary("card").inference
+    facts = made_run().summary(Selection("card")).inference
     assert plain(facts)  # which JSON's lack of infinity would refuse
     assert facts.thresholds[3].null_p99_interval[1] is None  # 20 flips say nothing above their 99th percentile
-    assert careful_statements(made_run(), "card", "all")
+    assert careful_statements(made_run(), Selection("card", "all"))
 
 
 def test_the_changes_of_the_scopes_add_up_to_the_whole(moral_run):
@@ -87,17 +87,20 @@ def saved(made_run, tmp_path, monkeypatch):
 
 def test_statistics_are_computed_once_and_come_back_to_the_bit(saved):
     folder, computed = saved
-    first, second = load_run(folder).inference("mlp", "image"), load_run(folder).inference("mlp", "image")
+    first, second = (
+        load_run(folder).inference(Selection("mlp", "image")),
+        load_run(folder).inference(Selection("mlp", "image")),
+    )
     assert len(computed) == 1 and first.facts == second.facts
     for name in COLUMNS:
         np.testing.assert_array_equal(first.columns[name], second.columns[name])
-    load_run(folder).inference("card")
+    load_run(folder).inference(Selection("card"))
     assert len(computed) == 1  # saving a run computes what its files need
 
 
 def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run, tmp_path):
     run = made_run()
-    run.inference("card")
+    run.inference(Selection("card"))
     folder = save_run(run, tmp_path / "run")
     assert {path.name for path in (folder / inference.FOLDER).iterdir()} == {
         f"{units}-all.safetensors" for units in UNITS
@@ -109,7 +112,7 @@ def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     folder, computed = saved
     path = folder / inference.FOLDER / "card-all.safetensors"
     path.write_bytes((folder / inference.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
-    load_run(folder).inference("card")
+    load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
 
 
@@ -149,9 +152,9 @@ STRANGE = {"a bit": flipped, "a pipe": piped, "a link": linked, "a huge file": s
 @pytest.mark.parametrize("strange", STRANGE)
 def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
     folder, computed = saved
-    before = load_run(folder).inference("card")
+    before = load_run(folder).inference(Selection("card"))
     STRANGE[strange](folder / inference.FOLDER / "card-all.safetensors")
-    after = load_run(folder).inference("card")
+    after = load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
     assert all(np.array_equal(before.columns[name], after.columns[name]) for name in COLUMNS)
 
@@ -159,10 +162,10 @@ def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
     folder, computed = saved
     monkeypatch.setattr("plantain.runs.inference.parameters", lambda: {**parameters(), "version": -1})
-    load_run(folder).inference("card")
+    load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
     save_run(made_run(seed=5), folder, overwrite=True)
-    assert load_run(folder).inference("card").facts != made_run().inference("card").facts
+    assert load_run(folder).inference(Selection("card")).facts != made_run().inference(Selection("card")).facts
 
 
 def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkeypatch):
@@ -172,12 +175,12 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
         raise PermissionError("read-only")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
-    assert load_run(folder).inference("mlp", "words").facts
+    assert load_run(folder).inference(Selection("mlp", "words")).facts
     assert len(computed) == 1 and not (folder / inference.FOLDER / "mlp-words.safetensors").exists()
 
 
 def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):
-    lines = pair_statements(moral_run, by_pair(moral_run), "card", "all")
+    lines = pair_statements(moral_run, by_pair(moral_run), Selection("card", "all"))
     (line,) = (x.text for x in lines if x.kind is Kind.INFLUENCE)
     differences = moral_run.analysis().differences
     counts = []
@@ -196,32 +199,32 @@ def said(count, counts, ids):
 
 def test_a_pair_that_alone_carries_units_is_named_and_ties_are_not(made_run):
     parts = [PairPart(name, "c", 0, 1, 0.0, 1.0, (count, 0)) for name, count in (("a", 3), ("b", 9), ("c", 9))]
-    ((_, line), *_) = pair_statements(made_run(n_pairs=4), parts, "card", "all")
+    ((_, line), *_) = pair_statements(made_run(n_pairs=4), parts, Selection("card", "all"))
     assert "are 3 (without a) to 9. Fewer" in line
 
 
 def test_halves_with_as_many_pairs_of_each_category_are_correlated_as_well(moral_run):
-    facts = moral_run.inference("heads").facts.reliability.stratified
+    facts = moral_run.inference(Selection("heads")).facts.reliability.stratified
     labels = [record.pair.category for record in moral_run.pairs]
     halves = draw_halves(100, 25, np.random.default_rng((moral_run.info.seed, 4)), labels)
     assert all(2 <= half[np.array(labels) == label].sum() <= 3 for half in halves for label in set(labels))
-    r = split_half(moral_run.analysis("heads").differences, halves=halves)
+    r = split_half(moral_run.analysis(Selection("heads")).differences, halves=halves)
     assert (facts.median, facts.n_splits) == (pytest.approx(np.median(r)), 100)
-    (line,) = (x.text for x in careful_statements(moral_run, "heads", "all") if x.kind is Kind.RELIABILITY)
+    (line,) = (x.text for x in careful_statements(moral_run, Selection("heads", "all")) if x.kind is Kind.RELIABILITY)
     assert f"With each category split as evenly as possible: median r {np.median(r):.3f}." in line
 
 
 def test_the_nulls_distribution_and_the_text_baseline_are_said(moral_run):
-    lines = careful_statements(moral_run, "card", "all")
+    lines = careful_statements(moral_run, Selection("card", "all"))
     counts = moral_run.analysis().null.counts[0]
     assert f"{np.median(counts):,.0f} in the median" in lines[0].text and f"{counts.max():,} at most" in lines[0].text
     (line,) = (x.text for x in lines if x.kind is Kind.BASELINE)
-    t = np.abs(moral_run.analysis("embedding").t)
+    t = np.abs(moral_run.analysis(Selection("embedding")).t)
     assert f"{100 * (t > 3).mean():.1f}% of {len(t)} slices" in line and "nor does this show cause" in line
-    assert not any(x.kind is Kind.BASELINE for x in careful_statements(moral_run, "embedding", "all"))
+    assert not any(x.kind is Kind.BASELINE for x in careful_statements(moral_run, Selection("embedding", "all")))
 
 
 def test_statistics_of_other_categories_are_computed_again(moral_run):
     pairs = tuple(replace(r, pair=replace(r.pair, category="one")) for r in moral_run.pairs)
     other = replace(moral_run, pairs=pairs)
-    assert cache_key(other, "card", "all") != cache_key(moral_run, "card", "all")
+    assert cache_key(other, Selection("card", "all")) != cache_key(moral_run, Selection("card", "all"))

@@ -18,6 +18,7 @@ from plantain.findings.published import load_published
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import RunError, check_target, list_runs, load_run, save_run
 from plantain.runs.scopes import UNITS
+from plantain.runs.units import Selection
 
 FILES = {"run.json", "capture.safetensors", "units.csv"}
 
@@ -107,10 +108,10 @@ def test_units_csv_has_one_row_per_unit_of_every_kind(moral_run, tmp_path):
     with open(folder / "units.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for units in UNITS:
-        mine, analysis = [row for row in rows if row["units"] == units], moral_run.analysis(units)
+        mine, analysis = [row for row in rows if row["units"] == units], moral_run.analysis(Selection(units))
         assert [row["unit"] for row in mine] == analysis.table.names
         np.testing.assert_allclose([float(row["t"]) for row in mine], analysis.t, rtol=1e-8)
-    assert len(rows) == sum(moral_run.analysis(units).table.n_units for units in UNITS)
+    assert len(rows) == sum(moral_run.analysis(Selection(units)).table.n_units for units in UNITS)
 
 
 # --- overwriting -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from plantain import PlantainError
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
-from plantain.runs.units import SLICE, Layout, UnitsError, magnitudes, unit_table
+from plantain.runs.units import SLICE, Layout, Selection, UnitsError, magnitudes, unit_table
 
 KLEIN_4B = {
     "num_layers": 5,
@@ -29,7 +29,7 @@ SMALL = Layout(n_joint=2, n_single=3, n_heads=2, head_dim=32, mlp_dim=96, text_d
 )
 def test_klein_4b_has_the_units_of_the_design(units, count):
     # The card: 5 x 192 + 20 x 768 = 16,320 (3,221 = 19.7% of it); 25 x 24 heads; 5 x 24; 20 x 9216 / 128.
-    assert unit_table(Layout.from_config(KLEIN_4B), units).n_units == count
+    assert unit_table(Layout.from_config(KLEIN_4B), Selection(units)).n_units == count
 
 
 def test_klein_4b_has_192_slices_in_a_joint_and_768_in_a_single_block():
@@ -49,7 +49,10 @@ def test_the_layout_comes_from_the_config():
 def test_another_size_of_klein_gives_other_counts():
     larger = Layout.from_config({**KLEIN_4B, "num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32})
     # 8 x 32 + 24 x 32 heads; 8 x 256 + 24 x 1024 slices
-    assert (unit_table(larger, "heads").n_units, unit_table(larger, "card").n_units) == (1024, 26624)
+    assert (unit_table(larger, Selection("heads")).n_units, unit_table(larger, Selection("card")).n_units) == (
+        1024,
+        26624,
+    )
 
 
 def test_a_layout_that_does_not_divide_is_refused():
@@ -62,7 +65,7 @@ def test_a_layout_that_does_not_divide_is_refused():
 
 
 def test_units_come_joint_first_then_single_and_by_channel_within_a_block():
-    table = unit_table(SMALL, "card")
+    table = unit_table(SMALL, Selection("card"))
     blocks = ["joint[0]", "joint[1]", "single[0]", "single[1]", "single[2]"]
     assert list(dict.fromkeys(table.block.tolist())) == blocks
     for block in blocks:
@@ -73,7 +76,7 @@ def test_units_come_joint_first_then_single_and_by_channel_within_a_block():
 
 
 def test_slices_know_their_head_and_kind():
-    table = unit_table(SMALL, "card")
+    table = unit_table(SMALL, Selection("card"))
     single = table.block == "single[1]"
     assert table.kind[single].tolist() == ["attention"] * 4 + ["mlp"] * 6
     assert table.head[single].tolist() == [0, 0, 1, 1] + [-1] * 6
@@ -91,7 +94,7 @@ NAMES = {
 
 @pytest.mark.parametrize("units", UNITS)
 def test_names_say_block_kind_and_number(units):
-    table = unit_table(SMALL, units)
+    table = unit_table(SMALL, Selection(units))
     index, name = NAMES[units]
     assert table.names[index] == name
     assert len(set(table.names)) == table.n_units == len(table.names)
@@ -99,8 +102,12 @@ def test_names_say_block_kind_and_number(units):
 
 def test_a_scope_that_a_stream_lacks_leaves_its_units_out():
     for scope in ("prompt", "words", "padding", "template"):  # no such tokens in the joint image stream
-        assert {b[:6] for b in unit_table(SMALL, "heads", scope).block} == {"single"}
-    assert unit_table(SMALL, "heads", "image").n_units == unit_table(SMALL, "heads", "all").n_units == 10
+        assert {b[:6] for b in unit_table(SMALL, Selection("heads", scope)).block} == {"single"}
+    assert (
+        unit_table(SMALL, Selection("heads", "image")).n_units
+        == unit_table(SMALL, Selection("heads", "all")).n_units
+        == 10
+    )
 
 
 # --- magnitudes from raw activations, by hand --------------------------------------------------------------
@@ -199,8 +206,8 @@ def test_magnitudes_are_the_rms_over_the_scopes_tokens_and_the_units_channels(re
     if expected is None:  # the text has no image tokens
         assert units in ("text-heads", "embedding") and scope in ("image", "reference")
         return
-    got = magnitudes(sums, SMALL, units, scope)
-    assert got.shape == (2, N_PAIRS, unit_table(SMALL, units, scope).n_units)
+    got = magnitudes(sums, SMALL, Selection(units, scope))
+    assert got.shape == (2, N_PAIRS, unit_table(SMALL, Selection(units, scope)).n_units)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -212,11 +219,11 @@ def test_the_scopes_named_here_are_the_modules():
 def test_squares_add_up_over_scopes_and_slices_but_rms_values_do_not(recorded):
     *_, sums = recorded
     counts = {scope: sums.tokens[..., i, None] for i, scope in enumerate(TOKEN_SCOPES)}
-    by_scope = {scope: magnitudes(sums, SMALL, "mlp", scope) for scope in TOKEN_SCOPES}
-    whole = magnitudes(sums, SMALL, "mlp", "all")
+    by_scope = {scope: magnitudes(sums, SMALL, Selection("mlp", scope)) for scope in TOKEN_SCOPES}
+    whole = magnitudes(sums, SMALL, Selection("mlp", "all"))
     total = sum(by_scope[s] ** 2 * counts[s] for s in TOKEN_SCOPES)
     np.testing.assert_allclose(whole**2 * sum(counts.values()), total, rtol=1e-12)
-    slices = magnitudes(sums, SMALL, "card", "all")[..., 8 + 4 : 8 + 10]  # the MLP of single[0]
+    slices = magnitudes(sums, SMALL, Selection("card", "all"))[..., 8 + 4 : 8 + 10]  # the MLP of single[0]
     np.testing.assert_allclose(whole[..., :3] ** 2, (slices**2).reshape(2, N_PAIRS, 3, 2).mean(axis=3), rtol=1e-12)
     assert not np.allclose(whole, np.mean([by_scope[s] for s in TOKEN_SCOPES], axis=0), rtol=1e-3)
 
@@ -224,9 +231,9 @@ def test_squares_add_up_over_scopes_and_slices_but_rms_values_do_not(recorded):
 def test_float32_sums_are_pooled_in_double_precision(recorded):
     *_, sums = recorded
     single = SumsOfSquares({k: v.astype(np.float32) for k, v in sums.streams.items()}, sums.tokens)
-    got = magnitudes(single, SMALL, "card")
+    got = magnitudes(single, SMALL, Selection("card"))
     assert got.dtype == np.float64
-    np.testing.assert_allclose(got, magnitudes(sums, SMALL, "card"), rtol=1e-7)
+    np.testing.assert_allclose(got, magnitudes(sums, SMALL, Selection("card")), rtol=1e-7)
 
 
 def test_units_or_scopes_that_do_not_exist_are_refused(recorded):
@@ -247,8 +254,8 @@ def test_a_prompt_without_a_token_in_the_scope_is_a_clear_error(recorded):
     tokens[1, 2, TOKEN_SCOPES.index("padding")] = 0  # one prompt fills the whole text
     full = SumsOfSquares(sums.streams, tokens)
     with pytest.raises(UnitsError, match="no recorded token in scope 'padding'"):
-        magnitudes(full, SMALL, "heads", "padding")
-    assert np.isfinite(magnitudes(full, SMALL, "heads", "all")).all()
+        magnitudes(full, SMALL, Selection("heads", "padding"))
+    assert np.isfinite(magnitudes(full, SMALL, Selection("heads", "all"))).all()
 
 
 def test_pairs_are_joined_in_order(recorded):

@@ -10,6 +10,7 @@ from made import SETS, made, made_runs
 from plantain.findings.atlas import make_atlas, read_axes
 from plantain.report.figures.catalogue import ManyAxes, NoFigureError, figure
 from plantain.report.figures.maps import axis_triangle
+from plantain.runs.units import Selection
 from plantain.ui.tabs.atlas import atlas_html, runs_html, too_few_html
 
 STAND_IN = {"weights": "stand-in", "model": "tiny-random"}
@@ -39,7 +40,7 @@ def test_a_unit_is_drawn_where_both_sets_have_it_and_apart_where_its_sign_turned
     middle_x, middle_y, half = 44 + 131, 22 + 131, 131
     signs = [np.sign((x - middle_x) * (middle_y - y)) for x, y in kept]
     assert set(signs) == {1.0} and {np.sign((x - middle_x) * (middle_y - y)) for x, y in turned} == {-1.0}
-    known = [axis.run.analysis("card").t for axis in shown.axes if axis.role in ("axis", "replication")]
+    known = [axis.run.analysis(Selection("card")).t for axis in shown.axes if axis.role in ("axis", "replication")]
     reach = 1.05 * np.nanmax(np.abs(known))
     places = sorted((x - middle_x) * reach / half for x, _ in kept + turned)
     assert places == pytest.approx(sorted(unit.t for unit in found.units), abs=0.1)

@@ -14,19 +14,20 @@ from plantain.report.statements import comparison_statements
 from plantain.runs.analysis import summarize
 from plantain.runs.info import PairRecord
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 from plantain.ui.tabs.compare import figures_html
 from plantain.ui.tabs.pairs import pairs_html, prompts_html
 
 
 def table(a: Run, b: Run, names=("a", "b"), units="card"):
-    return figures_html(a, b, names, units, "all", load_published())
+    return figures_html(a, b, names, Selection(units, "all"), load_published())
 
 
 @pytest.mark.parametrize("units", ["card", "text-heads", "embedding"])
 def test_both_runs_figures_stand_in_one_table(moral_run, other_run, units):
     rows = re.findall(r"<td>([^<]*)<br>[^<]*</td><td>([^<]*)<br>", table(moral_run, other_run, units=units))
     for column, run in enumerate((moral_run, other_run)):
-        s = summarize(run.analysis(units))
+        s = summarize(run.analysis(Selection(units)))
         counts = [s.thresholds[3], s.thresholds[5], s.large_effect]
         expected = [f"{part.count:,} ({part.percent:.1f}%)" for part in counts]
         assert [row[column] for row in rows] == [
@@ -44,7 +45,7 @@ def test_what_two_runs_differ_in_is_said(moral_run, other_run, made_run):
 
 def test_shared_pairs_are_no_replication_and_other_numbers_of_pairs_no_one_scale(moral_run, other_run, made_run):
     def said(a, b):
-        return " ".join(x.text for x in comparison_statements(compare(a, b, "heads"), a, b, "heads"))
+        return " ".join(x.text for x in comparison_statements(compare(a, b, Selection("heads")), a, b, "heads"))
 
     assert "share their model and pairs" in said(moral_run, other_run) and "No p:" in said(moral_run, other_run)
     weights = replace(other_run, info=replace(other_run.info, fingerprint="0" * 64))
@@ -63,7 +64,7 @@ def test_names_and_models_of_runs_are_text(moral_run):
 
 
 def test_prompts_stand_by_category_with_their_scores_and_the_words_marked(moral_run, moral_set):
-    parts = by_pair(moral_run, "heads", "image")
+    parts = by_pair(moral_run, Selection("heads", "image"))
     page = prompts_html(OneRun(moral_run, "heads", "image"))
     assert re.findall(r"<summary>([^<]*)</summary>", page) == [f"{c} (5)" for c in dict.fromkeys(moral_run.categories)]
     items = re.findall(r"<li.*?</li>", page)

@@ -10,6 +10,7 @@ from plantain.prompts.sets import load_prompt_set
 from plantain.report.figures.catalogue import FIGURES, OneRun, figure
 from plantain.runs.io import save_run
 from plantain.runs.scopes import UNITS
+from plantain.runs.units import Selection
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.address import has_unit, notice_html, read_address, share_base
 from plantain.ui.engine import Engine
@@ -85,7 +86,7 @@ def test_a_notice_never_becomes_markup_or_endless(store):
 def test_every_unit_of_a_run_is_known_by_name(made_run):
     run = made_run()
     for units in UNITS:
-        assert all(has_unit(run, name) for name in run.analysis(units).table.names)
+        assert all(has_unit(run, name) for name in run.analysis(Selection(units)).table.names)
     assert not has_unit(run, "") and not has_unit(run, "single[1] head 2")
 
 

@@ -16,6 +16,7 @@ from plantain.report.figures.maps import heat_maps
 from plantain.report.figures.rows import pair_dots, score_dots
 from plantain.runs.analysis import summarize
 from plantain.runs.io import save_run
+from plantain.runs.units import Selection
 from plantain.ui import RunStore, build_demo, errors, html
 from plantain.ui.engine import Engine
 from plantain.ui.state import NoRunError
@@ -79,7 +80,7 @@ def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, mor
 
 
 def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
-    page = findings_html(moral_run, load_published(), "card", "all")
+    page = findings_html(moral_run, load_published(), Selection("card", "all"))
     summary = summarize(moral_run.analysis())
     assert f"{summary.thresholds[3].count:,} ({summary.thresholds[3].percent:.1f}%)" in page
     assert f"{summary.max_abs_t:.2f}" in page
@@ -91,7 +92,7 @@ def test_findings_show_the_runs_figures_beside_the_published_ones(moral_run):
 def test_text_from_a_run_is_escaped(made_run, monkeypatch):
     run = made_run()
     run = replace(run, info=replace(run.info, model="<script>alert(1)</script>", title="<b>x</b>"))
-    page = findings_html(run, load_published(), "card", "all") + html.error_html("<img src=x>")
+    page = findings_html(run, load_published(), Selection("card", "all")) + html.error_html("<img src=x>")
     assert "<script" not in page and "<b>x" not in page and "<img" not in page
     assert "&lt;script&gt;" in page
 
@@ -114,7 +115,7 @@ def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):
 
 
 def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
-    analysis = moral_run.analysis("heads")
+    analysis = moral_run.analysis(Selection("heads"))
     svg = drawn(heat_maps([(analysis, "")]))
     cells = dict(re.findall(r"<title>([^<]+): t = ([+-][\d.]+)</title>", svg))
     assert len(cells) == analysis.table.n_units == 100
@@ -123,7 +124,7 @@ def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
 
 
 def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(made_run):
-    analysis = made_run().analysis("heads")
+    analysis = made_run().analysis(Selection("heads"))
     t = analysis.t.copy()
     t[0], t[1], t[2] = np.nan, 4.0, -4.0
     svg = drawn(heat_maps([(replace(analysis, t=t), "")]))

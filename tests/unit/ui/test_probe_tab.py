@@ -9,6 +9,7 @@ from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.pasted import read_pasted
 from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
 from plantain.report.run import report_text
+from plantain.runs.units import Selection
 from plantain.ui.engine import Engine, EngineError, PassError, Step
 from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, kept_words
 from plantain.ui.state import Page, RunStore
@@ -207,7 +208,9 @@ def test_the_button_waits_for_a_set_and_counts_its_pairs(page):
 def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pipe):
     own = read_pasted(PASTED, "Pace", "fast", "slow")
     run = run_probe(pipe, own, ProbeConfig(size=64))
-    shown = findings_html(run, load_published(), "card", "all") + blocks_html(run, load_published(), "card", "all")
+    shown = findings_html(run, load_published(), Selection("card", "all")) + blocks_html(
+        run, load_published(), Selection("card", "all")
+    )
     assert "These prompts ask something else: “fast” against “slow”." in shown and "“very” 4/0" in shown
     assert "4 pairs of prompts, fast against slow." in shown
     assert "Published" not in shown and "3,221" not in shown and "helping against ignoring" in shown
@@ -216,9 +219,11 @@ def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pip
 
 
 def test_a_run_of_the_same_question_stands_beside_the_card(moral_run, made_run):
-    shown = findings_html(moral_run, load_published(), "card", "all")
+    shown = findings_html(moral_run, load_published(), Selection("card", "all"))
     assert "3,221" in shown and "pl-warnings" not in shown and "something else" not in shown
     names = ("one", "two")
-    both = figures_html(moral_run, made_run(), names, "card", "all", load_published())
+    both = figures_html(moral_run, made_run(), names, Selection("card", "all"), load_published())
     assert "Published card, of helping against ignoring" in both and "pl-warnings" in both
-    assert "Published card" not in figures_html(made_run(), made_run(1), names, "card", "all", load_published())
+    assert "Published card" not in figures_html(
+        made_run(), made_run(1), names, Selection("card", "all"), load_published()
+    )
