@@ -12,7 +12,7 @@ import pytest
 from plantain.probe.runner import ConfigError
 from plantain.prompts.sets import PromptError
 from plantain.runs.info import WrongModelError
-from plantain.ui.engine import Engine, EngineError, apart
+from plantain.ui.engine import Engine, EngineError, _in_own_thread
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +103,9 @@ def test_a_pass_leaves_nothing_in_the_thread_that_asks_for_it(engine, moral_run)
 
 
 def test_what_goes_wrong_apart_is_raised_here():
-    assert apart(lambda: 3) == 3
+    assert _in_own_thread(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        apart(lambda: 1 / 0)
+        _in_own_thread(lambda: 1 / 0)
 
 
 def test_tokens_are_counted_without_a_pass_and_without_waiting(engine, monkeypatch):

@@ -174,8 +174,8 @@ def test_a_run_says_by_hash_which_pictures_it_saw_and_comes_back_to_the_bit(run,
     [
         ({"references": {}}, "do not belong together"),
         ({"references": {"x": "0" * 64}}, "not those of the pairs"),
-        ({"references": {"x": "no"}}, "no SHA-256"),
-        ({"vae": "../x"}, "no SHA-256"),
+        ({"references": {"x": "no"}}, "should match pattern"),
+        ({"vae": "../x"}, "should match pattern"),
     ],
 )
 def test_a_forged_provenance_of_pictures_is_refused(run, tmp_path, change, match):

@@ -104,7 +104,7 @@ def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
     for units, scope in choices(run):
         for name in FIGURES[OneRun]:
             with suppress(NoFigureError):
-                assert words in figure(name, OneRun(run, units, scope)).caption
+                assert words in figure(name, OneRun(run, Selection(units, scope))).caption
         (first, *_) = csv.DictReader(io.StringIO(units_csv(run, Selection(units, scope)).decode()))
         assert first["settings"] == words
         assert json.loads(report_json(run, Selection(units, scope)))["provenance"]["seeds"] == list(run.info.seeds)

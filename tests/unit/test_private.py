@@ -8,16 +8,8 @@ from browser import ROOT
 
 LIBRARIES = {"gradio", "huggingface_hub", "diffusers", "transformers", "spaces"}
 
-MODEL_INIT = "transformers has no public way to draw one module's weights as it does itself"
-HUB_IGNORED = "whether the Hub's .gitignore leaves a file out is said nowhere else; to be replaced"
-
 NO_PUBLIC_WAY = {
     "plantain/cli/hub.py: constants.HF_HUB_DISABLE_XET = …": "a public constant, read from the environment at import",
-    "plantain/hub/repo.py: huggingface_hub.utils._http.default_client_factory": "to be replaced by a client of our own",
-    "plantain/hub/repo.py: getattr(add, '_should_ignore', False)": HUB_IGNORED,
-    "plantain/models/init_weights.py: hasattr(model, '_init_weights')": MODEL_INIT,
-    "plantain/models/init_weights.py: model._init_weights": MODEL_INIT,
-    "plantain/probe/reference.py: processor._resize_to_target_area": "the pipeline's own resize of a reference image",
 }
 """`file: what`, and why it stands there."""
 
@@ -100,7 +92,7 @@ def found_in_package() -> dict[str, list[str]]:
 
 def test_no_private_member_of_a_library_is_named():
     found = {f"{file}: {what}" for file, names in found_in_package().items() for what in names}
-    assert found <= set(NO_PUBLIC_WAY), found - set(NO_PUBLIC_WAY)
+    assert found == set(NO_PUBLIC_WAY)
 
 
 BAD = {

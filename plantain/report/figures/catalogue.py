@@ -88,7 +88,7 @@ class OneRun:
 
     @property
     def analysis(self) -> Analysis:
-        return self.run.analysis(Selection(self.selection))
+        return self.run.analysis(self.selection)
 
     @cached_property
     def profile(self) -> UnitProfile:
@@ -97,7 +97,7 @@ class OneRun:
 
     @cached_property
     def parts(self) -> list[PairPart]:
-        return by_pair(self.run, Selection(self.selection))
+        return by_pair(self.run, self.selection)
 
 
 def _of(selection: Selection) -> str:

@@ -184,4 +184,4 @@ def _of_both(said: list[tuple[list[Statement], str]]) -> list[Statement]:
     first, *others = (found for found, _ in said)
     common = [note for note in first if all(note in other for other in others)]
     alone = ((note, name) for found, name in said for note in found if note not in common)
-    return common + [note._replace(text=f"{name}: {note.text}") for note, name in alone]
+    return common + [Statement(note.kind, f"{name}: {note.text}") for note, name in alone]

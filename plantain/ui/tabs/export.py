@@ -86,14 +86,14 @@ def take_tab(page: Page, choice: Choice) -> None:
 
     def draw(name: str | None, units: str, scope: str, chosen: str, unit: str) -> str:
         try:
-            return html.figure_html(figure(chosen, OneRun(_run(page, name), units, scope, unit)))
+            return html.figure_html(figure(chosen, OneRun(_run(page, name), Selection(units, scope), unit)))
         except PlantainError as error:
             return html.error_html(str(error))
 
     def picture(chosen: str, name: str | None, units: str, scope: str, unit: str) -> tuple[str, Figure]:
         run = _run(page, name)
         made = file_name(public_name(page, name, run), units, scope, chosen, suffix="")
-        return made, figure(chosen, OneRun(run, units, scope, unit))
+        return made, figure(chosen, OneRun(run, Selection(units, scope), unit))
 
     with gr.Tab("Take away", id="take") as tab:
         gr.Markdown(TAKE_HELP)

@@ -95,5 +95,5 @@ def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> st
 
 def pairs_html(of: OneRun) -> str:
     """Show how the pairs go with one another, by category, and the influence of single ones."""
-    lines = html.statements_html(pair_statements(of.run, of.parts, Selection(of.selection)))
+    lines = html.statements_html(pair_statements(of.run, of.parts, of.selection))
     return html.figure_html(figure("pairs", of)) + lines

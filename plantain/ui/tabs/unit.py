@@ -160,7 +160,7 @@ def words_html(run: Run, unit: UnitProfile) -> str:
 
 def figures_html(run: Run, unit: UnitProfile) -> str:
     """Draw one unit's differences, its scopes and slices."""
-    of = OneRun(run, unit.units, unit.scope, unit.name)
+    of = OneRun(run, Selection(unit.units, unit.scope), unit.name)
     dots, *bars = (
         html.figure_html(figure(name, of))
         for name in ("one head", "one head by scope", *(["slices of one head"] if unit.slices else []))

@@ -13,7 +13,7 @@ from plantain.findings.new_pair import score_pair
 from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptError, user_pair
 from plantain.runs.info import WrongModelError, check_same_model
-from plantain.runs.units import Selection, UnitsError
+from plantain.runs.units import CARD, Selection, UnitsError
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def run():
     return made_run(made_differences(25, seed=1, effect=1.5))
 
 
-def score(run, difference, **choice):
-    return score_pair(run, PAIR, made_capture(difference), **{"units": "card", **choice})
+def score(run, difference, selection=CARD):
+    return score_pair(run, PAIR, made_capture(difference), selection)
 
 
 # --- texts and models --------------------------------------------------------------------------------------
@@ -151,11 +151,11 @@ def test_unequal_token_counts_are_not_comparable(run):
 
 
 def test_units_and_scope_are_the_ones_asked_for(run):
-    result = score(run, np.zeros(N_SLICES), units="mlp", scope="words")
+    result = score(run, np.zeros(N_SLICES), Selection("mlp", "words"))
     assert (result.units, result.scope, len(result.top)) == ("mlp", "words", 10)  # 5 blocks of 2 groups
     assert all("MLP group" in u.unit for u in result.top)
     with pytest.raises(UnitsError, match="'text-heads' have no tokens of scope 'image'"):
-        score(run, np.zeros(N_SLICES), units="text-heads", scope="image")
+        score(run, np.zeros(N_SLICES), Selection("text-heads", "image"))
 
 
 def test_a_degenerate_unit_is_neither_shown_nor_scored():

@@ -51,8 +51,10 @@ def inputs():
     run, other = strange(small_run(0, 6)), strange(small_run(1, 6))
     axes = read_axes({name: made(name, 1.5, weights="stand-in", model="tiny-random") for name in SETS})
     return {
-        OneRun: OneRun(run, "heads", "all"),
-        TwoRuns: TwoRuns((run, other), ("a-run-with-a-name-that-nobody-wants-to-read-to-its-end", "b"), "card", "all"),
+        OneRun: OneRun(run, Selection("heads", "all")),
+        TwoRuns: TwoRuns(
+            (run, other), ("a-run-with-a-name-that-nobody-wants-to-read-to-its-end", "b"), Selection("card", "all")
+        ),
         OnePair: OnePair(of_a_pair(run), run),
         ManyAxes: ManyAxes(make_atlas(axes), axes),
         OnCard: OnCard(run, other),
@@ -153,7 +155,7 @@ def test_a_png_uses_no_font_of_the_machine(inputs, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("dark", ["", "_dark"])
 def test_text_and_ground_have_the_pages_colours(dark):
-    page = theme._theme()
+    page = theme.page_theme()
     css = svg.STYLES.read_text(encoding="utf-8")
     colours = dict(re.findall(r"(--[\w-]+): ([^;]+);", re.search(r"\.dark \{.*" if dark else ":root {.*", css)[0]))
 
@@ -176,32 +178,32 @@ def marks(name, of):
 
 def test_one_unit_is_the_one_that_was_chosen_or_the_largest(made_run):
     run = made_run()
-    chosen = figure("one head", OneRun(run, "card", "all", "single[1] head 1"))
+    chosen = figure("one head", OneRun(run, Selection("card", "all"), "single[1] head 1"))
     assert chosen.title.startswith("single[1] head 1: 4 differences") and "Rank " in chosen.caption
     a = run.analysis(Selection("mlp", "image"))
-    largest = figure("one head", OneRun(run, "mlp", "image"))
+    largest = figure("one head", OneRun(run, Selection("mlp", "image")))
     assert largest.title.startswith(f"{a.table.names[a.ranking[0]]}: 4 differences")
     assert "Rank 1 of " in largest.caption and "to be smaller elsewhere" in largest.caption
-    elsewhere = figure("one head", OneRun(run, "heads", "words", "joint[0] head 1"))
+    elsewhere = figure("one head", OneRun(run, Selection("heads", "words"), "joint[0] head 1"))
     assert elsewhere.title.endswith("scope all.")  # the joint image stream has no words
 
 
 def test_the_embedding_has_no_map(made_run):
     with pytest.raises(NoFigureError, match="Choose other units"):
-        figure("map of heads", OneRun(made_run(), "embedding", "all"))
+        figure("map of heads", OneRun(made_run(), Selection("embedding", "all")))
 
 
 def test_only_a_head_has_slices_inside(made_run):
     run = made_run()
     with pytest.raises(NoFigureError, match="has no slices inside"):
-        figure("slices of one head", OneRun(run, "card", "all", "single[1] slice 3"))
-    of = OneRun(run, "card", "all", "single[1] head 1")
+        figure("slices of one head", OneRun(run, Selection("card", "all"), "single[1] slice 3"))
+    of = OneRun(run, Selection("card", "all"), "single[1] head 1")
     drawn = marks("slices of one head", of)
     assert of.profile.slices and all(svg.minus(f">{t:+.2f}<") in drawn for t in of.profile.slices.values())
 
 
 def test_the_maps_of_two_runs_are_theirs_and_their_difference(made_run):
-    of = TwoRuns((made_run(), made_run(1)), ("this one", "that one"), "card", "all")
+    of = TwoRuns((made_run(), made_run(1)), ("this one", "that one"), Selection("card", "all"))
     first, second = (run.analysis(Selection("heads", "all")) for run in of.runs)
     unit = first.table.names[3]
     for which, name, t in (("first", "this one", first.t[3]), ("second", "that one", second.t[3])):
@@ -214,14 +216,14 @@ def test_the_maps_of_two_runs_are_theirs_and_their_difference(made_run):
 
 def test_a_map_of_one_of_two_runs_names_its_weights_alone(made_run):
     runs = [replace(run, info=replace(run.info, model=name)) for run, name in ((made_run(), "A"), (made_run(1), "B"))]
-    of = TwoRuns(tuple(runs), ("a", "b"), "heads", "all")
+    of = TwoRuns(tuple(runs), ("a", "b"), Selection("heads", "all"))
     assert "Weights: A (" in figure("map of the first run", of).caption
     assert " B (" not in figure("map of the first run", of).caption
     assert "; B (" in figure("t against t", of).caption
 
 
 def test_models_of_another_shape_have_no_common_figure(made_run):
-    of = TwoRuns((made_run(), made("tempo")), ("a", "b"), "heads", "all")
+    of = TwoRuns((made_run(), made("tempo")), ("a", "b"), Selection("heads", "all"))
     with pytest.raises(NotComparableError):
         figure("t against t", of)
     with pytest.raises(NotComparableError):

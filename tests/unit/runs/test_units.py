@@ -238,7 +238,10 @@ def test_float32_sums_are_pooled_in_double_precision(recorded):
 
 def test_units_or_scopes_that_do_not_exist_are_refused(recorded):
     *_, sums = recorded
-    for refuse in (lambda *choice: unit_table(SMALL, *choice), lambda *choice: magnitudes(sums, SMALL, *choice)):
+    for refuse in (
+        lambda *words: unit_table(SMALL, Selection(*words)),
+        lambda *words: magnitudes(sums, SMALL, Selection(*words)),
+    ):
         with pytest.raises(UnitsError, match="unknown units 'neurons'; choose one of card, heads, text-heads, mlp"):
             refuse("neurons")
         with pytest.raises(UnitsError, match="unknown scope 'tail'; choose one of all, image, prompt"):

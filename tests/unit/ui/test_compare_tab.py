@@ -65,21 +65,21 @@ def test_names_and_models_of_runs_are_text(moral_run):
 
 def test_prompts_stand_by_category_with_their_scores_and_the_words_marked(moral_run, moral_set):
     parts = by_pair(moral_run, Selection("heads", "image"))
-    page = prompts_html(OneRun(moral_run, "heads", "image"))
+    page = prompts_html(OneRun(moral_run, Selection("heads", "image")))
     assert re.findall(r"<summary>([^<]*)</summary>", page) == [f"{c} (5)" for c in dict.fromkeys(moral_run.categories)]
     items = re.findall(r"<li.*?</li>", page)
     for item, pair, part in zip(items, moral_set.pairs, parts, strict=True):
         assert f"<b>{pair.id}</b>" in item and f"score {part.score:+.2f}, size {part.size:.2f}" in item
     assert '<span class="pl-side">helping</span> Maria <mark>crouches</mark> by Mr. Okafor and ' in items[0]
     assert "Scope image" in page and "attention heads" in page and "STAND-IN" in page
-    assert pairs_html(OneRun(moral_run, "heads", "image")).count("<circle") == 25 + 1  # the legend's
+    assert pairs_html(OneRun(moral_run, Selection("heads", "image"))).count("<circle") == 25 + 1  # the legend's
 
 
 def test_a_runs_prompts_are_text_and_never_markup(made_run):
     run = made_run()
     bad = PromptPair("<u>id", "<script>x</script>", "<b onclick=x> a & b", "<b onclick=y> a & c")
     run = replace(run, pairs=(PairRecord(bad, 1, 1), *run.pairs[1:]))
-    page = prompts_html(OneRun(run, "heads", "all"))
+    page = prompts_html(OneRun(run, Selection("heads", "all")))
     assert "<script" not in page and "<b o" not in page and "<u>" not in page
     assert "&lt;b onclick=<mark>x</mark>&gt; a &amp; <mark>b</mark>" in page
     assert page.count("<details open") == 2 and page.count("<li") == 4

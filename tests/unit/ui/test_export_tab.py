@@ -109,7 +109,7 @@ def test_figures_and_references_are_shown_with_their_weights_and_escaped(made_ru
     run = made_run()
     run = replace(run, info=replace(run.info, model="<b>&"))
     for name in FIGURES[OneRun]:
-        shown = html.figure_html(figure(name, OneRun(run, "heads", "all")))
+        shown = html.figure_html(figure(name, OneRun(run, Selection("heads", "all"))))
         assert "&lt;b&gt;&amp; (weights from a local folder" in shown
     assert cite_html("a <b> & c", "BibTeX") == (
         '<pre class="pl-cite" tabindex="0" role="group" aria-label="BibTeX">a &lt;b&gt; &amp; c</pre>'
