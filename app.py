@@ -8,19 +8,18 @@ Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUN
 
 from __future__ import annotations
 
+from plantain import _runtime  # before numpy and torch
+
+if __name__ == "__main__":
+    _runtime.end_silently_on_interrupt()
+
 import ctypes
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the libraries load: nothing is there to put away
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin starve the page; read when torch loads
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the same of numpy's: the products here are small
-os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # read when diffusers is imported
 ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # as `spaces` reads it
 if ON_ZERO_GPU:
     import spaces  # before anything touches CUDA
@@ -29,7 +28,7 @@ from plantain.findings.published import load_published
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import PromptPair, load_prompt_set
 from plantain.runs.info import Conditions
-from plantain.ui import RunStore, build_demo, keep_little, launch_options, start_log
+from plantain.ui import RunStore, build_demo, launch_options, start_log
 from plantain.ui.engine import Engine, Item
 
 ROOT = Path(__file__).resolve().parent
@@ -60,21 +59,19 @@ def cost(pairs: int, size: int | None) -> str:
     return f" ({quota_seconds(pairs, size)} s of your GPU quota)"
 
 
-def _gpu(function: Callable) -> Callable:
-    return spaces.GPU(duration=call_seconds)(function) if ON_ZERO_GPU else function
-
-
-engine = Engine(os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None))
-
-
-@_gpu
 def captures_on_gpu(pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
     """Yield every pair's capture from where the accelerator is; plain data crosses the process boundary."""
     yield from engine.captures(pairs, conditions)
 
 
-engine.on_device = captures_on_gpu
-engine.quota = quota_seconds if ON_ZERO_GPU else None
+if ON_ZERO_GPU:
+    captures_on_gpu = spaces.GPU(duration=call_seconds)(captures_on_gpu)
+
+engine = Engine(
+    os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None),
+    on_device=captures_on_gpu,
+    quota=quota_seconds if ON_ZERO_GPU else None,
+)
 
 
 def open_store() -> RunStore:
@@ -121,7 +118,6 @@ def main() -> None:
     demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
-    keep_little(demo)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
     warm_up(store)
     if not ON_ZERO_GPU:
@@ -130,6 +126,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _runtime.raise_on_interrupt()
     main()

@@ -52,11 +52,7 @@ def _fail(message: str, code: int = 2) -> int:
 
 
 def _quiet_libraries() -> None:
-    """Keep the libraries' notices off the terminal (an error is one line), and their threads from spinning.
-
-    Idle OpenMP threads that spin make two processes on two cores ten times slower than one.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Keep the libraries' notices off the terminal: an error is one line."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
     for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
         os.environ.setdefault(name, "critical" if name.startswith("HF") else "error")  # read when imported

@@ -1,9 +1,4 @@
-"""The address bar: it follows what is on show, and opens the page there again.
-
-`link_row`      the button that copies a link, and the place for notices
-`keep_address`  reads the address when the page opens, writes it when a choice changes
-`read_address`  what an address asks for, checked
-"""
+"""The address bar: it follows what is on show, and opens the page there again."""
 
 from __future__ import annotations
 
@@ -20,6 +15,7 @@ import gradio as gr
 from plantain.findings.unit import NoUnitError, find_unit
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
+from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page
 
 FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
@@ -75,8 +71,8 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: LinkRow, demo:
         return gr.skip() if not unit or (run and has_unit(run, unit)) else ""
 
     shown = [*choice.inputs, choice.unit]
-    demo.load(opened, None, [*shown, tabs, link.notice], **VIEW)
-    choice.run.change(kept_unit, [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
+    demo.load(listener(opened), None, [*shown, tabs, link.notice], **VIEW)
+    choice.run.change(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
     script = _script(page, labels)
     changes = [component.change for component in (*shown, tabs)]
     gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)

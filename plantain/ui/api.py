@@ -1,17 +1,14 @@
 """The five public endpoints, for programs and, where `mcp` is installed, for agents.
 
 Their docstrings are the documentation, in Gradio's own form: what stands under "Parameters:" goes to each parameter.
-
-`add_endpoints`   registers them
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -22,11 +19,11 @@ from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
 from plantain.runs.run import Run
 from plantain.ui.engine import Engine
-from plantain.ui.errors import failure_text, kept_words
+from plantain.ui.errors import kept_words, told
 from plantain.ui.log import logged
 from plantain.ui.state import RunStore
 
-_MOST = 1000  # rows of /top_units
+MOST_ROWS = 200  # of /top_units: Gradio keeps a session's last answer in memory
 
 
 class BadRequest(PlantainError, ValueError):
@@ -63,7 +60,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             One object with thresholds, large_effect, split_half, max_abs_t, top_blocks, inference, text_baseline and
             weights_label.
         """
-        with _errors(), logged("view"):
+        with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
             return {"run": run, "weights_label": weights_label(found.info), **found.summary(units, scope)}
@@ -75,21 +72,23 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             run: Name of a run, from /list_runs or /run_probe.
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
             scope: Which tokens: all, image, prompt, words, padding, template or reference.
-            n: How many units, at most 1000.
+            n: How many units, from 0 to 200.
             block: One block, such as single[19]; empty for all blocks.
         Returns:
             One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
             d_low, d_high, p_exact, p_fwer, q_bh, q_by, weights.
         """
-        with _errors(), logged("view"):
+        with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
+            if not 0 <= n <= MOST_ROWS:
+                raise BadRequest(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
             found = store.get(run)
             analysis = found.analysis(units, scope)
             known = analysis.table.blocks
             if block and block not in known:
                 raise BadRequest(f"unknown block {block!r}; choose one of {', '.join(known)}.")
-            frame = top_units_frame(analysis, max(0, min(n, _MOST)), block or None, found.inference(units, scope))
+            frame = top_units_frame(analysis, n, block or None, found.inference(units, scope))
             frame = frame.assign(weights=found.info.weights)
             return json.loads(frame.to_json(orient="records", double_precision=12))
 
@@ -105,7 +104,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         Returns:
             One object with score, scores (the run's pairs), p, n_at_or_below, tokens, comparable, top and weights.
         """
-        with _errors() as call:
+        with told() as call:
             _require(str, run=run, positive=positive, negative=negative)
             found = store.get(run)
             call.asked = engine.asks(found.info.conditions.n_repeats, found.info.size)
@@ -124,7 +123,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             seed, date and summary. When it breaks off, the pairs that
             are done are kept: the same call goes on from there.
         """
-        with _errors() as call:
+        with told() as call:
             _require(int, size=size, seed=seed)
             total, chosen = len(prompt_set.pairs), size or None
             call.asked = engine.asks(total - engine.kept(prompt_set, chosen, seed), chosen)
@@ -153,23 +152,3 @@ def _describe(name: str, run: Run) -> dict:
         "device": i.device, "prompt_set": i.prompt_set, "n_pairs": len(run.pairs), "size": i.size, "seed": i.seed,
         "settings": i.settings_words, "date": i.date,
     }  # fmt: skip
-
-
-@dataclass
-class _Call:
-    """What is known of a call when it fails: seconds of quota asked for, and what is kept."""
-
-    asked: int | None = None
-    kept: Callable[[], str] = str
-
-
-@contextmanager
-def _errors() -> Iterator[_Call]:
-    """Give a caller the message instead of a bare 'error'."""
-    call = _Call()
-    try:
-        yield call
-    except Exception as error:
-        said = f"{failure_text(error, call.asked)} {call.kept()}".strip()
-        # Not printed: a refusal may hold what a visitor wrote, and what is a fault of ours is in the log already.
-        raise gr.Error(said, print_exception=False) from error

@@ -1,8 +1,4 @@
-"""Buttons that save a figure as SVG or PNG, for any tab. Nothing of it is written to the server's disk.
-
-`saver`        the choice of a figure, the buttons, and the line that says what became of it
-`page_styles`  the page's styles, for figures that leave it
-"""
+"""Buttons that save a figure as SVG or PNG, for any tab. Nothing of it is written to the server's disk."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from plantain.report.figures.catalogue import standalone_svg
-from plantain.ui.errors import failure_html
+from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
 from plantain.ui.theme import STYLES
 
@@ -63,7 +59,7 @@ def saver(elem_id: str, figures: list[str], draw: DrawFigure, inputs: list[gr.co
     drawn = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
     name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
-        event = button.click(document, [figure, *inputs], [drawn, name, line], **VIEW)
+        event = button.click(listener(document), [figure, *inputs], [drawn, name, line], **VIEW)
         event.then(None, [drawn, name], line, js=f"({_SCRIPT}).{ending}", **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure

@@ -1,9 +1,4 @@
-"""A model that is held while a page runs. Knows nothing about Gradio or how results are shown.
-
-`Engine`     loads in the background or at once, says how it stands, hands out pairs one at a time
-`Status`     loading, ready or failed, in words
-`Step`       how far a probe is, and its run at the end
-`PassError`  a pass failed on the device
+"""The model behind a page: it loads in the background or at once, and runs one pair at a time.
 
 torch is imported only when the model loads, so that a page can be served before.
 """
@@ -113,9 +108,13 @@ class Engine:
     ----------
     model : str or None
         As for `load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
+    on_device : callable, optional
+        Runs `captures` where the accelerator is: on ZeroGPU a decorated function, elsewhere `captures` itself.
+    quota : callable, optional
+        What a call asks of a visitor's quota, where there is one.
     """
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, on_device: OnDevice | None = None, quota: Quota | None = None) -> None:
         self._model = model
         self._loaded: LoadedModel | None = None
         self._failure: str | None = None
@@ -125,10 +124,8 @@ class Engine:
         self._counter: Any = None
         self._counting = threading.Lock()
         self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
-        self.on_device: OnDevice = self.captures
-        """Runs `captures` where the accelerator is. On ZeroGPU the app puts a decorated function here."""
-        self.quota: Quota | None = None
-        """What a call asks of a visitor's quota, where there is one: the app sets it beside `on_device`."""
+        self.on_device = on_device or self.captures
+        self.quota = quota
 
     # --- loading ---
 
@@ -185,7 +182,7 @@ class Engine:
         for pair in pairs:
             try:
                 with self._one_pair:
-                    item = apart(partial(next, iter_pairs(passes, (pair,))))
+                    item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
             except Exception as error:
                 if (reason := _reason(error, conditions.size)) is None:
                     raise
@@ -352,7 +349,7 @@ def _reason(error: Exception, size: int) -> str | None:
 T = TypeVar("T")
 
 
-def apart(work: Callable[[], T]) -> T:
+def _in_own_thread(work: Callable[[], T]) -> T:
     """Do something in a new thread; return what it returns, or raise what it raises.
 
     For passes: every thread that has run one keeps torch's threads and buffers, 8 MB on two cores, and a page has
@@ -366,5 +363,5 @@ def apart(work: Callable[[], T]) -> T:
         except BaseException as error:
             done.set_exception(error)
 
-    threading.Thread(target=run, name="apart", daemon=True).start()
+    threading.Thread(target=run, name="pass", daemon=True).start()
     return done.result()

@@ -6,11 +6,17 @@ those of `spaces` 0.51, which this module does not import.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import wraps
 from html import escape
+from typing import Any
+
+import gradio as gr
 
 from plantain import PlantainError
 from plantain.ui.engine import PassError
@@ -93,6 +99,57 @@ def failure_html(error: Exception, kept: str = "", asked: int | None = None, com
     parts += [f"<p>{escape(text)}</p>" for text in (found.cost, kept, advice) if text]
     parts += [f'<pre class="pl-command"><code>{escape(command)}</code></pre>'] if elsewhere else []
     return f'<div class="pl-error pl-failure" role="alert">{"".join(parts)}</div>'
+
+
+@dataclass
+class Call:
+    """What is known of a call when it fails: seconds of quota asked for, and what is kept."""
+
+    asked: int | None = None
+    kept: Callable[[], str] = str
+
+
+@contextmanager
+def told() -> Iterator[Call]:
+    """Tell the caller what went wrong inside, and print nothing: a message may hold what a visitor wrote.
+
+    Raises
+    ------
+    gr.Error
+        In the place of any other exception.
+    """
+    call = Call()
+    try:
+        yield call
+    except Exception as error:
+        said = f"{failure_text(error, call.asked)} {call.kept()}".strip()
+        raise gr.Error(said, print_exception=False) from error
+
+
+def listener(function: Callable) -> Callable:
+    """Guard a listener of the page: what it raises is shown to the visitor, and Gradio prints no words of it."""
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def guarded(*given: Any) -> Any:
+            with told():
+                return await function(*given)
+
+    elif inspect.isgeneratorfunction(function):
+
+        @wraps(function)
+        def guarded(*given: Any) -> Any:
+            with told():
+                yield from function(*given)
+
+    else:
+
+        @wraps(function)
+        def guarded(*given: Any) -> Any:
+            with told():
+                return function(*given)
+
+    return guarded
 
 
 def kept_words(kept: int, total: int) -> str:

@@ -1,12 +1,4 @@
-"""Pieces of HTML that several tabs use. Pure functions; everything that is not ours is escaped.
-
-`chip_html`                    which weights made the numbers
-`figure_html`                  a figure with its caption
-`marked`                       two texts with the words marked that differ
-`table_html`                   a table that scrolls inside itself
-`warnings_html`                what the words of a prompt set give away
-`status_html`, `message_html`, `error_html`   small messages; failures.py explains errors
-"""
+"""Pieces of HTML that several tabs use. Pure functions; everything that is not ours is escaped."""
 
 from __future__ import annotations
 

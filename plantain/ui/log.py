@@ -20,9 +20,6 @@ PACKAGE_LOG = logging.getLogger("plantain")
 LOG = PACKAGE_LOG.getChild("requests")
 
 
-# --- the log -----------------------------------------------------------------------------------------------
-
-
 class Lines(logging.Formatter):
     """Messages as they are; of an exception its class and where it was raised, but not its words.
 
@@ -38,11 +35,6 @@ class Lines(logging.Formatter):
         return "\n".join(reversed(parts))
 
 
-def _print_exc(*_args: Any, **_kwargs: Any) -> None:
-    """Stand for `traceback.print_exc`, by which Gradio prints what broke in an event, a visitor's words included."""
-    PACKAGE_LOG.error("an event failed", exc_info=True)
-
-
 def start_log() -> None:
     """Write to stderr a JSON object a request, which ``PLANTAIN_LOG=off`` keeps quiet, and faults of ours."""
     if PACKAGE_LOG.handlers:
@@ -51,7 +43,6 @@ def start_log() -> None:
     handler.setFormatter(Lines())
     PACKAGE_LOG.addHandler(handler)  # faults are logged elsewhere in it as well
     PACKAGE_LOG.propagate = False
-    traceback.print_exc = _print_exc
     logging.getLogger("mcp").setLevel(logging.ERROR)  # its warnings quote what was called
     LOG.setLevel(logging.ERROR if os.environ.get("PLANTAIN_LOG", "").lower() == "off" else logging.INFO)
 

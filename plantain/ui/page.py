@@ -1,7 +1,4 @@
-"""The whole page: introduction, status, choice of a run, tabs.
-
-`build_demo`   builds it
-"""
+"""The whole page: introduction, status, choice of a run, tabs."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from plantain.ui import html
 from plantain.ui.address import keep_address, link_row, share_base
 from plantain.ui.api import add_endpoints
 from plantain.ui.engine import Engine
+from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Cost, Page, RunStore
 from plantain.ui.tabs.atlas import atlas_tab
 from plantain.ui.tabs.chance import chance_tab
@@ -111,8 +109,8 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     def tick() -> tuple[str, gr.Timer]:
         return page.status_html(), gr.Timer(active=page.engine.status().state == "loading")
 
-    timer.tick(tick, None, [status, timer], **VIEW)
-    demo.load(page.status_html, None, status, **VIEW)
+    timer.tick(listener(tick), None, [status, timer], **VIEW)
+    demo.load(listener(page.status_html), None, status, **VIEW)
 
 
 def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
@@ -129,10 +127,11 @@ def _choice_row(page: Page) -> Choice:
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = gr.Dropdown(_scopes(page, first, "card"), value="all", label="Scope", filterable=False, min_width=150)
-        # The views check the scope. Where other units were just chosen, the page still sends one that they do not have:
-        # Gradio's refusal would be an error before the scope's own listener can mend it.
-        scope.preprocess = lambda payload: payload
+        # Any value: where other units were just chosen, the page still sends a scope that they do not have, and Gradio
+        # would refuse it before the scope's own listener replaces it. The views check the scope themselves.
+        scope = gr.Dropdown(
+            _scopes(page, first, "card"), value="all", label="Scope", allow_custom_value=True, min_width=150
+        )
     with gr.Accordion("What are units and scopes?", open=False):
         gr.Markdown(UNITS_HELP)
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
@@ -141,5 +140,5 @@ def _choice_row(page: Page) -> Choice:
     def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
         return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
 
-    gr.on([run.change, units.change], offered, choice.inputs, scope, **LATER)
+    gr.on([run.change, units.change], listener(offered), choice.inputs, scope, **LATER)
     return choice

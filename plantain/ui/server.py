@@ -1,22 +1,13 @@
-"""What the server lets in, and what it adds to every answer. Knows nothing about what the page shows.
+"""How the page is served: security headers, a limit on what a request brings, a log line a request, ``/health``.
 
-`Gate`        ASGI middleware: an allow-list of addresses, a limit on what comes in, security headers, a log line
-`logged`      a log line for work that takes a while: a pair or a probe
-`health`      what ``/health`` answers
-`start_log`   put the lines on stderr
-
-Gradio has many addresses that this page needs none of: uploads, recordings, links that are written to the disk. What is
-not in `ALLOWED` does not exist here. No line holds what a visitor wrote.
+The first figures are written into the page as it is served: Gradio's own `head` reaches the browser inside Gradio's
+configuration and is shown when Gradio's scripts have run, hardly before the figures themselves.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -24,44 +15,35 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import gradio.route_utils
-import gradio.routes
 from gradio.route_utils import FnIndexInferError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
 
 from plantain import __version__
 from plantain.ui.engine import Engine
 from plantain.ui.log import LOG, write_line
 from plantain.ui.state import RunStore
-from plantain.ui.theme import STYLES, _theme
+from plantain.ui.theme import STYLES, page_theme
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
 
+SESSIONS = 100  # visitors and programs whose choices are kept; Gradio keeps a copy of the page for each
 
-CACHE = str(Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio").resolve())
+CLOSED = ("/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording")
+"""Addresses of Gradio that write to the disk, and which this page needs none of."""
 
+_KINDS = {
+    "/gradio_api/call/": "endpoint", "/gradio_api/run/": "endpoint", "/gradio_api/api/": "endpoint",
+    "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp",
+}  # fmt: skip
+"""What a line calls an address that begins so. The address itself may hold a visitor's words."""
 
-ALLOWED: tuple[tuple[str, str, str], ...] = (
-    ("page", "GET HEAD", r"/"),
-    ("health", "GET HEAD", r"/health"),
-    ("asset", "GET HEAD", r"/(assets|static|svelte)/.*|(/gradio_api)?/theme\.css|/favicon\.ico|/robots\.txt"),
-    ("asset", "GET HEAD", r"/manifest\.json|/pwa_icon(/\w+)?"),
-    ("config", "GET", r"/config/?|/gradio_api/(info|app_id|startup-events)/?"),
-    ("login", "GET", r"/gradio_api/(user|login_check|token)/?"),
-    ("heartbeat", "GET", r"/gradio_api/heartbeat/[\w-]+"),
-    ("queue", "GET POST", r"/gradio_api/queue/(join|data|status)|/gradio_api/(cancel|reset)/?"),
-    ("endpoint", "GET POST", r"/gradio_api/(call|call/v2|run|api)/\w+(/\w*)?"),
-    # A file that a click on "Take away" just made, in Gradio's own cache; Gradio answers for nothing else there.
-    ("download", "GET HEAD", rf"/gradio_api/file={re.escape(CACHE)}/[0-9a-f]{{64}}/plantain[\w.-]*"),
-    ("mcp", "GET POST DELETE OPTIONS", r"/gradio_api/mcp/?|/gradio_api/mcp/schema"),  # not its older way, SSE
-)
-"""Kind, methods and path of everything that is answered."""
+_QUIET = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/theme.css", "/favicon.ico")
+"""Dozens of each a visit, which say nothing."""
 
-
-_QUIET = ("asset", "heartbeat")  # dozens of each a visit, which say nothing
-
-_PATTERNS = [(kind, methods.split(), re.compile(path)) for kind, methods, path in ALLOWED]
+_STATIC = Path(__file__).parent / "static"
 
 
 def security_headers(on_space: bool) -> dict[str, str]:
@@ -102,59 +84,62 @@ class Gate:
     app : ASGI application
     health : callable
         Returns what ``/health`` answers.
+    first : str
+        HTML that is added to the end of the page.
     """
 
-    def __init__(self, app: Any, health: Callable[[], dict[str, Any]]) -> None:
-        self._app, self._health = app, health
-        named = security_headers("SPACE_ID" in os.environ)
-        self._headers = [(name.encode(), value.encode()) for name, value in named.items()]
+    def __init__(self, app: Any, health: Callable[[], dict[str, Any]], first: str = "") -> None:
+        self._app, self._health, self._first = app, health, first.encode()
+        self._headers = security_headers("SPACE_ID" in os.environ)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Serve one request."""
-        if scope["type"] == "websocket":  # Gradio has none; a newer one would not be on the list
-            await send({"type": "websocket.close"})
-            return
-        if scope["type"] == "lifespan":
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, kind, answer = time.perf_counter(), kind_of(scope["method"], scope["path"]), {"status": 0}
+        start, path, status = time.perf_counter(), scope["path"], 0
+        added = self._first if (scope["method"], path) == ("GET", "/") else b""
 
-        async def with_headers(message: dict) -> None:
+        async def answer(message: dict) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                answer["status"] = message["status"]
-                message = {**message, "headers": [*message["headers"], *self._headers]}
+                status, headers = message["status"], MutableHeaders(raw=list(message["headers"]))
+                headers.update(self._headers)
+                if added and "content-length" in headers:
+                    headers["content-length"] = str(int(headers["content-length"]) + len(added))
+                message = {**message, "headers": headers.raw}
+            elif added and not message.get("more_body"):
+                message = {**message, "body": message.get("body", b"") + added}
             await send(message)
 
         try:
-            await self._serve(kind, scope, receive, with_headers)
-        except Exception as error:  # the server's own answer to it would come without headers
-            refusal = error.__cause__
-            if _is_unknown(error):
-                await _answer(with_headers, 404, {"error": "there is no such endpoint"})
-            elif isinstance(refusal, HTTPException) and answer["status"]:  # said in an answer that has begun
+            await self._serve(scope, receive, answer)
+        except Exception as error:  # not let through: the server prints its words, which may be a visitor's
+            # So Gradio says that it knows no such endpoint or event, the last one in an answer that has begun.
+            unknown = isinstance(error.__cause__ or error, LookupError | FnIndexInferError | HTTPException)
+            if not unknown:
+                LOG.exception("a request failed")
+            if status:  # an answer has begun: end it
                 await send({"type": "http.response.body", "body": b""})
-                answer["status"] = refusal.status_code
             else:
-                await _fail(with_headers, answer)
+                said = "there is no such endpoint" if unknown else "this failed on the server"
+                await JSONResponse({"error": said}, 404 if unknown else 500)(scope, receive, answer)
+            status = 404 if unknown else 500
         finally:  # a visitor who leaves ends a stream as well
-            if kind not in _QUIET:
-                write_line(kind or "unknown", start, _outcome(answer["status"]), status=answer["status"])
+            if not path.startswith(_QUIET):
+                write_line(_kind(path), start, _outcome(status), status=status)
 
-    async def _serve(self, kind: str | None, scope: dict, receive: Callable, send: Callable) -> None:
+    async def _serve(self, scope: dict, receive: Callable, send: Callable) -> None:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if kind is None:
-            await _answer(send, 404, {"error": "there is nothing here"})
-        elif kind == "health":
-            await _answer(send, 200, self._health())
+        if scope["path"] == "/health":
+            app = JSONResponse(self._health())
+        elif scope["path"].startswith(CLOSED):
+            app = JSONResponse({"error": "there is nothing here"}, 404)
         elif not declared.isdigit() or int(declared) > LARGEST:
-            await _answer(send, 413, {"error": f"a request may bring {LARGEST:,} bytes"})
+            app = JSONResponse({"error": f"a request may bring {LARGEST:,} bytes"}, 413)
         else:
-            await self._app(scope, _limited(receive), send)
-
-
-def kind_of(method: str, path: str) -> str | None:
-    """Return the kind of a request, or None where it is none that this page answers."""
-    return next((kind for kind, methods, rule in _PATTERNS if method in methods and rule.fullmatch(path)), None)
+            app, receive = self._app, _limited(receive)
+        await app(scope, receive, send)
 
 
 def _limited(receive: Callable) -> Callable:
@@ -170,26 +155,9 @@ def _limited(receive: Callable) -> Callable:
     return counted
 
 
-def _is_unknown(error: Exception) -> bool:
-    """Tell whether Gradio looked in vain for the endpoint or event that a request names."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    looked_up = frame.f_code.co_filename in (gradio.routes.__file__, gradio.route_utils.__file__)
-    return isinstance(error, FnIndexInferError) or (isinstance(error, KeyError) and looked_up)
-
-
-async def _fail(send: Callable, answer: dict[str, int]) -> None:
-    """Answer a request on which something broke, unless an answer has begun; called while the exception is handled."""
-    LOG.exception("a request failed")
-    if not answer["status"]:
-        await _answer(send, 500, {"error": "this failed on the server"})
-    answer["status"] = 500
-
-
-async def _answer(send: Callable, status: int, content: dict[str, Any]) -> None:
-    body = json.dumps(content).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _kind(path: str) -> str:
+    named = {"/": "page", "/health": "health"}
+    return named.get(path) or next((kind for begin, kind in _KINDS.items() if path.startswith(begin)), "other")
 
 
 def _outcome(status: int) -> str:
@@ -207,77 +175,25 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
     }
 
 
-_STATIC = Path(__file__).parent / "static"
-
-_SHOWN = ("introduction", "findings")  # elem_id of the parts, in order
-
-
 def first_screen_html(demo: gr.Blocks) -> str:
     """Return the introduction and the figures as they are in the page, with styles and what takes them away."""
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
-    style = "".join((_STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "first.css"))
-    script = (_STATIC / "first.js").read_text(encoding="utf-8")
-    shown = "".join(parts[name] for name in _SHOWN)
-    return f'<div class="pl-first"><style>{style}</style>{shown}</div><script>{script}</script>'
-
-
-class FirstScreen:
-    """ASGI middleware that writes HTML at the start of the body of the page at ``/``; all else passes untouched.
-
-    Parameters
-    ----------
-    app : ASGI application
-    html : str
-    """
-
-    def __init__(self, app: Any, html: str) -> None:
-        self._app, self._html = app, html.encode()
-
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """Serve one request."""
-        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
-            await self._app(scope, receive, send)
-            return
-        start: dict = {}
-        body = bytearray()
-
-        async def hold(message: dict) -> None:
-            """Hold the answer until all of it is there: its length stands in its head."""
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            body.extend(message.get("body", b""))
-            if not message.get("more_body"):
-                whole = self._with_html(start, bytes(body))
-                await send(_with_length(start, len(whole)))
-                await send({"type": "http.response.body", "body": whole})
-
-        await self._app(scope, receive, hold)
-
-    def _with_html(self, start: dict, body: bytes) -> bytes:
-        kind = dict(start["headers"]).get(b"content-type", b"")
-        if start["status"] != 200 or not kind.startswith(b"text/html"):
-            return body
-        place = body.find(b">", body.find(b"<body")) + 1
-        return body[:place] + self._html + body[place:] if place else body
-
-
-def _with_length(start: dict, length: int) -> dict:
-    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-    return {**start, "headers": [*headers, (b"content-length", str(length).encode())]}
-
-
-SESSIONS = 500  # visitors whose choices are kept
+    style, script = ((_STATIC / name).read_text(encoding="utf-8") for name in ("first.css", "first.js"))
+    style += (_STATIC / "page.css").read_text(encoding="utf-8")
+    room = '<p class="pl-first-room" role="status">The controls are loading …</p>'
+    return (
+        f'<div class="pl-first"><style>{style}</style>{parts["introduction"]}{room}{parts["findings"]}</div>'
+        f"<script>{script}</script>"
+    )
 
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
     """Return what belongs to `Blocks.launch`: looks, the first screen, the gate, nothing kept of what visitors type."""
-    gate = Middleware(Gate, health=partial(health, store, engine))
+    gate = Middleware(Gate, health=partial(health, store, engine), first=first_screen_html(demo))
     return {
-        "theme": _theme(),
+        "theme": page_theme(),
         "css_paths": STYLES,
-        "app_kwargs": {"middleware": [gate, Middleware(FirstScreen, html=first_screen_html(demo))]},
+        "app_kwargs": {"middleware": [gate], "openapi_url": None},
         "max_file_size": LARGEST,
         "footer_links": ["api"],
         "run_history": False,

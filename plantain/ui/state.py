@@ -1,9 +1,4 @@
-"""What the tabs share.
-
-`Page`     runs, model, published figures and prompts behind all tabs
-`Choice`   the run, units and scope that the page shows
-`VIEW`, `LATER`, `WORK`   how listeners are registered; `queued` where one may have to wait
-"""
+"""What the tabs share: the runs and the model behind them, the choice that is on show, how listeners are registered."""
 
 from __future__ import annotations
 
@@ -26,6 +21,7 @@ from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.ui import html
 from plantain.ui.engine import Engine
+from plantain.ui.errors import listener
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -125,7 +121,7 @@ class Choice:
         def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
             return fn(name, units, self.fitting(name, units, scope), *rest)
 
-        return self.relay().then(view, [*self.inputs, *inputs], outputs, **shown)
+        return self.relay().then(listener(view), [*self.inputs, *inputs], outputs, **shown)
 
     def fitting(self, name: str | None, units: str, scope: str) -> str:
         """Return the scope where the run's units have tokens of it, else all."""

@@ -9,7 +9,8 @@ import gradio as gr
 STYLES = sorted((Path(__file__).parent / "static").glob("*.css"))  # one file for the page, one for a tab
 
 
-def _theme() -> gr.themes.Base:
+def page_theme() -> gr.themes.Base:
+    """Return Gradio's default theme without fonts from elsewhere, with contrasts that can be read."""
     fonts = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
     return gr.themes.Default(font=fonts, font_mono=mono).set(

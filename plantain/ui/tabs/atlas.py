@@ -34,7 +34,7 @@ from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.downloads import saver
-from plantain.ui.errors import failure_html
+from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, duration, queued
 from plantain.ui.texts import ATLAS_HELP
 
@@ -165,17 +165,18 @@ def atlas_tab(page: Page, choice: Choice) -> None:
             saver("atlas-figure", list(ATLAS_FIGURES), draw, now)
         opened = gr.State(False)
     shown = [together, go, atlas, figures]
-    tab.select(lambda *values: (True, *show(*values)), now, [opened, *shown], **VIEW)
+    tab.select(listener(lambda *values: (True, *show(*values))), now, [opened, *shown], **VIEW)
     choice.on_change(follows, [choice.mine, opened], [progress, *shown])
     # One at a time: each takes a core for seconds to minutes. "multiple": a click soon after another was given up would
     # be dropped; while one is under way the button rests.
     alone = {"concurrency_id": "atlas", "concurrency_limit": 1, "trigger_mode": "multiple"}
-    event = go.click(make, now, [progress, go], **alone, **queued(progress))
-    event.then(show, now, shown, **VIEW)
-    event.failure(broke, None, progress, **VIEW)
+    event = go.click(listener(make), now, [progress, go], **alone, **queued(progress))
+    event.then(listener(show), now, shown, **VIEW)
+    event.failure(listener(broke), None, progress, **VIEW)
     # What was asked of another choice is not waited for.
     given_up = gr.on([component.change for component in choice.inputs], None, cancels=[event], **VIEW)
-    given_up.then(lambda: "", None, progress, **VIEW)  # a step that was on its way may have come after the rest
+    # A step that was on its way may have come after the rest.
+    given_up.then(listener(lambda: ""), None, progress, **VIEW)
 
 
 def atlas_html(shown: Shown, published: float) -> str:

@@ -15,6 +15,7 @@ from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
 from plantain.ui import html
+from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
 from plantain.ui.texts import CHANCE_HELP
 
@@ -40,9 +41,9 @@ def chance_tab(page: Page, choice: Choice) -> None:
         later = gr.HTML(elem_id="halves")
         opened = gr.State(False)
     inputs = [*choice.inputs, opened]
-    first = tab.select(lambda *now: (True, counts(*now, True)), choice.inputs, [opened, shown], **VIEW)
-    first.then(halves, inputs, later, **LATER)
-    choice.on_change(counts, [opened], shown).then(halves, inputs, later, **LATER)
+    first = tab.select(listener(lambda *now: (True, counts(*now, True))), choice.inputs, [opened, shown], **VIEW)
+    first.then(listener(halves), inputs, later, **LATER)
+    choice.on_change(counts, [opened], shown).then(listener(halves), inputs, later, **LATER)
 
 
 def counts_html(run: Run, units: str, scope: str) -> str:

@@ -20,6 +20,7 @@ from plantain.report.tables import metrics
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.downloads import saver
+from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page
 from plantain.ui.tabs.export import public_name
 from plantain.ui.tabs.map import PANEL_WORDS, map_html, opens_units, unit_map
@@ -83,8 +84,8 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         last = gr.State(None)  # the run above when this was last drawn; None while the tab was never opened
     for drawn in outputs[1:4]:
         opens_units(drawn, choice, tabs)
-    tab.select(opens, [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
-    other.input(show, [*choice.inputs, *now], outputs, **LATER)
+    tab.select(listener(opens), [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
+    other.input(listener(show), [*choice.inputs, *now], outputs, **LATER)
     choice.on_change(follows, [*now, last], [other, last, *outputs])
 
 

@@ -20,7 +20,7 @@ from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
-from plantain.ui.errors import failure_html
+from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import LATER, VIEW, WORK, Choice, Page
 from plantain.ui.texts import TAKE_HELP
 
@@ -108,10 +108,10 @@ def take_tab(page: Page, choice: Choice) -> None:
         gr.Markdown("## Cite this")
         references = [_reference(label) for _, label in _REFERENCES]
     inputs, outputs = [*choice.inputs, figure, choice.unit], [about, preview, *(text for text, _, _ in references)]
-    tab.select(lambda *now: (True, *show(*now, True)), inputs, [opened, *outputs], **VIEW)
+    tab.select(listener(lambda *now: (True, *show(*now, True))), inputs, [opened, *outputs], **VIEW)
     choice.on_change(show, [figure, choice.unit, opened], outputs)
     relay = gr.on([figure.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
-    relay.then(draw, inputs, preview, **LATER)
+    relay.then(listener(draw), inputs, preview, **LATER)
     for make, button in data.items():
         _hand_out(page, button, make, choice.inputs, shelf)
     for text, button, line in references:
@@ -169,8 +169,8 @@ def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf
         return words, gr.update(visible=True, value=path, label=f"Save {made}")
 
     waiting = gr.update(visible=False, value=None)
-    event = button.click(lambda: (_PREPARING, waiting), None, shelf.outputs, **VIEW)
-    event = event.then(prepare, inputs, shelf.outputs, concurrency_id="take", concurrency_limit=2, **WORK)
+    event = button.click(listener(lambda: (_PREPARING, waiting)), None, shelf.outputs, **VIEW)
+    event = event.then(listener(prepare), inputs, shelf.outputs, concurrency_id="take", concurrency_limit=2, **WORK)
     event.then(None, shelf.file, None, js=_script("save"), **VIEW)
 
 

@@ -15,6 +15,7 @@ from plantain.report.statements import careful_statements, notes, prompt_warning
 from plantain.report.tables import Metric, metrics
 from plantain.runs.run import Run
 from plantain.ui import html
+from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page
 from plantain.ui.tabs.map import PANEL_WORDS, map_html, opens_units, unit_map
 from plantain.ui.texts import MEASURED, OWN_PROMPTS
@@ -62,9 +63,11 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         opened = gr.State(False)
     change = choice.on_change(show, [], shown)
     # One chain for the page's start and every change: of two answers to one place the older must not come last.
-    choice.relay(demo.load).then(lambda: COMPUTED, None, careful, **VIEW).then(care, choice.inputs, careful, **LATER)
-    change.then(more, [*choice.inputs, opened], further, **LATER)
-    panels.expand(lambda *now: (more(*now, True), True), choice.inputs, [further, opened], **VIEW)
+    choice.relay(demo.load).then(listener(lambda: COMPUTED), None, careful, **VIEW).then(
+        listener(care), choice.inputs, careful, **LATER
+    )
+    change.then(listener(more), [*choice.inputs, opened], further, **LATER)
+    panels.expand(listener(lambda *now: (more(*now, True), True)), choice.inputs, [further, opened], **VIEW)
     for drawn in (shown[1], further):
         opens_units(drawn, choice, tabs)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from plantain.report.numbers import number
 from plantain.runs.analysis import Analysis
+from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parents[1] / "static" / "map.js").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def unit_map(value: str, elem_id: str) -> gr.HTML:
 
 def opens_units(drawn: gr.HTML, choice: Choice, tabs: gr.Tabs) -> None:
     """Let a click or Enter in a map open the unit."""
-    drawn.pick(_picked, None, [choice.unit, tabs], **VIEW)
+    drawn.pick(listener(_picked), None, [choice.unit, tabs], **VIEW)
 
 
 def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:

@@ -29,7 +29,7 @@ from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
 from plantain.ui.engine import EngineError
-from plantain.ui.errors import LOCAL_PAIR, failure_html
+from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
 from plantain.ui.texts import EXAMPLES, PAIR_HELP
@@ -144,32 +144,35 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     ]  # fmt: skip
     # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
     changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
-    gr.on(changes, look, seen, drawn, trigger_mode="always_last", **VIEW)
+    gr.on(changes, listener(look), seen, drawn, trigger_mode="always_last", **VIEW)
     # By itself: the boxes trigger the listener above, which therefore leaves them alone.
     choice.run.change(
-        lambda name: [gr.update(label=label) for label in _side_labels(page, name)],
+        listener(lambda name: [gr.update(label=label) for label in _side_labels(page, name)]),
         choice.run, [positive, negative], **VIEW,
     )  # fmt: skip
     both = [positive, negative]
-    brought = gr.on(None, _from_address, None, both, **VIEW)  # on load
-    brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(look, seen, drawn, **VIEW)
+    brought = gr.on(None, listener(_from_address), None, both, **VIEW)  # on load
+    brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(listener(look), seen, drawn, **VIEW)
     gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
     for name, button in examples.items():
-        button.click(lambda pair=EXAMPLES[name]: pair, None, [positive, negative], **VIEW)
-    swap.click(lambda a, b: (b, a), [positive, negative], [positive, negative], **VIEW)
-    fitting.click(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1], choice.mine, choice.run, **VIEW)
-    back.click(lambda a: (a.run, a.positive, a.negative), kept, [choice.run, positive, negative], **VIEW)
+        button.click(listener(lambda pair=EXAMPLES[name]: pair), None, [positive, negative], **VIEW)
+    swap.click(listener(lambda a, b: (b, a)), [positive, negative], [positive, negative], **VIEW)
+    fitting.click(
+        listener(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1]), choice.mine, choice.run, **VIEW
+    )
+    back.click(listener(lambda a: (a.run, a.positive, a.negative)), kept, [choice.run, positive, negative], **VIEW)
 
     # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
     # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
     # the queue is full.
     waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
     texts = [choice.run, positive, negative]
-    start = go.click(lambda *texts: (waiting, texts, None, True), texts, [said, sent, kept, busy], **VIEW)
-    run_it = start.then(score, sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
-    run_it.success(lambda: False, None, busy, **VIEW)
-    run_it.failure(lambda: (html.error_html(FAILED), False), None, [said, busy], **VIEW)  # `then` does not come here
+    start = go.click(listener(lambda *texts: (waiting, texts, None, True)), texts, [said, sent, kept, busy], **VIEW)
+    run_it = start.then(listener(score), sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
+    run_it.success(listener(lambda: False), None, busy, **VIEW)
+    # `then` does not come where it fails.
+    run_it.failure(listener(lambda: (html.error_html(FAILED), False)), None, [said, busy], **VIEW)
 
 
 def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:

@@ -16,6 +16,7 @@ from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
 from plantain.runs.info import PairRecord
 from plantain.runs.run import Run
 from plantain.ui import html
+from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page, short
 
 Shown = tuple[str, str, pd.DataFrame, pd.DataFrame]
@@ -46,7 +47,7 @@ def pairs_tab(page: Page, choice: Choice) -> None:
             gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
         ]
         opened = gr.State(False)
-    tab.select(lambda *now: (True, *show(*now)), choice.inputs, [opened, *outputs], **VIEW)
+    tab.select(listener(lambda *now: (True, *show(*now))), choice.inputs, [opened, *outputs], **VIEW)
     choice.on_change(show, [opened], outputs)
 
 

@@ -16,7 +16,7 @@ from plantain.report.labels import run_label
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.engine import UNFINISHED, Step
-from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words
+from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words, listener
 from plantain.ui.log import logged
 from plantain.ui.state import KEPT, VIEW, Choice, Page, duration, queued
 from plantain.ui.tabs.prompt_set import PromptSets, set_chooser
@@ -202,7 +202,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     listen(tab.select)
     # One listener: of two, an answer to older settings could come last and stay.
     changes = [tab.select, *(component.change for component in settings)]
-    gr.on(changes, probes.shown, settings, [go, cost], trigger_mode="always_last", **VIEW)
+    gr.on(changes, listener(probes.shown), settings, [go, cost], trigger_mode="always_last", **VIEW)
     # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
     waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
     locked = [gr.update(interactive=False)] * len(settings)
@@ -212,9 +212,9 @@ def probe_tab(page: Page, choice: Choice) -> None:
         probes.locked.add(request.session_hash)
         return waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)
 
-    begun = go.click(wait, None, [progress, go, *controls], **VIEW)
+    begun = go.click(listener(wait), None, [progress, go, *controls], **VIEW)
     event = begun.then(
-        probes.run, [*settings, choice.mine], [progress, choice.run, choice.mine], concurrency_id="probe",
+        listener(probes.run), [*settings, choice.mine], [progress, choice.run, choice.mine], concurrency_id="probe",
         concurrency_limit=1, **queued(progress),
     )  # fmt: skip
     free = (*[gr.update(interactive=True)] * len(settings), gr.update(interactive=False))
@@ -223,7 +223,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
         probes.locked.discard(request.session_hash)
         return *probes.settings(*values), *free
 
-    event.then(idle, settings, [go, cost, *controls], **VIEW)
+    event.then(listener(idle), settings, [go, cost, *controls], **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
 
     def broke(request: gr.Request, *values: Any) -> tuple:
@@ -232,10 +232,10 @@ def probe_tab(page: Page, choice: Choice) -> None:
             return (gr.skip(),) * (3 + len(controls))
         return refused, *idle(request, *values)
 
-    event.failure(broke, settings, [progress, go, cost, *controls], **VIEW)
-    stop.click(probes.taken_back, None, [progress, stop], cancels=[event], **VIEW).then(
-        probes.stopped, settings, progress, **VIEW
-    ).then(idle, settings, [go, cost, *controls], **VIEW)
+    event.failure(listener(broke), settings, [progress, go, cost, *controls], **VIEW)
+    stop.click(listener(probes.taken_back), None, [progress, stop], cancels=[event], **VIEW).then(
+        listener(probes.stopped), settings, progress, **VIEW
+    ).then(listener(idle), settings, [go, cost, *controls], **VIEW)
 
 
 def button_words(kept: int, now: int, total: int) -> str:

@@ -15,6 +15,7 @@ from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MO
 from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, shipped_file, shipped_sets
 from plantain.ui import html
 from plantain.ui.engine import EngineError
+from plantain.ui.errors import listener
 from plantain.ui.state import HIDDEN, VIEW, Page
 from plantain.ui.texts import OWN_HELP
 
@@ -102,7 +103,7 @@ def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Compon
 
     def listen(more: Any) -> None:
         changes = [component.change for component in inputs]
-        gr.on([*changes, more], look, inputs, [about, own, note], trigger_mode="always_last", **VIEW)
+        gr.on([*changes, more], listener(look), inputs, [about, own, note], trigger_mode="always_last", **VIEW)
 
     return inputs, listen
 

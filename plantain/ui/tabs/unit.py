@@ -15,6 +15,7 @@ from plantain.report.statements import corrected_statement, unit_statements
 from plantain.report.tables import CHOSEN_NOTE, top_units_frame
 from plantain.runs.run import Run
 from plantain.ui import html
+from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page, short
 
 ALL_BLOCKS = "all"
@@ -118,11 +119,11 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
     filtered = [*choice.inputs, block]
     # One chain for the page's start and every change: of two answers to one place the older must not come last.
     relay = choice.relay(demo.load, choice.unit.change, block.input)
-    relay.then(look, everything, shown, **LATER).then(
-        listed, [*filtered, choice.unit], [table, block, picker, line], **LATER
-    ).then(corrected, everything, later, **LATER).then(with_p, filtered, table, **LATER)
-    picker.input(lambda unit: unit, picker, choice.unit, **VIEW)
-    table.select(_row_unit, None, choice.unit, **VIEW)
+    relay.then(listener(look), everything, shown, **LATER).then(
+        listener(listed), [*filtered, choice.unit], [table, block, picker, line], **LATER
+    ).then(listener(corrected), everything, later, **LATER).then(listener(with_p), filtered, table, **LATER)
+    picker.input(listener(lambda unit: unit), picker, choice.unit, **VIEW)
+    table.select(listener(_row_unit), None, choice.unit, **VIEW)
 
 
 def _row_unit(event: gr.SelectData) -> str:
