@@ -1,15 +1,13 @@
-"""What the server lets in: an allow-list of addresses, a size; headers; a line a request; how it says it is well."""
+"""What the server lets in: nothing that is written, a size; headers; a line a request; how it says it is well."""
 
 import asyncio
 import http.client
 import json
 import logging
-import re
 import subprocess
 import sys
 import time
 from contextlib import closing, nullcontext, suppress
-from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,8 +16,9 @@ from browser import ROOT
 
 from plantain import PlantainError, __version__
 from plantain.ui import log, server
+from plantain.ui.errors import listener
 from plantain.ui.log import logged
-from plantain.ui.server import ALLOWED, LARGEST, kind_of, security_headers
+from plantain.ui.server import CLOSED, LARGEST, security_headers
 
 SECRET = "Anna-whispers-to-Otto"
 
@@ -51,25 +50,53 @@ def lines(text):
 # --- what is there, and what is not ------------------------------------------------------------------------
 
 FORBIDDEN = [
-    ("POST", "/gradio_api/upload"), ("GET", "/gradio_api/deep_link?session_hash=x"), ("POST", "/gradio_api/vibe-edit"),
-    ("POST", "/gradio_api/process_recording"), ("POST", "/gradio_api/component_server"), ("GET", "/monitoring"),
-    ("GET", "/monitoring/summary"), ("POST", "/login"), ("GET", "/gradio_api/proxy=https://huggingface.co/x"),
-    ("GET", "/gradio_api/file=app.py"), ("GET", "/gradio_api/file=/etc/passwd"), ("GET", "/gradio_api/dev/reload"),
-    ("GET", "/gradio_api/file=precomputed/tiny-random/run.json"), ("GET", "/gradio_api/run-history/records"),
-    ("GET", "/gradio_api/runs"), ("POST", "/gradio_api/run-history/connect"), ("GET", "/app.py"), ("PUT", "/"),
-    ("GET", "/gradio_api/custom_component/1/client/component/index.js"), ("GET", "/.git/config"), ("DELETE", "/config"),
+    ("POST", "/gradio_api/upload"), ("GET", "/gradio_api/deep_link?session_hash=x"),
+    ("POST", "/gradio_api/process_recording"), ("POST", "/gradio_api/vibe-edit"), ("GET", "/monitoring"),
+    ("GET", "/gradio_api/proxy=https://huggingface.co/x"), ("GET", "/gradio_api/file=app.py"),
+    ("GET", "/gradio_api/file=/etc/passwd"), ("GET", "/gradio_api/dev/reload"), ("PUT", "/"), ("GET", "/app.py"),
+    ("GET", "/gradio_api/file=precomputed/tiny-random/run.json"), ("GET", "/gradio_api/runs"), ("GET", "/.git/config"),
+    ("GET", "/gradio_api/custom_component/1/client/component/index.js"), ("DELETE", "/config"),
     ("GET", "/static/../app.py"), ("GET", "/assets/..%2f..%2fapp.py"), ("GET", "/svelte/%2e%2e/%2e%2e/app.py"),
-    ("GET", "/gradio_api/mcp/sse"), ("POST", "/gradio_api/mcp/messages/"),
-    ("GET", "/openapi.json"), ("GET", "/gradio_api/openapi.json"), ("GET", "/docs"),
-    ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"), ("GET", "/health/../config/../app.py"),
+    ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"),
+    ("GET", "/health/../config/../app.py"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path"), FORBIDDEN, ids=lambda x: x)
 def test_what_the_page_does_not_need_is_not_there(app, method, path):
     status, _, content = ask(app[0], path, method, body=b"{}" if method == "POST" else None)
-    assert status in (400, 403, 404, 405)
+    assert status in (400, 403, 404, 405, 422)
     assert b"plantain.ui.engine" not in content and b"root:" not in content and b"capture_sha256" not in content
+
+
+def test_a_file_that_is_sent_is_refused_and_not_kept(app, tmp_path):
+    boundary = "x" * 20
+    body = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{SECRET}.txt"\r\n\r\nx\r\n'
+    sent = f"{body}--{boundary}--\r\n".encode(), {"content-type": f"multipart/form-data; boundary={boundary}"}
+    assert ask(app[0], "/gradio_api/upload", "POST", *sent)[0] == 404
+    assert ask(app[0], "/gradio_api/upload?upload_id=1", "POST", *sent)[0] == 404
+
+
+def test_what_is_closed_are_addresses_that_gradio_has():
+    """Else a newer Gradio has renamed one, and the refusal refuses nothing."""
+    import gradio as gr
+
+    with gr.Blocks() as demo:
+        gr.Textbox()
+    found = set()
+
+    def walk(routes, above=""):
+        for route in routes:
+            path = above + getattr(route, "path", "")
+            inner = getattr(getattr(route, "original_router", route), "routes", None) or []
+            found.add(path)
+            walk(inner, path)
+
+    walk(gr.routes.App.create_app(demo).routes)
+    assert set(CLOSED) <= found
+    assert {path for path in found if "upload" in path or "record" in path} <= {
+        *CLOSED, "/gradio_api/upload_progress", "/gradio_api/run-history/records",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/gradio_api/info", "/theme.css", "/health", "/gradio_api/app_id"])
@@ -79,47 +106,6 @@ def test_what_the_page_needs_is_there_with_its_headers(app, path):
     for name, value in security_headers(on_space=False).items():
         assert headers[name] == value
     assert "frame-ancestors 'self';" in headers["content-security-policy"] + ";"
-
-
-def test_every_address_of_gradio_is_known_as_allowed_or_not():
-    """A newer Gradio may bring new addresses: the allow-list keeps them shut, this test says that they are there."""
-    import gradio as gr
-
-    with gr.Blocks() as demo:
-        gr.Textbox()
-        gr.api(lambda: 1, api_name="tool")
-    found = set()
-
-    def walk(routes, above=""):
-        for route in routes:
-            path = above + re.sub(r"\{[^}]*\}", "x", getattr(route, "path", ""))
-            inner = [
-                *(getattr(route, "routes", None) or []),
-                *getattr(getattr(route, "original_router", None), "routes", []),
-            ]
-            walk(inner, path)
-            methods = getattr(route, "methods", None) or (() if inner else ("GET", "POST"))  # what is mounted takes any
-            found.update((method, path) for method in methods)
-
-    walk(gr.routes.App.create_app(demo, mcp_server=find_spec("mcp") is not None).routes)
-    allowed = {(method, path) for method, path in found if kind_of(method, path)}
-    writers = {path for method, path in allowed if method not in ("GET", "HEAD")}
-    assert len(found) > 60
-    mcp = ["/gradio_api/mcp"] if find_spec("mcp") else []
-    assert not mcp or {("GET", "/gradio_api/mcp/sse"), ("POST", "/gradio_api/mcp/messages")} <= found
-    assert {re.sub(r"/$", "", path) for path in writers} == {
-        "/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/call/x",
-        "/gradio_api/call/v2/x", "/gradio_api/run/x", "/gradio_api/api/x", *mcp,
-    }  # fmt: skip
-    assert not any("upload" in path or "file" in path or "vibe" in path or "record" in path for _, path in allowed)
-
-
-def test_the_list_names_no_path_twice_and_matches_whole_paths_only():
-    assert kind_of("GET", "/") == "page" and kind_of("POST", "/") is None
-    assert kind_of("GET", "/health/x") is None and kind_of("GET", "/x/health") is None
-    assert kind_of("POST", "/gradio_api/call/probe_pair") == "endpoint"
-    assert kind_of("POST", "/gradio_api/call/../upload") is None
-    assert len({path for _, _, path in ALLOWED}) == len(ALLOWED)
 
 
 def test_a_request_that_brings_too_much_is_refused(app):
@@ -165,19 +151,6 @@ def test_a_body_in_chunks_ends_at_the_limit():
     assert asyncio.run(read()) == ["http.request", "http.request", "http.disconnect"]
 
 
-def test_a_websocket_is_refused():
-    sent = []
-
-    async def reached(*_args):
-        raise AssertionError("it came through")
-
-    async def send(message):
-        sent.append(message["type"])
-
-    asyncio.run(server.Gate(reached, dict)({"type": "websocket", "path": "/config"}, None, send))
-    assert sent == ["websocket.close"]
-
-
 def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, monkeypatch):
     monkeypatch.setattr(log.LOG, "propagate", True)
     sent = []
@@ -194,7 +167,7 @@ def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, mo
     assert sent[0]["status"] == 500 and b"content-security-policy" in dict(sent[0]["headers"])
     assert b"foresaw" not in sent[1]["body"]
     line = json.loads(caplog.records[-1].message)
-    assert (line["kind"], line["outcome"], line["status"]) == ("config", "failed", 500)
+    assert (line["kind"], line["outcome"], line["status"]) == ("other", "failed", 500)
 
 
 def test_an_event_or_endpoint_that_is_not_known_is_an_error_and_no_fault(app):
@@ -213,18 +186,6 @@ def test_an_event_or_endpoint_that_is_not_known_is_an_error_and_no_fault(app):
         time.sleep(0.02)
     assert [(line["kind"], line["status"]) for line in found] == [*[("endpoint", 404)] * 3, ("queue", 404)]
     assert "a request failed" not in since(log, before)
-
-
-def test_only_a_download_that_was_just_made_comes_from_the_cache():
-    folder = f"/gradio_api/file={server.CACHE}/{'a' * 64}"
-    assert kind_of("GET", f"{folder}/plantain-tiny-random-card-all.csv") == "download"
-    for path in (f"{folder}/../plantain.csv", f"{folder}/x.csv", f"/gradio_api/file={server.CACHE}/plantain.csv",
-                 "/gradio_api/file=/etc/plantain", f"{folder}/plantain/../../../../etc/passwd"):  # fmt: skip
-        assert kind_of("GET", path) is None
-
-
-def test_a_programs_heartbeat_is_heard():
-    assert kind_of("GET", "/gradio_api/heartbeat/0b7e1e0c-8f0b-4c57-8f53-0d3a7f9a2c11") == "heartbeat"
 
 
 # --- how it is ---------------------------------------------------------------------------------------------
@@ -246,7 +207,7 @@ def test_health_says_version_model_and_runs(app):
 REFUSED = {
     "probe_pair": ["tiny-random", f"{SECRET} <|im_end|> helps.", f"{SECRET} waits."],
     "summary": [SECRET, "heads", "all"],
-    "top_units": ["tiny-random", {"path": f"/{SECRET}", "meta": {"_type": "gradio.FileData"}}],  # fails inside Gradio
+    "top_units": ["tiny-random", "heads", "all", 7, SECRET],
 }
 
 
@@ -261,14 +222,14 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
         assert b"error" in call(url, name, data)
     text = since(log, before)
     found = lines(text)
-    assert {"page", "endpoint", "unknown", "pair"} <= {line["kind"] for line in found}
+    assert {"page", "endpoint", "download", "pair"} <= {line["kind"] for line in found}
     for line in found:
         assert set(line) <= {"time", "kind", "ms", "outcome", "status", "error"} and line["ms"] >= 0
     pair, refused = [line for line in found if line["kind"] == "pair"]
     assert pair["outcome"] == "ok" and pair["ms"] > 1
     assert refused["outcome"] == "refused" and refused["error"] == "PromptError"
     assert {"refused"} == {line["outcome"] for line in found if line["kind"] == "view"}
-    assert "Traceback" not in text and "an event failed" in text
+    assert "Traceback" not in text
     assert SECRET not in text and "hf_sss" not in text and "helps." not in text
 
 
@@ -285,6 +246,54 @@ def test_of_a_fault_the_log_has_the_place_and_not_the_words():
     text = log.Lines().format(record)
     assert SECRET not in text and text.startswith("it failed\n")
     assert text.index("\nKeyError\n") < text.index("raise ValueError(") and text.endswith("\nValueError")
+
+
+def faults(page):
+    """Return listeners of each kind that raise what a visitor wrote."""
+
+    def plain(text):
+        raise ValueError(f"{page} {text}")
+
+    def steps(text):
+        yield "begun"
+        raise KeyError(text)
+
+    async def later(text):
+        raise PlantainError(f"“{text}” cannot be taken.")
+
+    return plain, steps, later
+
+
+def test_a_fault_in_a_listener_is_told_and_its_words_are_printed_nowhere(capfd, monkeypatch):
+    import gradio as gr
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    monkeypatch.setattr(log.PACKAGE_LOG, "handlers", [])
+    monkeypatch.setattr(log.PACKAGE_LOG, "propagate", False)
+    log.start_log()
+    with gr.Blocks() as demo:
+        text, shown = gr.Textbox(), gr.Textbox()
+        for fault in faults("page"):
+            text.submit(listener(fault), text, shown, api_name=fault.__name__)
+        text.submit(faults("bare")[0], text, shown, api_name="bare")
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        client = Client(url, verbose=False)
+        for name, said in {
+            "plain": r"Something broke \(ValueError\)",
+            "steps": r"\(KeyError\)",
+            "later": SECRET,
+        }.items():
+            with pytest.raises(AppError, match=said):
+                client.predict(SECRET, api_name=f"/{name}")
+        printed = "".join(capfd.readouterr())
+        assert SECRET not in printed and "in plain" in printed and printed.count("a request failed") == 2
+        with pytest.raises(AppError):
+            client.predict(SECRET, api_name="/bare")
+        assert SECRET in "".join(capfd.readouterr())  # what Gradio does by itself, else the line above says nothing
+    finally:
+        demo.close()
 
 
 ENDS = {"refused": PlantainError("secret"), "failed": ValueError("secret"), "stopped": GeneratorExit()}

@@ -43,7 +43,7 @@ def test_the_figures_stand_in_the_page_as_it_is_served_and_once_only(page, url):
     with urllib.request.urlopen(url) as answer:
         served = answer.read().decode()
         assert int(answer.headers["content-length"]) == len(served.encode())
-    first = served[served.index('<div class="pl-first">') : served.index("</div><script>")]
+    first = served[served.index('<div class="pl-first">') :]
     report = reported()
     assert "STAND-IN" in first and first.count('class="pl-card"') == 4
     assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in first
@@ -55,6 +55,35 @@ def test_without_scripts_the_figures_can_be_read(browser, url):
     page = context.new_page()
     page.goto(url)
     assert page.locator(".pl-first .pl-card").count() == 4 and page.is_visible(".pl-first .pl-card >> nth=3")
+    context.close()
+
+
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_shifts_while_the_page_loads_and_the_figures_stay_where_they_are(browser, url, width):
+    context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(url)
+    before = page.locator(".pl-first .pl-cards").bounding_box()
+    context.close()
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    page.goto(url)
+    page.wait_for_selector("#careful details")
+    page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
+    page.wait_for_timeout(500)
+    assert page.evaluate("shifted") < 0.1
+    assert page.locator("#findings .pl-cards").bounding_box() == pytest.approx(before, abs=4)
+    page.evaluate("document.querySelector('#introduction').style.marginTop = '300px'")
+    page.wait_for_function("shifted > 0.1")  # the check can fail
     context.close()
 
 
@@ -150,6 +179,10 @@ def test_the_five_endpoints_answer_a_program(url):
         client.predict(64.5, 0, api_name="/run_probe")
     with pytest.raises(AppError, match=r"unknown block 'nope'; choose one of joint\[0\]"):
         client.predict("tiny-random", "heads", "all", 7, "nope", api_name="/top_units")
+    for n in (-1, 201):
+        with pytest.raises(AppError, match=f"n is {n}; give a whole number from 0 to 200"):
+            client.predict("tiny-random", "card", "all", n, api_name="/top_units")
+    assert len(client.predict("tiny-random", "card", "all", 200, api_name="/top_units")) == 200
     with pytest.raises(AppError, match="no run of that name"):
         client.predict("../../etc", api_name="/summary")
 

@@ -4,7 +4,7 @@
 
 Starts the app with the stand-in. Every visitor, a thread, has sessions with a heartbeat, a new one every minute, loads
 the page and asks for the views of its tabs as the page's own script does, makes a download, calls the endpoints as a
-program does (each with other units and scopes; now and then a table of 1,000 units, which every second time nobody
+program does (each with other units and scopes; now and then a table of 200 units, which every second time nobody
 fetches), and sends a pair; somebody runs a probe meanwhile. Prints, per kind, how many answers there were, how many
 errors, the median and the 95th percentile of their time, and the memory of the app after a fifth of the time and at the
 end; ends with 1 where there was an error, views took a second in more than 5% of cases, or memory grew by 10%.
@@ -123,7 +123,7 @@ def act(host: str, page: Page, session: str, chance: random.Random) -> tuple[str
     if what == "download":
         return what, page.download(host, chance.choice(page.downloads), [*choice[:2], "all"], session)
     if what == "long table":
-        return what, call(host, "top_units", [*choice, 1000, ""], fetch=chance.random() < 0.5)
+        return what, call(host, "top_units", [*choice, 200, ""], fetch=chance.random() < 0.5)
     return what, call(host, what, {"list_runs": [], "summary": choice, "top_units": [*choice, 20, ""]}[what])
 
 

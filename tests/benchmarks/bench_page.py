@@ -3,9 +3,9 @@
     python tests/benchmarks/bench_page.py
 
 (a) From opening the page to the four figures on the screen, and to the page that can be used, against one `gr.HTML` in
-`gr.Blocks`: fresh browser context, nine interleaved loads each, medians. (b) When the page is served, and when torch is
-imported. (c) Seconds on the server of a switch of run, units or scope at full size (the shipped untrained control,
-16,320 units): the first time, with nothing computed before, and again.
+`gr.Blocks`: fresh browser context, nine interleaved loads each, medians; and how much shifts at load (CLS). (b) When
+the page is served, and when torch is imported. (c) Seconds on the server of a switch of run, units or scope at full
+size (the shipped untrained control, 16,320 units): the first time, with nothing computed before, and again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,27 @@ from browser import app_command, chromium, serving  # noqa: E402
 EMPTY = "import gradio as gr\nwith gr.Blocks() as demo:\n    gr.HTML('<p id=figure>0</p>')\ndemo.launch({options})\n"
 LOADS = 9
 FIGURES = ".pl-card >> nth=3"
+
+
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+
+def shift(browser, url: str, width: int) -> float:
+    """Return the cumulative layout shift of a load, until the slower statistics stand."""
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    page.goto(url)
+    page.wait_for_selector("#careful details")
+    page.wait_for_timeout(1000)
+    found = page.evaluate("shifted")
+    context.close()
+    return found
 
 
 def seconds_to(browser, url: str, selector: str) -> float:
@@ -51,12 +72,14 @@ def loads() -> None:
                 seconds_to(browser, *place)  # the first load fills the servers' caches
             time.sleep(20)  # the model loads and statistics are computed in the background
             took = [[seconds_to(browser, *place) for place in places] for _ in range(LOADS)]
+            shifted = {width: shift(browser, page, width) for width in (1280, 390)}
     figures, whole, theirs = (median(column) for column in zip(*took, strict=True))
     print(
         f"(a) an empty page after {theirs:.3f} s; four figures after {figures:.3f} s, ratio {figures / theirs:.2f};",
         end="",
     )
     print(f" the whole page after {whole:.3f} s, ratio {whole / theirs:.2f}")
+    print("(a) layout shift: " + ", ".join(f"{value:.3f} at {width} px" for width, value in shifted.items()))
 
 
 def start() -> None:

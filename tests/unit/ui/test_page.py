@@ -14,7 +14,7 @@ from plantain.prompts.sets import PromptPair
 from plantain.report.figures import heat_map, null_histogram, pair_dots, score_dots
 from plantain.runs.analysis import summarize
 from plantain.runs.io import save_run
-from plantain.ui import RunStore, build_demo, html
+from plantain.ui import RunStore, build_demo, errors, html
 from plantain.ui.engine import Engine
 from plantain.ui.state import NoRunError
 from plantain.ui.tabs.findings import findings_html
@@ -36,6 +36,14 @@ def test_the_page_has_the_five_endpoints_and_no_other_listener_is_public(store, 
     assert public == ENDPOINTS
     assert set(demo.get_api_info()["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
     assert demo.get_api_info()["unnamed_endpoints"] == {}
+
+
+def test_every_listener_is_guarded(store, moral_set):
+    """So that a fault in one prints no words of a visitor's (tests/test_served.py)."""
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    bare = [d.fn for d in demo.fns.values() if d.fn and d.api_visibility == "private"]
+    assert len(bare) > 50
+    assert {fn.__code__.co_filename for fn in bare} == {errors.__file__}
 
 
 def test_the_code_is_linked_where_it_has_an_address(store, moral_set, monkeypatch):
