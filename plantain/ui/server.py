@@ -197,6 +197,7 @@ def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str
         "max_file_size": LARGEST,
         "footer_links": ["api"],
         "run_history": False,
+        "enable_monitoring": False,  # else anybody may ask for its summary
         "state_session_capacity": SESSIONS,
         "ssr_mode": False,
         "show_error": False,

@@ -15,7 +15,8 @@ NO_PUBLIC_WAY = {
 
 
 def is_private(name: str) -> bool:
-    return name.startswith("_") and not name.endswith("__")
+    of_named_tuples = {"_replace", "_asdict", "_fields", "_make"}  # public: the underscore keeps them from the fields
+    return name.startswith("_") and not name.endswith("__") and name not in of_named_tuples
 
 
 def sources() -> dict[str, ast.Module]:

@@ -6,10 +6,12 @@
   first.classList.toggle("dark", dark === "dark");
   // Another run or another tab was asked for: these figures are not what will be shown.
   first.hidden = ["run", "units", "scope", "unit", "tab", "positive", "negative"].some((name) => asked.has(name));
+  document.body.classList.add("pl-loading");
   const observer = new MutationObserver(() => {
     if (!document.querySelector("#findings")) return;
     observer.disconnect();
     first.remove();
+    document.body.classList.remove("pl-loading");
   });
   observer.observe(document.body, { childList: true, subtree: true });
 })();
