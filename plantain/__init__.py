@@ -40,6 +40,10 @@ class PlantainError(Exception):
     exit_code = 2
 
 
+class UsageError(PlantainError):
+    """Arguments, options or settings that cannot be used."""
+
+
 def __getattr__(name: str) -> Any:
     if name in ("probe", "stats"):
         return import_module(f"{__name__}.{name}")

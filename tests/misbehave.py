@@ -10,6 +10,8 @@ import signal
 import time
 from pathlib import Path
 
+from plantain.probe.tokens import ProbeError
+
 
 class Orders:
     """What the passes of an app are told to do wrong.
@@ -67,7 +69,6 @@ def install() -> None:
     from diffusers.models.transformers.transformer_flux2 import Flux2SingleTransformerBlock as Block
 
     from plantain.probe.passes import Passes
-    from plantain.probe.tokens import CaptureError
 
     orders, capture, run = Orders(Path.home()), Passes.capture, Passes._run
 
@@ -79,7 +80,7 @@ def install() -> None:
             orders.clear()
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "fail":
-            raise CaptureError("single[3]: NaN or infinite activation")
+            raise ProbeError("single[3]: NaN or infinite activation")
         if how == "break":
             raise ValueError("words that stay in the log")
         return capture(*args)
@@ -91,7 +92,7 @@ def install() -> None:
 
     def obedient_forward(*args: object, **more: object) -> object:
         if orders.due() == "midway":
-            raise CaptureError("single[3]: NaN or infinite activation")
+            raise ProbeError("single[3]: NaN or infinite activation")
         return block(*args, **more)
 
     block, Block.forward = Block.forward, obedient_forward

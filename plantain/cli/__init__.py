@@ -12,10 +12,9 @@ import sys
 import warnings
 from typing import NoReturn
 
-from plantain import PlantainError, __version__
+from plantain import PlantainError, UsageError, __version__
 from plantain._files import printable
 from plantain.cli import hub, models, references, report, run
-from plantain.cli.options import UsageError
 
 _PROGRAM = "python -m plantain"
 

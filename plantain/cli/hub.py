@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plantain import UsageError
 from plantain._files import printable
-from plantain.cli.options import UsageError
 from plantain.cli.progress import bar
 
 if TYPE_CHECKING:

@@ -6,15 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plantain import PlantainError
 from plantain.models.load import LoadedModel, PhasedPipeline
 
 if TYPE_CHECKING:
     from plantain.probe.reference import Reference
-
-
-class UsageError(PlantainError):
-    """The command line itself is wrong."""
 
 
 def not_empty(text: str) -> str:

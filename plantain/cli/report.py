@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plantain import UsageError
 from plantain._files import plain, printable_lines
-from plantain.cli.options import UsageError, add_model_options, not_empty, with_reference
+from plantain.cli.options import add_model_options, not_empty, with_reference
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
@@ -20,7 +21,7 @@ from plantain.prompts.sets import user_pair
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
 from plantain.report.run import report_text
-from plantain.runs.info import check_reference
+from plantain.runs.info import NotComparableError, check_reference
 from plantain.runs.io import load_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import SCOPES, UNITS
@@ -70,13 +71,13 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _atlas(options: argparse.Namespace) -> None:
-    from plantain.findings.atlas import AtlasError, cached_atlas, read_axes
+    from plantain.findings.atlas import cached_atlas, read_axes
     from plantain.report.atlas import atlas_text
 
     folders = list({Path(folder).resolve(): Path(folder) for folder in options.runs}.values())
     runs = {folder.resolve().name: load_run(folder) for folder in folders}
     if len(runs) < len(folders):
-        raise AtlasError("two runs have one name; rename a folder.")
+        raise NotComparableError("two runs have one name; rename a folder.")
     axes = read_axes(runs)
     with bar("comparing", "step") as show:
         atlas = cached_atlas(axes, Selection(options.units, options.scope), folders[0].resolve().parent, show)
@@ -132,7 +133,7 @@ def probe_pair(
     ------
     PromptError
         A prompt is empty, too long or holds a control token, or both are the same.
-    WrongModelError
+    NotComparableError
         The model is not the one that made the run, or the run has reference images and none is given.
     """
     from plantain.probe.passes import Passes

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plantain import UsageError
 from plantain._files import printable
-from plantain.cli.options import UsageError, add_model_options, at_least_one, not_empty, seed_list
+from plantain.cli.options import add_model_options, at_least_one, not_empty, seed_list
 from plantain.cli.progress import bar
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from plantain import PlantainError, __version__, stats
+from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import shipped_sets
 from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount, finite
 from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
-from plantain.runs.info import RANDOM, RunInfo
+from plantain.runs.info import RANDOM, NotComparableError, RunInfo
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
@@ -35,10 +35,6 @@ N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
 
 _FORMAT = 3  # of what is cached: another one is computed anew
-
-
-class AtlasError(PlantainError, ValueError):
-    """Runs that cannot stand in one atlas."""
 
 
 @dataclass(frozen=True)
@@ -291,24 +287,30 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
 
     Raises
     ------
-    AtlasError
+    NotComparableError
         There are fewer than two runs, two of one prompt set, not exactly one axis, or runs of another model or setting.
     """
     axes = [Axis(name, run, _role(run)) for name, run in runs.items()]
     if len(axes) < 2:
-        raise AtlasError("an atlas needs at least two runs.")
+        raise NotComparableError("an atlas needs at least two runs.")
     first = axes[0]
     for axis in axes:
         if len(axis.run.pairs) < MIN_PAIRS:
-            raise AtlasError(f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS} in every set.")
+            raise NotComparableError(
+                f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS} in every set."
+            )
     for axis in axes[1:]:
         if unlike := unlike_settings(first.run.info, axis.run.info):
-            raise AtlasError(f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way.")
+            raise NotComparableError(f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way.")
     for one, other in combinations(axes, 2):
         if one.run.info.prompts_sha256 == other.run.info.prompts_sha256:
-            raise AtlasError(f"{one.name} and {other.name} are of one prompt set: a set stands once in an atlas.")
+            raise NotComparableError(
+                f"{one.name} and {other.name} are of one prompt set: a set stands once in an atlas."
+            )
     if sum(axis.role == "axis" for axis in axes) != 1:
-        raise AtlasError("an atlas needs exactly one run of a set with the role “axis”, as prompts/moral_valence.toml.")
+        raise NotComparableError(
+            "an atlas needs exactly one run of a set with the role “axis”, as prompts/moral_valence.toml."
+        )
     return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from plantain import PlantainError, stats
+from plantain import stats
+from plantain.runs.info import NotComparableError
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
@@ -18,10 +19,6 @@ _SETTINGS = (
     "model", "revision", "fingerprint", "dtype", "device", "size", "seed", "steps", "mask_padding",
     "references_sha256", "vae", "prompt_set", "prompts_sha256",
 )  # fmt: skip
-
-
-class NotComparableError(PlantainError, ValueError):
-    """Two runs whose units do not correspond."""
 
 
 @dataclass(frozen=True, eq=False)

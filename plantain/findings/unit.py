@@ -6,18 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plantain import PlantainError, stats
+from plantain import stats
 from plantain.runs.inference import MAX_EXACT
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
-from plantain.runs.units import Selection, UnitsError, UnitTable, magnitudes, unit_table
-
-
-class NoUnitError(PlantainError, KeyError):
-    """A unit that a run does not have."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would put quotes around it
+from plantain.runs.units import Selection, SelectionError, UnitTable, magnitudes, unit_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +70,13 @@ def find_unit(run: Run, name: str) -> str:
 
     Raises
     ------
-    NoUnitError
+    SelectionError
         The run has no unit of that name.
     """
     for units in UNITS:
         if name in unit_table(run.info.layout, Selection(units, "all")).names:
             return units
-    raise NoUnitError(f"This run has no unit “{name}”. Choose a block and a unit in it.")
+    raise SelectionError(f"This run has no unit “{name}”. Choose a block and a unit in it.")
 
 
 def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
@@ -104,7 +97,7 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
 
     Raises
     ------
-    NoUnitError
+    SelectionError
         The run has no unit of that name.
     """
     units = find_unit(run, name)
@@ -148,7 +141,7 @@ def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:
             continue
         try:
             values = magnitudes(run.sums, run.info.layout, Selection(units, scope))[:, :, [names.index(name)]]
-        except UnitsError:  # a prompt that fills all tokens has no padding
+        except SelectionError:  # a prompt that fills all tokens has no padding
             continue
         found[scope] = float(stats.paired_t(stats.paired_differences(*values))[0])
     return found

@@ -19,7 +19,7 @@ from plantain.hub.errors import HubError
 from plantain.hub.repo import RUNS, Base, Remote
 from plantain.report.figures.catalogue import OnCard, figure
 from plantain.report.figures.png import png
-from plantain.report.model_card import PublishError, card_fields, check_publishable, results_section
+from plantain.report.model_card import card_fields, check_publishable, results_section
 from plantain.runs.info import is_control
 from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
 from plantain.runs.run import Run
@@ -94,7 +94,7 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> Can
     ------
     RunError
         A run cannot be read.
-    PublishError
+    RunError
         The run must not be published, or the control is none.
     """
     folder = Path(folder).resolve()
@@ -130,9 +130,9 @@ def _control(run: Run, folder: str | Path | None) -> Run | None:
         return None
     control = load_run(folder)
     if control.info.weights != "untrained":
-        raise PublishError(f"{folder}: is no untrained control. Give a run of an untrained model.")
+        raise RunError(f"{folder}: is no untrained control. Give a run of an untrained model.")
     if unlike := _unlike(run, control):
-        raise PublishError(f"{folder}: is no control of this run: {unlike}.")
+        raise RunError(f"{folder}: is no control of this run: {unlike}.")
     return control
 
 
@@ -152,13 +152,13 @@ def render(card: bytes | None, offer: Offer) -> bytes:
 
     Raises
     ------
-    PublishError
+    RunError
         The card is not UTF-8.
     """
     try:
         text = _first_card(offer) if card is None else card.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PublishError(f"{offer.repo_id}: its README.md is not UTF-8. Save it as UTF-8 first.") from error
+        raise RunError(f"{offer.repo_id}: its README.md is not UTF-8. Save it as UTF-8 first.") from error
     return set_section(add_fields(text, offer.fields), offer.name, offer.section).encode()
 
 
@@ -277,7 +277,7 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
 
     Raises
     ------
-    PublishError
+    RunError
         The folder holds something else, or cannot be written.
     """
     after = render(card, offer)
@@ -290,14 +290,14 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
                 (new / path).parent.mkdir(parents=True, exist_ok=True)
                 (new / path).write_bytes(content)
     except OSError as error:
-        raise PublishError(f"{folder}: cannot be written ({error.strerror}).") from error
+        raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
     return diff
 
 
 def _check_dry_run(folder: Path) -> None:
     strange = [p.name for p in folder.iterdir() if p.name not in (CARD, DIFF, RUNS, FIGURES)] if folder.is_dir() else []
     if strange or (folder.exists() and not folder.is_dir()):
-        raise PublishError(f"{folder}: holds something other than an earlier dry run. Move it away.")
+        raise RunError(f"{folder}: holds something other than an earlier dry run. Move it away.")
 
 
 def _lines(card: bytes) -> list[str]:

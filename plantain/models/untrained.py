@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plantain import PlantainError, __version__
+from plantain import __version__
 from plantain._files import swap_in, write_atomic
 from plantain.models.info import software_versions
 from plantain.models.init_weights import draw_weights, n_bytes
-from plantain.models.sources import hub_errors
+from plantain.models.sources import ModelError, hub_errors
 from plantain.models.stand_in import WEIGHTS_MARK, byte_tokenizer
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ _WITH_WEIGHTS = ("text_encoder", "transformer", "vae")
 _PARTS = ("scheduler", "tokenizer", *_WITH_WEIGHTS)
 
 _SHARD_BYTES = 10**9  # most bytes that a file of weights holds
-
-
-class UntrainedError(PlantainError, RuntimeError):
-    """A model that cannot be written; the message says why and what to do."""
-
-
-class TokenizerError(PlantainError, ValueError):
-    """A tokenizer that cannot be taken; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +98,16 @@ def write_untrained(
 
     Raises
     ------
-    UntrainedError
+    ModelError
         The folder exists, holds something else, or an unfinished model of other settings; the disk is too
         small; or the seed is out of range.
-    TokenizerError, ModelError
+    ModelError
         The tokenizer cannot be found or downloaded, or does not fit.
     """
     folder = Path(folder)
     check_folder(folder, overwrite)
     if not 0 <= seed < 2**63:
-        raise UntrainedError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
+        raise ModelError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
     pipe = _meta_pipeline(architecture, find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"]))
     settings = _settings(architecture, seed, pipe.tokenizer)
     new = folder.with_name(folder.name + ".unfinished")
@@ -128,12 +120,12 @@ def write_untrained(
         _write_weights(pipe, new, seed, progress or (lambda _done, _total: None))
         swap_in(new, folder)
     except OSError as error:
-        raise UntrainedError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+        raise ModelError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     return folder
 
 
 def check_folder(folder: str | Path, overwrite: bool) -> None:
-    """Raise `UntrainedError` unless an untrained model may be written to the folder."""
+    """Raise `ModelError` unless an untrained model may be written to the folder."""
     folder = Path(folder)
     if not folder.exists():
         return
@@ -141,11 +133,9 @@ def check_folder(folder: str | Path, overwrite: bool) -> None:
     strange = sorted(set(names) - {*_PARTS, "model_index.json", SETTINGS})
     if strange or (names and SETTINGS not in names):
         what = strange[0] if strange else f"no {SETTINGS}"
-        raise UntrainedError(
-            f"{folder}: holds something other than an untrained model ({what}). Choose another folder."
-        )
+        raise ModelError(f"{folder}: holds something other than an untrained model ({what}). Choose another folder.")
     if not overwrite:
-        raise UntrainedError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
+        raise ModelError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
 
 
 def _dtype() -> torch.dtype:
@@ -192,10 +182,10 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
     except (OSError, ValueError):
         found = None
     if found is None and new.exists() and any(new.iterdir()):
-        raise UntrainedError(f"{new}: holds something other than an unfinished model. Move it away.")
+        raise ModelError(f"{new}: holds something other than an unfinished model. Move it away.")
     if found not in (None, settings):
         if not overwrite and any((new / part).exists() for part in _WITH_WEIGHTS):
-            raise UntrainedError(
+            raise ModelError(
                 f"{new}: holds a model of other settings (seed, tokenizer or versions). Repeat that command to "
                 "finish it, delete the folder, or add --overwrite."
             )
@@ -211,7 +201,7 @@ def _require_space(new: Path, pipe: Flux2KleinPipeline) -> None:
     if missing and needed + 2**26 > free:  # 64 MB for tokenizer, configurations and file headers
         if len(missing) == len(_WITH_WEIGHTS):
             shutil.rmtree(new)
-        raise UntrainedError(
+        raise ModelError(
             f"{new.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
             "Make room, or choose a folder on another disk."
         )
@@ -252,7 +242,7 @@ def find_tokenizer(where: str | None, vocab_size: int) -> Any:
 
     Raises
     ------
-    TokenizerError
+    ModelError
         There is no such folder, no tokenizer in it, or it does not fit.
     ModelError
         The Hub cannot be reached, or refuses.
@@ -260,7 +250,7 @@ def find_tokenizer(where: str | None, vocab_size: int) -> Any:
     tokenizer = byte_tokenizer() if where is None else _load(_folder(where), where)
     largest = max(tokenizer.get_vocab().values())
     if largest >= vocab_size:
-        raise TokenizerError(f"{where or 'the byte-level tokenizer'}: has id {largest}, the model has {vocab_size}.")
+        raise ModelError(f"{where or 'the byte-level tokenizer'}: has id {largest}, the model has {vocab_size}.")
     return tokenizer
 
 
@@ -268,7 +258,7 @@ def _folder(where: str) -> Path:
     folder = Path(where)
     if not folder.is_dir():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", where) or where.startswith((".", "/")):
-            raise TokenizerError(f"{where}: no such folder. Give a folder with a Qwen tokenizer, or a Hub id.")
+            raise ModelError(f"{where}: no such folder. Give a folder with a Qwen tokenizer, or a Hub id.")
         folder = _download(where)
     return folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
 
@@ -287,13 +277,11 @@ def _load(folder: Path, where: str) -> Any:
 
     # Without its files the class would make an empty tokenizer, and say nothing.
     if not ((folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()):
-        raise TokenizerError(f"{where}: holds no tokenizer.json. Give a folder with a Qwen tokenizer, or a Hub id.")
+        raise ModelError(f"{where}: holds no tokenizer.json. Give a folder with a Qwen tokenizer, or a Hub id.")
     try:
         tokenizer = Qwen2TokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the libraries raise many kinds for a damaged file
-        raise TokenizerError(
-            f"{where}: holds no tokenizer of Qwen's kind. Give another folder, or a Hub id."
-        ) from error
+        raise ModelError(f"{where}: holds no tokenizer of Qwen's kind. Give another folder, or a Hub id.") from error
     if not tokenizer.chat_template:
-        raise TokenizerError(f"{where}: has no chat template, which the prompts need. Give Klein's own tokenizer.")
+        raise ModelError(f"{where}: has no chat template, which the prompts need. Give Klein's own tokenizer.")
     return tokenizer

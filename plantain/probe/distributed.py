@@ -8,11 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from plantain import PlantainError
-
-
-class DistributedError(PlantainError, RuntimeError):
-    """Processes that were started together and do not find one another."""
+from plantain.probe.tokens import ProbeError
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def find_distributed(device: str | None) -> Distributed:
 
     Raises
     ------
-    DistributedError
+    ProbeError
         The processes did not find one another.
     """
     expected = int(os.environ.get("WORLD_SIZE", "1"))
@@ -88,5 +84,5 @@ def find_distributed(device: str | None) -> Distributed:
 
     state = PartialState(cpu=device == "cpu" or not is_cuda_available())
     if state.num_processes != expected:  # each would believe to be alone, and all would write one folder
-        raise DistributedError(f"{expected} processes were started, but {state.num_processes} came together.")
+        raise ProbeError(f"{expected} processes were started, but {state.num_processes} came together.")
     return Distributed(state.process_index, state.num_processes, state.local_process_index)

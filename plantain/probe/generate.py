@@ -9,21 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from plantain import PlantainError, __version__
+from plantain import __version__
 from plantain._files import strict_json, write_atomic
 from plantain.models.fingerprint import vae_fingerprint
 from plantain.models.info import software_versions
 from plantain.models.load import LoadedModel
 from plantain.probe.reference import file_stem
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.diff import differing_words
 from plantain.prompts.sets import PromptPair, PromptSet
 from plantain.runs.info import seed_fault, size_fault
 
 MANIFEST = "references.json"
-
-
-class GenerationError(PlantainError, ValueError):
-    """Reference images that cannot be drawn; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         if fault := size_fault(self.size) or seed_fault(self.seed):
-            raise GenerationError(fault)
+            raise ProbeError(fault)
 
 
 STYLES = {"klein": (50, 4.0), "siblings": (14, 4.0)}
@@ -61,13 +58,13 @@ def shared_text(pair: PromptPair) -> str:
 
     Raises
     ------
-    GenerationError
+    ProbeError
         They share no word.
     """
     spans, _ = differing_words(pair.positive, pair.negative)
     text = " ".join(" ".join(words for words, differs in spans if not differs).split())
     if not any(c.isalnum() for c in text):
-        raise GenerationError(f"pair {pair.id!r}: its two prompts share no word, so no scene can be drawn for both.")
+        raise ProbeError(f"pair {pair.id!r}: its two prompts share no word, so no scene can be drawn for both.")
     return text
 
 
@@ -76,7 +73,7 @@ def check_drawing(prompt_set: PromptSet, folder: str | Path) -> None:
 
     Raises
     ------
-    GenerationError, ImageError
+    ProbeError
         A pair's sides share no word, its id can be no file's name, or the folder has something else in it.
     """
     _texts(prompt_set)
@@ -111,9 +108,9 @@ def make_references(
 
     Raises
     ------
-    GenerationError
+    ProbeError
         A pair's sides share no word, or the folder has pictures that were drawn otherwise, or cannot be written.
-    ImageError
+    ProbeError
         A pair's id cannot be a file's name.
     """
     folder, texts, info = Path(folder), _texts(prompt_set), model.info
@@ -124,7 +121,7 @@ def make_references(
     }  # fmt: skip
     found = _drawn_from(folder)
     if found not in (None, settings):
-        raise GenerationError(
+        raise ProbeError(
             f"{folder}: has pictures that were drawn otherwise (model, settings or prompts). Choose another folder."
         )
     missing = [stem for stem in texts if not (folder / f"{stem}.png").exists()]
@@ -138,7 +135,7 @@ def make_references(
             write_atomic(folder / f"{stem}.png", _draw(model.pipe, texts[stem], drawing))
             report(done, len(texts))
     except OSError as error:
-        raise GenerationError(f"{folder}: cannot be written ({error.strerror}).") from error
+        raise ProbeError(f"{folder}: cannot be written ({error.strerror}).") from error
     return len(missing)
 
 
@@ -155,10 +152,10 @@ def _drawn_from(folder: Path) -> dict[str, Any] | None:
             raise ValueError("it is not what was written")
     except (FileNotFoundError, NotADirectoryError):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise GenerationError(f"{folder}: is no folder of reference images. Choose a new or empty one.") from None
+            raise ProbeError(f"{folder}: is no folder of reference images. Choose a new or empty one.") from None
         return None
     except (OSError, ValueError) as error:
-        raise GenerationError(f"{folder / MANIFEST}: cannot be read ({error}).") from error
+        raise ProbeError(f"{folder / MANIFEST}: cannot be read ({error}).") from error
     return found
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from plantain.probe.tokens import CaptureError, Segment
+from plantain.probe.tokens import ProbeError, Segment
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
 from plantain.runs.units import SLICE, Layout
 
@@ -43,7 +43,7 @@ def sites(transformer: torch.nn.Module) -> list[Site]:
 
     Raises
     ------
-    CaptureError
+    ProbeError
         A block has no output projection where it should be.
 
     Examples
@@ -59,7 +59,7 @@ def sites(transformer: torch.nn.Module) -> list[Site]:
             found += [Site("joint_image", i, block.attn.to_out[0]), Site("joint_text", i, block.attn.to_add_out)]
         return found + [Site("single", i, b.attn.to_out) for i, b in enumerate(transformer.single_transformer_blocks)]
     except AttributeError as error:
-        raise CaptureError(f"this is not a Flux2 transformer: {error}.") from error
+        raise ProbeError(f"this is not a Flux2 transformer: {error}.") from error
 
 
 class Recorder:
@@ -88,7 +88,7 @@ class Recorder:
 
         Raises
         ------
-        CaptureError
+        ProbeError
             A recorded module was not reached, or an activation was NaN or infinite.
         """
         places = [(s, b) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
@@ -96,7 +96,7 @@ class Recorder:
         flat = [(stream, block, self._sums[stream].get(block)) for stream, block in places]
         for stream, block, value in flat:
             if value is None:
-                raise CaptureError(f"{layout.block_name(stream, block)}: its input was never seen.")
+                raise ProbeError(f"{layout.block_name(stream, block)}: its input was never seen.")
         values = torch.cat([value.reshape(len(prompts), -1) for _, _, value in flat], dim=1).cpu().numpy()
         for sums in self._sums.values():  # the next pass under these hooks must bring its own
             sums.clear()
@@ -113,7 +113,7 @@ def _unpack(row: np.ndarray, flat: list, layout: Layout, prompt: str) -> dict[st
         offset += part.size
         if not np.isfinite(part).all():
             name = layout.block_name(stream, block)
-            raise CaptureError(
+            raise ProbeError(
                 f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
             )
         sums[stream].append(part)
@@ -138,13 +138,13 @@ def sum_squares(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[st
 
     Raises
     ------
-    CaptureError
+    ProbeError
         `x` has another number of prompts or tokens than the segments.
     """
     wanted = (len(segments), segments[0][-1].stop)
     if tuple(x.shape[:2]) != wanted:
         got = tuple(x.shape[:2])
-        raise CaptureError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
+        raise ProbeError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
     reduce = _on_processor if x.device.type == "cpu" else _on_accelerator
     return reduce(x, segments, scopes)
 
@@ -204,7 +204,7 @@ def recording(
 
     Raises
     ------
-    CaptureError
+    ProbeError
         A block has no output projection where it should be.
 
     Examples

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 from plantain.probe.hooks import recording
 from plantain.probe.reference import Reference, References
-from plantain.probe.tokens import CaptureError, Tokens, compare_tokens, tokenize
+from plantain.probe.tokens import ProbeError, Tokens, compare_tokens, tokenize
 from plantain.prompts.sets import SIDES, PromptPair
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.info import Conditions
@@ -253,7 +253,7 @@ class Passes:
         ------
         PromptError
             A prompt cannot be taken as it is.
-        CaptureError
+        ProbeError
             An activation is NaN or infinite, the model is no Flux2 transformer, or one prompt alone is too much for
             the device's memory.
         """
@@ -290,7 +290,7 @@ class Passes:
 
     def _halve(self, error: Exception) -> None:
         if self.batch == 1:
-            raise CaptureError(
+            raise ProbeError(
                 f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
             ) from error
         self.batch //= 2

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from plantain import PlantainError
 from plantain.models.fingerprint import vae_fingerprint
 from plantain.models.load import PhasedPipeline
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptPair
 
 KINDS = (".png", ".jpg", ".jpeg", ".webp")
@@ -30,10 +30,6 @@ LARGEST = 64 << 20  # bytes of a file
 MOST_PIXELS = 64_000_000
 
 _AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
-
-
-class ImageError(PlantainError, ValueError):
-    """A reference image that cannot be used; the message names the file or the pair."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: s
 
     Raises
     ------
-    ImageError
+    ProbeError
         There is no such file, or two of one pair.
     """
     if image is not None:
@@ -114,19 +110,19 @@ def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: s
     if folder is None:
         return {}
     if not Path(folder).is_dir():
-        raise ImageError(f"{folder}: is no folder.")
+        raise ProbeError(f"{folder}: is no folder.")
     return {pair.id: _image_of(pair, Path(folder)) for pair in pairs}
 
 
 def _image_of(pair: PromptPair, folder: Path) -> Path:
     found = [path for path in (folder / (file_stem(pair) + kind) for kind in KINDS) if path.is_file()]
     if not found:
-        raise ImageError(
+        raise ProbeError(
             f"{folder}: has no image for the pair {pair.id!r}. Put {file_stem(pair)}.png there, or draw all of them: "
             "python -m plantain make-references PROMPTS DIR."
         )
     if len(found) > 1:
-        raise ImageError(f"{folder}: has two images for the pair {pair.id!r} ({found[0].name}, {found[1].name}).")
+        raise ProbeError(f"{folder}: has two images for the pair {pair.id!r} ({found[0].name}, {found[1].name}).")
     return found[0]
 
 
@@ -135,11 +131,11 @@ def file_stem(pair: PromptPair) -> str:
 
     Raises
     ------
-    ImageError
+    ProbeError
         The pair's id cannot be a file's name.
     """
     if not re.fullmatch(r"\w[\w .-]{0,99}", pair.id):
-        raise ImageError(f"the id {pair.id!r} cannot be an image's name; use letters, digits, dots and dashes.")
+        raise ProbeError(f"the id {pair.id!r} cannot be an image's name; use letters, digits, dots and dashes.")
     return pair.id
 
 
@@ -148,7 +144,7 @@ def check_images(files: Mapping[str, Path]) -> None:
 
     Raises
     ------
-    ImageError
+    ProbeError
         A file is no picture or too large.
     """
     for path in dict.fromkeys(files.values()):
@@ -171,7 +167,7 @@ def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
 
     Raises
     ------
-    ImageError
+    ProbeError
         A file is no picture, too large, or of a shape that the pipeline refuses.
     """
     vae = vae_fingerprint(pipe.vae)
@@ -194,10 +190,10 @@ def encode_with(model: PhasedPipeline, files: Mapping[str, Path]) -> ReferenceSe
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
-            raise ImageError(f"{path}: is larger than {LARGEST >> 20} MiB.")
+            raise ProbeError(f"{path}: is larger than {LARGEST >> 20} MiB.")
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise ProbeError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _open(content: bytes, path: Path) -> Image.Image:
@@ -207,16 +203,16 @@ def _open(content: bytes, path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
             if image.width * image.height > MOST_PIXELS:
-                raise ImageError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
+                raise ProbeError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
             if getattr(image, "n_frames", 1) > 1:
-                raise ImageError(f"{path}: is an animation; give one picture.")
+                raise ProbeError(f"{path}: is an animation; give one picture.")
             if image.mode.startswith(("I", "F")):  # which Pillow would turn white
-                raise ImageError(f"{path}: has more than 8 bits a channel; save it with 8.")
+                raise ProbeError(f"{path}: has more than 8 bits a channel; save it with 8.")
             return _on_white(ImageOps.exif_transpose(image))
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
+        raise ProbeError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: is a damaged picture ({error}).") from error
+        raise ProbeError(f"{path}: is a damaged picture ({error}).") from error
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -234,7 +230,7 @@ def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, to
     try:
         processor.check_image_input(image)
     except ValueError as error:
-        raise ImageError(f"{path}: {error}") from error
+        raise ProbeError(f"{path}: {error}") from error
     if image.width * image.height > _AREA:
         scale = math.sqrt(_AREA / (image.width * image.height))
         image = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.LANCZOS)

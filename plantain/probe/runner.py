@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plantain import PlantainError, __version__, stats
+from plantain import __version__, stats
 from plantain.models.info import ModelInfo, software_versions
 from plantain.models.load import LoadedModel, PhasedPipeline, identify
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
 from plantain.probe.reference import Reference, References, ReferenceSet
-from plantain.probe.tokens import tokenize
+from plantain.probe.tokens import ProbeError, tokenize
 from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, user_pair
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.info import (
@@ -46,10 +46,6 @@ Progress = Callable[[int, int], None]
 """Called with the pairs done and the pairs in all."""
 
 
-class ConfigError(PlantainError, ValueError):
-    """A setting out of range; the message says what is allowed."""
-
-
 @dataclass(frozen=True)
 class ProbeConfig:
     """Settings of a run.
@@ -72,7 +68,7 @@ class ProbeConfig:
 
     Raises
     ------
-    ConfigError
+    ProbeError
         A setting is out of range.
 
     Examples
@@ -94,19 +90,19 @@ class ProbeConfig:
         for name in ("size", "seed", "n_permutations", "n_splits", "steps"):
             value = getattr(self, name)
             if not (type(value) is int or (name == "size" and value is None)):
-                raise ConfigError(f"{name} {value!r}: give a whole number.")
+                raise ProbeError(f"{name} {value!r}: give a whole number.")
         faults = ["" if self.size is None else size_fault(self.size), *map(seed_fault, (self.seed, *self.seeds))]
         if fault := next(filter(None, faults), None):
-            raise ConfigError(fault)
+            raise ProbeError(fault)
         self._check_repeats()
         if self.n_permutations < 1 or self.n_splits < 1:
-            raise ConfigError("at least one sign flip and one split are needed.")
+            raise ProbeError("at least one sign flip and one split are needed.")
 
     def _check_repeats(self) -> None:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError("a seed stands twice: the same noise again is no other measure.")
+            raise ProbeError("a seed stands twice: the same noise again is no other measure.")
         if self.steps < 1 or max(1, len(self.seeds)) * self.steps > MOST_REPEATS:
-            raise ConfigError(
+            raise ProbeError(
                 f"{len(self.seeds) or 1} seeds of {self.steps} steps: choose from 1 to {MOST_REPEATS} in all."
             )
 
@@ -173,7 +169,7 @@ def plan_run(
     ------
     PromptError
         A prompt is too long or holds a control token; named by pair and side.
-    ConfigError
+    ProbeError
         The run would be larger than `load_run` reads.
     """
     config = config or ProbeConfig()
@@ -185,7 +181,7 @@ def plan_run(
     conditions, layout = config.conditions_for(model.pipe), layout_of(model.pipe)
     plan = Plan(prompt_set, model.info, layout, versions, conditions, config, references)
     if plan.capture_size() > LARGEST[CAPTURE]:
-        raise ConfigError(
+        raise ProbeError(
             f"{len(prompt_set.pairs)} pairs of {conditions.n_repeats} repeated measures would be a file that no reader "
             f"takes ({plan.capture_size():,} bytes, at most {LARGEST[CAPTURE]:,}). Take fewer seeds or steps."
         )
@@ -245,7 +241,7 @@ def run_probe(
     ------
     PromptError
         A prompt cannot be taken as it is; raised before the first pass.
-    CaptureError
+    ProbeError
         An activation was NaN or infinite.
     RunError
         Pairs cannot be kept.
@@ -295,7 +291,7 @@ def run_in_phases(
 
     Raises
     ------
-    PromptError, CaptureError, RunError
+    PromptError, ProbeError, RunError
         As `run_probe`.
     ModelError
         The model's files are damaged.
@@ -476,7 +472,7 @@ def prepare_pair(
     ------
     PromptError
         A prompt is empty, too long or holds a control token, or both are the same.
-    WrongModelError
+    NotComparableError
         The model is not the one that made the run, or the reference image does not go with the run's.
     """
     pair = user_pair(positive, negative)

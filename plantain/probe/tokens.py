@@ -13,8 +13,8 @@ from plantain.prompts.sets import PromptError, is_blank
 _PLACEHOLDER = "x"
 
 
-class CaptureError(PlantainError, RuntimeError):
-    """A pass that cannot be recorded; the message names what to look at."""
+class ProbeError(PlantainError, RuntimeError):
+    """A probe that cannot be made as it is asked for, or a pass that cannot be recorded."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
     if len(encoded["input_ids"]) > max_length:
         raise PromptError(f"the prompt has {len(encoded['input_ids'])} tokens, {max_length} are possible; shorten it.")
     if not encoded["attention_mask"][0]:
-        raise CaptureError("the tokenizer pads on the left; FLUX.2 Klein's pads on the right.")
+        raise ProbeError("the tokenizer pads on the left; FLUX.2 Klein's pads on the right.")
     used = sum(encoded["attention_mask"])
     start, stop = len(head), len(head) + len(prompt)
     inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"][:used]) if a < stop and b > start]

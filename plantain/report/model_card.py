@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from plantain import PlantainError
 from plantain._files import printable
 from plantain.findings.comparison import differences
 from plantain.findings.published import Published, comparable
@@ -24,6 +23,7 @@ from plantain.report.numbers import DASH
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.runs.info import RANDOM
+from plantain.runs.io import RunError
 from plantain.runs.run import Run, RunSummary
 from plantain.runs.units import HEADS, Selection
 
@@ -38,25 +38,21 @@ _FIRST = (Kind.COUNT, Kind.CORRECTED, Kind.RELIABILITY)  # what everyone should 
 _WEIGHTS = ("model", "revision", "fingerprint")  # settings in which a control differs by definition
 
 
-class PublishError(PlantainError, ValueError):
-    """A run that must not, or under this name cannot, be published."""
-
-
 def check_publishable(run: Run, name: str) -> None:
     """Refuse a run or a name that must not stand on a card.
 
     Raises
     ------
-    PublishError
+    RunError
         The run is a stand-in's, or its folder's name does not fit in a card's markers and a repository's paths.
     """
     if run.info.weights == "stand-in":
-        raise PublishError(
+        raise RunError(
             f"{name}: is a run of the stand-in, whose numbers say nothing about any model: it is not published. "
             "Publish a run of Klein, or of the untrained control."
         )
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise PublishError(
+        raise RunError(
             f"{name!r}: a published run needs a folder name of at most {_LONGEST_NAME} letters, digits, dots, single "
             "hyphens and underscores, with no dot or hyphen in front. Rename the folder."
         )

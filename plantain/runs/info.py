@@ -26,8 +26,8 @@ MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at f
 RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
 
 
-class WrongModelError(PlantainError, RuntimeError):
-    """A pair cannot be compared with a run that another model made."""
+class NotComparableError(PlantainError, ValueError):
+    """Runs, or a pair and a run, that cannot be held against each other."""
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -223,22 +223,22 @@ def seed_fault(seed: int) -> str:
 
 
 def check_same_model(model: ModelInfo, info: RunInfo) -> None:
-    """Raise `WrongModelError` unless the model is the one that made the run, told by its fingerprint."""
+    """Raise `NotComparableError` unless the model is the one that made the run, told by its fingerprint."""
     if model.fingerprint == info.fingerprint and model.dtype == info.dtype:
         return
     if model.model == info.model and model.dtype != info.dtype:
-        raise WrongModelError(
+        raise NotComparableError(
             f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it in {info.dtype}, "
             "or choose another run."
         )
-    raise WrongModelError(
+    raise NotComparableError(
         f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} ({model.fingerprint[:12]}) is "
         "loaded: its configuration or weights differ. Choose a run that it made, or run the probe with it first."
     )
 
 
 def check_reference(info: RunInfo, sha256: str | None, vae: str = "") -> None:
-    """Raise `WrongModelError` unless a new pair has a reference image where the run's pairs have one, and the same one.
+    """Raise `NotComparableError` unless a new pair has the reference image that the run's pairs have, or none has one.
 
     Parameters
     ----------
@@ -250,13 +250,13 @@ def check_reference(info: RunInfo, sha256: str | None, vae: str = "") -> None:
     """
     theirs = set(info.references.values())
     if theirs and sha256 is None:
-        raise WrongModelError(
+        raise NotComparableError(
             f"the run was made with {info.referenced}, so a new pair needs one too: python -m plantain pair DIR "
             "--reference IMAGE."
         )
     if sha256 is not None and not theirs:
-        raise WrongModelError("the run was made without a reference image; omit --reference.")
+        raise NotComparableError("the run was made without a reference image; omit --reference.")
     if len(theirs) == 1 and sha256 not in theirs:
-        raise WrongModelError("the run was made with another reference image; give that one.")
+        raise NotComparableError("the run was made with another reference image; give that one.")
     if sha256 is not None and vae != info.vae:
-        raise WrongModelError("the run's reference images were encoded by another VAE; take the model that made it.")
+        raise NotComparableError("the run's reference images were encoded by another VAE; take the model that made it.")

@@ -129,7 +129,7 @@ class Run:
 
         Raises
         ------
-        UnitsError
+        SelectionError
             There are no such units, or they have no such scope.
 
         Examples

@@ -21,8 +21,8 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
 
 
-class UnitsError(PlantainError, ValueError):
-    """Units or a scope that do not exist, or not together."""
+class SelectionError(PlantainError, ValueError):
+    """A run, units, a scope or a unit that does not exist."""
 
 
 SLICE = 16
@@ -88,7 +88,7 @@ class Layout:
 
         Raises
         ------
-        UnitsError
+        SelectionError
             No transformer has that shape, or it does not divide into slices.
         """
         dim = config["num_attention_heads"] * config["attention_head_dim"]
@@ -102,7 +102,7 @@ class Layout:
                 text_dim=config["joint_attention_dim"],
             )
         except ValidationError as error:
-            raise UnitsError(first_fault(error, "transformer")) from None
+            raise SelectionError(first_fault(error, "transformer")) from None
 
     @property
     def attention_dim(self) -> int:
@@ -185,7 +185,7 @@ def unit_table(layout: Layout, selection: Selection = CARD) -> UnitTable:
 
     Raises
     ------
-    UnitsError
+    SelectionError
         Unknown units or scope, or no unit has that scope.
     """
     parts = [_part_table(layout, part) for part in _parts(layout, selection)]
@@ -210,7 +210,7 @@ def magnitudes(sums: SumsOfSquares, layout: Layout, selection: Selection = CARD)
 
     Raises
     ------
-    UnitsError
+    SelectionError
         Unknown units or scope, no unit has that scope, or a prompt has no token in it.
 
     Notes
@@ -257,9 +257,9 @@ def _width(layout: Layout, units: str) -> int:
 
 def _parts(layout: Layout, selection: Selection) -> list[_Part]:
     if selection.units not in UNITS:
-        raise UnitsError(f"unknown units {selection.units!r}; choose one of {', '.join(UNITS)}.")
+        raise SelectionError(f"unknown units {selection.units!r}; choose one of {', '.join(UNITS)}.")
     if selection.scope not in SCOPES:
-        raise UnitsError(f"unknown scope {selection.scope!r}; choose one of {', '.join(SCOPES)}.")
+        raise SelectionError(f"unknown scope {selection.scope!r}; choose one of {', '.join(SCOPES)}.")
     dim, width = layout.attention_dim, _width(layout, selection.units)
     ranges = {
         "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
@@ -270,7 +270,7 @@ def _parts(layout: Layout, selection: Selection) -> list[_Part]:
     }[selection.units]
     parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], selection.scope)]
     if not parts:
-        raise UnitsError(
+        raise SelectionError(
             f"units {selection.units!r} have no tokens of scope {selection.scope!r}; choose another scope."
         )
     return parts
@@ -291,7 +291,7 @@ def _part_magnitudes(sums: SumsOfSquares, layout: Layout, part: _Part, scope: st
     rows = [recorded.index(s) for s in wanted]
     tokens = sums.tokens[:, :, [TOKEN_SCOPES.index(s) for s in wanted]].sum(axis=2)  # (2, pairs)
     if not tokens.all():
-        raise UnitsError(
+        raise SelectionError(
             f"a prompt has no recorded token in scope {scope!r} (see how the run was made), so no magnitude there."
         )
     squares = sums.streams[part.stream][:, :, rows].sum(axis=2, dtype=np.float64)  # (2, pairs, slices)

@@ -12,9 +12,10 @@ from typing import Any
 
 import gradio as gr
 
-from plantain.findings.unit import NoUnitError, find_unit
+from plantain.findings.unit import find_unit
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
+from plantain.runs.units import SelectionError
 from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page
 
@@ -133,7 +134,7 @@ def has_unit(run: Run, name: str) -> bool:
     """Say whether a run has a unit of this name, of any kind."""
     try:
         find_unit(run, name)
-    except NoUnitError:
+    except SelectionError:
         return False
     return True
 

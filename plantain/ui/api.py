@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from plantain import PlantainError
+from plantain import UsageError
 from plantain._files import plain
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import weights_label
@@ -28,15 +28,11 @@ from plantain.ui.state import RunStore
 MOST_ROWS = 200  # of /top_units: Gradio keeps a session's last answer in memory
 
 
-class BadRequest(PlantainError, ValueError):
-    """A value that an endpoint cannot take."""
-
-
 def _require(kind: type, **values: object) -> None:
     """Refuse values of another type before anything is computed: JSON brings what it likes."""
     for name, value in values.items():
         if type(value) is not kind:
-            raise BadRequest(f"{name} is {value!r}; give a {'text' if kind is str else 'whole number'}.")
+            raise UsageError(f"{name} is {value!r}; give a {'text' if kind is str else 'whole number'}.")
 
 
 def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> None:
@@ -88,12 +84,12 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
             if not 0 <= n <= MOST_ROWS:
-                raise BadRequest(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
+                raise UsageError(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
             found = store.get(run)
             analysis = found.analysis(Selection(units, scope))
             known = analysis.table.blocks
             if block and block not in known:
-                raise BadRequest(f"unknown block {block!r}; choose one of {', '.join(known)}.")
+                raise UsageError(f"unknown block {block!r}; choose one of {', '.join(known)}.")
             frame = top_units_frame(analysis, n, block or None, found.inference(Selection(units, scope)))
             frame = frame.assign(weights=found.info.weights)
             return json.loads(frame.to_json(orient="records", double_precision=12))

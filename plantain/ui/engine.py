@@ -23,7 +23,7 @@ from plantain.models.info import ModelInfo
 from plantain.probe.checkpoint import Done
 from plantain.prompts.sets import PromptPair, PromptSet
 from plantain.report.labels import WEIGHTS_WORDS
-from plantain.runs.info import Conditions, WrongModelError, check_reference, check_same_model
+from plantain.runs.info import Conditions, NotComparableError, check_reference, check_same_model
 from plantain.runs.run import Run
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class Engine:
         try:
             check_same_model(self._ready().info, run.info)
             check_reference(run.info, None)
-        except WrongModelError as error:
+        except NotComparableError as error:
             return str(error)
         return None
 

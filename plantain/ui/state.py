@@ -20,7 +20,7 @@ from plantain.runs.info import is_control
 from plantain.runs.io import list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
-from plantain.runs.units import Selection
+from plantain.runs.units import Selection, SelectionError
 from plantain.ui import html
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
@@ -151,13 +151,6 @@ def short(value: Any) -> Any:
 KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
 
-class NoRunError(PlantainError, KeyError):
-    """A run that does not exist here, or no more."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would put quotes around it
-
-
 class RunStore:
     """Saved runs of folders, read once, and visitors' runs of this process.
 
@@ -222,10 +215,10 @@ class RunStore:
 
         Raises
         ------
-        NoRunError
+        SelectionError
             There is no such run, or it was a visitor's and newer ones took its place.
         """
         run = self.find(name)
         if run is None:
-            raise NoRunError("There is no run of that name (any more). Choose another, or run the probe again.")
+            raise SelectionError("There is no run of that name (any more). Choose another, or run the probe again.")
         return run

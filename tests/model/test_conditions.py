@@ -14,14 +14,15 @@ from plantain.findings.repeats import stability
 from plantain.models.load import identify
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes, denoise, encode, layout_of
-from plantain.probe.runner import ConfigError, ProbeConfig, run_probe
+from plantain.probe.runner import ProbeConfig, run_probe
+from plantain.probe.tokens import ProbeError
 from plantain.report.run import report_text
 from plantain.report.tables import repeats_frame
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
 from plantain.runs.io import RunError, load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
-from plantain.runs.units import Selection, UnitsError, magnitudes
+from plantain.runs.units import Selection, SelectionError, magnitudes
 
 SIZE, SEED = 64, 3
 SEVERAL = ProbeConfig(size=SIZE, seed=5, seeds=(5, 6, 9))
@@ -143,7 +144,7 @@ def test_a_kept_pair_keeps_its_measures(pipe, small_set, run, tmp_path):
     ],
 )
 def test_conditions_out_of_range_are_refused(settings, match):
-    with pytest.raises(ConfigError, match=match):
+    with pytest.raises(ProbeError, match=match):
         ProbeConfig(**settings)
 
 
@@ -223,7 +224,7 @@ def test_in_masked_mode_all_is_without_padding_and_padding_is_nowhere(pipe, smal
     (capture,) = Passes(pipe, Conditions(SIZE, (SEED,), mask_padding=True)).capture(small_set.pairs[:1])
     assert capture.sums.present == ("template", "words", "image")
     for units in ("heads", "mlp", "text-heads", "embedding"):
-        with pytest.raises(UnitsError, match="no recorded token in scope 'padding'"):
+        with pytest.raises(SelectionError, match="no recorded token in scope 'padding'"):
             magnitudes(capture.sums, layout_of(pipe), Selection(units, "padding"))
     parts = [magnitudes(capture.sums, layout_of(pipe), Selection("mlp", scope)) ** 2 for scope in capture.sums.present]
     counts = [capture.sums.tokens[..., PLAIN_SCOPES.index(scope)][..., None] for scope in capture.sums.present]

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from plantain.models.load import own_device
-from plantain.probe.distributed import ALONE, Distributed, DistributedError, find_distributed
+from plantain.probe.distributed import ALONE, Distributed, find_distributed
+from plantain.probe.tokens import ProbeError
 from plantain.runs.io import load_run
 from plantain.runs.run import capture_bytes
 
@@ -31,7 +32,7 @@ def test_processes_that_do_not_find_one_another_are_an_error(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(accelerate, "PartialState", lambda cpu: Distributed(0, 1))
     monkeypatch.setattr(Distributed, "num_processes", 1, raising=False)
-    with pytest.raises(DistributedError, match="2 processes were started, but 1 came together"):
+    with pytest.raises(ProbeError, match="2 processes were started, but 1 came together"):
         find_distributed("cpu")
 
 

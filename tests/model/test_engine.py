@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plantain.probe.runner import ConfigError
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptError
-from plantain.runs.info import WrongModelError
+from plantain.runs.info import NotComparableError
 from plantain.ui.engine import Engine, EngineError, _in_own_thread
 
 
@@ -62,12 +62,12 @@ def test_bad_settings_and_prompts_are_refused_before_a_pass(engine, moral_set, m
         raise AssertionError("a pass was started")
 
     monkeypatch.setattr(engine, "on_device", no_pass)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ProbeError):
         engine.iter_probe(moral_set, 63, 0)
     with pytest.raises(PromptError, match="empty"):
         engine.probe_pair(moral_run, " ", "b")
     stranger = replace(moral_run, info=replace(moral_run.info, fingerprint="0" * 64))
-    with pytest.raises(WrongModelError):
+    with pytest.raises(NotComparableError):
         engine.probe_pair(stranger, "a", "b")
 
 

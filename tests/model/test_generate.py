@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from plantain.models.load import PhasedPipeline, identify, load_pipeline
-from plantain.probe.generate import MANIFEST, STYLES, GenerationConfig, GenerationError, make_references, shared_text
+from plantain.probe.generate import MANIFEST, STYLES, GenerationConfig, make_references, shared_text
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptPair
 
 QUICK = GenerationConfig(2, 4.0, 64, seed=7)
@@ -42,7 +43,7 @@ def test_the_shared_text_has_the_words_of_both_sides_and_no_other():
     assert shared_text(pair) == "On the bridge, Ana the old man ."
     swapped = PromptPair("a", "c", pair.negative, pair.positive)
     assert shared_text(swapped) == shared_text(pair)
-    with pytest.raises(GenerationError, match="pair 'a': its two prompts share no word"):
+    with pytest.raises(ProbeError, match="pair 'a': its two prompts share no word"):
         shared_text(PromptPair("a", "c", "Help!", "Wait!"))
 
 
@@ -93,17 +94,17 @@ def test_broken_off_it_draws_only_what_is_missing(painter, small_set, tmp_path, 
 def test_nobodys_pictures_are_drawn_over(painter, small_set, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / f"{small_set.pairs[0].id}.png").write_bytes(b"mine")
-    with pytest.raises(GenerationError, match="is no folder of reference images"):
+    with pytest.raises(ProbeError, match="is no folder of reference images"):
         make_references(painter, small_set, tmp_path / "mine", QUICK)
     make_references(painter, small_set, tmp_path / "refs", QUICK)
-    with pytest.raises(GenerationError, match="drawn otherwise"):
+    with pytest.raises(ProbeError, match="drawn otherwise"):
         make_references(painter, small_set, tmp_path / "refs", GenerationConfig(3, 4.0, 64, seed=7))
     first, *others = small_set.pairs
     reworded = replace(small_set, pairs=(replace(first, positive=f"At noon {first.positive}"), *others))
     assert shared_text(reworded.pairs[0]) == shared_text(first)  # of the same scene
     assert make_references(painter, reworded, tmp_path / "refs", QUICK) == 0
     other_scene = replace(first, positive=f"At noon {first.positive}", negative=f"At noon {first.negative}")
-    with pytest.raises(GenerationError, match="drawn otherwise"):
+    with pytest.raises(ProbeError, match="drawn otherwise"):
         make_references(painter, replace(small_set, pairs=(other_scene, *others)), tmp_path / "refs", QUICK)
     edited = tmp_path / "refs" / f"{small_set.pairs[1].id}.png"
     edited.write_bytes(b"edited by hand")
@@ -113,7 +114,7 @@ def test_nobodys_pictures_are_drawn_over(painter, small_set, tmp_path):
 
 @pytest.mark.parametrize(("size", "seed"), [(0, 0), (100, 0), (-64, 0), (32, 0), (64, -1), (64, 2**70)])
 def test_settings_out_of_range_are_refused(size, seed):
-    with pytest.raises(GenerationError, match="choose"):
+    with pytest.raises(ProbeError, match="choose"):
         GenerationConfig(2, 4.0, size, seed)
 
 
@@ -135,7 +136,7 @@ def test_what_can_be_refused_is_refused_before_the_model_loads(cli, tmp_path, mo
 def test_a_damaged_manifest_is_an_error_that_names_it(painter, small_set, tmp_path, content):
     (tmp_path / "refs").mkdir()
     (tmp_path / "refs" / MANIFEST).write_text(content)
-    with pytest.raises(GenerationError, match=MANIFEST):
+    with pytest.raises(ProbeError, match=MANIFEST):
         make_references(painter, small_set, tmp_path / "refs", QUICK)
 
 

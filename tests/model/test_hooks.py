@@ -15,10 +15,10 @@ from plantain.models.load import load_pipeline
 from plantain.models.stand_in import build_stand_in
 from plantain.probe.hooks import recording
 from plantain.probe.passes import encode, image_tokens, layout_of
-from plantain.probe.tokens import CaptureError, Segment, compare_tokens, tokenize
+from plantain.probe.tokens import ProbeError, Segment, compare_tokens, tokenize
 from plantain.prompts.sets import PromptError, PromptPair
 from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS
-from plantain.runs.units import Layout, Selection, UnitsError, magnitudes, unit_table
+from plantain.runs.units import Layout, Selection, SelectionError, magnitudes, unit_table
 
 SIZE, SEED = 64, 3
 
@@ -175,7 +175,7 @@ def captured(pipe, whole, pair):
 def test_magnitudes_equal_hooks_placed_by_hand(pipe, captured, units, scope):
     capture, raws = captured
     if units in ("text-heads", "embedding") and scope == "image":
-        with pytest.raises(UnitsError, match="have no tokens of scope 'image'"):
+        with pytest.raises(SelectionError, match="have no tokens of scope 'image'"):
             magnitudes(capture.sums, layout_of(pipe), Selection(units, scope))
         return
     got = magnitudes(capture.sums, layout_of(pipe), Selection(units, scope))
@@ -262,7 +262,7 @@ def test_hooks_are_gone_when_a_block_in_the_middle_cannot_take_one(pipe, broken)
     transformer = copy.deepcopy(pipe.transformer)
     del getattr(transformer, broken)[3].attn.to_out
     with (
-        pytest.raises(CaptureError, match="not a Flux2 transformer.*to_out"),
+        pytest.raises(ProbeError, match="not a Flux2 transformer.*to_out"),
         recording(transformer, [(Segment("words", 0, 512),)], 16),
     ):
         pytest.fail("the block must not run")
@@ -299,7 +299,7 @@ def planted(module: torch.nn.Module, value: float):
     ],
 )
 def test_a_bad_activation_is_refused_with_block_and_prompt(pipe, pair, place, block, value):
-    with planted(projections(pipe.transformer)[place], value), pytest.raises(CaptureError) as caught:
+    with planted(projections(pipe.transformer)[place], value), pytest.raises(ProbeError) as caught:
         capture_pair(pipe, pair, SIZE, SEED)
     assert str(caught.value).startswith(f"{block}: NaN or infinite activation")
     assert repr(pair.positive) in str(caught.value) and "float32" in str(caught.value)
@@ -309,7 +309,7 @@ def test_a_bad_activation_is_refused_with_block_and_prompt(pipe, pair, place, bl
 def test_a_pass_with_other_tokens_than_announced_is_refused(pipe, pair):
     segments = tokenize(pipe.tokenizer, pair.positive).segments
     with (
-        pytest.raises(CaptureError, match=r"\(1, 16\) .* where \(1, 25\)"),
+        pytest.raises(ProbeError, match=r"\(1, 16\) .* where \(1, 25\)"),
         recording(pipe.transformer, [segments], 25),
     ):
         forward(pipe, encode(pipe, [pair.positive]), SIZE, SEED)
@@ -318,7 +318,7 @@ def test_a_pass_with_other_tokens_than_announced_is_refused(pipe, pair):
 def test_a_block_that_never_ran_is_named(pipe, pair):
     with recording(pipe.transformer, [tokenize(pipe.tokenizer, pair.positive).segments], 16) as recorder:
         pass
-    with pytest.raises(CaptureError, match=r"embedding: its input was never seen"):
+    with pytest.raises(ProbeError, match=r"embedding: its input was never seen"):
         recorder.collect(layout_of(pipe), [pair.positive])
 
 
@@ -327,7 +327,7 @@ def test_too_little_memory_is_said_in_one_sentence(pipe, pair):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     handle = pipe.transformer.register_forward_pre_hook(overflow)
-    with pytest.raises(CaptureError, match="too little memory at 64 px; choose a smaller image"):
+    with pytest.raises(ProbeError, match="too little memory at 64 px; choose a smaller image"):
         capture_pair(pipe, pair, SIZE, SEED)
     handle.remove()
     assert pre_hooks(pipe.transformer) == 0

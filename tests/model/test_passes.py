@@ -10,7 +10,7 @@ from helpers import capture_pair, forward
 from plantain.models.load import load_pipeline
 from plantain.probe.hooks import _on_accelerator, _on_processor, sum_squares
 from plantain.probe.passes import Passes, encode, pack_embeddings, unpack_embeddings, usual_batch
-from plantain.probe.tokens import CaptureError, Segment, tokenize
+from plantain.probe.tokens import ProbeError, Segment, tokenize
 from plantain.runs.info import Conditions
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
 
@@ -54,7 +54,7 @@ def test_every_way_of_summing_gives_the_sums_of_plain_arithmetic(reduce, dtype):
 
 
 def test_another_number_of_prompts_is_refused():
-    with pytest.raises(CaptureError, match=r"got \(3, 512\) .* where \(2, 512\)"):
+    with pytest.raises(ProbeError, match=r"got \(3, 512\) .* where \(2, 512\)"):
         sum_squares(torch.zeros(3, 512, 32), TEXTS, STREAM_SCOPES["joint_text"])
 
 
@@ -111,7 +111,7 @@ def test_too_large_a_batch_is_halved_and_stays_so(pipe, small_set):
 
 def test_a_single_prompt_that_is_too_much_is_said(pipe, small_set):
     came, hook = small_memory(pipe, most=0)
-    with pytest.raises(CaptureError, match="too little memory at 64 px; choose a smaller image"):
+    with pytest.raises(ProbeError, match="too little memory at 64 px; choose a smaller image"):
         Passes(pipe, Conditions(SIZE, (SEED,)), batch=4).capture(small_set.pairs)
     hook.remove()
     assert came == [4, 2, 1]
@@ -125,7 +125,7 @@ def test_a_bad_number_is_named_with_its_own_prompt(pipe, small_set):
         return (x,)
 
     handle = pipe.transformer.single_transformer_blocks[4].attn.to_out.register_forward_pre_hook(plant)
-    with pytest.raises(CaptureError) as caught:
+    with pytest.raises(ProbeError) as caught:
         Passes(pipe, Conditions(SIZE, (SEED,)), batch=4).capture(small_set.pairs)
     handle.remove()
     assert str(caught.value).startswith("single[4]: NaN") and repr(small_set.pairs[0].negative) in str(caught.value)

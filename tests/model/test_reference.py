@@ -12,13 +12,14 @@ from PIL import Image
 from plantain.cli.report import probe_pair
 from plantain.models.load import PhasedPipeline, identify
 from plantain.probe.passes import Passes, layout_of
-from plantain.probe.reference import ImageError, encode_images, find_images
+from plantain.probe.reference import encode_images, find_images
 from plantain.probe.runner import ProbeConfig, run_probe
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptPair
-from plantain.runs.info import Conditions, WrongModelError
+from plantain.runs.info import Conditions, NotComparableError
 from plantain.runs.io import RunError, load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
-from plantain.runs.units import Selection, UnitsError, magnitudes
+from plantain.runs.units import Selection, SelectionError, magnitudes
 
 SIZE, SEED = 64, 3
 
@@ -148,7 +149,7 @@ def test_another_picture_changes_what_the_text_does(halves, small_set, two, tmp_
 
 def test_without_a_picture_nothing_of_it_is_recorded(moral_run):
     assert moral_run.sums.token_scopes == PLAIN_SCOPES and "reference" not in moral_run.scopes("heads")
-    with pytest.raises(UnitsError, match="no recorded token in scope 'reference'"):
+    with pytest.raises(SelectionError, match="no recorded token in scope 'reference'"):
         moral_run.magnitudes("heads", "reference")
 
 
@@ -189,20 +190,20 @@ def test_a_forged_provenance_of_pictures_is_refused(run, tmp_path, change, match
 
 def test_a_new_pair_needs_a_picture_and_where_there_is_one_the_same(halves, run, small_set, two, tmp_path):
     texts = ("Ana helps him up.", "Ana waits for him.")
-    with pytest.raises(WrongModelError, match="made with 2 reference images, so a new pair needs one too"):
+    with pytest.raises(NotComparableError, match="made with 2 reference images, so a new pair needs one too"):
         probe_pair(identify(halves.pipe), run, *texts)
     own = encoded(halves, {"": write_picture(tmp_path / "c.png", seed=4)}).by_pair[""]
     assert 0 < probe_pair(identify(halves.pipe), run, *texts, reference=own).p <= 1
     single = dataclasses.replace(
         run.info, references=dict.fromkeys(two.hashes, two.by_pair[small_set.pairs[0].id].sha256)
     )
-    with pytest.raises(WrongModelError, match="another reference image"):
+    with pytest.raises(NotComparableError, match="another reference image"):
         probe_pair(identify(halves.pipe), dataclasses.replace(run, info=single), *texts, reference=own)
 
 
 def test_a_pair_with_a_picture_is_refused_where_the_run_had_none(halves, moral_run, tmp_path):
     own = encoded(halves, {"": write_picture(tmp_path / "c.png")}).by_pair[""]
-    with pytest.raises(WrongModelError, match="without a reference image"):
+    with pytest.raises(NotComparableError, match="without a reference image"):
         probe_pair(identify(halves.pipe), moral_run, "Ana helps.", "Ana waits.", reference=own)
 
 
@@ -212,18 +213,18 @@ PAIR = PromptPair("scene-1", "c", "Ana helps.", "Ana waits.")
 
 
 def test_a_folder_has_one_picture_a_pair(tmp_path):
-    with pytest.raises(ImageError, match="no image for the pair 'scene-1'. Put scene-1.png there"):
+    with pytest.raises(ProbeError, match="no image for the pair 'scene-1'. Put scene-1.png there"):
         find_images([PAIR], None, tmp_path)
     write_picture(tmp_path / "scene-1.png")
     assert find_images([PAIR], None, tmp_path) == {"scene-1": tmp_path / "scene-1.png"}
     write_picture(tmp_path / "scene-1.webp")
-    with pytest.raises(ImageError, match=r"two images for the pair 'scene-1' \(scene-1.png, scene-1.webp\)"):
+    with pytest.raises(ProbeError, match=r"two images for the pair 'scene-1' \(scene-1.png, scene-1.webp\)"):
         find_images([PAIR], None, tmp_path)
 
 
 @pytest.mark.parametrize("pair_id", ["../../etc/passwd", "a/b", ".hidden", "x\0y", "a" * 200])
 def test_an_id_that_leads_elsewhere_is_no_file(pair_id, tmp_path):
-    with pytest.raises(ImageError, match="cannot be an image's name"):
+    with pytest.raises(ProbeError, match="cannot be an image's name"):
         find_images([dataclasses.replace(PAIR, id=pair_id)], None, tmp_path)
 
 
@@ -251,7 +252,7 @@ BAD = [
 def test_a_file_that_is_no_usable_picture_is_an_error_that_names_it(halves, tmp_path, make, match):
     path = tmp_path / "picture.png"
     make(path)
-    with pytest.raises(ImageError, match=match) as caught:
+    with pytest.raises(ProbeError, match=match) as caught:
         encoded(halves, {"a": path})
     assert str(path) in str(caught.value)
     assert halves.pipe.vae is None

@@ -11,11 +11,12 @@ from plantain.models.load import identify, load_pipeline
 from plantain.probe import runner
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.passes import Passes
-from plantain.probe.runner import ConfigError, ProbeConfig, iter_pairs, plan_run, run_probe
+from plantain.probe.runner import ProbeConfig, iter_pairs, plan_run, run_probe
+from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptError
 from plantain.runs.analysis import analyze
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.info import Conditions, WrongModelError
+from plantain.runs.info import Conditions, NotComparableError
 from plantain.runs.run import capture_bytes
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection
@@ -125,19 +126,19 @@ def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
 
 @pytest.mark.parametrize("size", [0, -64, 48, 63, 72, 100, 2064, 10**9])
 def test_a_size_out_of_range_is_refused(size):
-    with pytest.raises(ConfigError, match=f"size {size}: choose a multiple of 16 from 64 to 2048"):
+    with pytest.raises(ProbeError, match=f"size {size}: choose a multiple of 16 from 64 to 2048"):
         ProbeConfig(size=size)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_refused(seed):
-    with pytest.raises(ConfigError, match="seed"):
+    with pytest.raises(ProbeError, match="seed"):
         ProbeConfig(seed=seed)
 
 
 @pytest.mark.parametrize("setting", ["n_permutations", "n_splits"])
 def test_at_least_one_flip_and_one_split_are_needed(setting):
-    with pytest.raises(ConfigError, match="at least one"):
+    with pytest.raises(ProbeError, match="at least one"):
         ProbeConfig(**{setting: 0})
 
 
@@ -242,10 +243,10 @@ def test_a_pairs_tokens_are_compared(pipe, moral_run):
 
 def test_another_model_is_refused_before_any_pass(pipe, moral_run, passes):
     bfloat = load_pipeline("tiny-random", dtype="bfloat16")
-    with pytest.raises(WrongModelError, match="load it in float32"):
+    with pytest.raises(NotComparableError, match="load it in float32"):
         probe_pair(identify(bfloat), moral_run, "Ana helps.", "Ana naps.")
     other = replace(moral_run, info=replace(moral_run.info, fingerprint="e" * 64))
-    with pytest.raises(WrongModelError, match="configuration or weights differ"):
+    with pytest.raises(NotComparableError, match="configuration or weights differ"):
         probe_pair(identify(pipe), other, "Ana helps.", "Ana naps.")
     assert passes == []
 

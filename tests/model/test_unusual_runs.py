@@ -16,9 +16,10 @@ from plantain.findings.comparison import differences
 from plantain.findings.published import comparable, load_published
 from plantain.findings.unit import profile_unit
 from plantain.models.load import identify
-from plantain.probe.runner import ConfigError, Plan, ProbeConfig
+from plantain.probe.runner import Plan, ProbeConfig
+from plantain.probe.tokens import ProbeError
 from plantain.report.export import cite_text, report_json, run_zip, units_csv
-from plantain.report.figures.catalogue import FIGURES, NoFigureError, OneRun, figure
+from plantain.report.figures.catalogue import FIGURES, FigureError, OneRun, figure
 from plantain.report.labels import difference_words, unlike_card
 from plantain.report.model_card import results_section
 from plantain.report.run import report_text
@@ -103,7 +104,7 @@ def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
     assert words in chip_html(run).replace("&#x27;", "'")
     for units, scope in choices(run):
         for name in FIGURES[OneRun]:
-            with suppress(NoFigureError):
+            with suppress(FigureError):
                 assert words in figure(name, OneRun(run, Selection(units, scope))).caption
         (first, *_) = csv.DictReader(io.StringIO(units_csv(run, Selection(units, scope)).decode()))
         assert first["settings"] == words
@@ -170,5 +171,5 @@ def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
     from plantain.probe import runner
 
     monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
-    with pytest.raises(ConfigError, match="would be a file that no reader takes"):
+    with pytest.raises(ProbeError, match="would be a file that no reader takes"):
         runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))

@@ -29,7 +29,7 @@ from plantain.models.init_weights import n_bytes
 from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
 from plantain.models.stand_in import byte_tokenizer
-from plantain.models.untrained import KLEIN_4B, SETTINGS, TokenizerError, UntrainedError, write_untrained
+from plantain.models.untrained import KLEIN_4B, SETTINGS, write_untrained
 from plantain.runs.units import Layout, Selection, unit_table
 
 SMALL = 300_000  # bytes a file of weights holds: many of them
@@ -216,7 +216,7 @@ def test_an_unfinished_model_of_other_settings_is_not_continued(again, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         again(progress=stop(0.99))
     kept = shards_of(unfinished(tmp_path / "new"))
-    with pytest.raises(UntrainedError, match="holds a model of other settings .*Repeat that command .*--overwrite"):
+    with pytest.raises(ModelError, match="holds a model of other settings .*Repeat that command .*--overwrite"):
         again(seed=1)
     assert shards_of(unfinished(tmp_path / "new")) == kept != {}
     folder = again(seed=1, overwrite=True)
@@ -228,7 +228,7 @@ def test_other_versions_are_other_settings(again, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         again(progress=stop(0.99))
     monkeypatch.setattr(safetensors, "__version__", "99")
-    with pytest.raises(UntrainedError, match="other settings"):
+    with pytest.raises(ModelError, match="other settings"):
         again()
 
 
@@ -237,7 +237,7 @@ def test_something_else_in_the_unfinished_folders_place_is_left_alone(again, tmp
     strange.mkdir()
     (strange / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(UntrainedError, match="holds something other than an unfinished model. Move it away"):
+        with pytest.raises(ModelError, match="holds something other than an unfinished model. Move it away"):
             again(overwrite=overwrite)
     assert (strange / "thesis.txt").read_text() == "mine"
 
@@ -247,7 +247,7 @@ def test_something_else_in_the_unfinished_folders_place_is_left_alone(again, tmp
 
 def test_a_finished_folder_is_refused_and_replaced_when_asked(again, tmp_path):
     folder = again()
-    with pytest.raises(UntrainedError, match=r"exists already. Choose another folder, or overwrite it \(--overwrite\)"):
+    with pytest.raises(ModelError, match=r"exists already. Choose another folder, or overwrite it \(--overwrite\)"):
         again(seed=1)
     again(seed=1, overwrite=True)
     assert json.loads((folder / SETTINGS).read_text())["seed"] == 1
@@ -258,7 +258,7 @@ def test_a_finished_folder_is_refused_and_replaced_when_asked(again, tmp_path):
 def test_a_folder_with_something_else_is_never_replaced(again, tmp_path, strange):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / strange).write_text("{}")
-    with pytest.raises(UntrainedError, match="holds something other than an untrained model"):
+    with pytest.raises(ModelError, match="holds something other than an untrained model"):
         again(overwrite=True)
     assert [path.name for path in (tmp_path / "new").iterdir()] == [strange]
 
@@ -266,7 +266,7 @@ def test_a_folder_with_something_else_is_never_replaced(again, tmp_path, strange
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(again, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**6))
-    with pytest.raises(UntrainedError, match=r"0\.0 GB are needed and 0\.0 GB are free. Make room, or choose"):
+    with pytest.raises(ModelError, match=r"0\.0 GB are needed and 0\.0 GB are free. Make room, or choose"):
         again()
     assert list(tmp_path.iterdir()) == []
 
@@ -280,19 +280,19 @@ def test_what_is_kept_needs_no_second_place_on_the_disk(made, again, tmp_path, m
     )
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 2**26 + whole - kept // 2))
     again()
-    with pytest.raises(UntrainedError, match="are needed"):
+    with pytest.raises(ModelError, match="are needed"):
         again(seed=1, overwrite=True)  # all of it
 
 
 def test_a_place_that_cannot_be_written_is_said(tiny, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UntrainedError, match=r"file/new: cannot be written \(Not a directory\)"):
+    with pytest.raises(ModelError, match=r"file/new: cannot be written \(Not a directory\)"):
         write_untrained(tiny, tmp_path / "file" / "new")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_refused(again, seed):
-    with pytest.raises(UntrainedError, match="choose a whole number from 0"):
+    with pytest.raises(ModelError, match="choose a whole number from 0"):
         again(seed=seed)
 
 
@@ -349,11 +349,11 @@ def test_a_hub_repository_gives_only_its_tokenizer(roomy, qwen_like, tmp_path, m
 def test_another_tokenizer_is_another_model_to_continue(roomy, qwen_like, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_untrained(roomy, tmp_path / "new", progress=stop(0.99))
-    with pytest.raises(UntrainedError, match="other settings"):
+    with pytest.raises(ModelError, match="other settings"):
         write_untrained(roomy, tmp_path / "new", tokenizer=str(qwen_like))
 
 
-def refused_tokenizer(architecture, where, tmp_path: Path, match: str, error=TokenizerError) -> None:
+def refused_tokenizer(architecture, where, tmp_path: Path, match: str, error=ModelError) -> None:
     with pytest.raises(error, match=match) as caught:
         write_untrained(architecture, tmp_path / "new", tokenizer=str(where))
     assert "\n" not in str(caught.value)

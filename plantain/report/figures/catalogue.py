@@ -32,8 +32,8 @@ from plantain.runs.units import Selection
 N_DRAWN = 12  # heads in the picture of a new pair; the table has all
 
 
-class NoFigureError(PlantainError, ValueError):
-    """A figure that this choice of units and scope does not have."""
+class FigureError(PlantainError, ValueError):
+    """A figure that a choice does not have."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _of(selection: Selection) -> str:
 def _mapped(units: str) -> str:
     """Return which units a map shows."""
     if units == "embedding":
-        raise NoFigureError("The prompt embedding has no blocks and no heads to draw. Choose other units.")
+        raise FigureError("The prompt embedding has no blocks and no heads to draw. Choose other units.")
     return drawn_units(units)
 
 
@@ -171,7 +171,7 @@ def _by_scope(of: OneRun) -> Figure:
 def _slices(of: OneRun) -> Figure:
     seen = of.profile
     if not seen.slices:
-        raise NoFigureError(f"{seen.name} has no slices inside. Choose a head or an MLP group in “One head”.")
+        raise FigureError(f"{seen.name} has no slices inside. Choose a head or an MLP group in “One head”.")
     return Figure(
         lambda: scope_bars({name.partition(" ")[2]: t for name, t in seen.slices.items()}, of.sides),
         f"t of the card's slices inside {seen.name}, scope {seen.scope}.",
@@ -216,7 +216,7 @@ def t_difference(of: TwoRuns) -> Analysis:
 
     Raises
     ------
-    NoFigureError
+    FigureError
         The units have no map.
     NotComparableError
         The units of one run are not those of the other.
@@ -302,7 +302,7 @@ class ManyAxes:
 def _replication(of: ManyAxes) -> Figure:
     found = of.atlas.replication
     if found is None:
-        raise NoFigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
+        raise FigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
     both = of.axes[0], next(axis for axis in of.axes if axis.name == found.name)
     t = np.stack([axis.run.analysis(of.selection).t for axis in both])
     low, high = found.interval
@@ -398,7 +398,7 @@ def figure(name: str, of: Input) -> Figure:
 
     Raises
     ------
-    NoFigureError
+    FigureError
         There is nothing to draw.
     NotComparableError
         The units of one run are not those of the other.

@@ -16,7 +16,6 @@ import gradio as gr
 from plantain import PlantainError
 from plantain.findings.atlas import (
     Atlas,
-    AtlasError,
     Axis,
     atlas_key,
     atlas_seconds,
@@ -29,9 +28,9 @@ from plantain.findings.atlas import (
 from plantain.prompts.sets import shipped_sets
 from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, size_caution
 from plantain.report.export import file_name
-from plantain.report.figures.catalogue import FIGURES, Figure, ManyAxes, NoFigureError, figure
+from plantain.report.figures.catalogue import FIGURES, Figure, FigureError, ManyAxes, figure
 from plantain.report.labels import run_command, weights_label
-from plantain.runs.info import RunInfo
+from plantain.runs.info import NotComparableError, RunInfo
 from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
@@ -75,7 +74,7 @@ class _Atlases:
         found = gather({chosen: self.run(name)} | named, chosen)
         try:
             return _Together(read_axes(found.runs), found.left_out)
-        except AtlasError as error:
+        except NotComparableError as error:
             return _Together([], found.left_out, str(error))
 
     def find(self, axes: list[Axis], selection: Selection) -> Atlas | None:
@@ -204,7 +203,7 @@ def atlas_html(shown: ManyAxes, published: float) -> str:
 def _figure(name: str, shown: ManyAxes) -> str:
     try:
         return html.figure_html(figure(name, shown))
-    except NoFigureError as error:
+    except FigureError as error:
         return f"<div>{html.message_html(str(error))}</div>"
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from plantain import PlantainError
+from plantain import PlantainError, UsageError
 from plantain.prompts.sets import PromptError, PromptSet
 from plantain.report.labels import run_label
 from plantain.runs.run import Run
@@ -31,21 +31,17 @@ REFUSED = "Nothing was run: the queue is full or the connection broke. Try again
 LARGEST_SEED = 2**53 - 1  # a browser's numbers are exact up to here
 
 
-class SeedError(PlantainError, ValueError):
-    """A seed that cannot be taken."""
-
-
 def seed_of(value: float | None) -> int:
     """Return the seed that a visitor typed.
 
     Raises
     ------
-    SeedError
+    UsageError
         It is missing, negative, not whole or too large.
     """
     if value is None or not float(value).is_integer() or not 0 <= value <= LARGEST_SEED:
         said = "no number" if value is None else f"{value:.15g}"
-        raise SeedError(f"The seed is {said}: give a whole number from 0 to {LARGEST_SEED}.")
+        raise UsageError(f"The seed is {said}: give a whole number from 0 to {LARGEST_SEED}.")
     return int(value)
 
 

@@ -10,8 +10,9 @@ from scipy import stats as reference
 
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
-from plantain.findings.atlas import AtlasError, atlas_seconds, cached_atlas, gather, make_atlas, read_axes
+from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.report.atlas import atlas_text, finding
+from plantain.runs.info import NotComparableError
 from plantain.runs.units import Selection
 
 
@@ -128,7 +129,7 @@ def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypat
 )
 def test_runs_that_cannot_stand_in_one_atlas(change, words):
     runs = made_runs({}, ("moral_valence", "tempo", "contact"))
-    with pytest.raises(AtlasError, match=words):
+    with pytest.raises(NotComparableError, match=words):
         read_axes(change(runs))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from plantain.findings.comparison import NotComparableError, compare, differences
+from plantain.findings.comparison import compare, differences
 from plantain.report.figures.scatter import t_density
 from plantain.report.labels import difference_words
+from plantain.runs.info import NotComparableError
 from plantain.runs.units import Selection
 
 

@@ -12,8 +12,8 @@ from plantain import PlantainError
 from plantain.findings.new_pair import score_pair
 from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptError, user_pair
-from plantain.runs.info import WrongModelError, check_same_model
-from plantain.runs.units import CARD, Selection, UnitsError
+from plantain.runs.info import NotComparableError, check_same_model
+from plantain.runs.units import CARD, Selection, SelectionError
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,16 @@ def test_the_models_identity_is_its_fingerprint_and_dtype():
 
 def test_another_fingerprint_is_refused_with_both_names():
     other = dataclasses.replace(LOADED, model="other/model", fingerprint="a" * 64)
-    with pytest.raises(WrongModelError, match=r"made by some/model \(f{12}\), but other/model \(a{12}\) is loaded"):
+    with pytest.raises(NotComparableError, match=r"made by some/model \(f{12}\), but other/model \(a{12}\) is loaded"):
         check_same_model(other, made_info())
 
 
 def test_another_dtype_is_refused_with_the_way_out():
-    with pytest.raises(WrongModelError, match=r"made in float32, some/model is loaded in bfloat16; load it in float32"):
+    with pytest.raises(
+        NotComparableError, match=r"made in float32, some/model is loaded in bfloat16; load it in float32"
+    ):
         check_same_model(dataclasses.replace(LOADED, dtype="bfloat16"), made_info())
-    assert issubclass(WrongModelError, PlantainError)
+    assert issubclass(NotComparableError, PlantainError)
 
 
 # --- the conformal rank ------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def test_units_and_scope_are_the_ones_asked_for(run):
     result = score(run, np.zeros(N_SLICES), Selection("mlp", "words"))
     assert (result.units, result.scope, len(result.top)) == ("mlp", "words", 10)  # 5 blocks of 2 groups
     assert all("MLP group" in u.unit for u in result.top)
-    with pytest.raises(UnitsError, match="'text-heads' have no tokens of scope 'image'"):
+    with pytest.raises(SelectionError, match="'text-heads' have no tokens of scope 'image'"):
         score(run, np.zeros(N_SLICES), Selection("text-heads", "image"))
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from plantain.findings.unit import NoUnitError, find_unit, profile_unit
+from plantain.findings.unit import find_unit, profile_unit
 from plantain.report.figures.distributions import split_histogram
 from plantain.report.figures.rows import scope_bars, unit_dots
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.runs.scopes import UNITS, scopes_of
-from plantain.runs.units import Selection
+from plantain.runs.units import Selection, SelectionError
 
 
 @pytest.mark.parametrize("units", UNITS)
@@ -21,7 +21,7 @@ def test_every_kind_of_unit_is_found_by_its_name(moral_run, units):
 
 
 def test_a_unit_that_is_not_there_is_named(moral_run):
-    with pytest.raises(NoUnitError, match="^This run has no unit “single\\[99\\] head 0”"):
+    with pytest.raises(SelectionError, match="^This run has no unit “single\\[99\\] head 0”"):
         profile_unit(moral_run, "single[99] head 0")
 
 

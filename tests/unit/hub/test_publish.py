@@ -22,8 +22,7 @@ from offers import (
 
 from plantain.hub.card import section_names
 from plantain.hub.publish import _control
-from plantain.report.model_card import PublishError
-from plantain.runs.io import load_run, save_run
+from plantain.runs.io import RunError, load_run, save_run
 
 
 @pytest.fixture
@@ -218,9 +217,9 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
         "is no untrained control": folder,
     }
     for words, other in others.items():
-        with pytest.raises(PublishError, match=words):
+        with pytest.raises(RunError, match=words):
             offer_of(folder, REPO, other)
-    with pytest.raises(PublishError, match="this run is a control itself"):
+    with pytest.raises(RunError, match="this run is a control itself"):
         offer_of(control, REPO, control)
 
 

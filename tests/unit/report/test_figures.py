@@ -13,15 +13,14 @@ from made import SETS, made, small_run
 from PIL import Image
 
 from plantain.findings.atlas import make_atlas, read_axes
-from plantain.findings.comparison import NotComparableError
 from plantain.findings.new_pair import score_pair
 from plantain.prompts.sets import user_pair
 from plantain.report.figures import png as png_module
 from plantain.report.figures import svg
 from plantain.report.figures.catalogue import (
     FIGURES,
+    FigureError,
     ManyAxes,
-    NoFigureError,
     OnCard,
     OnePair,
     OneRun,
@@ -31,6 +30,7 @@ from plantain.report.figures.catalogue import (
 )
 from plantain.report.figures.png import png
 from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.info import NotComparableError
 from plantain.runs.units import Selection
 from plantain.ui import html, theme
 
@@ -189,13 +189,13 @@ def test_one_unit_is_the_one_that_was_chosen_or_the_largest(made_run):
 
 
 def test_the_embedding_has_no_map(made_run):
-    with pytest.raises(NoFigureError, match="Choose other units"):
+    with pytest.raises(FigureError, match="Choose other units"):
         figure("map of heads", OneRun(made_run(), Selection("embedding", "all")))
 
 
 def test_only_a_head_has_slices_inside(made_run):
     run = made_run()
-    with pytest.raises(NoFigureError, match="has no slices inside"):
+    with pytest.raises(FigureError, match="has no slices inside"):
         figure("slices of one head", OneRun(run, Selection("card", "all"), "single[1] slice 3"))
     of = OneRun(run, Selection("card", "all"), "single[1] head 1")
     drawn = marks("slices of one head", of)

@@ -15,7 +15,7 @@ from scipy import stats as reference
 
 from plantain._files import plain, strict_record
 from plantain.runs.analysis import LargeEffects, SplitHalf, Summary, ThresholdCount, analyze, blocks, summarize
-from plantain.runs.units import Selection, UnitsError
+from plantain.runs.units import Selection, SelectionError
 
 # --- analysis ----------------------------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ def test_units_and_scope_reach_the_analysis():
     assert (heads.table.units, heads.table.scope) == ("heads", "words")
     first_two_of_each_single = [i for i, b in enumerate(BLOCKS) if b.startswith("single") and (i - 4) % 4 < 2]
     np.testing.assert_array_equal(heads.differences, made_differences()[:, first_two_of_each_single])
-    with pytest.raises(UnitsError):
+    with pytest.raises(SelectionError):
         run.analysis(Selection("text-heads", "image"))
 
 

@@ -6,7 +6,7 @@ import pytest
 from plantain import PlantainError
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.scopes import SCOPES, STREAM_SCOPES, TOKEN_SCOPES, UNITS
-from plantain.runs.units import SLICE, Layout, Selection, UnitsError, magnitudes, unit_table
+from plantain.runs.units import SLICE, Layout, Selection, SelectionError, magnitudes, unit_table
 
 KLEIN_4B = {
     "num_layers": 5,
@@ -242,13 +242,13 @@ def test_units_or_scopes_that_do_not_exist_are_refused(recorded):
         lambda *words: unit_table(SMALL, Selection(*words)),
         lambda *words: magnitudes(sums, SMALL, Selection(*words)),
     ):
-        with pytest.raises(UnitsError, match="unknown units 'neurons'; choose one of card, heads, text-heads, mlp"):
+        with pytest.raises(SelectionError, match="unknown units 'neurons'; choose one of card, heads, text-heads, mlp"):
             refuse("neurons")
-        with pytest.raises(UnitsError, match="unknown scope 'tail'; choose one of all, image, prompt"):
+        with pytest.raises(SelectionError, match="unknown scope 'tail'; choose one of all, image, prompt"):
             refuse("card", "tail")
-        with pytest.raises(UnitsError, match="'text-heads' have no tokens of scope 'image'; choose another"):
+        with pytest.raises(SelectionError, match="'text-heads' have no tokens of scope 'image'; choose another"):
             refuse("text-heads", "image")
-    assert issubclass(UnitsError, PlantainError)
+    assert issubclass(SelectionError, PlantainError)
 
 
 def test_a_prompt_without_a_token_in_the_scope_is_a_clear_error(recorded):
@@ -256,7 +256,7 @@ def test_a_prompt_without_a_token_in_the_scope_is_a_clear_error(recorded):
     tokens = sums.tokens.copy()
     tokens[1, 2, TOKEN_SCOPES.index("padding")] = 0  # one prompt fills the whole text
     full = SumsOfSquares(sums.streams, tokens)
-    with pytest.raises(UnitsError, match="no recorded token in scope 'padding'"):
+    with pytest.raises(SelectionError, match="no recorded token in scope 'padding'"):
         magnitudes(full, SMALL, Selection("heads", "padding"))
     assert np.isfinite(magnitudes(full, SMALL, Selection("heads", "all"))).all()
 

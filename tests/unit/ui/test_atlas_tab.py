@@ -8,7 +8,7 @@ import pytest
 from made import SETS, made, made_runs
 
 from plantain.findings.atlas import make_atlas, read_axes
-from plantain.report.figures.catalogue import ManyAxes, NoFigureError, figure
+from plantain.report.figures.catalogue import FigureError, ManyAxes, figure
 from plantain.report.figures.maps import axis_triangle
 from plantain.runs.units import Selection
 from plantain.ui.tabs.atlas import atlas_html, runs_html, too_few_html
@@ -70,7 +70,7 @@ def test_every_two_axes_have_a_cell_and_one_without_a_value_has_no_colour():
 def test_without_the_replication_there_is_no_figure_of_it_and_the_rest_is_there():
     axes = read_axes(made_runs({}, ("moral_valence", "tempo")))
     found = ManyAxes(make_atlas(axes), axes)
-    with pytest.raises(NoFigureError, match="moral_valence_replication.toml"):
+    with pytest.raises(FigureError, match="moral_valence_replication.toml"):
         figure("replication", found)
     page = atlas_html(found, 19.7)
     assert (

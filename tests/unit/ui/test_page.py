@@ -16,10 +16,9 @@ from plantain.report.figures.maps import heat_maps
 from plantain.report.figures.rows import pair_dots, score_dots
 from plantain.runs.analysis import summarize
 from plantain.runs.io import save_run
-from plantain.runs.units import Selection
+from plantain.runs.units import Selection, SelectionError
 from plantain.ui import RunStore, build_demo, errors, html
 from plantain.ui.engine import Engine
-from plantain.ui.state import NoRunError
 from plantain.ui.tabs.findings import findings_html
 from plantain.ui.tabs.unit import figures_html, words_html
 from plantain.ui.texts import EXAMPLES
@@ -110,7 +109,7 @@ def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):
     assert len(set(names)) == 9 and list(store.saved) == ["first"]
     assert store.get(names[8]).info.seed == 8
     assert store.get("first").info.model == "made-up"
-    with pytest.raises(NoRunError, match="^There is no run of that name"):
+    with pytest.raises(SelectionError, match="^There is no run of that name"):
         store.get(names[0])
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from plantain import UsageError
 from plantain.findings.published import load_published
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.pasted import read_pasted
@@ -15,7 +16,7 @@ from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, ke
 from plantain.ui.state import Page, RunStore
 from plantain.ui.tabs.compare import figures_html
 from plantain.ui.tabs.findings import blocks_html, findings_html
-from plantain.ui.tabs.probe import LARGEST_SEED, SeedError, _Probes, button_words, cost_words, progress_html, seed_of
+from plantain.ui.tabs.probe import LARGEST_SEED, _Probes, button_words, cost_words, progress_html, seed_of
 from plantain.ui.tabs.prompt_set import PromptSets, about_html, own_html
 
 
@@ -127,7 +128,7 @@ def test_a_whole_number_is_a_seed(typed, seed):
 
 @pytest.mark.parametrize("typed", [None, -1, 1.5, LARGEST_SEED + 1, float("inf"), float("nan")])
 def test_anything_else_is_refused_with_what_is_allowed(typed):
-    with pytest.raises(SeedError, match=f"whole number from 0 to {LARGEST_SEED}"):
+    with pytest.raises(UsageError, match=f"whole number from 0 to {LARGEST_SEED}"):
         seed_of(typed)
 
 
