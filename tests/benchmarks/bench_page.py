@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-from plantain.runs.units import Selection
-
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from browser import app_command, chromium, serving  # noqa: E402
+
+from plantain.runs.units import Selection  # noqa: E402
 
 EMPTY = "import gradio as gr\nwith gr.Blocks() as demo:\n    gr.HTML('<p id=figure>0</p>')\ndemo.launch({options})\n"
 LOADS = 9
