@@ -42,17 +42,40 @@ def _with_marks(spans: Spans) -> str:
     return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
 
 
-def table_html(label: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table that scrolls inside itself; the first cell of a row heads it, the table's heading stands above."""
+def table_html(
+    label: str, head: Iterable[str], rows: Iterable[Sequence[str]], caption: str = "", look: str = "pl-table"
+) -> str:
+    """Write a table that scrolls inside itself; the first cell of a row heads it, a line break in a cell stays one."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{_cell(first)}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in rows
     )
+    above = f"{caption and f'<caption>{escape(caption)}</caption>'}<thead><tr>{top}</tr></thead>"
     return (
-        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label, quote=True)}">'
-        f'<table class="pl-table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label)}">'
+        f'<table class="{look}">{above}<tbody>{body}</tbody></table></div>'
     )
+
+
+def _cell(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
+
+
+def folded_html(summary: str, content: str) -> str:
+    """Fold HTML under a line."""
+    return f'<details class="pl-careful"><summary>{escape(summary)}</summary>{content}</details>'
+
+
+def paragraphs_html(texts: Iterable[str]) -> str:
+    """Write every text as a paragraph; an empty one as nothing."""
+    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
+
+
+def progress_html(label: str, done: int, total: int, words: str, more: str = "") -> str:
+    """Show how far something is; `more` is HTML."""
+    bar = f'<progress aria-label="{label}" value="{done}" max="{total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">{escape(words)}</p>{more}</div>'
 
 
 def warnings_html(heading: str, warnings: list[str]) -> str:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ class Page:
     prompt_set: PromptSet
     cost: Cost
 
-    def run_or_none(self, name: str | None) -> Run | None:
-        return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
+    def run(self, name: str | None) -> Run:
+        """Return the run of a name; no name, and one that is gone, are errors."""
+        if not name:
+            raise SelectionError("There is no run to show: choose one above, or run the probe.")
+        return self.store.get(name)
 
     def control_for(self, run: Run | None) -> Run | None:
         """Return the saved run of an untrained model on the same prompts, made in one way but for the image's size.
@@ -81,10 +85,7 @@ class Page:
     def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, Selection], str]) -> str:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
-            run = self.run_or_none(name)
-            if run is None:
-                return ""
-            return make(run, Selection(units, scope))
+            return make(self.run(name), Selection(units, scope))
         except PlantainError:
             return ""  # said where the figures stand
 
@@ -125,6 +126,21 @@ class Choice:
 
         return self.relay().then(listener(view), [*self.inputs, *inputs], outputs, **shown)
 
+    def fill(self, tab: gr.Tab, fn: Callable, inputs: list, outputs: list) -> tuple[gr.State, Any, Any]:
+        """Register the view of a tab that is filled when it is opened, and follows the choice from then on.
+
+        Call it inside the tab. Returned are whether the tab was opened, and the events of opening and of following.
+        """
+        opened = gr.State(False)
+
+        def follow(name: str | None, units: str, scope: str, opened: bool, *rest: Any) -> Any:
+            return fn(name, units, scope, *rest) if opened else gr.skip()
+
+        first = tab.select(
+            listener(lambda *now: (True, *fn(*now))), [*self.inputs, *inputs], [opened, *outputs], **VIEW
+        )
+        return opened, first, self.on_change(follow, [opened, *inputs], outputs)
+
     def fitting(self, name: str | None, units: str, scope: str) -> str:
         """Return the scope where the run's units have tokens of it, else all."""
         return scope if scope in self.page.scopes(name, units) else "all"
@@ -136,6 +152,22 @@ class Choice:
         stop. After a relay, which only the browser runs, every view is an event of its own.
         """
         return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
+
+
+def or_error(*others: Any) -> Callable[[Callable], Callable]:
+    """Guard a view: what cannot be shown is said in the first of its places, and the others are left with `others`."""
+
+    def guard(view: Callable) -> Callable:
+        @wraps(view)
+        def guarded(*given: Any) -> tuple:
+            try:
+                return view(*given)
+            except PlantainError as error:
+                return html.error_html(str(error)), *others
+
+        return guarded
+
+    return guard
 
 
 def duration(seconds: float) -> str:
