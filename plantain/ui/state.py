@@ -64,7 +64,7 @@ class Page:
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""
         if not name:
-            raise SelectionError("There is no run to show: choose one above, or run the probe.")
+            raise SelectionError("There is no run: choose one above, or run the probe.")
         return self.store.get(name)
 
     def control_for(self, run: Run | None) -> Run | None:
