@@ -14,7 +14,7 @@ from plantain.ui.address import keep_address, link_row, share_base
 from plantain.ui.api import add_endpoints
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Cost, Page, RunStore
+from plantain.ui.state import LATER, VIEW, Choice, Page, RunStore
 from plantain.ui.tabs.atlas import atlas_tab
 from plantain.ui.tabs.chance import chance_tab
 from plantain.ui.tabs.compare import compare_tab
@@ -45,9 +45,7 @@ SCOPE_LABELS = {
 }
 
 
-def build_demo(
-    store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet, cost: Cost | None = None
-) -> gr.Blocks:
+def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet) -> gr.Blocks:
     """Build the page.
 
     Parameters
@@ -60,15 +58,13 @@ def build_demo(
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
         What "Run the probe" runs.
-    cost : callable, optional
-        (pairs, size) -> what it costs, in words for a button; empty where nothing is counted.
 
     Returns
     -------
     gr.Blocks
         Launch it with `launch_options(demo)`.
     """
-    page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
+    page = Page(store, engine, published, prompt_set)
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
         gr.HTML(_introduction(), elem_id="introduction")
         for name, reason in store.problems.items():

@@ -36,7 +36,7 @@ CLOSED = ("/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_re
 
 _KINDS = {
     "/gradio_api/call/": "endpoint", "/gradio_api/run/": "endpoint", "/gradio_api/api/": "endpoint",
-    "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp",
+    "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp", "/health": "health",
 }  # fmt: skip
 """What a line calls an address that begins so. The address itself may hold a visitor's words."""
 
@@ -156,8 +156,7 @@ def _limited(receive: Callable) -> Callable:
 
 
 def _kind(path: str) -> str:
-    named = {"/": "page", "/health": "health"}
-    return named.get(path) or next((kind for begin, kind in _KINDS.items() if path.startswith(begin)), "other")
+    return "page" if path == "/" else next((kind for begin, kind in _KINDS.items() if path.startswith(begin)), "other")
 
 
 def _outcome(status: int) -> str:

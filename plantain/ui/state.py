@@ -28,10 +28,8 @@ from plantain.ui.errors import listener
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
-LATER = {
-    **VIEW,
-    "trigger_mode": "always_last",
-}  # slow views: one that is asked for meanwhile is not dropped, but follows
+# Slow views: one that is asked for meanwhile is not dropped, but follows.
+LATER = {**VIEW, "trigger_mode": "always_last"}
 
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 
@@ -46,10 +44,6 @@ def queued(where: gr.HTML) -> dict[str, Any]:
     return {**WORK, "show_progress": "minimal", "show_progress_on": where}
 
 
-Cost = Callable[[int, int | None], str]
-"""(pairs, size) -> what it costs, in words for a button."""
-
-
 @dataclass(frozen=True)
 class Page:
     """What the tabs share."""
@@ -58,7 +52,11 @@ class Page:
     engine: Engine
     published: Published
     prompt_set: PromptSet
-    cost: Cost
+
+    def cost(self, pairs: int, size: int | None) -> str:
+        """Say on a button what a call costs; nothing where nothing is counted."""
+        asked = self.engine.asks(pairs, size)
+        return "" if asked is None else f" ({asked} s of your GPU quota)"
 
     def run_or_none(self, name: str | None) -> Run | None:
         return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
@@ -82,9 +80,7 @@ class Page:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
             run = self.run_or_none(name)
-            if run is None:
-                return ""
-            return make(run, Selection(units, scope))
+            return make(run, Selection(units, scope)) if run else ""
         except PlantainError:
             return ""  # said where the figures stand
 
@@ -178,15 +174,13 @@ class RunStore:
     ) -> None:
         self.folder = Path(folder)
         self.saved, self.problems = list_runs(folder)
+        own = {(name, run.capture_sha256) for name, run in self.saved.items()}
         for whose, other in (others or {}).items():
             runs, damaged = list_runs(other)
             self.problems |= damaged
-            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if not self._has(n, run)}
+            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if (n, run.capture_sha256) not in own}
         self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
-
-    def _has(self, name: str, run: Run) -> bool:
-        return name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
