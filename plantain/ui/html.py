@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from plantain.prompts.diff import Spans, differing_words
+from plantain.prompts.diff import differing_words
 from plantain.report.figures.catalogue import Figure
 from plantain.report.labels import weights_label
 from plantain.report.statements import Statement
@@ -32,14 +32,12 @@ def words_html(figure: Figure, more: str = "") -> str:
     return f"<figcaption><strong>{escape(figure.title)}</strong> {escape(figure.caption)}{more}</figcaption>"
 
 
-def marked(positive: str, negative: str) -> tuple[str, str]:
+def marked(positive: str, negative: str) -> tuple[str, ...]:
     """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
-    first, second = differing_words(positive, negative)
-    return _with_marks(first), _with_marks(second)
-
-
-def _with_marks(spans: Spans) -> str:
-    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+    return tuple(
+        "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+        for spans in differing_words(positive, negative)
+    )
 
 
 def table_html(label: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:

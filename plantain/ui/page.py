@@ -65,11 +65,12 @@ def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set
         Launch it with `launch_options(demo)`.
     """
     page = Page(store, engine, published, prompt_set)
+    base = share_base()  # the code has an address on a Space; elsewhere it is the reader's own folder
+    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
-        gr.HTML(_introduction(), elem_id="introduction")
-        for name, reason in store.problems.items():
-            gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
-        for notice in store.notices:
+        gr.HTML(INTRODUCTION.format(code=code), elem_id="introduction")
+        damaged = [f"The saved run “{name}” is not shown. {reason}" for name, reason in store.problems.items()]
+        for notice in (*damaged, *store.notices):
             gr.HTML(html.error_html(notice))
         choice = _choice_row(page)
         link = link_row()
@@ -89,13 +90,6 @@ def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
     return demo
-
-
-def _introduction() -> str:
-    """Link the code as well where it has an address: on a Space; elsewhere it is the reader's own folder."""
-    base = share_base()
-    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
-    return INTRODUCTION.format(code=code)
 
 
 def _status_line(page: Page, demo: gr.Blocks) -> None:
