@@ -6,8 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,14 +14,12 @@ from plantain.findings.unit import find_unit
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import SelectionError
+from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page
+from plantain.ui.theme import static
 
 FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
-
-_SCRIPTS = Path(__file__).parent / "static"
-
-_ADDRESS, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("address.js", "copy.js"))
 
 _LONGEST = 60  # characters of an unknown value that are repeated
 
@@ -69,7 +65,7 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
     runs = list(page.store.saved)
     first = {**FIRST, "run": runs[0] if runs else "", "tab": next(iter(ids), "")}
     facts = {"runs": runs, "tabs": labels, "first": first, "base": share_base()}
-    script = f"({_ADDRESS})({json.dumps(facts)}, {_COPY})"
+    script = f"({static('address.js')})({json.dumps(facts)}, {static('copy.js')})"
     changes = [component.change for component in (*shown, tabs)]
     gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)
     button.click(None, shown, notice, js=f"{script}.link", **VIEW)
@@ -127,10 +123,9 @@ def notice_html(problems: list[str]) -> str:
     """Say what of an address could not be followed; nothing where all of it was."""
     if not problems:
         return ""
-    lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
     return (
         '<div class="pl-notice" role="status"><p>The link asks for something that is not here. The rest is shown.</p>'
-        f"<ul>{lines}</ul></div>"
+        f"{html.list_html(problems)}</div>"
     )
 
 

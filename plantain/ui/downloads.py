@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,9 +14,7 @@ from plantain.report.figures.png import png
 from plantain.ui import html
 from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
-
-_SCRIPT = (Path(__file__).parent / "static" / "saving.js").read_text(encoding="utf-8")
-
+from plantain.ui.theme import static
 
 MakeFigure = Callable[..., tuple[str, Figure]]
 """(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure."""
@@ -67,6 +64,6 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
     name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
         event = button.click(listener(partial(file, ending)), [figure, *inputs], [content, name, line], **VIEW)
-        event.then(None, [content, name], None, js=_SCRIPT, **VIEW)
+        event.then(None, [content, name], None, js=static("saving.js"), **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure

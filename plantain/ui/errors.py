@@ -134,22 +134,15 @@ def told() -> Iterator[Call]:
 
 def listener(function: Callable) -> Callable:
     """Guard a listener of the page: what it raises is shown to the visitor, and Gradio prints no words of it."""
-    if inspect.iscoroutinefunction(function):
+    assert not inspect.iscoroutinefunction(function), "its errors would not be told"
+    if not inspect.isgeneratorfunction(function):
+        return told()(function)
 
-        @wraps(function)
-        async def guarded(*given: Any) -> Any:
-            with told():
-                return await function(*given)
+    @wraps(function)
+    def guarded(*given: Any) -> Any:
+        with told():
+            yield from function(*given)
 
-    elif inspect.isgeneratorfunction(function):
-
-        @wraps(function)
-        def guarded(*given: Any) -> Any:
-            with told():
-                yield from function(*given)
-
-    else:
-        guarded = told()(function)
     return guarded
 
 

@@ -57,16 +57,18 @@ def warnings_html(heading: str, warnings: list[str]) -> str:
     """List what the words of a prompt set give away; nothing where there are no warnings."""
     if not warnings:
         return ""
-    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return (
-        f'<details open class="pl-careful pl-warnings"><summary>{escape(heading)} ({len(warnings)})</summary>'
-        f"<ul>{lines}</ul></details>"
-    )
+    summary = f"<summary>{escape(heading)} ({len(warnings)})</summary>"
+    return f'<details open class="pl-careful pl-warnings">{summary}{list_html(warnings)}</details>'
 
 
 def statements_html(statements: Iterable[Statement]) -> str:
     """List statements; nothing where there are none."""
-    lines = "".join(f"<li>{escape(statement.text)}</li>" for statement in statements)
+    return list_html(statement.text for statement in statements)
+
+
+def list_html(texts: Iterable[str]) -> str:
+    """List texts; nothing where there are none."""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return lines and f"<ul>{lines}</ul>"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 
@@ -26,10 +25,7 @@ from plantain.ui.tabs.pairs import pairs_tab
 from plantain.ui.tabs.probe import probe_tab
 from plantain.ui.tabs.unit import heads_tab
 from plantain.ui.texts import INTRODUCTION
-
-_UNITS_HELP, _METHOD = (
-    (Path(__file__).parent / "static" / f"{name}.md").read_text(encoding="utf-8") for name in ("units", "method")
-)
+from plantain.ui.theme import static
 
 UNIT_LABELS = {
     "card": "card's slices",
@@ -90,7 +86,7 @@ def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set
             probe_tab(page, choice)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
-                gr.Markdown(_METHOD)
+                gr.Markdown(static("method.md"))
         keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
@@ -128,7 +124,7 @@ def _choice_row(page: Page) -> Choice:
             _scopes(page, first, "card"), value="all", label="Scope", allow_custom_value=True, min_width=150
         )
     with gr.Accordion("What are units and scopes?", open=False):
-        gr.Markdown(_UNITS_HELP)
+        gr.Markdown(static("units.md"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     choice = Choice(page, run, units, scope, unit, gr.State([]))
 

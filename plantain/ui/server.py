@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -25,7 +24,7 @@ from plantain import __version__
 from plantain.ui.engine import Engine
 from plantain.ui.log import LOG, write_line
 from plantain.ui.state import RunStore
-from plantain.ui.theme import STYLES, page_theme
+from plantain.ui.theme import STYLES, page_theme, static
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
 
@@ -42,8 +41,6 @@ _KINDS = {
 
 _QUIET = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/theme.css", "/favicon.ico")
 """Dozens of each a visit, which say nothing."""
-
-_STATIC = Path(__file__).parent / "static"
 
 
 def security_headers(on_space: bool) -> dict[str, str]:
@@ -170,13 +167,10 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
 def first_screen_html(demo: gr.Blocks) -> str:
     """Return the introduction and the figures as they are in the page, with styles and what takes them away."""
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
-    style, script = ((_STATIC / name).read_text(encoding="utf-8") for name in ("first.css", "first.js"))
-    style += (_STATIC / "page.css").read_text(encoding="utf-8")
     room = '<p class="pl-first-room" role="status">The controls are loading …</p>'
-    return (
-        f'<div class="pl-first"><style>{style}</style>{parts["introduction"]}{room}{parts["findings"]}</div>'
-        f"<script>{script}</script>"
-    )
+    style = f"<style>{static('first.css')}{static('page.css')}</style>"
+    shown = f"{style}{parts['introduction']}{room}{parts['findings']}"
+    return f'<div class="pl-first">{shown}</div><script>{static("first.js")}</script>'
 
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
