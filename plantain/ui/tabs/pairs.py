@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 
 import gradio as gr
-import pandas as pd
 
 from plantain import PlantainError
 from plantain.findings.pairs import PairPart
@@ -18,9 +17,9 @@ from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
-from plantain.ui.state import VIEW, Choice, Page, short
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, short
 
-Shown = tuple[str, str, pd.DataFrame, pd.DataFrame]
+Shown = tuple[str, str, dict, dict]
 
 
 MARKS = "Bold and underlined: the words that the other prompt of the pair does not have in that place. "
@@ -31,21 +30,23 @@ def pairs_tab(page: Page, choice: Choice) -> None:
 
     def show(name: str | None, units: str, scope: str, opened: bool = True) -> Shown:
         if not opened:
-            return "", "", pd.DataFrame(), pd.DataFrame()
+            return "", "", HIDDEN, HIDDEN
         try:
             run = page.run_or_none(name)
             if run is None:
                 raise PlantainError("There is no run whose pairs could be shown.")
             return _content(run, Selection(units, scope))
         except PlantainError as error:
-            return html.error_html(str(error)), "", pd.DataFrame(), pd.DataFrame()
+            return html.error_html(str(error)), "", HIDDEN, HIDDEN
 
+    # The browser loads a table's scripts at the start where one is visible, also in a tab that is closed.
+    options = {"interactive": False, "visible": False}
     with gr.Tab("Pairs", id="pairs") as tab:
         outputs = [
             gr.HTML(elem_id="prompts"),
             gr.HTML(elem_id="pairs"),
-            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", interactive=False, elem_id="by-category"),
-            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
+            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", elem_id="by-category", **options),
+            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], elem_id="by-pair", **options),
         ]
         opened = gr.State(False)
     tab.select(listener(lambda *now: (True, *show(*now))), choice.inputs, [opened, *outputs], **VIEW)
@@ -57,8 +58,8 @@ def _content(run: Run, selection: Selection) -> Shown:
     return (
         prompts_html(of),
         pairs_html(of),
-        categories_frame(run, selection).map(short),
-        pairs_frame(of.parts).map(short),
+        gr.update(value=categories_frame(run, selection).map(short), visible=True),
+        gr.update(value=pairs_frame(of.parts).map(short), visible=True),
     )
 
 

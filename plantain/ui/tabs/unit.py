@@ -17,7 +17,7 @@ from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page, short
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, short
 
 ALL_BLOCKS = "all"
 
@@ -63,10 +63,10 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         try:
             run = page.run_or_none(name)
             if run is None:
-                return pd.DataFrame(), gr.skip(), gr.skip(), _nothing()
+                return HIDDEN, gr.skip(), gr.skip(), _nothing()
             return content(run, Selection(units, scope), block, unit)
         except PlantainError as error:
-            return pd.DataFrame(), gr.skip(), gr.skip(), html.error_html(str(error))
+            return HIDDEN, gr.skip(), gr.skip(), html.error_html(str(error))
 
     def content(run: Run, selection: Selection, block: str, unit: str) -> tuple:
         analysis = run.analysis(selection)
@@ -87,7 +87,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             html.message_html(f"{words} {weights_words(run)}"),
         )
 
-    def with_p(name: str | None, units: str, scope: str, block: str) -> pd.DataFrame | dict:
+    def with_p(name: str | None, units: str, scope: str, block: str) -> dict:
         try:
             run = page.run_or_none(name)
             if run is None:
@@ -116,7 +116,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         line = gr.HTML(elem_id="heads-line")
         table = gr.Dataframe(
             label="Top units; choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
-            elem_id="top-units",
+            elem_id="top-units", visible=False,  # until it is filled: its scripts are not loaded before
         )  # fmt: skip
     everything = [*choice.inputs, choice.unit]
     filtered = [*choice.inputs, block]
@@ -141,10 +141,11 @@ def _filter(block: str) -> str | None:
     return None if block == ALL_BLOCKS else block
 
 
-def _table(frame: pd.DataFrame) -> pd.DataFrame:
+def _table(frame: pd.DataFrame) -> dict:
     """Put the columns that people look for first; the unit's name says its block."""
     first = [name for name in FIRST_COLUMNS if name in frame]
-    return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].map(short)
+    rest = [name for name in frame if name not in (*first, "block")]
+    return gr.update(value=frame[[*first, *rest]].map(short), visible=True)
 
 
 def _other_kind(mine: str, listed: str) -> str:
