@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -28,12 +28,12 @@ _LONGEST = 60  # characters of an unknown value that are repeated
 class Asked:
     """What an address asks for, None where it says nothing that can be followed; and what could not be."""
 
-    run: str | None = None
-    units: str | None = None
-    scope: str | None = None
-    unit: str | None = None
-    tab: str | None = None
-    problems: list[str] = field(default_factory=list)
+    run: str | None
+    units: str | None
+    scope: str | None
+    unit: str | None
+    tab: str | None
+    problems: list[str]
 
 
 def link_row() -> tuple[gr.Button, gr.HTML]:

@@ -16,6 +16,8 @@ from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
 from plantain.ui.theme import static
 
+_KINDS = {"svg": ("image/svg+xml", str.encode), "png": ("image/png", png)}
+
 MakeFigure = Callable[..., tuple[str, Figure]]
 """(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure."""
 
@@ -44,9 +46,8 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         """Return the file as an address that holds it, its name, and what became of it."""
         try:
             name, made = make(figure, *values)
-            kind, content = "image/svg+xml", made.document.encode()
-            if ending == "png":
-                kind, content = "image/png", png(made.document)
+            kind, written = _KINDS[ending]
+            content = written(made.document)
         except Exception as error:  # whatever breaks, the click must be answered
             return "", "", failure_html(error)
         address = f"data:{kind};base64,{b64encode(content).decode()}"
@@ -56,7 +57,7 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
         buttons = {
             ending: gr.Button(f"Figure as {ending.upper()}", size="sm", min_width=120, elem_id=f"{elem_id}-{ending}")
-            for ending in ("svg", "png")
+            for ending in _KINDS
         }
     line = gr.HTML(elem_id=f"{elem_id}-line")
     # Out of sight by a style: what is hidden by Gradio shows up when a column around it comes back.

@@ -45,14 +45,8 @@ class PassError(EngineError):
     """A pass failed on the device, so the device was used; the message says why."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a pass failed, as data: of an exception in a worker process only the class name comes back."""
-
-    text: str
-
-
-Item = ModelInfo | Done | Failure
+Item = ModelInfo | Done | str
+"""What comes from the device. Text says why a pass failed: of an exception in a worker only the class name comes."""
 
 OnDevice = Callable[[tuple[PromptPair, ...], Conditions], Generator[Item, None, None]]
 
@@ -183,13 +177,13 @@ class Engine:
                 with self._one_pair:
                     item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
             except PlantainError as error:
-                yield Failure(str(error))
+                yield str(error)
                 return
             except Exception as error:
                 # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
                 if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
                     raise
-                yield Failure(f"the device has too little memory at {conditions.size} px; choose a smaller image.")
+                yield f"the device has too little memory at {conditions.size} px; choose a smaller image."
                 return
             yield item
 
@@ -197,8 +191,8 @@ class Engine:
         """Yield what the device yields; a failure there becomes an error here."""
         with closing(self.on_device(pairs, conditions)) as items:
             for item in items:
-                if isinstance(item, Failure):
-                    raise PassError(item.text)
+                if isinstance(item, str):
+                    raise PassError(item)
                 if not isinstance(item, ModelInfo):
                     timed = self._timed.setdefault(conditions.size, deque(maxlen=_TIMED))
                     timed.append(item[1] / conditions.n_repeats)

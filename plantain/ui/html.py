@@ -72,12 +72,6 @@ def list_html(texts: Iterable[str]) -> str:
     return lines and f"<ul>{lines}</ul>"
 
 
-def status_html(state: str, text: str) -> str:
-    """Show how the model stands."""
-    loud = " pl-warn" if state == "failed" else ""
-    return f'<p role="status"><span class="pl-chip{loud}">{escape(text)}</span></p>'
-
-
 def error_html(message: str) -> str:
     """Show what went wrong and what to do."""
     return f'<p class="pl-error" role="alert">{escape(message)}</p>'

@@ -100,8 +100,7 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     def tick() -> tuple[str, gr.Timer]:
         return page.status_html(), gr.Timer(active=page.engine.status().state == "loading")
 
-    timer.tick(listener(tick), None, [status, timer], **VIEW)
-    demo.load(listener(page.status_html), None, status, **VIEW)
+    gr.on([timer.tick, demo.load], listener(tick), None, [status, timer], **VIEW)
 
 
 def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from plantain.runs.io import list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import Selection, SelectionError
-from plantain.ui import html
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 
@@ -85,8 +85,10 @@ class Page:
             return ""  # said where the figures stand
 
     def status_html(self) -> str:
+        """Show how the model stands."""
         status = self.engine.status()
-        return html.status_html(status.state, status.text)
+        loud = " pl-warn" if status.state == "failed" else ""
+        return f'<p role="status"><span class="pl-chip{loud}">{escape(status.text)}</span></p>'
 
     def saved_choices(self) -> list[tuple[str, str]]:
         return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]

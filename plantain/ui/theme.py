@@ -21,9 +21,8 @@ def static(name: str) -> str:
 
 def page_theme() -> gr.themes.Base:
     """Return Gradio's default theme without fonts from elsewhere, with contrasts that can be read."""
-    fonts = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
-    return gr.themes.Default(font=fonts, font_mono=mono).set(
+    return gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=mono).set(
         body_text_color_subdued="*neutral_700",
         body_text_color_subdued_dark="*neutral_400",
         button_primary_background_fill="*primary_700",
