@@ -110,7 +110,7 @@ class Engine:
     def __init__(self, model: str | None = None, on_device: OnDevice | None = None, quota: Quota | None = None) -> None:
         self._model = model
         self._loaded: LoadedModel | None = None
-        self._failure: str | None = None
+        self._status = Status("loading", "The model is loading. The saved results are here already.")
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
         self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
@@ -130,9 +130,11 @@ class Engine:
             loaded = PhasedPipeline(self._model or default_model()).load_both()
             # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
             self._counter = copy.deepcopy(loaded.pipe.tokenizer)
-            self._loaded = loaded
+            self._loaded, info = loaded, loaded.info
+            self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
-            self._failure = str(error) or type(error).__name__
+            why = str(error) or type(error).__name__
+            self._status = Status("failed", f"No model is loaded: {why} The saved results stay.")
         finally:
             self._settled.set()
 
@@ -142,12 +144,7 @@ class Engine:
 
     def status(self) -> Status:
         """Say how the model stands."""
-        if not self._settled.is_set():
-            return Status("loading", "The model is loading. The saved results are here already.")
-        if self._failure is not None:
-            return Status("failed", f"No model is loaded: {self._failure} The saved results stay.")
-        info = self._loaded.info
-        return Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
+        return self._status
 
     @property
     def model_name(self) -> str | None:
