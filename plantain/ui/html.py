@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from plantain.prompts.diff import Spans, differing_words
+from plantain.prompts.diff import differing_words
 from plantain.report.figures.catalogue import Figure
 from plantain.report.labels import weights_label
 from plantain.report.statements import Statement
@@ -32,14 +32,12 @@ def words_html(figure: Figure, more: str = "") -> str:
     return f"<figcaption><strong>{escape(figure.title)}</strong> {escape(figure.caption)}{more}</figcaption>"
 
 
-def marked(positive: str, negative: str) -> tuple[str, str]:
+def marked(positive: str, negative: str) -> tuple[str, ...]:
     """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
-    first, second = differing_words(positive, negative)
-    return _with_marks(first), _with_marks(second)
-
-
-def _with_marks(spans: Spans) -> str:
-    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+    return tuple(
+        "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+        for spans in differing_words(positive, negative)
+    )
 
 
 def table_html(
@@ -82,23 +80,19 @@ def warnings_html(heading: str, warnings: list[str]) -> str:
     """List what the words of a prompt set give away; nothing where there are no warnings."""
     if not warnings:
         return ""
-    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return (
-        f'<details open class="pl-careful pl-warnings"><summary>{escape(heading)} ({len(warnings)})</summary>'
-        f"<ul>{lines}</ul></details>"
-    )
+    summary = f"<summary>{escape(heading)} ({len(warnings)})</summary>"
+    return f'<details open class="pl-careful pl-warnings">{summary}{list_html(warnings)}</details>'
 
 
 def statements_html(statements: Iterable[Statement]) -> str:
     """List statements; nothing where there are none."""
-    lines = "".join(f"<li>{escape(statement.text)}</li>" for statement in statements)
+    return list_html(statement.text for statement in statements)
+
+
+def list_html(texts: Iterable[str]) -> str:
+    """List texts; nothing where there are none."""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return lines and f"<ul>{lines}</ul>"
-
-
-def status_html(state: str, text: str) -> str:
-    """Show how the model stands."""
-    loud = " pl-warn" if state == "failed" else ""
-    return f'<p role="status"><span class="pl-chip{loud}">{escape(text)}</span></p>'
 
 
 def error_html(message: str) -> str:

@@ -57,16 +57,13 @@ def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
 @contextmanager
 def logged(kind: str) -> Iterator[None]:
     """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped."""
-    start = time.perf_counter()
+    start, outcome, more = time.perf_counter(), "stopped", {}  # a generator is closed when its visitor leaves
     try:
         yield
-    except PlantainError as error:
-        write_line(kind, start, "refused", error=type(error).__name__)
-        raise
+        outcome = "ok"
     except Exception as error:
-        write_line(kind, start, "failed", error=type(error).__name__)
+        outcome = "refused" if isinstance(error, PlantainError) else "failed"
+        more = {"error": type(error).__name__}
         raise
-    except BaseException:  # a generator that is closed: a visitor stopped, or left
-        write_line(kind, start, "stopped")
-        raise
-    write_line(kind, start, "ok")
+    finally:
+        write_line(kind, start, outcome, **more)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,14 @@ from plantain.runs.io import list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import Selection, SelectionError
-from plantain.ui import html
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
-LATER = {
-    **VIEW,
-    "trigger_mode": "always_last",
-}  # slow views: one that is asked for meanwhile is not dropped, but follows
+# Slow views: one that is asked for meanwhile is not dropped, but follows.
+LATER = {**VIEW, "trigger_mode": "always_last"}
 
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 
@@ -47,10 +45,6 @@ def queued(where: gr.HTML) -> dict[str, Any]:
     return {**WORK, "show_progress": "minimal", "show_progress_on": where}
 
 
-Cost = Callable[[int, int | None], str]
-"""(pairs, size) -> what it costs, in words for a button."""
-
-
 @dataclass(frozen=True)
 class Page:
     """What the tabs share."""
@@ -59,7 +53,11 @@ class Page:
     engine: Engine
     published: Published
     prompt_set: PromptSet
-    cost: Cost
+
+    def cost(self, pairs: int, size: int | None) -> str:
+        """Say on a button what a call costs; nothing where nothing is counted."""
+        asked = self.engine.asks(pairs, size)
+        return "" if asked is None else f" ({asked} s of your GPU quota)"
 
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""
@@ -90,8 +88,10 @@ class Page:
             return ""  # said where the figures stand
 
     def status_html(self) -> str:
+        """Show how the model stands."""
         status = self.engine.status()
-        return html.status_html(status.state, status.text)
+        loud = " pl-warn" if status.state == "failed" else ""
+        return f'<p role="status"><span class="pl-chip{loud}">{escape(status.text)}</span></p>'
 
     def saved_choices(self) -> list[tuple[str, str]]:
         return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]
@@ -210,15 +210,13 @@ class RunStore:
     ) -> None:
         self.folder = Path(folder)
         self.saved, self.problems = list_runs(folder)
+        own = {(name, run.capture_sha256) for name, run in self.saved.items()}
         for whose, other in (others or {}).items():
             runs, damaged = list_runs(other)
             self.problems |= damaged
-            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if not self._has(n, run)}
+            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if (n, run.capture_sha256) not in own}
         self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
-
-    def _has(self, name: str, run: Run) -> bool:
-        return name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 
 import gradio as gr
-import pandas as pd
 
 from plantain.findings.pairs import PairPart
 from plantain.report.figures.catalogue import OneRun, figure
@@ -15,7 +14,7 @@ from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
 from plantain.runs.info import PairRecord
 from plantain.runs.units import Selection
 from plantain.ui import html
-from plantain.ui.state import Choice, Page, or_error, short
+from plantain.ui.state import HIDDEN, Choice, Page, or_error, short
 
 MARKS = "Bold and underlined: the words that the other prompt of the pair does not have in that place. "
 
@@ -23,18 +22,20 @@ MARKS = "Bold and underlined: the words that the other prompt of the pair does n
 def pairs_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened, since it takes half a second at full size."""
 
-    @or_error("", pd.DataFrame(), pd.DataFrame())
-    def show(name: str | None, units: str, scope: str) -> tuple[str, str, pd.DataFrame, pd.DataFrame]:
+    @or_error("", HIDDEN, HIDDEN)
+    def show(name: str | None, units: str, scope: str) -> tuple[str, str, dict, dict]:
         of = OneRun(page.run(name), Selection(units, scope))
         tables = categories_frame(of.run, of.selection), pairs_frame(of.parts)
-        return prompts_html(of), pairs_html(of), *(table.map(short) for table in tables)
+        return prompts_html(of), pairs_html(of), *(gr.update(value=table.map(short), visible=True) for table in tables)
 
+    # The browser loads a table's scripts at the start where one is visible, also in a tab that is closed.
+    options = {"interactive": False, "visible": False}
     with gr.Tab("Pairs", id="pairs") as tab:
         outputs = [
             gr.HTML(elem_id="prompts"),
             gr.HTML(elem_id="pairs"),
-            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", interactive=False, elem_id="by-category"),
-            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
+            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", elem_id="by-category", **options),
+            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], elem_id="by-pair", **options),
         ]
         choice.fill(tab, show, [], outputs)
 

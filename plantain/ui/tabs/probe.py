@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -149,10 +149,10 @@ class _Probes:
         said = html.message_html(words) + html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
         return said, gr.Dropdown(self.page.saved_choices() + mine, value=name), mine
 
-    async def stopped(self, request: gr.Request, *controls: Any) -> str:
+    def stopped(self, request: gr.Request, *controls: Any) -> str:
         """Say what is kept, once the probe has ended: within one pair."""
         while request.session_hash in self.running:
-            await asyncio.sleep(0.1)
+            time.sleep(0.1)
         asked = self.read(*controls)
         kept = kept_words(self.kept(asked), asked.total) or "No pair was done yet, so nothing is kept."
         return html.message_html(f"Stopped. {kept}")

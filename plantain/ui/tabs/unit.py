@@ -17,7 +17,7 @@ from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page, or_error, short
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, or_error, short
 
 ALL_BLOCKS = "all"
 
@@ -57,7 +57,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         try:
             return content(page.run(name), Selection(units, choice.fitting(name, units, scope)), block, unit)
         except PlantainError as error:
-            return pd.DataFrame(), gr.skip(), gr.skip(), html.error_html(str(error))
+            return HIDDEN, gr.skip(), gr.skip(), html.error_html(str(error))
 
     def content(run: Run, selection: Selection, block: str, unit: str) -> tuple:
         analysis, chosen = run.analysis(selection), unit_of(run, selection, unit)
@@ -76,7 +76,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             html.message_html(f"{words} {COLUMNS}{note} {weights_words(run)}"),
         )
 
-    def with_p(name: str | None, units: str, scope: str, block: str) -> pd.DataFrame | dict:
+    def with_p(name: str | None, units: str, scope: str, block: str) -> dict:
         try:
             run, selection = page.run(name), Selection(units, scope)
             inference, analysis = run.inference(selection), run.analysis(selection)
@@ -102,7 +102,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         line = gr.HTML(elem_id="heads-line")
         table = gr.Dataframe(
             label="Top units; choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
-            elem_id="top-units",
+            elem_id="top-units", visible=False,  # until it is filled: its scripts are not loaded before
         )  # fmt: skip
     everything = [*choice.inputs, choice.unit]
     filtered = [*choice.inputs, block]
@@ -119,10 +119,11 @@ def _row_unit(event: gr.SelectData) -> str:
     return str(event.row_value[FIRST_COLUMNS.index("unit")])
 
 
-def _table(frame: pd.DataFrame) -> pd.DataFrame:
+def _table(frame: pd.DataFrame) -> dict:
     """Put the columns that people look for first; the unit's name says its block."""
     first = [name for name in FIRST_COLUMNS if name in frame]
-    return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].map(short)
+    rest = [name for name in frame if name not in (*first, "block")]
+    return gr.update(value=frame[[*first, *rest]].map(short), visible=True)
 
 
 def words_html(run: Run, unit: UnitProfile) -> str:

@@ -162,7 +162,7 @@ def test_progress_says_pairs_time_left_and_the_pair_just_done():
 
 @pytest.fixture
 def page(tmp_path, moral_set):
-    return Page(RunStore(tmp_path), Engine("tiny-random"), load_published(), moral_set, lambda *_: "")
+    return Page(RunStore(tmp_path), Engine("tiny-random"), load_published(), moral_set)
 
 
 PASTED = "positive\tnegative\n" + "\n".join(f"Lea{i} very <b>runs</b>.\tLea{i} walks." for i in range(4))
