@@ -117,30 +117,25 @@ def denoise(
     embeds = embeds.to(weight.device)
     _, text_ids = pipe.encode_prompt(prompt=None, prompt_embeds=embeds, device=weight.device)
     latents, ids = (part.expand(len(embeds), -1, -1) for part in _noise(pipe, embeds, size, seed))
-    n_image, shown = latents.shape[1], [ids]
+    n_image, pictures = latents.shape[1], []
     if reference is not None:
-        shown.append(reference.ids.to(ids).expand(len(embeds), -1, -1))
+        ids = torch.cat([ids, reference.ids.to(ids).expand(len(embeds), -1, -1)], dim=1)
+        pictures = [reference.latents.to(latents.device).expand(len(embeds), -1, -1)]
     mask = None if attended is None else {"attention_mask": attended[:, None, None].to(weight.device)}
     scheduler, times = denoising_schedule(pipe, steps, n_image)
     for time_ in times:
-        pictures = [latents] if reference is None else [latents, _like(reference.latents, latents)]
         out = pipe.transformer(
-            hidden_states=torch.cat(pictures, dim=1).to(weight.dtype),
+            hidden_states=torch.cat([latents, *pictures], dim=1).to(weight.dtype),
             timestep=time_.expand(len(embeds)).to(latents) / 1000,
             guidance=None,
             encoder_hidden_states=embeds,
             txt_ids=text_ids,
-            img_ids=torch.cat(shown, dim=1),
+            img_ids=ids,
             joint_attention_kwargs=mask,
             return_dict=False,
         )[0]
         yield
         latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
-
-
-def _like(reference: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Return a reference image's latents once for every prompt, on the same device."""
-    return reference.to(latents.device).expand(len(latents), -1, -1)
 
 
 def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -299,24 +294,16 @@ class Passes:
 
     def _join(self, tokens: list[Tokens], sides: list[_Measures], n_reference: int) -> PairCapture:
         """Put the two sides of a pair together, measure by measure."""
-        counts, repeats = self._token_counts(tokens, n_reference), []
-        for measure in zip(*sides, strict=True):
-            streams = {stream: np.stack([own[stream] for own in measure])[:, None] for stream in STREAM_SCOPES}
-            repeats.append(self._seen(SumsOfSquares(streams, counts)))
-        first, differing = compare_tokens(*tokens)
-        if len(repeats) == 1:
-            return PairCapture(repeats[0], first, differing)
-        return PairCapture(SumsOfSquares.average(repeats), first, differing, tuple(repeats))
-
-    def _token_counts(self, tokens: list[Tokens], n_reference: int) -> np.ndarray:
         pictures = {"image": self._n_image, "reference": n_reference}
         scopes = TOKEN_SCOPES if n_reference else PLAIN_SCOPES
-        counts = [[pictures[s] if s in pictures else t.count(s) for s in scopes] for t in tokens]
-        return np.array(counts, dtype=np.int64)[:, None]  # (2, 1, n_scopes)
-
-    def _seen(self, sums: SumsOfSquares) -> SumsOfSquares:
-        """Leave padding out where it is masked: its tokens still look at the others, but nothing looks at them."""
-        return sums.without("padding") if self._conditions.mask_padding else sums
+        counts = np.array([[pictures[s] if s in pictures else t.count(s) for s in scopes] for t in tokens])[:, None]
+        repeats = []
+        for measure in zip(*sides, strict=True):
+            streams = {stream: np.stack([own[stream] for own in measure])[:, None] for stream in STREAM_SCOPES}
+            sums = SumsOfSquares(streams, counts)  # counts: (2, 1, n_scopes)
+            # Masked padding still looks at the other tokens, but nothing looks at it: it is left out.
+            repeats.append(sums.without("padding") if self._conditions.mask_padding else sums)
+        return PairCapture.of(repeats, *compare_tokens(*tokens))
 
 
 _Measures = list[dict[str, np.ndarray]]
@@ -327,7 +314,5 @@ def _without_padding(tokens: list[Tokens], n_pictures: int) -> torch.Tensor:
     """Return which tokens attention may look at, bool (n_prompts, n_tokens)."""
     attended = torch.ones((len(tokens), len(tokens[0].ids) + n_pictures), dtype=torch.bool)
     for row, own in zip(attended, tokens, strict=True):
-        for segment in own.segments:
-            if segment.scope == "padding":
-                row[segment.start : segment.stop] = False
+        row[len(own.ids) - own.count("padding") : len(own.ids)] = False  # padding ends the text
     return attended
