@@ -137,9 +137,10 @@ def probe_pair(
         The model is not the one that made the run, or the run has reference images and none is given.
     """
     from plantain.probe.passes import Passes
+    from plantain.probe.reference import ReferenceSet
     from plantain.probe.runner import prepare_pair
 
     pair = prepare_pair(model, run, positive, negative, reference)
-    images = (lambda _pair: reference) if reference else None
+    images = ReferenceSet({pair.id: reference}) if reference else None
     capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
     return score_pair(run, pair, capture, Selection(units, scope))

@@ -19,7 +19,6 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
-from plantain.runs.run import Run
 
 if TYPE_CHECKING:
     from plantain.probe.reference import ReferenceSet
@@ -115,7 +114,7 @@ def _run_set(
     references: ReferenceSet | None,
 ) -> None:
     """Probe one prompt set and save its run."""
-    from plantain.probe.runner import Plan
+    from plantain.probe.runner import Plan, run_probe
 
     kept: list[Checkpoint] = []
 
@@ -124,22 +123,11 @@ def _run_set(
             kept.append(Checkpoint(out, plan.settings(), options.overwrite and distributed.is_main))
         return kept[0]
 
-    common = {"keep": keep, "batch": options.batch, "distributed": distributed, "references": references}
-    run = _probe(prompt_set, config, model, common)
+    shown = distributed.is_main
+    with bar("probing", shown=shown) as probing, bar("encoding", shown=shown) as encoding:
+        run = run_probe(model, prompt_set, config, probing, keep, options.batch, distributed, references, encoding)
     if distributed.is_main:
         save_run(run, out, options.overwrite)
         kept[0].discard()
         print(f"{out}: {provenance(run)}")
         print(f"Look at it: python -m plantain report {out}")
-
-
-def _probe(prompt_set: PromptSet, config: Any, model: LoadedModel | PhasedPipeline, common: dict[str, Any]) -> Run:
-    """Run all pairs, with the whole model in memory or one half at a time."""
-    from plantain.probe.runner import run_in_phases, run_probe
-
-    is_main = common["distributed"].is_main
-    with bar("probing", shown=is_main) as probing:
-        if isinstance(model, LoadedModel):
-            return run_probe(model, prompt_set, config, probing, **common)
-        with bar("encoding", shown=is_main) as encoding:
-            return run_in_phases(model, prompt_set, config, probing, encoded=encoding, **common)

@@ -64,19 +64,17 @@ class Saved:
         """Return the transformer."""
         from diffusers import Flux2Transformer2DModel
 
-        with self._damage():
-            return Flux2Transformer2DModel.from_pretrained(
-                self._folder / "transformer", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+        return self._read(Flux2Transformer2DModel, "transformer")
 
     def vae(self) -> AutoencoderKLFlux2:
         """Return the VAE, which only pictures need."""
         from diffusers import AutoencoderKLFlux2
 
+        return self._read(AutoencoderKLFlux2, "vae")
+
+    def _read(self, kind: Any, part: str) -> Any:
         with self._damage():
-            return AutoencoderKLFlux2.from_pretrained(
-                self._folder / "vae", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+            return kind.from_pretrained(self._folder / part, torch_dtype=self._dtype, local_files_only=True).eval()
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""

@@ -111,4 +111,4 @@ def _differing(found: dict[str, Any], settings: dict[str, Any]) -> str:
     """Name what differs between two runs' settings, theirs first."""
     one, other = ({**s, **s.get("conditions", {})} for s in (found, settings))
     names = sorted(key for key in {*one, *other} - {"conditions"} if one.get(key) != other.get(key))
-    return "; ".join(f"{name} {str(one.get(name)):.12}, now {str(other.get(name)):.12}" for name in names)
+    return "; ".join(f"{name} {one.get(name)!s:.12}, now {other.get(name)!s:.12}" for name in names)

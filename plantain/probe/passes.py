@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from plantain.probe.hooks import recording
-from plantain.probe.reference import Reference, References
+from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, Tokens, compare_tokens, tokenize
 from plantain.prompts.sets import SIDES, PromptPair
 from plantain.runs.capture import PairCapture, SumsOfSquares
@@ -209,8 +209,8 @@ class Passes:
         memory is halved, and stays so.
     embed : callable, optional
         Returns a pair's embeddings that were made before; the pipeline's text encoder makes them unless given.
-    references : callable, optional
-        Returns a pair's reference image. With images no more than one pair goes through at once: they may differ in
+    references : ReferenceSet, optional
+        Every pair's reference image. With images no more than one pair goes through at once: they may differ in
         size.
     """
 
@@ -220,7 +220,7 @@ class Passes:
         conditions: Conditions,
         batch: int | None = None,
         embed: Embed | None = None,
-        references: References | None = None,
+        references: ReferenceSet | None = None,
     ) -> None:
         self._pipe, self._conditions = pipe, conditions
         self._layout, self._n_image = layout_of(pipe), image_tokens(pipe, conditions.size)
@@ -257,7 +257,7 @@ class Passes:
         prompts = [getattr(pair, side) for pair in pairs for side in SIDES]
         tokens = [tokenize(self._pipe.tokenizer, prompt, self._pipe.tokenizer_max_length) for prompt in prompts]
         kept = torch.cat([self._embed(pair) for pair in pairs]) if self._embed else None
-        reference = self._references(pairs[0]) if self._references else None
+        reference = self._references.by_pair[pairs[0].id] if self._references else None
         sums: list[_Measures] = []
         while len(sums) < len(prompts):
             part = slice(len(sums), len(sums) + self.batch)

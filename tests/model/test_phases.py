@@ -12,7 +12,7 @@ from plantain.models.fingerprint import describe
 from plantain.models.load import PhasedPipeline, load_pipeline
 from plantain.models.untrained import write_untrained
 from plantain.probe.checkpoint import Checkpoint
-from plantain.probe.runner import ProbeConfig, run_in_phases, run_probe
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.io import RunError, load_run
 from plantain.runs.run import capture_bytes
@@ -44,7 +44,7 @@ def keep_in(path):
 
 
 def phased(model, prompt_set, path, progress=None, **options):
-    return run_in_phases(PhasedPipeline(model), prompt_set, CONFIG, progress, keep_in(path), **options)
+    return run_probe(PhasedPipeline(model), prompt_set, CONFIG, progress, keep_in(path), **options)
 
 
 # --- the same run ------------------------------------------------------------------------------------------
