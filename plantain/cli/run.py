@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,13 +61,15 @@ def _run(options: argparse.Namespace) -> None:
         raise UsageError("two prompt sets have one file name and would be one run; rename a file")
     for out in targets.values():
         check_target(out, options.overwrite)
-    images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
+    from plantain.probe.reference import check_images, encode_with, find_images
+
+    images = {path: find_images(s.pairs, options.reference, options.reference_set) for path, s in sets.items()}
+    for files in images.values():
+        check_images(files)
     config, distributed = _config(options), find_distributed(options.device)
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
         for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
             print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
-    from plantain.probe.reference import encode_with
-
     device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
     model = PhasedPipeline(options.model, device, options.dtype)
     whole = None if options.low_memory or not model.fit_together() else model.load_both()
@@ -85,23 +86,8 @@ def _config(options: argparse.Namespace) -> Any:
     if options.seeds and options.seed not in (None, options.seeds[0]):
         raise UsageError("--seed and --seeds contradict each other: the first of --seeds seeds the flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
-    return ProbeConfig(
-        size=options.size,
-        seed=seed,
-        seeds=options.seeds or (seed,),
-        steps=options.steps,
-        mask_padding=options.mask_padding,
-    )
-
-
-def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, Path]:
-    if options.reference is None and options.reference_set is None:
-        return {}  # torch stays away until everything else is known to be right
-    from plantain.probe.reference import check_images, find_images
-
-    files = find_images(prompt_set.pairs, options.reference, options.reference_set)
-    check_images(files)
-    return files
+    named = {name: getattr(options, name) for name in ("size", "steps", "mask_padding")}
+    return ProbeConfig(seed=seed, seeds=options.seeds or (seed,), **named)
 
 
 def _run_set(

@@ -63,6 +63,7 @@ def draw_weights(
                 kept = value.detach().to(dtype) if value.is_floating_point() else value
                 new[id(tensor)] = torch.nn.Parameter(kept, False) if isinstance(value, torch.nn.Parameter) else kept
                 done += kept.nbytes
+                del value  # in float32, before the next
         for name, tensor in before.items():
             setattr(module, name, new[id(tensor)])
         if progress:
@@ -76,8 +77,9 @@ def n_bytes(model: torch.nn.Module, dtype: torch.dtype) -> int:
 
 
 def _draw_module(model: torch.nn.Module, name: str, own: list[str], seed: int) -> dict[str, torch.Tensor]:
-    """Give a copy of one module memory, and initialise it; the other modules stay as they are."""
+    """Give a copy of one module memory, and initialise it as its library does; the other modules stay as they are."""
     import torch
+    from transformers import PreTrainedModel
 
     module = model.get_submodule(name)
     fresh = copy.deepcopy(module).to_empty(device="cpu", recurse=False)
@@ -86,24 +88,16 @@ def _draw_module(model: torch.nn.Module, name: str, own: list[str], seed: int) -
         for tensor in drawn.values():
             tensor.fill_(math.nan if tensor.is_floating_point() else _UNSET)
         torch.default_generator.manual_seed(seed)
-        _initialise(model, fresh, drawn)
+        if not isinstance(model, PreTrainedModel):
+            if hasattr(fresh, "reset_parameters"):
+                fresh.reset_parameters()
+        else:  # Qwen3's matrices are normal and its norms 1
+            for tensor_name, tensor in drawn.items():
+                if tensor.ndim >= 2:
+                    tensor.normal_(std=model.config.initializer_range)
+                else:
+                    tensor.fill_(float(tensor_name != "bias"))
         for tensor_name, tensor in drawn.items():
             if tensor.isnan().any() or (tensor == _UNSET).any():
                 raise ValueError(f"{name}.{tensor_name}: nobody initialises it")
     return drawn
-
-
-def _initialise(model: torch.nn.Module, module: torch.nn.Module, own: dict[str, torch.Tensor]) -> None:
-    """Initialise a module as its library does: Qwen3's matrices are normal and its norms 1, else torch decides."""
-    import torch
-    from transformers import PreTrainedModel
-
-    if not isinstance(model, PreTrainedModel):
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-        return
-    for name, tensor in own.items():
-        if tensor.ndim >= 2:
-            torch.nn.init.normal_(tensor, std=model.config.initializer_range)
-        else:
-            torch.nn.init.constant_(tensor, float(name != "bias"))

@@ -154,8 +154,8 @@ def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipe
     return Flux2KleinPipeline(scheduler, vae, encoder, tokenizer, transformer, is_distilled=False)
 
 
-def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> dict[str, Any]:
-    """Return everything that the files depend on, as JSON gives it back."""
+def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> bytes:
+    """Return everything that the files depend on, as JSON."""
     import safetensors
 
     rules = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
@@ -167,15 +167,12 @@ def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> dict[str
         "dtype": "bfloat16",
         "versions": {"plantain": __version__, **software_versions(), "safetensors": safetensors.__version__},
     }
-    return json.loads(json.dumps(settings))
+    return (json.dumps(settings, indent=1) + "\n").encode()
 
 
-def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def _start(new: Path, settings: bytes, overwrite: bool) -> None:
     """Make the unfinished folder, or go on with it if it has the same settings."""
-    try:
-        found = json.loads((new / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
+    found = (new / SETTINGS).read_bytes() if (new / SETTINGS).is_file() else None
     if found is None and new.exists() and any(new.iterdir()):
         raise ModelError(f"{new}: holds something other than an unfinished model. Move it away.")
     if found not in (None, settings):
@@ -186,7 +183,7 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
             )
         shutil.rmtree(new)
     new.mkdir(parents=True, exist_ok=True)
-    write_atomic(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    write_atomic(new / SETTINGS, settings)
 
 
 def _require_space(new: Path, sizes: dict[str, int]) -> None:

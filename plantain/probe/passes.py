@@ -116,7 +116,16 @@ def denoise(
     weight = next(pipe.transformer.parameters())
     embeds = embeds.to(weight.device)
     _, text_ids = pipe.encode_prompt(prompt=None, prompt_embeds=embeds, device=weight.device)
-    latents, ids = (part.expand(len(embeds), -1, -1) for part in _noise(pipe, embeds, size, seed))
+    noise = pipe.prepare_latents(
+        batch_size=1,
+        num_latents_channels=pipe.transformer.config.in_channels // 4,
+        height=size,
+        width=size,
+        dtype=embeds.dtype,
+        device=embeds.device,
+        generator=torch.Generator("cpu").manual_seed(seed),
+    )
+    latents, ids = (part.expand(len(embeds), -1, -1) for part in noise)
     n_image, pictures = latents.shape[1], []
     if reference is not None:
         ids = torch.cat([ids, reference.ids.to(ids).expand(len(embeds), -1, -1)], dim=1)
@@ -136,18 +145,6 @@ def denoise(
         )[0]
         yield
         latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
-
-
-def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return pipe.prepare_latents(
-        batch_size=1,
-        num_latents_channels=pipe.transformer.config.in_channels // 4,
-        height=size,
-        width=size,
-        dtype=embeds.dtype,
-        device=embeds.device,
-        generator=torch.Generator("cpu").manual_seed(seed),
-    )
 
 
 def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
@@ -264,7 +261,12 @@ class Passes:
             try:
                 sums += self._run(prompts[part], tokens[part], None if kept is None else kept[part], reference)
             except torch.OutOfMemoryError as error:
-                self._halve(error)
+                if self.batch == 1:
+                    what = f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
+                    raise ProbeError(what) from error
+                self.batch //= 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()  # what the failed batch left in pieces
         n, n_reference = len(SIDES), reference.n_tokens if reference else 0
         return [self._join(tokens[i : i + n], sums[i : i + n], n_reference) for i in range(0, len(prompts), n)]
 
@@ -282,15 +284,6 @@ class Passes:
                 for _ in denoise(self._pipe, embeds, c.size, seed, c.steps, reference, attended):
                     measures.append(recorder.collect(self._layout, prompts))
         return [list(own) for own in zip(*measures, strict=True)]
-
-    def _halve(self, error: Exception) -> None:
-        if self.batch == 1:
-            raise ProbeError(
-                f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
-            ) from error
-        self.batch //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # what the failed batch left in pieces
 
     def _join(self, tokens: list[Tokens], sides: list[_Measures], n_reference: int) -> PairCapture:
         """Put the two sides of a pair together, measure by measure."""
