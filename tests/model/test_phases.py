@@ -1,5 +1,6 @@
 """One half of the model in memory at a time: the same bits, half of the memory, nothing lost when it is killed."""
 
+import inspect
 import json
 from collections import namedtuple
 
@@ -241,10 +242,13 @@ def test_a_batch_that_is_none_is_refused(small_file, tmp_path, capsys, batch):
 def test_a_batch_is_handed_on(small_file, tmp_path, monkeypatch):
     from plantain.probe import runner
 
-    seen = []
-    monkeypatch.setattr(
-        runner, "run_probe", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
-    )
+    seen, signature = [], inspect.signature(runner.run_probe)
+
+    def stop(*args, **named):
+        seen.append(signature.bind(*args, **named).arguments["batch"])
+        raise RunError("x")
+
+    monkeypatch.setattr(runner, "run_probe", stop)
     assert main(command(small_file, tmp_path / "run", "--batch", "6")) == 2 and seen == [6]
 
 
