@@ -66,7 +66,7 @@ class Checkpoint:
                 self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(self.folder / name, content)
         except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written, so nothing more is kept ({error.strerror}).") from error
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}).") from error
 
     def save(self, index: int, capture: PairCapture, seconds: float) -> None:
         """Keep a pair; a reader finds the whole file or none."""
