@@ -21,9 +21,31 @@ _TOKEN = "The token is the hub library's own: log in with `hf auth login`, or se
 
 def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
-    _add_publish(commands.add_parser("publish", help="offer a run to a model card on the Hub", epilog=_TOKEN))
-    _add_pull(commands.add_parser("pull", help="bring published runs from the Hub", epilog=_TOKEN))
-    _add_space(commands.add_parser("space", help="create or update the Space from these files", epilog=_TOKEN))
+    parser = commands.add_parser("publish", help="offer a run to a model card on the Hub", epilog=_TOKEN)
+    add = parser.add_argument
+    add("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
+    _add_repo(parser, "model repository with the card")
+    control = "run of the untrained control (default: the shipped one on the same prompts)"
+    add("--control", metavar="DIR", help=control)
+    add("--no-pr", action="store_true", help="commit directly instead of opening a pull request")
+    _add_create(parser, "repository")
+    add("--dry-run", action="store_true", help="write what would be sent to DIR.publish, with the diff; no network")
+    add("--card", metavar="FILE", help="with --dry-run: the card that it would go into")
+    parser.set_defaults(command=_publish)
+
+    parser = commands.add_parser("pull", help="bring published runs from the Hub", epilog=_TOKEN)
+    add, runs = parser.add_argument, os.environ.get("PLANTAIN_RUNS") or "runs"
+    _add_repo(parser, "repository with published runs")
+    add("--into", metavar="DIR", default=runs, help="folder of runs (default: PLANTAIN_RUNS, else runs)")
+    add("--revision", default="main", metavar="REV", help="refs/pr/N for what a pull request brings")
+    add("--overwrite", action="store_true", help="replace runs that are here with other content")
+    parser.set_defaults(command=_pull)
+
+    parser = commands.add_parser("space", help="create or update the Space from these files", epilog=_TOKEN)
+    _add_repo(parser, "the Space")
+    _add_create(parser, "Space")
+    parser.add_argument("--dry-run", action="store_true", help="list what would be sent; no network")
+    parser.set_defaults(command=_space)
 
 
 def _add_repo(parser: argparse.ArgumentParser, what: str) -> None:
@@ -31,56 +53,19 @@ def _add_repo(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _repo_id(text: str) -> str:
-    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(text)
-    except HFValidationError as error:
+        _owner, _name = text.split("/")
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no repository id; give OWNER/NAME") from error
-    if text.count("/") != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no repository id; give OWNER/NAME")
     return text
 
 
 def _add_create(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--create", action="store_true", help=f"create the {what} if there is none")
     parser.add_argument("--private", action="store_true", help="with --create: only its owner sees it")
-
-
-def _add_publish(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
-    _add_repo(parser, "model repository with the card")
-    parser.add_argument(
-        "--control", metavar="DIR", help="run of the untrained control (default: the shipped one on the same prompts)"
-    )
-    parser.add_argument("--no-pr", action="store_true", help="commit directly instead of opening a pull request")
-    _add_create(parser, "repository")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="write what would be sent to DIR.publish, with the diff; no network"
-    )
-    parser.add_argument("--card", metavar="FILE", help="with --dry-run: the card that it would go into")
-    parser.set_defaults(command=_publish)
-
-
-def _add_pull(parser: argparse.ArgumentParser) -> None:
-    _add_repo(parser, "repository with published runs")
-    parser.add_argument(
-        "--into",
-        metavar="DIR",
-        default=os.environ.get("PLANTAIN_RUNS") or "runs",
-        help="folder of runs (default: PLANTAIN_RUNS, else runs)",
-    )
-    parser.add_argument("--revision", default="main", metavar="REV", help="refs/pr/N for what a pull request brings")
-    parser.add_argument("--overwrite", action="store_true", help="replace runs that are here with other content")
-    parser.set_defaults(command=_pull)
-
-
-def _add_space(parser: argparse.ArgumentParser) -> None:
-    _add_repo(parser, "the Space")
-    _add_create(parser, "Space")
-    parser.add_argument("--dry-run", action="store_true", help="list what would be sent; no network")
-    parser.set_defaults(command=_space)
 
 
 def _publish(options: argparse.Namespace) -> None:

@@ -55,14 +55,20 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
     ModelInfo
     """
     facts = dict(facts or {**transformer_facts(pipe), **encoder_facts(pipe)})
-    mark, computation = facts.pop("mark"), {**facts, **_shared_facts(pipe)}
+    mark = facts.pop("mark")
+    facts |= {
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
+        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
+        "chat_template": pipe.tokenizer.chat_template,
+    }
     name, revision = _origin(pipe.name_or_path)
     info = ModelInfo(
         model=name or (STAND_IN if mark == "stand-in" else "in memory"),
         revision=revision,
         # The configuration first: a copy of random weights stays known as such.
         weights=mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
-        fingerprint=hashlib.sha256(json.dumps(computation, sort_keys=True).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
         dtype="",
         device="",
     )
@@ -87,17 +93,9 @@ def _device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({_processor()})"
-
-
-def _processor() -> str:
-    """Name the processor; only Linux tells it without another program."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
+    name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
+    return f"{device.type} ({name[1] if name else platform.machine()})"
 
 
 def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
@@ -111,12 +109,17 @@ def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
 def encoder_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
     """Return what a fingerprint holds of the text encoder, with its mark; reads all the weights that take part."""
     encoder, n_layers = pipe.text_encoder.config.to_dict(), layers_needed(pipe)
+
+    def uses(name: str) -> bool:
+        layer = re.search(r"layers\.(\d+)\.", name)
+        return int(layer[1]) < n_layers if layer else "embed_tokens" in name
+
     # Named alike in the whole language model and in its cut base model.
     weights = pipe.text_encoder.base_model.named_parameters()
     return {
         "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
         "rope": encoder.get("rope_parameters"),
-        "text_encoder_weights": _digest((name, w) for name, w in weights if _encoder_uses(name, n_layers)),
+        "text_encoder_weights": _digest((name, w) for name, w in weights if uses(name)),
         "mark": encoder.get(WEIGHTS_MARK),
     }
 
@@ -128,20 +131,13 @@ def vae_fingerprint(vae: Any) -> str:
     return hashlib.sha256(json.dumps([shape, weights]).encode()).hexdigest()
 
 
-def _shared_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
-    return {
-        "pixels_per_latent": pipe.vae_scale_factor,
-        "tokenizer": _tokenizer_rules(pipe.tokenizer),
-        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
-        "chat_template": pipe.tokenizer.chat_template,
-    }
-
-
 def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(weights, key=lambda item: item[0]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(_raw_bytes(tensor))
+        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
 
 
@@ -162,14 +158,3 @@ def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
         "padding": [tokenizer.padding_side, tokenizer.pad_token_id],
         **{step: rules.get(step) for step in ("normalizer", "pre_tokenizer")},
     }
-
-
-def _encoder_uses(name: str, n_layers: int) -> bool:
-    layer = re.search(r"layers\.(\d+)\.", name)
-    return int(layer[1]) < n_layers if layer else "embed_tokens" in name
-
-
-def _raw_bytes(tensor: torch.Tensor) -> memoryview:
-    import torch
-
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

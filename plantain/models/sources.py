@@ -64,19 +64,17 @@ class Saved:
         """Return the transformer."""
         from diffusers import Flux2Transformer2DModel
 
-        with self._damage():
-            return Flux2Transformer2DModel.from_pretrained(
-                self._folder / "transformer", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+        return self._read(Flux2Transformer2DModel, "transformer")
 
     def vae(self) -> AutoencoderKLFlux2:
         """Return the VAE, which only pictures need."""
         from diffusers import AutoencoderKLFlux2
 
+        return self._read(AutoencoderKLFlux2, "vae")
+
+    def _read(self, kind: Any, part: str) -> Any:
         with self._damage():
-            return AutoencoderKLFlux2.from_pretrained(
-                self._folder / "vae", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+            return kind.from_pretrained(self._folder / part, torch_dtype=self._dtype, local_files_only=True).eval()
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""
@@ -208,39 +206,39 @@ def _locate(model: str, revision: str | None) -> Path:
     if folder.is_dir():
         _require_klein(folder / "model_index.json", model)
         return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
-        raise ModelError(f"{model}: no such folder. Give a local folder, a Hub id (owner/name) or {STAND_IN}.")
-    return _download(model, revision)
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
-    with hub_errors(repo_id, f"use --model {STAND_IN} (random weights)"):
+    wanted = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
+    with hub_errors(model, wanted, f"use --model {STAND_IN} (random weights)"):
         # The index first: a wrong repository is refused before gigabytes are fetched.
-        index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
-        _require_klein(index, repo_id)
-        return Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
+        index = Path(hf_hub_download(model, "model_index.json", revision=revision))
+        _require_klein(index, model)
+        return Path(Flux2KleinPipeline.download(model, revision=index.parent.name))
 
 
 @contextmanager
-def hub_errors(repo_id: str, instead: str) -> Iterator[None]:
+def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     """Turn whatever the Hub raises while something is downloaded into one error that says what to do.
 
     Parameters
     ----------
     repo_id : str
+        What was given; refused before a request where it cannot be an id.
+    wanted : str
+        What can be given.
     instead : str
         What can be done without the Hub.
 
     Raises
     ------
     ModelError
-        Access is gated, there is no such repository, the network is down, or the download failed.
+        It is no id, access is gated, there is no such repository, the network is down, or the download failed.
     """
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo_id):
+        raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
     try:
         yield
     except ModelError:

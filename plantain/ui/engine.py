@@ -256,7 +256,7 @@ class Engine:
     def _size(self, size: int | None) -> int:
         from plantain.probe.runner import ProbeConfig
 
-        return ProbeConfig(size=size).size_for(self._ready().pipe)
+        return ProbeConfig(size=size).conditions_for(self._ready().pipe).size
 
     def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
         """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
