@@ -72,7 +72,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         analysis = run.analysis(selection)
         names = analysis.table.blocks
         block = block if block in names else ALL_BLOCKS
-        frame = top_units_frame(analysis, LISTED, _filter(block), run.known_inference(selection))
+        frame = top_units_frame(analysis, LISTED, _filter(block), run.inferences.get(selection))
         chosen = unit_of(run, selection, unit)
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
