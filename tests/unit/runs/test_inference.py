@@ -111,7 +111,9 @@ def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run,
 def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     folder, computed = saved
     path = folder / inference.STATISTICS / "card-all.safetensors"
-    path.write_bytes((folder / inference.STATISTICS / "heads-all.safetensors").read_bytes() if damage is None else damage)
+    path.write_bytes(
+        (folder / inference.STATISTICS / "heads-all.safetensors").read_bytes() if damage is None else damage
+    )
     load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
 
