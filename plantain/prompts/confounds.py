@@ -157,7 +157,7 @@ def _negations(prompt_set: PromptSet) -> Iterator[Confound]:
 
 def _lengths(prompt_set: PromptSet) -> Iterator[Confound]:
     diffs = lexical.length_differences(prompt_set.pairs)
-    where, why = _tilt(diffs, "longer on", "measures length", prompt_set)
+    where, why = _tilt(diffs.tolist(), "longer on", "measures length", prompt_set)
     if why:
         size = f"of {len(diffs)} pairs; {abs(diffs.mean()):.1f} characters on average"
         yield Confound("lengths", f"The longer prompt is most often on one side ({where}, {size}). {why}")
