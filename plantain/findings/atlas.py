@@ -22,7 +22,7 @@ from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import shipped_sets
-from plantain.runs.analysis import THRESHOLDS, Analysis, LargeEffects, SplitHalf, ThresholdCount, finite
+from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
 from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, NotComparableError, RunInfo
 from plantain.runs.run import Run
@@ -293,24 +293,16 @@ def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
     axes = [Axis(name, run, _role(run)) for name, run in runs.items()]
     if len(axes) < 2:
         raise NotComparableError("an atlas needs at least two runs.")
-    first = axes[0]
+    first, by_set = axes[0], {}
     for axis in axes:
         if len(axis.run.pairs) < MIN_PAIRS:
-            raise NotComparableError(
-                f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS} in every set."
-            )
-    for axis in axes[1:]:
+            raise NotComparableError(f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS}.")
         if unlike := unlike_settings(first.run.info, axis.run.info):
             raise NotComparableError(f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way.")
-    for one, other in combinations(axes, 2):
-        if one.run.info.prompts_sha256 == other.run.info.prompts_sha256:
-            raise NotComparableError(
-                f"{one.name} and {other.name} are of one prompt set: a set stands once in an atlas."
-            )
+        if (same := by_set.setdefault(axis.run.info.prompts_sha256, axis)) is not axis:
+            raise NotComparableError(f"{same.name} and {axis.name} are of one prompt set: a set stands once.")
     if sum(axis.role == "axis" for axis in axes) != 1:
-        raise NotComparableError(
-            "an atlas needs exactly one run of a set with the role “axis”, as prompts/moral_valence.toml."
-        )
+        raise NotComparableError("an atlas needs exactly one run with the role “axis”, as prompts/moral_valence.toml.")
     return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
 
 
@@ -410,16 +402,21 @@ def iter_atlas(axes: list[Axis], selection: Selection) -> Iterator[tuple[int, in
     pairs, rivals = list(combinations(axes, 2)), _rivals(axes)
     total = len(pairs) + len(rivals) + 1
     yield 0, total, None
-    diffs = _differences(axes, selection)
+    analyses = [axis.run.analysis(selection) for axis in axes]
+    usable = np.all([a.tested for a in analyses], axis=0)  # degenerate in none
+    diffs = {axis.name: a.differences[:, usable] for axis, a in zip(axes, analyses, strict=True)}
     between, competition = [], []
     for one, other in pairs:
         between.append(_between(one, other, selection, diffs))
         yield len(between), total, None
     for rival in rivals:
-        competition.append(_against(axes[0], rival, diffs))
+        test = stats.membership_test(
+            diffs[axes[0].name], diffs[rival.name], THRESHOLDS[0], N_PERMUTATIONS, rng=_rng(axes[0], rival)
+        )
+        competition.append(Rival(rival.name, rival.role, test.counts, test.p))
         yield len(between) + len(competition), total, None
     atlas = Atlas(
-        units=selection.units, scope=selection.scope, n_units=int(next(iter(diffs.values())).shape[1]),
+        units=selection.units, scope=selection.scope, n_units=int(usable.sum()),
         n_permutations=N_PERMUTATIONS, weights=_weights(axes[0].run),
         axes=tuple(_axis_facts(axis, selection) for axis in axes),
         between=tuple(between),
@@ -449,26 +446,14 @@ def _weights(run: Run) -> str:
     return f"Weights: {run.info.model} ({run.info.weights}), {run.info.settings_words}.{loud}"
 
 
-def _differences(axes: list[Axis], selection: Selection) -> dict[str, np.ndarray]:
-    """Return every axis' differences of the units that are degenerate in none: (n_pairs, n_units)."""
-    analyses = {axis.name: axis.run.analysis(selection) for axis in axes}
-    usable = np.all([a.tested for a in analyses.values()], axis=0)
-    return {name: a.differences[:, usable] for name, a in analyses.items()}
-
-
 def _axis_facts(axis: Axis, selection: Selection) -> AxisFacts:
-    info, headline = axis.run.info, axis.run.headline(selection)
+    info, analysis = axis.run.info, axis.run.analysis(selection)
+    figures, known = vars(summarize(analysis)), analysis.rms_percent[np.isfinite(analysis.rms_percent)]
+    names = ("n_pairs", "n_units", "thresholds", "large_effect", "split_half", "max_abs_t")
     return AxisFacts(
-        name=axis.name, role=axis.role, title=info.title, positive=info.positive, negative=info.negative,
-        n_pairs=headline.n_pairs, n_units=headline.n_units, thresholds=headline.thresholds,
-        large_effect=headline.large_effect, split_half=headline.split_half, max_abs_t=headline.max_abs_t,
-        size=_size(axis.run.analysis(selection)),
+        axis.name, axis.role, info.title, info.positive, info.negative, *(figures[name] for name in names),
+        size=finite(np.median(known)) if len(known) else None,
     )  # fmt: skip
-
-
-def _size(analysis: Analysis) -> float | None:
-    known = analysis.rms_percent[np.isfinite(analysis.rms_percent)]
-    return finite(np.median(known)) if len(known) else None
 
 
 def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.ndarray]) -> Between:
@@ -479,14 +464,6 @@ def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.n
         interval=finite_ends(r.interval), n_top=found.n_top, n_shared=len(found.shared),
         n_same_sign=found.same_sign, n_expected=finite(found.expected),
     )  # fmt: skip
-
-
-def _against(axis: Axis, rival: Axis, diffs: dict[str, np.ndarray]) -> Rival:
-    """Compare the counts over the first threshold, by which pair belongs to which set."""
-    found = stats.membership_test(
-        diffs[axis.name], diffs[rival.name], THRESHOLDS[0], N_PERMUTATIONS, rng=_rng(axis, rival)
-    )
-    return Rival(rival.name, rival.role, found.counts, found.p)
 
 
 def _ranked(rivals: list[Rival]) -> Competition | None:
@@ -511,9 +488,8 @@ def _replication(axes: list[Axis], selection: Selection) -> Replication | None:
         return None
     chosen, signs, names = _chosen(axes[0], selection)
     first, again = axes[0].run.analysis(selection), second.run.analysis(selection)
-    signed = signs * again.differences[:, chosen]
-    d_z = signs * again.dz[chosen]
-    spread = again.differences[:, chosen].std(axis=0, ddof=1)
+    signed, d_z = signs * again.differences[:, chosen], signs * again.dz[chosen]
+    spread = signed.std(axis=0, ddof=1)
     scores = np.mean(signed / np.where(spread > 0, spread, 1.0), axis=1)  # of every new pair, in SDs
     rows = zip(names, first.t[chosen], again.t[chosen], d_z, strict=True)
     return Replication(

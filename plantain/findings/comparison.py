@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import comb
 from typing import Any, NamedTuple
@@ -114,28 +115,22 @@ def compare(a: Run, b: Run, selection: Selection = CARD, n_top: int = N_TOP) -> 
     n_top = min(n_top, int(both.sum()) // 2)
     tops = [[i for i in run.ranking.tolist() if both[i]][:n_top] for run in (first, second)]
     shared = [i for i in tops[0] if i in set(tops[1])]
-    expected, p = _chance(len(shared), n_top, int(both.sum()))
+    n_units = int(both.sum())
+    # In whole numbers, exact: scipy.stats would have to be imported for it, which takes longer than the rest.
+    at_least = sum(comb(n_top, k) * comb(n_units - n_top, n_top - k) for k in range(len(shared), n_top + 1))
     return Comparison(
         t=t,
-        n_units=int(both.sum()),
+        n_units=n_units,
         pearson=stats.pearson(*t[:, both]),
         spearman=stats.spearman(*t[:, both]),
         n_top=n_top,
         shared=tuple(first.table.names[i] for i in shared),
         same_sign=int(np.count_nonzero(np.sign(t[0, shared]) == np.sign(t[1, shared]))),
-        expected=expected,
-        p=p,
+        expected=n_top**2 / n_units if n_top else math.nan,
+        p=at_least / comb(n_units, n_top) if n_top else math.nan,
     )
 
 
 def _shape(run: Run) -> str:
     shape = run.info.layout
     return f"{shape.n_joint} + {shape.n_single} blocks of {shape.n_heads} heads of {shape.head_dim} channels"
-
-
-def _chance(n_shared: int, n_top: int, n_units: int) -> tuple[float, float]:
-    if not n_top:
-        return float("nan"), float("nan")
-    # In whole numbers, exact: scipy.stats would have to be imported for it, which takes longer than the rest.
-    at_least = sum(comb(n_top, k) * comb(n_units - n_top, n_top - k) for k in range(n_shared, n_top + 1))
-    return n_top**2 / n_units, at_least / comb(n_units, n_top)

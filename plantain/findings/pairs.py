@@ -96,13 +96,11 @@ def by_category(run: Run, selection: Selection = CARD) -> list[CategoryPart]:
     list of CategoryPart
         t of a few pairs is coarse: compare categories with one another, not with the whole.
     """
-    diffs, labels = run.analysis(selection).differences, np.array(run.categories)
-    return [_category(name, diffs, labels == name) for name in dict.fromkeys(run.categories)]
-
-
-def _category(name: str, diffs: np.ndarray, mine: np.ndarray) -> CategoryPart:
-    t, others = _t_or_nan(diffs[mine]), _t_or_nan(diffs[~mine])
-    return CategoryPart(name, int(mine.sum()), t, _median_abs(t), stats.pearson(t, others))
+    diffs, labels, found = run.analysis(selection).differences, np.array(run.categories), []
+    for name in dict.fromkeys(run.categories):
+        t, others = _t_or_nan(diffs[labels == name]), _t_or_nan(diffs[labels != name])
+        found.append(CategoryPart(name, run.categories.count(name), t, _median_abs(t), stats.pearson(t, others)))
+    return found
 
 
 def _t_or_nan(diffs: np.ndarray) -> np.ndarray:
@@ -128,19 +126,12 @@ def by_pair(run: Run, selection: Selection = CARD) -> list[PairPart]:
     """
     a = run.analysis(selection)
     diffs = a.differences[:, a.tested]
-    scores, sizes = stats.conformal_scores(diffs), _sizes(diffs)
     without = stats.leave_one_out_counts(diffs, THRESHOLDS)  # (n_thresholds, n_pairs)
+    scores, sizes = stats.conformal_scores(diffs).tolist(), _sizes(diffs).tolist()
+    rows = zip(run.pairs, scores, sizes, without.T.tolist(), strict=True)
     return [
-        PairPart(
-            record.pair.id,
-            record.pair.category,
-            record.first_difference,
-            record.n_differing,
-            float(scores[i]),
-            float(sizes[i]),
-            tuple(without[:, i].tolist()),
-        )
-        for i, record in enumerate(run.pairs)
+        PairPart(r.pair.id, r.pair.category, r.first_difference, r.n_differing, score, size, tuple(counts))
+        for r, score, size, counts in rows
     ]
 
 
@@ -168,16 +159,15 @@ def against_tokens(run: Run, parts: list[PairPart], selection: Selection = CARD)
         By position, then by number.
     """
     a = run.analysis(selection)
-    names = {
-        "first_difference": "position of the first differing token",
-        "n_differing": "number of differing tokens",
+    numbers = {
+        "position of the first differing token": np.array([p.first_difference for p in parts]),
+        "number of differing tokens": np.array([p.n_differing for p in parts]),
     }
-    return [_relation(what, np.array([getattr(p, key) for p in parts]), parts, a) for key, what in names.items()]
-
-
-def _relation(what: str, values: np.ndarray, parts: list[PairPart], a: Analysis) -> TokenRelation:
-    sizes, scores = (np.array([getattr(p, key) for p in parts]) for key in ("size", "score"))
-    return TokenRelation(what, stats.spearman(values, sizes), stats.spearman(values, scores), _halves(values, a))
+    other = [[p.size for p in parts], [p.score for p in parts]]
+    return [
+        TokenRelation(what, *(stats.spearman(values, o) for o in other), _halves(values, a))
+        for what, values in numbers.items()
+    ]
 
 
 def _halves(values: np.ndarray, a: Analysis) -> tuple[tuple[int, float], tuple[int, float]] | None:

@@ -7,7 +7,7 @@ hold the project's own sets to this; the owner of any other set gets a warning.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from plantain.prompts import lexical
 from plantain.prompts.diff import ALIKE
-from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
+from plantain.prompts.sets import PromptSet, shipped_sets
 
 LEVEL = 0.05  # of a sign test or a binomial test, one question at a time
 
@@ -67,7 +67,8 @@ def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | N
     """
     found = list(_of_words(prompt_set))
     if count_tokens is not None:
-        found += _tokens(prompt_set, count_tokens)
+        counts = lexical.unequal_counts(prompt_set.pairs, count_tokens)
+        found += _unequal("tokens", "tokens of the loaded model", counts, prompt_set)
     return found
 
 
@@ -110,148 +111,106 @@ def _upper_tail(k: int, n: int) -> float:
 
 @lru_cache(16)
 def _of_words(prompt_set: PromptSet) -> tuple[Confound, ...]:
-    checks = (_word_counts, _words, _negations, _lengths, _classifiers, _unlike, _onsets)
-    return tuple(confound for check in checks for confound in check(prompt_set))
+    counts = lexical.unequal_word_counts(prompt_set.pairs)
+    found = [*_unequal("word counts", "words", counts, prompt_set)]
+    for check in (_words, _negations, _lengths, _classifiers, _unlike, _onsets):
+        found += check(prompt_set)
+    return tuple(found)
 
 
-def _word_counts(prompt_set: PromptSet) -> list[Confound]:
-    found = lexical.unequal_word_counts(prompt_set.pairs)
-    return _unequal("word counts", "words", found, prompt_set)
-
-
-def _tokens(prompt_set: PromptSet, count_tokens: Callable[[str], int]) -> list[Confound]:
-    found = lexical.unequal_counts(prompt_set.pairs, count_tokens)
-    return _unequal("tokens", "tokens of the loaded model", found, prompt_set)
-
-
-def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set: PromptSet) -> list[Confound]:
+def _unequal(kind: str, what: str, found: list[tuple[str, int, int]], prompt_set: PromptSet) -> Iterator[Confound]:
     """Tell of pairs whose sides differ in a number that should be equal: any is one too many."""
     if not found:
-        return []
-    names, n = tuple(name for name, *_ in found), len(prompt_set.pairs)
-    more = sum(here > there for _, here, there in found)
-    noun = what.partition(" ")[0]
-    why = f"A head that counts {noun} answers to these pairs, whatever they mean."
-    if lopsided(more, len(found) - more, n):
-        why = _looks_like(f"counts {noun}", prompt_set, more > len(found) - more)
-    where = _sides(prompt_set, more, len(found) - more, "more on")
-    return [Confound(kind, f"{_of(len(found), n)} unequal numbers of {what} ({where}): {_list(names)}. {why}", names)]
+        return
+    names, noun = tuple(name for name, *_ in found), what.partition(" ")[0]
+    where, why = _tilt([here - there for _, here, there in found], "more on", f"counts {noun}", prompt_set)
+    why = why or f"A head that counts {noun} answers to these pairs, whatever they mean."
+    yield Confound(kind, f"{_of(names, prompt_set)} unequal numbers of {what} ({where}): {_list(names)}. {why}", names)
 
 
-def _words(prompt_set: PromptSet) -> list[Confound]:
+def _words(prompt_set: PromptSet) -> Iterator[Confound]:
     n = len(prompt_set.pairs)
     rows = lexical.by_imbalance(lexical.one_sided_pairs(prompt_set.pairs))
     found = [row for row in rows if lopsided(row[1], row[2], n)]
     if not found:
-        return []
+        return
     shown = _list([f"“{word}” {here}/{there}" for word, here, there in found])
     word, here, there = found[0]
-    t = abs(_t_of_count(here, there, n))
-    size = f"has |t| = {t:.1f}" if np.isfinite(t) else "has a |t| without limit"
-    text = (
+    variance = (here + there - (here - there) ** 2 / n) / (n - 1)  # of a count that differs by 1 in some pairs
+    size = f"has |t| = {abs(here - there) / math.sqrt(n * variance):.1f}" if variance else "has a |t| without limit"
+    side = prompt_set.positive if here > there else prompt_set.negative
+    yield Confound(
+        "words",
         f"Words that stand on one side only (“{prompt_set.positive}”/“{prompt_set.negative}”, of {n} pairs): {shown}. "
-        f"A head that does nothing but count “{word}” {size}, and would look like a head for "
-        f"“{_side(prompt_set, here > there)}”."
+        f"A head that does nothing but count “{word}” {size}, and would look like a head for “{side}”.",
     )
-    return [Confound("words", text)]
 
 
-def _t_of_count(positive: int, negative: int, n: int) -> float:
-    """Return the paired t of a count that differs by 1 in some pairs and by nothing in all others."""
-    total, net = positive + negative, positive - negative
-    variance = (total - net**2 / n) / (n - 1)
-    return net / math.sqrt(n * variance) if variance else math.copysign(math.inf, net)
-
-
-def _negations(prompt_set: PromptSet) -> list[Confound]:
+def _negations(prompt_set: PromptSet) -> Iterator[Confound]:
     found = lexical.unequal_counts(prompt_set.pairs, lexical.negation_count)
-    more = sum(here > there for _, here, there in found)
-    less = len(found) - more
-    if not lopsided(more, less, len(prompt_set.pairs)):
-        return []
-    text = (
-        f"{_of(len(found), len(prompt_set.pairs))} unequal numbers of English negations, such as “not” or “ignores” "
-        f"({_sides(prompt_set, more, less, 'more on')}). {_looks_like('answers to “not”', prompt_set, more > less)}"
-    )
-    return [Confound("negations", text, tuple(name for name, *_ in found))]
+    names = tuple(name for name, *_ in found)
+    where, why = _tilt([here - there for _, here, there in found], "more on", "answers to “not”", prompt_set)
+    if why:
+        what = "unequal numbers of English negations, such as “not” or “ignores”"
+        yield Confound("negations", f"{_of(names, prompt_set)} {what} ({where}). {why}", names)
 
 
-def _lengths(prompt_set: PromptSet) -> list[Confound]:
+def _lengths(prompt_set: PromptSet) -> Iterator[Confound]:
     diffs = lexical.length_differences(prompt_set.pairs)
-    longer, shorter = int((diffs > 0).sum()), int((diffs < 0).sum())
-    if not lopsided(longer, shorter, len(diffs)):
-        return []
-    text = (
-        f"The longer prompt is most often on one side ({_sides(prompt_set, longer, shorter, 'longer on')}, of "
-        f"{len(diffs)} pairs; {abs(diffs.mean()):.1f} characters on average). "
-        f"{_looks_like('measures length', prompt_set, longer > shorter)}"
-    )
-    return [Confound("lengths", text)]
+    where, why = _tilt(diffs.tolist(), "longer on", "measures length", prompt_set)
+    if why:
+        size = f"of {len(diffs)} pairs; {abs(diffs.mean()):.1f} characters on average"
+        yield Confound("lengths", f"The longer prompt is most often on one side ({where}, {size}). {why}")
 
 
-def _classifiers(prompt_set: PromptSet) -> list[Confound]:
+def _classifiers(prompt_set: PromptSet) -> Iterator[Confound]:
     pairs = prompt_set.pairs
     margins = {"naive Bayes": lexical.naive_bayes_margins(pairs), "ridge": lexical.ridge_margins(pairs)}
-    limit = telling_score(len(pairs))
     scores = {name: lexical.right(margin) for name, margin in margins.items()}
-    telling = [f"{name} {score:g}" for name, score in scores.items() if score >= limit]
-    if not telling:
-        return []
-    text = (
-        f"A bag of words tells the sides apart: taught by the other pairs, it gets {' and '.join(telling)} of "
-        f"{len(pairs)} left-out pairs right (a coin gets {len(pairs) / 2:g}). Heads that answer to word forms, not to "
-        f"their meaning, would look like heads for “{prompt_set.positive}”."
-    )
-    return [Confound("classifiers", text)]
+    telling = [f"{name} {score:g}" for name, score in scores.items() if score >= telling_score(len(pairs))]
+    if telling:
+        yield Confound(
+            "classifiers",
+            f"A bag of words tells the sides apart: taught by the other pairs, it gets {' and '.join(telling)} of "
+            f"{len(pairs)} left-out pairs right (a coin gets {len(pairs) / 2:g}). Heads that answer to word forms, not "
+            f"to their meaning, would look like heads for “{prompt_set.positive}”.",
+        )
 
 
-def _unlike(prompt_set: PromptSet) -> list[Confound]:
+def _unlike(prompt_set: PromptSet) -> Iterator[Confound]:
     names = tuple(pair.id for pair in prompt_set.pairs if lexical.common_share(pair) < ALIKE)
-    if not names:
-        return []
-    text = (
-        f"{_of(len(names), len(prompt_set.pairs))} less than half of their words in common: {_list(names)}. There much "
-        f"more differs than “{prompt_set.positive}” and “{prompt_set.negative}”."
-    )
-    return [Confound("unlike", text, names)]
+    if names:
+        more = f"There much more differs than “{prompt_set.positive}” and “{prompt_set.negative}”."
+        text = f"{_of(names, prompt_set)} less than half of their words in common: {_list(names)}. {more}"
+        yield Confound("unlike", text, names)
 
 
-def _onsets(prompt_set: PromptSet) -> list[Confound]:
-    early, late = _parting(prompt_set.pairs)
-    n = len(prompt_set.pairs)
-    if min(early, late) >= max(1, math.floor(_SHARE * n)):
-        return []
-    text = (
-        f"The two prompts part early (in the first {_EARLY:.0%} of their words) in {early} of {n} pairs and late "
-        f"(after {_LATE:.0%}) in {late}. What stands before is the same to the text encoder, so all that differs sits "
-        "in like places: where a change stands cannot be told from what it means."
-    )
-    return [Confound("onsets", text)]
-
-
-def _parting(pairs: Sequence[PromptPair]) -> tuple[int, int]:
-    """Count the pairs that part early, and late."""
-    onsets = [lexical.relative_onset(pair) for pair in pairs]
-    return sum(onset < _EARLY for onset in onsets), sum(onset > _LATE for onset in onsets)
+def _onsets(prompt_set: PromptSet) -> Iterator[Confound]:
+    onsets = np.array([lexical.relative_onset(pair) for pair in prompt_set.pairs])
+    early, late, n = (onsets < _EARLY).sum(), (onsets > _LATE).sum(), len(onsets)
+    if min(early, late) < max(1, math.floor(_SHARE * n)):
+        yield Confound(
+            "onsets",
+            f"The two prompts part early (in the first {_EARLY:.0%} of their words) in {early} of {n} pairs and late "
+            f"(after {_LATE:.0%}) in {late}. What stands before is the same to the text encoder, so all that differs "
+            "sits in like places: where a change stands cannot be told from what it means.",
+        )
 
 
 # --- words for them ----------------------------------------------------------------------------------------
 
 
-def _side(prompt_set: PromptSet, positive: bool) -> str:
-    return prompt_set.positive if positive else prompt_set.negative
+def _tilt(differences: Sequence[float], what: str, does: str, prompt_set: PromptSet) -> tuple[str, str]:
+    """Say on which side there is more, and, where that is one side too often, what would look like a head for it."""
+    more, less = (sum(sign * difference > 0 for difference in differences) for sign in (1, -1))
+    where = f"{what} the side “{prompt_set.positive}” in {more}, “{prompt_set.negative}” in {less}"
+    side = prompt_set.positive if more > less else prompt_set.negative
+    why = f"A head that {does} would look like a head for “{side}”."
+    return where, why if lopsided(more, less, len(prompt_set.pairs)) else ""
 
 
-def _looks_like(does: str, prompt_set: PromptSet, positive: bool) -> str:
-    return f"A head that {does} would look like a head for “{_side(prompt_set, positive)}”."
-
-
-def _sides(prompt_set: PromptSet, positive: int, negative: int, what: str) -> str:
-    return f"{what} the side “{prompt_set.positive}” in {positive}, “{prompt_set.negative}” in {negative}"
-
-
-def _of(some: int, n_pairs: int) -> str:
-    return f"{some} of {n_pairs} pairs {'has' if some == 1 else 'have'}"
+def _of(names: Sequence[str], prompt_set: PromptSet) -> str:
+    return f"{len(names)} of {len(prompt_set.pairs)} pairs {'has' if len(names) == 1 else 'have'}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from itertools import groupby
+from operator import itemgetter
 
 Spans = list[tuple[str, bool]]
 
@@ -50,15 +52,11 @@ def _matcher(a: str, b: str) -> SequenceMatcher:
 
 def _spans(text: str, differs: list[bool]) -> Spans:
     """Cut a text where the flag changes; `differs` has one for each word."""
-    spans: Spans = []
-    word = 0
+    pieces, word = [], 0
     for piece in _PIECES.findall(text):
         if piece.isspace():
             flag = 0 < word < len(differs) and differs[word - 1] and differs[word]
         else:
             flag, word = differs[word], word + 1
-        if spans and spans[-1][1] == flag:
-            spans[-1] = (spans[-1][0] + piece, flag)
-        else:
-            spans.append((piece, flag))
-    return spans
+        pieces.append((piece, flag))
+    return [("".join(piece for piece, _ in span), flag) for flag, span in groupby(pieces, key=itemgetter(1))]

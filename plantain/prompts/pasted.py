@@ -97,8 +97,6 @@ def _table(text: str) -> dict[str, dict[str, str]]:
             f"row {n} has {_cell_count(first)}, separated by {_SEPARATORS[separator]}s, not 2. Put prompts that hold "
             f"a {_SEPARATORS[separator]} in quotation marks, or {_NAMED}."
         )
-    if len(rows) > MOST_PAIRS:  # here too, so that nobody waits for what will be refused
-        raise _too_many(len(rows))
     return {f"row {n}": _pair(n, cells, columns, separator) for n, cells in rows}
 
 
@@ -108,10 +106,7 @@ def _separator(text: str) -> str:
     for sign in _SEPARATORS:
         if sign in first:
             return sign
-    raise _error(
-        "the first row has one cell only. Separate the two prompts of a pair by a tab (as copied from a spreadsheet), "
-        "a semicolon or a comma."
-    )
+    raise _error("the first row has one cell only. Separate the two prompts by a tab, a semicolon or a comma.")
 
 
 def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
@@ -171,11 +166,10 @@ def _cell_count(cells: list[str]) -> str:
 def _checked(prompt_set: PromptSet) -> PromptSet:
     """Refuse what is too long, and signs that could forge a line or turn words around."""
     if len(prompt_set.pairs) > MOST_PAIRS:
-        raise _too_many(len(prompt_set.pairs))
-    for key in ("title", "name"):
-        _check(f"the {key}", getattr(prompt_set, key), MOST_IN_A_NAME)
-    for side in SIDES:
-        _check(f"the {side} side's name", getattr(prompt_set, side), MOST_IN_A_NAME)
+        raise _error(f"has {len(prompt_set.pairs)} pairs; at most {MOST_PAIRS} are taken.")
+    names = {"title": "title", "name": "name", **{side: f"{side} side's name" for side in SIDES}}
+    for key, what in names.items():
+        _check(f"the {what}", getattr(prompt_set, key), MOST_IN_A_NAME)
     for n, pair in enumerate(prompt_set.pairs, 1):
         _check_pair(f"pair {n}", asdict(pair))
     return prompt_set
@@ -185,10 +179,6 @@ def _check_pair(where: str, pair: dict[str, str]) -> None:
     for key, value in pair.items():
         prompt = key in SIDES
         _check(f"{where}: the {key}{' prompt' * prompt}", value, MOST_LETTERS if prompt else MOST_IN_A_NAME)
-
-
-def _too_many(n: int) -> PromptError:
-    return _error(f"has {n} pairs; at most {MOST_PAIRS} are taken.")
 
 
 def _check(what: str, value: str, most: int) -> None:

@@ -7,7 +7,6 @@ import json
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -167,13 +166,9 @@ def parse_prompt_set(text: str, where: str) -> PromptSet:
 
 @cache
 def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
-    """Read the project's own prompt sets: by hash, the file and the set. One that cannot be read is left out."""
-    found: dict[str, tuple[Path, PromptSet]] = {}
-    for path in sorted(SHIPPED.glob("*.toml")):
-        with suppress(PromptError):
-            prompt_set = load_prompt_set(path)
-            found[prompt_set.sha256] = (path, prompt_set)
-    return found
+    """Read the project's own prompt sets: by hash, the file and the set."""
+    found = [(path, load_prompt_set(path)) for path in sorted(SHIPPED.glob("*.toml"))]
+    return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in found}
 
 
 def shipped_file(sha256: str, otherwise: str) -> str:
@@ -231,12 +226,11 @@ def _read_pair(row: dict, where: str) -> PromptPair:
 
 
 def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
-    unknown = sorted(set(row) - {*keys, *optional})
-    if unknown:
-        raise PromptError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join((*keys, *optional))}.")
-    missing = [key for key in keys if key not in row]
-    if missing:
-        raise PromptError(f"{where}: {missing[0]!r} is missing.")
+    for key in sorted(set(row) - {*keys, *optional}):
+        raise PromptError(f"{where}: unknown key {key!r}; allowed are {', '.join((*keys, *optional))}.")
+    for key in keys:
+        if key not in row:
+            raise PromptError(f"{where}: {key!r} is missing.")
 
 
 def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:

@@ -44,7 +44,7 @@ MAX_EXACT = 30  # pairs
 
 COLUMNS = ("p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high", "percent")
 
-FOLDER = "statistics"
+STATISTICS = "statistics"  # their folder in that of a run
 
 _HEADER = 1 << 20  # bytes that a file may hold beside its columns
 
@@ -183,10 +183,9 @@ def cached_inference(run: Run, selection: Selection) -> Inference:
         return run.inferences[selection]
     with _ONE_AT_A_TIME:
         if selection not in run.inferences:  # another thread may just have computed it
-            analysis = run.analysis(selection)
-            found = read_cached(run.folder, run, analysis) if run.folder else None
+            found = read_cached(run.folder, run, selection) if run.folder else None
             if found is None:
-                found = infer(analysis, run.halves, run.info.seed, run.categories)
+                found = infer(run.analysis(selection), run.halves, run.info.seed, run.categories)
                 if run.folder:
                     write_cached(run.folder, run, selection, found)
             run.inferences[selection] = found
@@ -208,41 +207,30 @@ def write_cached(folder: Path, run: Run, selection: Selection, inference: Infere
         write_atomic(path, content)
 
 
-def read_cached(folder: Path, run: Run, analysis: Analysis) -> Inference | None:
-    """Read the statistics of an analysis from a run's folder; None where there are none that belong to it."""
-    table = analysis.table
-    path = _path(folder, Selection(table.units, table.scope))
+def read_cached(folder: Path, run: Run, selection: Selection) -> Inference | None:
+    """Read the statistics of a choice from a run's folder; None where there are none that belong to it."""
+    path, n_units = _path(folder, selection), run.analysis(selection).table.n_units
     try:
-        if not _is_plain(path, table.n_units):
+        if not _is_plain(path, n_units):
             return None
         with safe_open(path, "np") as file:
             content = json.loads(file.metadata()["statistics"])
             columns = {name: file.get_tensor(name) for name in COLUMNS}
-        if content["key"] != cache_key(run, Selection(table.units, table.scope)):
-            return None
-        if content["sha256"] != _digest(columns, content["facts"]):
+        if content["key"] != cache_key(run, selection) or content["sha256"] != _digest(columns, content["facts"]):
             return None
         facts = strict_record(InferenceFacts, content["facts"], "facts")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    fits = all(c.shape == (table.n_units,) and c.dtype == np.float64 for c in columns.values())
+    fits = all(c.shape == (n_units,) and c.dtype == np.float64 for c in columns.values())
     return Inference(columns, facts) if fits else None
 
 
 def cache_key(run: Run, selection: Selection) -> dict[str, Any]:
     """Return what cached statistics must have been computed from to be this run's."""
-    made_of = {
+    return {
         "capture": run.capture_sha256,
         "categories": run.categories,
-        "units": selection.units,
-        "scope": selection.scope,
-    }
-    return {**made_of, **parameters()}
-
-
-def parameters() -> dict[str, int]:
-    """Return what the numbers depend on beside the run."""
-    return {
+        **vars(selection),
         "version": VERSION,
         "n_flips": N_FLIPS,
         "n_bootstrap": N_BOOTSTRAP,
@@ -372,14 +360,8 @@ def _gain(a: Analysis) -> Gain | None:
         return None
     logs = np.log(a.magnitudes[0]) - np.log(a.magnitudes[1])  # (n_pairs, n_units)
     t = stats.paired_t(without_block_means(logs, a.table.block))
-    dimension = stats.dimension(logs)
-    return Gain(
-        gain_share=finite(dimension.gain_share),
-        mean_share=finite(dimension.mean_share),
-        first_share=finite(dimension.first_share),
-        participation=finite(dimension.participation),
-        counts_without_block_mean={threshold: int(np.count_nonzero(np.abs(t) > threshold)) for threshold in THRESHOLDS},
-    )
+    shares = {name: finite(value) for name, value in vars(stats.dimension(logs)).items()}
+    return Gain(**shares, counts_without_block_mean={c: int(np.count_nonzero(np.abs(t) > c)) for c in THRESHOLDS})
 
 
 def _is_plain(path: Path, n_units: int) -> bool:
@@ -398,4 +380,4 @@ def _digest(columns: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
 
 
 def _path(folder: Path, selection: Selection) -> Path:
-    return folder / FOLDER / f"{selection.units}-{selection.scope}.safetensors"
+    return folder / STATISTICS / f"{selection.units}-{selection.scope}.safetensors"

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from io import StringIO
@@ -34,8 +33,7 @@ from plantain._files import (
 )
 from plantain.prompts.sets import PromptSet
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import COLUMNS, write_cached
-from plantain.runs.inference import FOLDER as STATISTICS
+from plantain.runs.inference import COLUMNS, STATISTICS, write_cached
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
@@ -120,13 +118,12 @@ def _write_files(run: Run, folder: Path) -> None:
         "schema": SCHEMA,
         "info": asdict(run.info),
         "capture_sha256": run.capture_sha256,
-        "pairs": [
-            {**asdict(r.pair), "first_difference": r.first_difference, "n_differing": r.n_differing} for r in run.pairs
-        ],
+        "pairs": [{**(row := asdict(record)).pop("pair"), **row} for record in run.pairs],
         "summaries": [plain(run.summary(Selection(units))) for units in UNITS],
     }
     content["sha256"] = _digest(content)
-    (folder / RUN_JSON).write_text(_json(content), encoding="utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / RUN_JSON).write_text(text, encoding="utf-8")
     for units in UNITS:
         write_cached(folder, run, Selection(units, "all"), run.inference(Selection(units)))
 
@@ -134,10 +131,6 @@ def _write_files(run: Run, folder: Path) -> None:
 def _digest(content: dict[str, Any]) -> str:
     """Return the hash of what stands in run.json, by which damage shows."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 # Significant digits of the numbers in units.csv, which people read; the bits are in the capture. At 9 each, the file
@@ -155,15 +148,8 @@ def _units_csv(run: Run) -> str:
     )  # fmt: skip
     for units in UNITS:
         a = run.analysis(Selection(units))
-        more = run.inference(Selection(units)).columns
-        columns = (
-            *a.magnitudes.mean(axis=1),
-            a.differences.mean(axis=0),
-            a.t,
-            a.dz,
-            *(more[c] for c in COLUMNS),
-            a.rms_percent,
-        )
+        more = [run.inference(Selection(units)).columns[c] for c in COLUMNS]
+        columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz, *more, a.rms_percent)
         for i, name in enumerate(a.table.names):
             head = a.table.head[i] if a.table.head[i] >= 0 else ""
             place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
@@ -244,30 +230,18 @@ def _read_once(folder: Path) -> tuple[bytes, bytes]:
 
 def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
     info = strict_record(RunInfo, content["info"], "info")
-    repeated = info.conditions.n_repeats > 1
-    arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if repeated else {})})
+    n_repeats = info.conditions.n_repeats if info.conditions.n_repeats > 1 else 0
+    arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if n_repeats else {})})
     pairs = strict_record(tuple[PairRecord, ...], [_nested(row) for row in content["pairs"]], "pairs")
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
-    sums = SumsOfSquares(streams, arrays["tokens"])
-    repeats = tuple(_repeats(arrays, info.conditions.n_repeats)) if repeated else ()
-    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, repeats)
-    _check_prompts(run)
-    return run
-
-
-def _repeats(arrays: dict[str, np.ndarray], n: int) -> Iterator[SumsOfSquares]:
-    """Take the repeated measures apart."""
-    for i in range(n):
-        yield SumsOfSquares({s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES}, arrays["tokens"])
-
-
-def _check_prompts(run: Run) -> None:
-    """Hold the pairs against the hash that names their prompt set everywhere else."""
-    i, pairs = run.info, tuple(record.pair for record in run.pairs)
-    if PromptSet(i.prompt_set, i.title, i.positive, i.negative, pairs).sha256 != i.prompts_sha256:
+    measures = [{s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES} for i in range(n_repeats)]
+    sums, *repeats = (SumsOfSquares(measure, arrays["tokens"]) for measure in (streams, *measures))
+    prompts = tuple(record.pair for record in pairs)  # the hash names their set everywhere else
+    if PromptSet(info.prompt_set, info.title, info.positive, info.negative, prompts).sha256 != info.prompts_sha256:
         raise ValueError("the pairs are not those of prompts_sha256")
-    if i.references and set(i.references) != {pair.id for pair in pairs}:
+    if info.references and set(info.references) != {pair.id for pair in prompts}:
         raise ValueError("the reference images are not those of the pairs")
+    return Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, tuple(repeats))
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
@@ -303,9 +277,9 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
     except OSError as error:
         return {}, {root.name: f"{root}: cannot be read ({error.strerror})."}
     for path in found:
-        if path.name.startswith(".") or not _looks_like_run(path):
-            continue
         try:
+            if path.name.startswith(".") or not path.is_dir() or not {RUN_JSON, CAPTURE} & set(os.listdir(path)):
+                continue
             _stay_inside(root, path)
             runs[path.name] = load_run(path)
         except RunError as error:
@@ -313,16 +287,3 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
         except OSError as error:
             problems[path.name] = f"{path}: cannot be read ({error.strerror})."
     return runs, problems
-
-
-def _looks_like_run(path: Path) -> bool:
-    """Tell whether there is a part of a run, or something that cannot be looked into."""
-    for part in (RUN_JSON, CAPTURE):
-        try:
-            os.lstat(path / part)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            pass
-        return True
-    return False

@@ -100,9 +100,7 @@ class Run:
             raise ValueError(f"{len(self.repeats)} repeated measures, but the conditions have {n}.")
         if ("reference" in self.sums.token_scopes) != bool(self.info.references):
             raise ValueError("reference images and their tokens do not belong together.")
-        if not self.repeats:
-            return
-        average = SumsOfSquares.average(self.repeats)
+        average = SumsOfSquares.average(self.repeats) if self.repeats else self.sums
         if any(not np.array_equal(values, average.streams[s]) for s, values in self.sums.streams.items()):
             raise ValueError("the sums are not the average of the repeated measures.")
 
@@ -150,10 +148,6 @@ class Run:
         """Slower statistics for one choice, computed once and cached in the run's folder."""
         return cached_inference(self, selection)
 
-    def known_inference(self, selection: Selection) -> Inference | None:
-        """Return the slower statistics for one choice where they are in memory already."""
-        return self.inferences.get(selection)
-
     def summary(self, selection: Selection = CARD) -> RunSummary:
         """Headline figures and the slower statistics' facts for one choice."""
         return RunSummary(**vars(self.headline(selection)), inference=self.inference(selection).facts)
@@ -175,11 +169,8 @@ class Run:
         """
         if selection.units == "embedding":
             return None
-        return summarize(
-            self.analysis(
-                Selection("embedding", selection.scope if selection.scope in self.scopes("embedding") else "all")
-            )
-        )
+        scope = selection.scope if selection.scope in self.scopes("embedding") else "all"
+        return summarize(self.analysis(Selection("embedding", scope)))
 
     @cached_property
     def categories(self) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from plantain import PlantainError
 from plantain._files import STRICT, first_fault
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNITS, stream_scopes
+from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNIT_STREAMS, UNITS, stream_scopes
 
 
 class SelectionError(PlantainError, ValueError):
@@ -122,9 +122,8 @@ class Layout:
         return self.n_blocks(stream) * self.n_channels(stream) // SLICE
 
     def block_name(self, stream: str, index: int) -> str:
-        return (
-            "embedding" if stream == "embedding" else f"{stream.removesuffix('_image').removesuffix('_text')}[{index}]"
-        )
+        name = stream.removesuffix("_image").removesuffix("_text")
+        return name if name == "embedding" else f"{name}[{index}]"
 
 
 @dataclass(frozen=True)
@@ -260,15 +259,12 @@ def _parts(layout: Layout, selection: Selection) -> list[_Part]:
         raise SelectionError(f"unknown units {selection.units!r}; choose one of {', '.join(UNITS)}.")
     if selection.scope not in SCOPES:
         raise SelectionError(f"unknown scope {selection.scope!r}; choose one of {', '.join(SCOPES)}.")
-    dim, width = layout.attention_dim, _width(layout, selection.units)
-    ranges = {
-        "card": [("joint_image", 0, dim), ("single", 0, dim + layout.mlp_dim)],
-        "heads": [("joint_image", 0, dim), ("single", 0, dim)],
-        "text-heads": [("joint_text", 0, dim)],
-        "mlp": [("single", dim, dim + layout.mlp_dim)],
-        "embedding": [("embedding", 0, layout.text_dim)],
-    }[selection.units]
-    parts = [_Part(*r, width) for r in ranges if stream_scopes(r[0], selection.scope)]
+    start = layout.attention_dim if selection.units == "mlp" else 0  # the MLP's channels follow those of the heads
+    parts = []
+    for stream in UNIT_STREAMS[selection.units]:
+        if stream_scopes(stream, selection.scope):
+            stop = layout.attention_dim if selection.units.endswith("heads") else layout.n_channels(stream)
+            parts.append(_Part(stream, start, stop, _width(layout, selection.units)))
     if not parts:
         raise SelectionError(
             f"units {selection.units!r} have no tokens of scope {selection.scope!r}; choose another scope."

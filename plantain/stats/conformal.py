@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plantain.stats._checks import checked_diffs, checked_level
-from plantain.stats.paired import t_of
+from plantain.stats.paired import paired_t
 
 
 class PredictionIntervals(NamedTuple):
@@ -52,7 +52,8 @@ def conformal_scores(diffs: np.ndarray, n_top: int = 20) -> np.ndarray:
     [0.9, 0.9, 0.8, -15.0]
     """
     diffs = checked_diffs(diffs, min_pairs=3)
-    return np.array([_score(left, others, n_top) for left, others in _each_against_others(diffs)])
+    scores = [np.sign(mean) * left / sd for left, mean, sd in _folds(diffs, n_top)]
+    return np.array([score.mean() if len(score) else 0.0 for score in scores])
 
 
 def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95) -> PredictionIntervals:
@@ -101,9 +102,8 @@ def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95
     ([0.79], [1.31])
     """
     diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
-    folds = [_residuals(left, others, n_top) for left, others in _each_against_others(diffs)]
-    top = _top(diffs, n_top)
-    top = top[: min(map(len, folds))]
+    folds = [np.abs(left - mean) / sd for left, mean, sd in _folds(diffs, n_top)]
+    top = _top(diffs, n_top)[: min(map(len, folds))]
     ordered = np.sort([fold[: len(top)] for fold in folds], axis=0)  # (n_pairs, n_top)
     rank = math.ceil(level * (len(diffs) + 1) - 1e-9)  # rounding must not ask for one more
     reach = ordered[rank - 1] if rank <= len(diffs) else np.full(len(top), np.inf)
@@ -111,27 +111,16 @@ def prediction_intervals(diffs: np.ndarray, n_top: int = 20, level: float = 0.95
     return PredictionIntervals(top, mean - half, mean + half)
 
 
-def _each_against_others(diffs: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each pair's differences (n_units,) and all others' (n_pairs - 1, n_units)."""
-    for i in range(len(diffs)):
-        yield diffs[i], np.delete(diffs, i, axis=0)
+def _folds(diffs: np.ndarray, n_top: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each pair's differences on the others' top units, with the others' mean and SD there: all (n_top,)."""
+    for i, left in enumerate(diffs):
+        others = np.delete(diffs, i, axis=0)
+        chosen = others[:, (top := _top(others, n_top))]
+        yield left[top], chosen.mean(axis=0), chosen.std(axis=0, ddof=1)
 
 
 def _top(diffs: np.ndarray, n_top: int) -> np.ndarray:
     """Indices of the units with the largest |t| that exists and is not zero."""
-    t = np.nan_to_num(t_of(diffs), nan=0.0)
+    t = np.nan_to_num(paired_t(diffs), nan=0.0)
     top = np.argsort(-np.abs(t), kind="stable")[:n_top]
     return top[t[top] != 0]
-
-
-def _score(left: np.ndarray, others: np.ndarray, n_top: int) -> float:
-    top = _top(others, n_top)
-    if not len(top):
-        return 0.0
-    chosen = others[:, top]
-    return float(np.mean(np.sign(chosen.mean(axis=0)) * left[top] / chosen.std(axis=0, ddof=1)))
-
-
-def _residuals(left: np.ndarray, others: np.ndarray, n_top: int) -> np.ndarray:
-    chosen = others[:, (top := _top(others, n_top))]
-    return np.abs(left[top] - chosen.mean(axis=0)) / chosen.std(axis=0, ddof=1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plantain.stats._checks import checked_diffs, checked_level
-from plantain.stats.paired import degenerate, paired_t, t_of
+from plantain.stats.paired import is_degenerate, paired_t
 from plantain.stats.sign_flips import checked_signs
 
 _FLIPS = 250  # bootstrap draws at a time
@@ -136,11 +136,8 @@ def leave_one_out_counts(diffs: np.ndarray, thresholds: Sequence[float]) -> np.n
     >>> leave_one_out_counts([[1.0], [1.2], [0.8], [-1.0]], [3.0]).tolist()
     [[0, 0, 0, 1]]
     """
-    return _leave_one_out(checked_diffs(diffs, min_pairs=3), thresholds)
-
-
-def _leave_one_out(diffs: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    left = (np.abs(t_of(np.delete(diffs, i, axis=0))) for i in range(len(diffs)))
+    diffs = checked_diffs(diffs, min_pairs=3)
+    left = (np.abs(paired_t(np.delete(diffs, i, axis=0))) for i in range(len(diffs)))
     return np.array([[np.count_nonzero(t > threshold) for threshold in thresholds] for t in left]).T
 
 
@@ -199,8 +196,8 @@ def count_jackknife(diffs: np.ndarray, threshold: float, level: float = 0.95) ->
 
     diffs, level = checked_diffs(diffs, min_pairs=3), checked_level(level)
     n = len(diffs)
-    count = np.count_nonzero(np.abs(t_of(diffs)) > threshold)
-    logs = np.log(_leave_one_out(diffs, [threshold])[0] + 0.5)
+    count = np.count_nonzero(np.abs(paired_t(diffs)) > threshold)
+    logs = np.log(leave_one_out_counts(diffs, [threshold])[0] + 0.5)
     half = stdtrit(n - 1, (1 + level) / 2) * math.sqrt((n - 1) / n * np.sum((logs - logs.mean()) ** 2))
     low, high = ((count + 0.5) * math.exp(sign * min(half, 700.0)) - 0.5 for sign in (-1, 1))
     return float(np.clip(low, 0, diffs.shape[1])), float(np.clip(high, 0, diffs.shape[1]))
@@ -285,7 +282,7 @@ def count_interval(
     """
     diffs, level = checked_diffs(diffs, min_pairs=4), checked_level(level)
     signs = checked_signs(len(diffs), n_bootstrap, rng, signs)
-    if degenerate(diffs).any():
+    if is_degenerate(diffs).any():
         raise ValueError("degenerate units (equal differences that are not zero) have no interval; leave them out.")
     counts = _wild_counts(diffs[:, diffs.any(axis=0)], threshold, signs.astype(np.float64))
     low, high = np.quantile(counts, [(1 - level) / 2, (1 + level) / 2])
@@ -318,8 +315,7 @@ def shrinkage(diffs: np.ndarray) -> float:
     0.99
     """
     diffs = checked_diffs(diffs, min_pairs=4)
-    n = len(diffs)
-    t = t_of(diffs)
+    n, t = len(diffs), paired_t(diffs)
     t = t[diffs.any(axis=0) & ~np.isnan(t)]
     mean_square = float(np.mean(t**2)) if len(t) else 0.0
     return max(0.0, 1 - (n - 1) / (n - 3) / mean_square) if mean_square > 0 else 0.0

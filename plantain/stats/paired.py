@@ -44,11 +44,7 @@ def is_degenerate(diffs: np.ndarray) -> np.ndarray:
     >>> is_degenerate([[0.5, 0.0, 1.0], [0.5, 0.0, 2.0]]).tolist()
     [True, False, False]
     """
-    return degenerate(checked_diffs(diffs))
-
-
-def degenerate(diffs: np.ndarray) -> np.ndarray:
-    """Do `is_degenerate`'s work on differences that were checked."""
+    diffs = checked_diffs(diffs)
     return _is_constant(diffs) & (diffs[0] != 0)
 
 
@@ -85,15 +81,10 @@ def paired_t(diffs: np.ndarray) -> np.ndarray:
     >>> paired_t(diffs).round(4).tolist()
     [3.873, 0.0]
     """
-    return t_of(checked_diffs(diffs))
-
-
-def t_of(diffs: np.ndarray) -> np.ndarray:
-    """Do `paired_t`'s work on differences that were checked."""
-    n = diffs.shape[0]
+    diffs = checked_diffs(diffs)
     constant = _is_constant(diffs)  # rounding in the SD must not turn it into a huge t
     sd = np.where(constant, 1.0, diffs.std(axis=0, ddof=1))
-    t = diffs.mean(axis=0) / (sd / np.sqrt(n))
+    t = diffs.mean(axis=0) / (sd / np.sqrt(len(diffs)))
     return np.where(constant, np.where(diffs[0] == 0, 0.0, np.nan), t)
 
 
@@ -120,5 +111,4 @@ def cohens_dz(diffs: np.ndarray) -> np.ndarray:
     >>> cohens_dz(np.array([[1.0], [2.0], [3.0], [4.0]])).round(4).tolist()
     [1.9365]
     """
-    diffs = checked_diffs(diffs)
-    return t_of(diffs) / np.sqrt(len(diffs))
+    return paired_t(diffs) / np.sqrt(len(diffs))

@@ -8,7 +8,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import pearson
-from plantain.stats.paired import t_of
+from plantain.stats.paired import paired_t
 from plantain.stats.sign_flips import checked_signs
 
 _CONSTANT = 1e-12  # of the sum of squares: a variance below is rounding, and the unit has no t in that half
@@ -61,8 +61,7 @@ def draw_halves(
 
 def _smallest(keys: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Tell which n keys of each row are the smallest, bool of the keys' shape."""
-    rank = np.argsort(np.argsort(keys, axis=1), axis=1)
-    return rank < n
+    return np.argsort(np.argsort(keys, axis=1), axis=1) < n
 
 
 def spearman_brown(r: np.ndarray | float) -> np.ndarray:
@@ -151,7 +150,7 @@ def split_half(
             raise ValueError("give rng, a numpy Generator, or the halves to replay.")
         halves = draw_halves(n_splits, diffs.shape[0], rng)
     halves = _checked_halves(np.asarray(halves), diffs.shape[0])
-    return np.array([pearson(t_of(diffs[half]), t_of(diffs[~half])) for half in halves])
+    return np.array([pearson(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
 
 
 def _checked_halves(halves: np.ndarray, n_pairs: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain.stats._checks import checked_diffs
-from plantain.stats.paired import degenerate
+from plantain.stats.paired import is_degenerate
 
 _UNITS = 128  # units per matrix product, at most 255: they are counted in bytes
 
@@ -41,7 +41,6 @@ class SignFlipNull:
 
     Attributes
     ----------
-    thresholds : tuple of float
     counts : int array (n_thresholds, n_permutations)
         Units with |t| above each threshold.
     max_abs_t : float array (n_permutations,)
@@ -49,7 +48,6 @@ class SignFlipNull:
         The flips themselves.
     """
 
-    thresholds: tuple[float, ...]
     counts: np.ndarray
     max_abs_t: np.ndarray
     signs: np.ndarray
@@ -108,12 +106,13 @@ def sign_flip_null(
     >>> null.counts.shape  # units with |t| above 3 and above 5, flip by flip
     (2, 1000)
     """
-    diffs = checked_diffs(diffs)
-    n = diffs.shape[0]
+    diffs, n = checked_diffs(diffs), len(diffs)
     signs = checked_signs(n, n_permutations, rng, signs)
     limits = [c * np.sqrt(n / (n - 1 + c * c)) for c in thresholds]  # |t| > c is r > limit
     counts, largest = _flip(_unit_squares(diffs), signs, limits)
-    return SignFlipNull(tuple(thresholds), counts, _t_from_r(largest, n), signs)
+    with np.errstate(divide="ignore"):  # a flip that lines all pairs up has no variance left: its t is infinite
+        max_abs_t = largest * np.sqrt((n - 1) / np.maximum(n - largest**2, 0.0))
+    return SignFlipNull(counts, max_abs_t, signs)
 
 
 def max_t_p(
@@ -177,7 +176,7 @@ def max_t_p(
     """
     diffs = checked_diffs(diffs)
     signs = checked_signs(diffs.shape[0], n_permutations, rng, signs)
-    tested = ~degenerate(diffs)
+    tested = ~is_degenerate(diffs)
     z = _unit_squares(diffs[:, tested])
     largest = np.sort(_flip(z, signs, [])[1])
     b = len(signs) - np.searchsorted(largest, np.abs(z.sum(axis=0)) * (1 - _TIE))
@@ -229,12 +228,6 @@ def _flip_part(z, flips, limits, counts, largest) -> None:
         np.maximum(largest, r.max(axis=0), out=largest)
         for row, limit in zip(counts, limits, strict=True):
             row += np.greater(r, limit, out=high).view(np.uint8).sum(axis=0, dtype=np.uint8)
-
-
-def _t_from_r(r: np.ndarray, n: int) -> np.ndarray:
-    # A flip that lines all pairs up has no variance left: its t is infinite, and counts.
-    with np.errstate(divide="ignore"):
-        return r * np.sqrt((n - 1) / np.maximum(n - r**2, 0.0))
 
 
 def exact_sign_flip_p(diffs: np.ndarray) -> np.ndarray:

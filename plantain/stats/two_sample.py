@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import pearson
-from plantain.stats.paired import t_of
+from plantain.stats.paired import cohens_dz, paired_t
 from plantain.stats.reliability import draw_halves
 
 _UNITS = 512  # in one block: the arrays stay in the cache
@@ -96,15 +97,11 @@ def _counts_by_membership(pool: np.ndarray, members: np.ndarray, threshold: floa
     With S and Q the sums and the sums of squares of a group of n: t^2 = (n - 1) S^2 / (n Q - S^2).
     """
     squares, n = pool**2, members[0].sum()
-    sums, of_squares = members @ pool, members @ squares
-    counts = []
-    for size, s, q in (
-        (n, sums, of_squares),
-        (len(pool) - n, pool.sum(axis=0) - sums, squares.sum(axis=0) - of_squares),
-    ):
-        # Without a quotient: where all differences are zero both sides are, and nothing counts.
-        counts.append(np.count_nonzero((size - 1) * s**2 > threshold**2 * np.maximum(size * q - s**2, 0.0), axis=1))
-    return np.array(counts)
+    s, q = members @ pool, members @ squares
+    groups = (n, s, q), (len(pool) - n, pool.sum(axis=0) - s, squares.sum(axis=0) - q)
+    # Without a quotient: where all differences are zero both sides are, and nothing counts.
+    over = [(size - 1) * s**2 > threshold**2 * np.maximum(size * q - s**2, 0.0) for size, s, q in groups]
+    return np.count_nonzero(over, axis=2)
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ def selectivity_test(
 
 
 def _selectivity(sets: Sequence[np.ndarray], signs: np.ndarray) -> np.ndarray:
-    target, *others = (t_of(s) / np.sqrt(len(s)) for s in sets)  # d_z
+    target, *others = map(cohens_dz, sets)
     return signs * target - np.mean(np.abs(others), axis=0)
 
 
@@ -192,14 +189,11 @@ class TrueCorrelation:
         95%, by the jackknife over the pairs of both sets.
     observed : float
         Correlation of the maps of all pairs.
-    reliabilities : tuple of float
-        Mean split-half r of either set.
     """
 
     value: float
     interval: tuple[float, float]
     observed: float
-    reliabilities: tuple[float, float]
 
 
 def true_correlation(
@@ -245,21 +239,18 @@ def true_correlation(
     first, second = _same_units([first, second], min_pairs=6)
     seed = int(rng.integers(2**63))
 
-    def estimate(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    def estimate(a: np.ndarray, b: np.ndarray) -> float:
         # The same halves in all replicates, as far as their sizes allow: what differs is the pair that is left out.
         halves = [_halved_maps(x, n_splits, np.random.default_rng((seed, i))) for i, x in enumerate((a, b))]
         return _disattenuated(*halves)
 
-    value, *within = estimate(first, second)
-    replicates = [
-        estimate(*(np.delete(s, i, axis=0) if s is chosen else s for s in (first, second)))[0]
-        for chosen in (first, second)
-        for i in range(len(chosen))
-    ]
-    spread = _jackknife_se(replicates[: len(first)]) ** 2 + _jackknife_se(replicates[len(first) :]) ** 2
-    reach = 1.96 * np.sqrt(spread)
-    observed = pearson(t_of(first), t_of(second))
-    return TrueCorrelation(value, (value - reach, value + reach), observed, (within[0], within[1]))
+    value = estimate(first, second)
+    without = (
+        [estimate(np.delete(first, i, axis=0), second) for i in range(len(first))],
+        [estimate(first, np.delete(second, i, axis=0)) for i in range(len(second))],
+    )
+    reach = 1.96 * np.sqrt(sum((len(values) - 1) * np.var(values) for values in without))  # by the jackknife
+    return TrueCorrelation(value, (value - reach, value + reach), pearson(paired_t(first), paired_t(second)))
 
 
 def _halved_maps(diffs: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.ndarray:
@@ -280,17 +271,11 @@ def _t_of_groups(diffs: np.ndarray, members: np.ndarray) -> np.ndarray:
     return np.where(known, np.sqrt(sizes - 1) * s / np.sqrt(np.where(known, spread, 1.0)), 0.0)
 
 
-def _disattenuated(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+def _disattenuated(a: np.ndarray, b: np.ndarray) -> float:
+    """Divide the mean r across two sets by the geometric mean of those within them; NaN where one is not positive."""
     within = [float(np.mean(np.sum(x[0] * x[1], axis=1))) for x in (a, b)]
     across = float(np.mean(np.sum((a[0] + a[1]) * (b[0] + b[1]), axis=1))) / 4
-    product = within[0] * within[1]
-    value = across / np.sqrt(product) if min(within) > 0 else float("nan")
-    return value, within[0], within[1]
-
-
-def _jackknife_se(values: Sequence[float]) -> float:
-    n = len(values)
-    return float(np.sqrt((n - 1) / n * np.sum((np.array(values) - np.mean(values)) ** 2)))
+    return across / math.sqrt(within[0] * within[1]) if min(within) > 0 else math.nan
 
 
 def _same_units(sets: Sequence[np.ndarray], min_pairs: int = 2) -> list[np.ndarray]:

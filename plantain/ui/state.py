@@ -23,6 +23,7 @@ from plantain.runs.io import list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import Selection, SelectionError
+from plantain.ui import html
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 

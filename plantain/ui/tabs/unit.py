@@ -63,7 +63,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         analysis, chosen = run.analysis(selection), unit_of(run, selection, unit)
         names = analysis.table.blocks
         within = block if block in names else None
-        frame = top_units_frame(analysis, LISTED, within, run.known_inference(selection))
+        frame = top_units_frame(analysis, LISTED, within, run.inferences.get(selection))
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
         total = int((analysis.table.block == within).sum()) if within else len(analysis.ranking)

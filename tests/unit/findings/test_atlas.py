@@ -117,7 +117,7 @@ def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypat
     ("change", "words"),
     [
         (lambda runs: {"moral_valence": runs["moral_valence"]}, "at least two runs"),
-        (lambda runs: {"tempo": runs["tempo"], "contact": runs["contact"]}, "exactly one run of a set with the role"),
+        (lambda runs: {"tempo": runs["tempo"], "contact": runs["contact"]}, "exactly one run with the role"),
         (lambda runs: {**runs, "again": runs["tempo"]}, "tempo and again are of one prompt set"),
         (
             lambda runs: {**runs, "posture": made("posture", size=512)},

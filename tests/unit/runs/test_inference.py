@@ -13,7 +13,7 @@ from plantain._files import plain, strict_record
 from plantain.findings.pairs import PairPart, by_pair
 from plantain.report.statements import Kind, careful_statements, pair_statements
 from plantain.runs import inference
-from plantain.runs.inference import COLUMNS, InferenceFacts, cache_key, parameters, without_block_means
+from plantain.runs.inference import COLUMNS, InferenceFacts, cache_key, without_block_means
 from plantain.runs.io import load_run, save_run
 from plantain.runs.scopes import PLAIN_SCOPES, UNITS
 from plantain.runs.units import Selection, scope_changes
@@ -102,7 +102,7 @@ def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run,
     run = made_run()
     run.inference(Selection("card"))
     folder = save_run(run, tmp_path / "run")
-    assert {path.name for path in (folder / inference.FOLDER).iterdir()} == {
+    assert {path.name for path in (folder / inference.STATISTICS).iterdir()} == {
         f"{units}-all.safetensors" for units in UNITS
     }
 
@@ -110,8 +110,10 @@ def test_statistics_that_were_looked_at_before_saving_are_kept_as_well(made_run,
 @pytest.mark.parametrize("damage", [b"", b"x" * 500, None])
 def test_damaged_or_strange_statistics_are_computed_again(saved, damage):
     folder, computed = saved
-    path = folder / inference.FOLDER / "card-all.safetensors"
-    path.write_bytes((folder / inference.FOLDER / "heads-all.safetensors").read_bytes() if damage is None else damage)
+    path = folder / inference.STATISTICS / "card-all.safetensors"
+    path.write_bytes(
+        (folder / inference.STATISTICS / "heads-all.safetensors").read_bytes() if damage is None else damage
+    )
     load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
 
@@ -153,7 +155,7 @@ STRANGE = {"a bit": flipped, "a pipe": piped, "a link": linked, "a huge file": s
 def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
     folder, computed = saved
     before = load_run(folder).inference(Selection("card"))
-    STRANGE[strange](folder / inference.FOLDER / "card-all.safetensors")
+    STRANGE[strange](folder / inference.STATISTICS / "card-all.safetensors")
     after = load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
     assert all(np.array_equal(before.columns[name], after.columns[name]) for name in COLUMNS)
@@ -161,7 +163,7 @@ def test_no_other_number_is_ever_taken_from_kept_statistics(saved, strange):
 
 def test_another_version_or_capture_is_computed_again(saved, made_run, monkeypatch):
     folder, computed = saved
-    monkeypatch.setattr("plantain.runs.inference.parameters", lambda: {**parameters(), "version": -1})
+    monkeypatch.setattr("plantain.runs.inference.VERSION", -1)
     load_run(folder).inference(Selection("card"))
     assert len(computed) == 1
     save_run(made_run(seed=5), folder, overwrite=True)
@@ -176,7 +178,7 @@ def test_a_folder_that_cannot_be_written_costs_time_not_the_answer(saved, monkey
 
     monkeypatch.setattr("pathlib.Path.write_bytes", refuse)
     assert load_run(folder).inference(Selection("mlp", "words")).facts
-    assert len(computed) == 1 and not (folder / inference.FOLDER / "mlp-words.safetensors").exists()
+    assert len(computed) == 1 and not (folder / inference.STATISTICS / "mlp-words.safetensors").exists()
 
 
 def test_the_influence_of_single_pairs_is_said_with_their_names(moral_run):

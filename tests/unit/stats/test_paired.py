@@ -179,7 +179,6 @@ def test_counts_and_largest_t_under_flips_equal_a_plain_loop_over_scipy(n_units)
     counts, largest = loop_null(diffs, null.signs, (1.0, 2.0, 3.0))
     np.testing.assert_array_equal(null.counts, counts)
     np.testing.assert_allclose(null.max_abs_t, largest, rtol=1e-10)
-    assert null.thresholds == (1.0, 2.0, 3.0)
     assert n_units < 40 or null.counts[0].max() > null.counts[2].max() > 0  # the case is not empty
 
 

@@ -123,4 +123,4 @@ def test_the_correlation_of_the_true_effects_is_found_and_its_interval_covers(tr
 def test_maps_that_do_not_agree_with_themselves_have_no_true_correlation():
     pairs = np.array([1.0, -1.0] * 6)[:, None] * normal(1, 1, 50) + 0.01 * normal(2, 12, 50)
     found = true_correlation(pairs, pairs, rng=rng())
-    assert min(found.reliabilities) < 0 and np.isnan(found.value) and np.isnan(found.interval).all()
+    assert np.isnan(found.value) and np.isnan(found.interval).all()
