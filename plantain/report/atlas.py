@@ -46,7 +46,7 @@ def atlas_text(atlas: Atlas) -> str:
         blocks += [
             f"{level} {part.heading}",
             *part.before,
-            "\n".join(markdown_table(part.head, part.rows)),
+            markdown_table(part.head, part.rows),
             *part.after,
         ]
     return "\n\n".join(blocks)
