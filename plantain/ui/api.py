@@ -71,7 +71,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             run: Name of a run, from /list_runs or /run_probe.
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
             scope: Which tokens: all, image, prompt, words, padding, template or reference.
-            n: How many units, from 0 to 200.
+            n: How many units, at most 200.
             block: One block, such as single[19]; empty for all blocks.
         Returns:
             One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
@@ -80,13 +80,11 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
-            if not 0 <= n <= MOST_ROWS:
-                raise UsageError(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
             found, selection = store.get(run), Selection(units, scope)
             analysis = found.analysis(selection)
             if block and block not in (known := analysis.table.blocks):
                 raise UsageError(f"unknown block {block!r}; choose one of {', '.join(known)}.")
-            frame = top_units_frame(analysis, n, block or None, found.inference(selection))
+            frame = top_units_frame(analysis, min(max(n, 0), MOST_ROWS), block or None, found.inference(selection))
             return json.loads(frame.assign(weights=found.info.weights).to_json(orient="records", double_precision=12))
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:

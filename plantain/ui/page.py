@@ -111,14 +111,20 @@ def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
 def _choice_row(page: Page) -> Choice:
     first = next(iter(page.store.saved), None)
     with gr.Row():
+        # Any value, here and for the scope: Gradio forgets a session's own runs when many others come, and of units
+        # that were just chosen the page still sends the last scope. Gradio would refuse both; the views check them.
         run = gr.Dropdown(
-            page.saved_choices(), value=first, label="Run", elem_id="run", filterable=False, min_width=280, scale=2
+            page.saved_choices(),
+            value=first,
+            label="Run",
+            elem_id="run",
+            allow_custom_value=True,
+            min_width=280,
+            scale=2,
         )
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        # Any value: where other units were just chosen, the page still sends a scope that they do not have, and Gradio
-        # would refuse it before the scope's own listener replaces it. The views check the scope themselves.
         scope = gr.Dropdown(
             _scopes(page, first, "card"), value="all", label="Scope", allow_custom_value=True, min_width=150
         )
