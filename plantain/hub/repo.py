@@ -214,9 +214,9 @@ class Remote:
 
 def _may_have_arrived(error: Exception) -> bool:
     """Tell whether the commit itself went without a clear answer."""
-    if isinstance(error, hub.HfHubHTTPError) and error.response.status_code < 500:
-        return False
-    if isinstance(error, hub.HfHubHTTPError | httpx2.RequestError):
+    if isinstance(error, hub.HfHubHTTPError):  # which has no request of its own
+        return error.response.status_code >= 500 and "/commit/" in str(error.response.request.url)
+    if isinstance(error, httpx2.RequestError):
         return "/commit/" in str(error.request.url)
     return isinstance(error, NONSENSE)
 
