@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 import time
 import unicodedata
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -71,15 +71,13 @@ def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     with _alone(folder, PATIENCE):
         _put_back(folder)
         allow()
-        stood, new = folder.exists(), folder.with_name(f".{folder.name}.new")
+        new = folder.with_name(f".{folder.name}.new")
+        put = swap_in if folder.exists() else Path.rename  # which fails where somebody takes the place without the lock
         shutil.rmtree(new, ignore_errors=True)  # left by a writer that was killed
         try:
             new.mkdir()
             yield new
-            if stood:
-                swap_in(new, folder)
-            else:
-                new.rename(folder)  # fails where somebody took the place without the lock
+            put(new, folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -135,11 +133,10 @@ def settle_all(parent: Path) -> None:
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:
     """Return what changes when another folder takes the place; None where none stands."""
-    try:
+    with suppress(OSError):
         found = folder.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_ctime_ns
+        return found.st_ino, found.st_ctime_ns
+    return None
 
 
 @contextmanager
@@ -183,32 +180,18 @@ def strict_json(text: bytes | str) -> Any:
         It is no JSON in UTF-8, repeats a name, holds NaN, an infinity, a whole number that needs more than 53 bits or
         half a character, or is nested too deeply.
     """
-    hooks = {"parse_constant": _no_number, "parse_float": _finite, "parse_int": _whole}
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats, **hooks)
-        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is no character
+        content = json.loads(text, object_pairs_hook=_without_repeats, parse_int=_whole)
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # a lone surrogate is no character
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return content
 
 
 def _without_repeats(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in items:
-        if name in found:
-            raise ValueError(f"the name {name[:40]!r} comes twice")
-        found[name] = value
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
-
-
-def _finite(word: str) -> float:
-    if not math.isfinite(float(word)):
-        _no_number(word[:40])
-    return float(word)
+    if twice := [name for name, n in Counter(name for name, _ in items).items() if n > 1]:
+        raise ValueError(f"the name {twice[0][:40]!r} comes twice")
+    return dict(items)
 
 
 def _whole(word: str) -> int:
