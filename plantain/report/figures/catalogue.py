@@ -142,12 +142,13 @@ def _halves(of: OneRun) -> Figure:
 
 
 def _one_unit(of: OneRun) -> Figure:
-    seen = of.profile
-    rank = f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
+    seen, rank = of.profile, ""
+    if seen.rank is not None:
+        rank = f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
     return Figure(
         lambda: unit_dots(seen, of.run.pairs, of.sides),
         f"{seen.name}: {len(seen.differences)} differences, {sides_words(*of.sides)}, scope {seen.scope}.",
-        f"The line is the mean of all pairs, the band its 95% interval.{rank if seen.rank else ''}",
+        f"The line is the mean of all pairs, the band its 95% interval.{rank}",
     )
 
 

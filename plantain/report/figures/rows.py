@@ -128,15 +128,15 @@ def pair_dots(result: PairResult, n_units: int) -> svg.Drawing:
     drawn = [
         scale * np.array([u.new, *u.differences, *(u.interval or ())]) for scale, u in zip(scales, units, strict=True)
     ]
-    values = np.concatenate([[], *drawn])
-    rows = _Rows([unit.unit for unit in units], svg.around_zero(values, 3.0), [f"{v[0]:+.2f}" for v in drawn], step=26)
+    ends = svg.around_zero(np.concatenate([[], *drawn]), 3.0)
+    rows = _Rows([unit.unit for unit in units], ends, [f"{values[0]:+.2f}" for values in drawn], step=26)
     marks = []
     for row, (unit, values) in enumerate(zip(units, drawn, strict=True)):
-        y, (new, *differences) = rows.y(row), map(rows.x, values)
+        y, (new, *others) = rows.y(row), map(rows.x, values)
         if unit.interval:
-            low, high = sorted(differences[-2:])
+            low, high = sorted(others[-2:])
             marks.append(svg.box(low, y - 8, high - low, 16, "pl-band"))
-        marks += [svg.dot(x, y, "pl-dot", radius=3.5) for x in differences[: len(unit.differences)]]
+        marks += [svg.dot(x, y, "pl-dot", radius=3.5) for x in others[: len(unit.differences)]]
         marks.append(svg.diamond(new, y, "pl-new", f"{unit.unit}: the new pair {values[0]:+.2f} SD"))
     entries = (*_NEW_AND_OLD, ("box", "pl-band", "95% of further pairs"))
     return rows.drawing(marks, "SDs", ("← against the run", "with the run →"), entries)
