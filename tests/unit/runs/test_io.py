@@ -218,7 +218,7 @@ def test_a_reader_sees_a_whole_run_at_all_times_while_it_is_replaced_200_times(m
 
 
 def test_a_run_whose_writer_was_killed_between_its_two_renames_is_found_again(made_run, saved):
-    aside = saved.with_name(".a run.old")
+    aside = saved.with_name(".a run.plantain-old")
     saved.rename(aside)
     assert same(load_run(saved), made_run()) and not aside.exists()
     saved.rename(aside)
