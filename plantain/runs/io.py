@@ -100,7 +100,7 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     if folder.name in ("", ".."):  # nothing can be written beside it under its name
         raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
     try:
-        if not folder.exists():
+        if not settle(folder):  # an old run may stand aside after a kill
             return
         strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
     except OSError as error:

@@ -225,6 +225,10 @@ def test_a_run_whose_writer_was_killed_between_its_two_renames_is_found_again(ma
     assert list(list_runs(saved.parent)[0]) == ["a run"] and not aside.exists()
     saved.rename(aside)
     with pytest.raises(RunError, match="exists already"):
+        check_target(saved, overwrite=False)  # before hours of computing
+    assert saved.exists() and not aside.exists()
+    saved.rename(aside)
+    with pytest.raises(RunError, match="exists already"):
         save_run(made_run(1), saved)
     assert same(load_run(saved), made_run())
 
