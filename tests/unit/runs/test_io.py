@@ -296,6 +296,12 @@ def test_a_damaged_run_is_refused_by_name(saved, file, damage, match):
     assert str(caught.value).startswith(f"{saved}: ")
 
 
+def test_a_key_of_a_pair_that_this_version_does_not_know_is_left_out(made_run, saved):
+    pairs = json.loads((saved / "run.json").read_text(encoding="utf-8"))["pairs"]
+    edit_json(saved / "run.json", pairs=[pair | {"kind": "minimal"} for pair in pairs])
+    assert same(load_run(saved), made_run())
+
+
 def test_numbers_that_cannot_be_are_refused(made_run):
     run = made_run()
     run.sums.streams["single"][0, 0, 0, 0] = np.nan
