@@ -15,7 +15,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -71,7 +71,7 @@ def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     with _alone(folder, PATIENCE):
         _put_back(folder)
         allow()
-        new = folder.with_name(f".{folder.name}.new")
+        new = folder.with_name(f".{folder.name}.plantain-new")
         put = swap_in if folder.exists() else Path.rename  # which fails where somebody takes the place without the lock
         shutil.rmtree(new, ignore_errors=True)  # left by a writer that was killed
         try:
@@ -116,7 +116,9 @@ def settle(folder: Path) -> bool:
     limit = time.monotonic() + PATIENCE
     while not folder.exists() and _aside(folder).exists() and time.monotonic() < limit:
         try:
-            with _alone(folder, 0):
+            with _alone(folder, 0) as locked:
+                if not locked:
+                    time.sleep(1)  # a writer may be at work, between its two renames
                 _put_back(folder)
         except TimeoutError:  # the writer is at work
             time.sleep(0.005)
@@ -140,22 +142,29 @@ def folder_identity(folder: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _alone(folder: Path, patience: float) -> Iterator[None]:
-    """Lock out other writers beside a folder; the system frees the lock of a process that is killed."""
-    path = folder.with_name(LOCK)
+def _alone(folder: Path, patience: float) -> Iterator[bool]:
+    """Lock out other writers beside a folder, and say whether the disk can; some on a network cannot.
+
+    The system frees the lock of a process that is killed.
+    """
+    path, locked = folder.with_name(LOCK), True
     try:
         lock = FileLock(path).acquire(timeout=patience, poll_interval=0.01)
     except Timeout as error:
         raise TimeoutError(errno.ETIMEDOUT, "another process is writing beside it") from error
+    except PermissionError:
+        raise
+    except OSError:  # a run that took hours is saved all the same
+        lock, locked = nullcontext(), False
     with lock:
         try:
-            yield
+            yield locked
         finally:
             with suppress(OSError):  # Windows keeps an open file
                 path.unlink()  # while it is held: filelock tries again where it gets a file that is gone
 
 
-_ASIDE = ".old"
+_ASIDE = ".plantain-old"  # no name that somebody gives to a folder of their own
 
 
 def _aside(folder: Path) -> Path:

@@ -41,8 +41,10 @@ _TEXT_ENCODER_KEYS = (
 def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> ModelInfo:
     """Say which model a pipeline holds; reads all its weights.
 
-    The name is the Hub's id and commit where the pipeline was loaded from the Hub's cache, else the last name of its
-    folder: a path is nobody's business once a run is published.
+    The weights are ``local`` unless they are marked as random: nothing in memory proves that they are still those of
+    the Hub, which only `models.load.PhasedPipeline` states, of what it has just read. The name is a label: the Hub's id
+    where the folder looks like one of the Hub's cache, else the last name of the folder. A path is nobody's business
+    once a run is published.
 
     Parameters
     ----------
@@ -62,12 +64,11 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
         "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
         "chat_template": pipe.tokenizer.chat_template,
     }
-    name, revision = _origin(pipe.name_or_path)
     info = ModelInfo(
-        model=name or (STAND_IN if mark == "stand-in" else "in memory"),
-        revision=revision,
+        model=_label(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
+        revision=None,
         # The configuration first: a copy of random weights stays known as such.
-        weights=mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
+        weights=mark if mark in WEIGHTS else "local",
         fingerprint=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
         dtype="",
         device="",
@@ -81,11 +82,11 @@ def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
 
 
-def _origin(name_or_path: str | None) -> tuple[str, str | None]:
-    """Return a model's name and, where it lies in the Hub's cache, its commit."""
+def _label(name_or_path: str | None) -> str:
+    """Return what a pipeline may be called."""
     path = Path(name_or_path).resolve() if name_or_path else Path()
-    cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})$", path.as_posix())
-    return (f"{cached[1]}/{cached[2]}", cached[3]) if cached else (path.name, None)
+    cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/[0-9a-f]{40}$", path.as_posix())
+    return f"{cached[1]}/{cached[2]}" if cached else path.name
 
 
 def _device_name(device: torch.device) -> str:

@@ -50,7 +50,11 @@ class LoadedModel:
 
 
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
-    """Fingerprint a pipeline with both its halves, which reads all its weights."""
+    """Fingerprint a pipeline with both its halves, which reads all its weights.
+
+    The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
+    somebody may have changed them since.
+    """
     return LoadedModel(pipe, describe(pipe))
 
 
@@ -141,14 +145,16 @@ class PhasedPipeline:
     def load_both(self) -> LoadedModel:
         """Put both halves in memory, for good, and fingerprint them."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
-        info = describe(self.pipe)  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        info = self._source.stated(
+            describe(self.pipe)
+        )  # before the move: on ZeroGPU the parent cannot read the weights afterwards
         return LoadedModel(self.pipe.to(self.device), located(info, self.pipe))
 
     def load_in_turn(self) -> LoadedModel:
         """Fingerprint both halves, one after the other; the transformer stays."""
         facts = encoder_facts(self._swap("text_encoder", self._read_encoder))
         pipe = self._swap("transformer", self._source.transformer)
-        info = describe(pipe, {**facts, **transformer_facts(pipe)})
+        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe)}))
         return LoadedModel(pipe.to(self.device), located(info, pipe))
 
     def load_encoder(self) -> Flux2KleinPipeline:

@@ -9,10 +9,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.models.info import ModelInfo
 from plantain.models.stand_in import STAND_IN, WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
@@ -37,11 +39,18 @@ class Saved:
         import transformers
 
         self._model = model
-        self._folder = _locate(model, revision)
+        self._folder, self._commit = _locate(model, revision)
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # loading is quick; the download shows its own
         own = torch.float32 if _saved_mark(self._folder) == "stand-in" else torch.bfloat16
         self._dtype = own if dtype is None else dtype
+
+    def stated(self, info: ModelInfo) -> ModelInfo:
+        """Add to a description where the weights come from: id and commit, if they were found on the Hub."""
+        if self._commit is None:
+            return info
+        weights = "pretrained" if info.weights == "local" else info.weights  # random weights stay known as such
+        return replace(info, model=self._model, revision=self._commit, weights=weights)
 
     def skeleton(self) -> Flux2KleinPipeline:
         """Load tokenizer and configuration."""
@@ -94,6 +103,10 @@ class StandIn:
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         self._dtype = dtype
+
+    def stated(self, info: ModelInfo) -> ModelInfo:
+        """Return the description as it is; the weights' mark says all."""
+        return info
 
     def skeleton(self) -> Flux2KleinPipeline:
         """Build tokenizer and configuration."""
@@ -200,12 +213,12 @@ def _saved_mark(folder: Path) -> str | None:
         return None  # from_pretrained says what is wrong with the folder
 
 
-def _locate(model: str, revision: str | None) -> Path:
-    """Return the folder with the pipeline, downloaded if need be."""
+def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
+    """Return the folder with the pipeline, downloaded if need be, and the commit if it is from the Hub."""
     folder = Path(model)
     if folder.is_dir():
         _require_klein(folder / "model_index.json", model)
-        return folder
+        return folder, None
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
@@ -214,7 +227,8 @@ def _locate(model: str, revision: str | None) -> Path:
         # The index first: a wrong repository is refused before gigabytes are fetched.
         index = Path(hf_hub_download(model, "model_index.json", revision=revision))
         _require_klein(index, model)
-        return Path(Flux2KleinPipeline.download(model, revision=index.parent.name))
+        commit = index.parent.name
+        return Path(Flux2KleinPipeline.download(model, revision=commit)), commit
 
 
 @contextmanager

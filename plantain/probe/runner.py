@@ -215,7 +215,8 @@ def run_probe(
     Parameters
     ----------
     pipe : Flux2KleinPipeline, LoadedModel or PhasedPipeline
-        A pipeline is fingerprinted first, which reads all its weights; a loaded model was. A phased pipeline takes half
+        A pipeline is fingerprinted first, which reads all its weights, and its weights are called ``local`` unless they
+        are marked as random; a loaded model says itself what it is. A phased pipeline takes half
         the memory: all prompts are encoded first, then all passes run. The run is the same, to the bit where no batches
         are made.
     prompt_set : PromptSet
