@@ -135,15 +135,18 @@ def told() -> Iterator[Call]:
 def listener(function: Callable) -> Callable:
     """Guard a listener of the page: what it raises is shown to the visitor, and Gradio prints no words of it."""
     assert not inspect.iscoroutinefunction(function), "its errors would not be told"
-    if not inspect.isgeneratorfunction(function):
-        return told()(function)
 
     @wraps(function)
     def guarded(*given: Any) -> Any:
         with told():
+            return function(*given)
+
+    @wraps(function)
+    def guarded_steps(*given: Any) -> Any:
+        with told():
             yield from function(*given)
 
-    return guarded
+    return guarded_steps if inspect.isgeneratorfunction(function) else guarded
 
 
 def kept_words(kept: int, total: int) -> str:
