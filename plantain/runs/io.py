@@ -236,12 +236,13 @@ def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     measures = [{s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES} for i in range(n_repeats)]
     sums, *repeats = (SumsOfSquares(measure, arrays["tokens"]) for measure in (streams, *measures))
+    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, tuple(repeats))
     prompts = tuple(record.pair for record in pairs)  # the hash names their set everywhere else
     if PromptSet(info.prompt_set, info.title, info.positive, info.negative, prompts).sha256 != info.prompts_sha256:
         raise ValueError("the pairs are not those of prompts_sha256")
     if info.references and set(info.references) != {pair.id for pair in prompts}:
         raise ValueError("the reference images are not those of the pairs")
-    return Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, tuple(repeats))
+    return run
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:

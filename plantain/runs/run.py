@@ -100,7 +100,9 @@ class Run:
             raise ValueError(f"{len(self.repeats)} repeated measures, but the conditions have {n}.")
         if ("reference" in self.sums.token_scopes) != bool(self.info.references):
             raise ValueError("reference images and their tokens do not belong together.")
-        average = SumsOfSquares.average(self.repeats) if self.repeats else self.sums
+        if not self.repeats:
+            return
+        average = SumsOfSquares.average(self.repeats)
         if any(not np.array_equal(values, average.streams[s]) for s, values in self.sums.streams.items()):
             raise ValueError("the sums are not the average of the repeated measures.")
 
