@@ -27,7 +27,6 @@ METHODS = (
 FOREIGN = {
     "ui/errors.py": "tells ZeroGPU's errors apart, which have no classes of their own",
     "hub/errors.py": "tells a refusal of the Hub apart, which comes as a ValueError",
-    "hub/repo.py": "the same",
     "ui/log.py": "finds the tracebacks that Python prints",
 }
 """Files that look into other people's messages, and why."""
