@@ -26,7 +26,6 @@ METHODS = (
 
 FOREIGN = {
     "ui/errors.py": "tells ZeroGPU's errors apart, which have no classes of their own",
-    "hub/errors.py": "tells a refusal of the Hub apart, which comes as a ValueError",
     "ui/log.py": "finds the tracebacks that Python prints",
 }
 """Files that look into other people's messages, and why."""
