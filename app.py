@@ -54,11 +54,6 @@ def quota_seconds(pairs: int, size: int | None) -> int:
     return round(gpu_seconds(pairs, size) * FACTOR)  # as `spaces` rounds what it asks for
 
 
-def cost(pairs: int, size: int | None) -> str:
-    """Say on a button what it costs."""
-    return f" ({quota_seconds(pairs, size)} s of your GPU quota)"
-
-
 def captures_on_gpu(pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
     """Yield every pair's capture from where the accelerator is; plain data crosses the process boundary."""
     yield from engine.captures(pairs, conditions)
@@ -115,7 +110,7 @@ def main() -> None:
         engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
     store = open_store()
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
-    demo = build_demo(store, engine, load_published(), prompt_set, cost if ON_ZERO_GPU else None)
+    demo = build_demo(store, engine, load_published(), prompt_set)
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 import time
 import unicodedata
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -71,15 +71,13 @@ def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     with _alone(folder, PATIENCE):
         _put_back(folder)
         allow()
-        stood, new = folder.exists(), folder.with_name(f".{folder.name}.new")
+        new = folder.with_name(f".{folder.name}.plantain-new")
+        put = swap_in if folder.exists() else Path.rename  # which fails where somebody takes the place without the lock
         shutil.rmtree(new, ignore_errors=True)  # left by a writer that was killed
         try:
             new.mkdir()
             yield new
-            if stood:
-                swap_in(new, folder)
-            else:
-                new.rename(folder)  # fails where somebody took the place without the lock
+            put(new, folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -118,7 +116,9 @@ def settle(folder: Path) -> bool:
     limit = time.monotonic() + PATIENCE
     while not folder.exists() and _aside(folder).exists() and time.monotonic() < limit:
         try:
-            with _alone(folder, 0):
+            with _alone(folder, 0) as locked:
+                if not locked:
+                    time.sleep(1)  # a writer may be at work, between its two renames
                 _put_back(folder)
         except TimeoutError:  # the writer is at work
             time.sleep(0.005)
@@ -135,30 +135,36 @@ def settle_all(parent: Path) -> None:
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:
     """Return what changes when another folder takes the place; None where none stands."""
-    try:
+    with suppress(OSError):
         found = folder.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_ctime_ns
+        return found.st_ino, found.st_ctime_ns
+    return None
 
 
 @contextmanager
-def _alone(folder: Path, patience: float) -> Iterator[None]:
-    """Lock out other writers beside a folder; the system frees the lock of a process that is killed."""
-    path = folder.with_name(LOCK)
+def _alone(folder: Path, patience: float) -> Iterator[bool]:
+    """Lock out other writers beside a folder, and say whether the disk can; some on a network cannot.
+
+    The system frees the lock of a process that is killed.
+    """
+    path, locked = folder.with_name(LOCK), True
     try:
         lock = FileLock(path).acquire(timeout=patience, poll_interval=0.01)
     except Timeout as error:
         raise TimeoutError(errno.ETIMEDOUT, "another process is writing beside it") from error
+    except PermissionError:
+        raise
+    except OSError:  # a run that took hours is saved all the same
+        lock, locked = nullcontext(), False
     with lock:
         try:
-            yield
+            yield locked
         finally:
             with suppress(OSError):  # Windows keeps an open file
                 path.unlink()  # while it is held: filelock tries again where it gets a file that is gone
 
 
-_ASIDE = ".old"
+_ASIDE = ".plantain-old"  # no name that somebody gives to a folder of their own
 
 
 def _aside(folder: Path) -> Path:
@@ -183,32 +189,18 @@ def strict_json(text: bytes | str) -> Any:
         It is no JSON in UTF-8, repeats a name, holds NaN, an infinity, a whole number that needs more than 53 bits or
         half a character, or is nested too deeply.
     """
-    hooks = {"parse_constant": _no_number, "parse_float": _finite, "parse_int": _whole}
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats, **hooks)
-        json.dumps(content, ensure_ascii=False).encode()  # a lone surrogate is no character
+        content = json.loads(text, object_pairs_hook=_without_repeats, parse_int=_whole)
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()  # a lone surrogate is no character
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return content
 
 
 def _without_repeats(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in items:
-        if name in found:
-            raise ValueError(f"the name {name[:40]!r} comes twice")
-        found[name] = value
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
-
-
-def _finite(word: str) -> float:
-    if not math.isfinite(float(word)):
-        _no_number(word[:40])
-    return float(word)
+    if twice := [name for name, n in Counter(name for name, _ in items).items() if n > 1]:
+        raise ValueError(f"the name {twice[0][:40]!r} comes twice")
+    return dict(items)
 
 
 def _whole(word: str) -> int:

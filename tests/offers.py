@@ -31,7 +31,7 @@ def outside(card: bytes) -> bytes:
 
 
 def offer_of(folder, repo_id, control=None):
-    return make_offer(load_candidate(folder, control), repo_id)
+    return make_offer(*load_candidate(folder, control), repo_id)
 
 
 @cache
@@ -57,12 +57,12 @@ def make_offers_once(monkeypatch):
     folders = {}
 
     def load(folder, control=None):
-        candidate = load_candidate(folder, control)
-        folders[id(candidate)] = candidate, folder, control
-        return candidate
+        name, run, beside = load_candidate(folder, control)
+        folders[id(run)] = run, folder, control
+        return name, run, beside
 
-    def make(candidate, repo_id):
-        _, folder, control = folders[id(candidate)]
+    def make(name, run, beside, repo_id):
+        _, folder, control = folders[id(run)]
         return offered(folder, repo_id, control)
 
     monkeypatch.setattr(publishing, "load_candidate", load)

@@ -33,7 +33,7 @@ def main(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as stop:
         code = 143 if isinstance(stop, _Terminated) else 130
-        return _fail("stopped. What was done is kept (pairs, pictures, files of a model): repeat the command.", code)
+        return _fail("stopped. Repeat the command: pairs, pictures and parts of a model that are done are kept.", code)
     return 0
 
 

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from plantain.models.load import LoadedModel, PhasedPipeline
-
-if TYPE_CHECKING:
-    from plantain.probe.reference import Reference
 
 
 def not_empty(text: str) -> str:
@@ -39,16 +32,3 @@ def seed_list(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
         raise argparse.ArgumentTypeError("give whole numbers with commas between them, as 0,1,2")
     return tuple(map(int, parts))
-
-
-def with_reference(
-    model: str, options: argparse.Namespace, dtype: str, revision: str | None
-) -> tuple[LoadedModel, Reference | None]:
-    """Load a model, and encode the image of ``--reference`` with it; None where there is none."""
-    from plantain.probe.reference import check_images, encode_with
-
-    files = {} if options.reference is None else {"": Path(options.reference)}
-    check_images(files)
-    phased = PhasedPipeline(model, options.device, dtype, revision)
-    loaded, encoded = phased.load_both(), encode_with(phased, files)
-    return loaded, encoded and encoded.by_pair[""]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable_lines
-from plantain.cli.options import add_model_options, not_empty, with_reference
+from plantain.cli.options import add_model_options, not_empty
 from plantain.cli.progress import bar
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
-from plantain.models.load import LoadedModel
+from plantain.models.load import LoadedModel, PhasedPipeline
 from plantain.models.stand_in import STAND_IN
 from plantain.prompts.sets import user_pair
 from plantain.report.labels import weights_label
@@ -88,11 +88,16 @@ def _pair(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     run.analysis(Selection(options.units, options.scope))  # refuses units without that scope before the model loads,
     user_pair(options.positive, options.negative)  # and texts that make no pair
-    if run.info.references and options.reference is None:
-        check_reference(run.info, None)  # refuses
-
+    if options.reference is None:
+        check_reference(run.info, None)
     model, revision = _model_for(run, options.model)
-    loaded, reference = with_reference(model, options, options.dtype or run.info.dtype, revision)
+    from plantain.probe.reference import check_images, encode_with
+
+    files = {} if options.reference is None else {"": Path(options.reference)}
+    check_images(files)
+    phased = PhasedPipeline(model, options.device, options.dtype or run.info.dtype, revision)
+    loaded, images = phased.load_both(), encode_with(phased, files)
+    reference = images and images.by_pair[""]
     result = probe_pair(loaded, run, options.positive, options.negative, options.units, options.scope, reference)
     if options.json:
         print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
@@ -137,9 +142,10 @@ def probe_pair(
         The model is not the one that made the run, or the run has reference images and none is given.
     """
     from plantain.probe.passes import Passes
+    from plantain.probe.reference import ReferenceSet
     from plantain.probe.runner import prepare_pair
 
     pair = prepare_pair(model, run, positive, negative, reference)
-    images = (lambda _pair: reference) if reference else None
+    images = ReferenceSet({pair.id: reference}) if reference else None
     capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
     return score_pair(run, pair, capture, Selection(units, scope))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
-from plantain.runs.run import Run
 
 if TYPE_CHECKING:
     from plantain.probe.reference import ReferenceSet
@@ -63,13 +61,15 @@ def _run(options: argparse.Namespace) -> None:
         raise UsageError("two prompt sets have one file name and would be one run; rename a file")
     for out in targets.values():
         check_target(out, options.overwrite)
-    images = {path: _images(options, prompt_set) for path, prompt_set in sets.items()}
+    from plantain.probe.reference import check_images, encode_with, find_images
+
+    images = {path: find_images(s.pairs, options.reference, options.reference_set) for path, s in sets.items()}
+    for files in images.values():
+        check_images(files)
     config, distributed = _config(options), find_distributed(options.device)
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
         for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
             print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
-    from plantain.probe.reference import encode_with
-
     device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
     model = PhasedPipeline(options.model, device, options.dtype)
     whole = None if options.low_memory or not model.fit_together() else model.load_both()
@@ -86,23 +86,8 @@ def _config(options: argparse.Namespace) -> Any:
     if options.seeds and options.seed not in (None, options.seeds[0]):
         raise UsageError("--seed and --seeds contradict each other: the first of --seeds seeds the flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
-    return ProbeConfig(
-        size=options.size,
-        seed=seed,
-        seeds=options.seeds or (seed,),
-        steps=options.steps,
-        mask_padding=options.mask_padding,
-    )
-
-
-def _images(options: argparse.Namespace, prompt_set: PromptSet) -> Mapping[str, Path]:
-    if options.reference is None and options.reference_set is None:
-        return {}  # torch stays away until everything else is known to be right
-    from plantain.probe.reference import check_images, find_images
-
-    files = find_images(prompt_set.pairs, options.reference, options.reference_set)
-    check_images(files)
-    return files
+    named = {name: getattr(options, name) for name in ("size", "steps", "mask_padding")}
+    return ProbeConfig(seed=seed, seeds=options.seeds or (seed,), **named)
 
 
 def _run_set(
@@ -115,7 +100,7 @@ def _run_set(
     references: ReferenceSet | None,
 ) -> None:
     """Probe one prompt set and save its run."""
-    from plantain.probe.runner import Plan
+    from plantain.probe.runner import Plan, run_probe
 
     kept: list[Checkpoint] = []
 
@@ -124,22 +109,11 @@ def _run_set(
             kept.append(Checkpoint(out, plan.settings(), options.overwrite and distributed.is_main))
         return kept[0]
 
-    common = {"keep": keep, "batch": options.batch, "distributed": distributed, "references": references}
-    run = _probe(prompt_set, config, model, common)
+    shown = distributed.is_main
+    with bar("probing", shown=shown) as probing, bar("encoding", shown=shown) as encoding:
+        run = run_probe(model, prompt_set, config, probing, keep, options.batch, distributed, references, encoding)
     if distributed.is_main:
         save_run(run, out, options.overwrite)
         kept[0].discard()
         print(f"{out}: {provenance(run)}")
         print(f"Look at it: python -m plantain report {out}")
-
-
-def _probe(prompt_set: PromptSet, config: Any, model: LoadedModel | PhasedPipeline, common: dict[str, Any]) -> Run:
-    """Run all pairs, with the whole model in memory or one half at a time."""
-    from plantain.probe.runner import run_in_phases, run_probe
-
-    is_main = common["distributed"].is_main
-    with bar("probing", shown=is_main) as probing:
-        if isinstance(model, LoadedModel):
-            return run_probe(model, prompt_set, config, probing, **common)
-        with bar("encoding", shown=is_main) as encoding:
-            return run_in_phases(model, prompt_set, config, probing, encoded=encoding, **common)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -32,13 +31,12 @@ NOTICE = "<!-- Written by plantain: what is changed between these two markers is
 
 @dataclass(frozen=True)
 class _Block:
-    """A block at the top level of a card, by its offsets; `level` is a heading's, 0 for others."""
+    """A block at the top level of a card, by its offset; `level` is a heading's, 0 for others."""
 
     kind: str
     start: int
-    end: int
-    level: int = 0
-    text: str = ""
+    level: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,10 @@ def set_section(card: str, name: str, body: str) -> str:
     str
         All text outside the section is that of `card`; setting the same section again changes nothing.
     """
-    start, end = next(((s.start, s.end) for s in _sections(card) if s.name == name), (None, None))
-    if start is not None:
-        before, after = card[:start], card[end:]
-        return before + _block(name, body, _newline(before + after)) + after
+    for section in _sections(card):
+        if section.name == name:
+            before, after = card[: section.start], card[section.end :]
+            return before + _block(name, body, _newline(before + after)) + after
     return next(filter(None, (_inserted(card, place, name, body) for place in _places(card))))
 
 
@@ -122,18 +120,13 @@ def _sections(card: str) -> list[_Section]:
     return found
 
 
-@cache
-def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark")
-
-
 def _blocks(card: str) -> list[_Block]:
     """List the blocks at the top level of a card, below its front matter."""
     front = REGEX_YAML_BLOCK.match(card)
     offset = front.end() if front else 0
     body = card[offset:]
     starts = [offset, *accumulate((len(line) for line in _LINE.findall(body)), initial=offset)][1:]
-    tokens = _parser().parse(body)
+    tokens = MarkdownIt("commonmark").parse(body)
     found = []
     for i, token in enumerate(tokens):
         if token.level or token.map is None or token.nesting < 0:
@@ -141,7 +134,7 @@ def _blocks(card: str) -> list[_Block]:
         start, end = (starts[min(line, len(starts) - 1)] for line in token.map)
         heading = token.type == "heading_open"
         text = tokens[i + 1].content if heading else card[start:end]
-        found.append(_Block(token.type, start, end, int(token.tag[1]) if heading else 0, text))
+        found.append(_Block(token.type, start, int(token.tag[1]) if heading else 0, text))
     return found
 
 
@@ -154,7 +147,8 @@ def _places(card: str) -> Iterator[int]:
     sections, blocks = _sections(card), _blocks(card)
     headings = [block for block in blocks if block.level]
     if sections:
-        yield _next_line(card, sections[-1].end)
+        rest = _LINE.match(card, sections[-1].end)
+        yield rest.end() if rest else len(card)
     for i, heading in enumerate(headings):
         if re.match(r"results?\b", heading.text, re.I):
             yield next((h.start for h in headings[i + 1 :] if h.level <= heading.level), len(card))
@@ -163,11 +157,6 @@ def _places(card: str) -> Iterator[int]:
     yield from (block.start for block in reversed(blocks))
     front = REGEX_YAML_BLOCK.match(card)
     yield front.end() if front else 0
-
-
-def _next_line(card: str, offset: int) -> int:
-    rest = _LINE.match(card, offset)
-    return rest.end() if rest else len(card)
 
 
 # --- front matter ------------------------------------------------------------------------------------------
@@ -181,7 +170,8 @@ def add_fields(card: str, fields: dict[str, Any]) -> str:
     """
     front = REGEX_YAML_BLOCK.match(card)
     if front is None:
-        return card if _looks_like_front_matter(card) else _front_matter(fields) + ("\n" if card else "") + card
+        looks_like_one = card.lstrip("\ufeff \t\r\n").startswith("---")
+        return card if looks_like_one else f"---\n{_dumped(fields)}---\n" + ("\n" if card else "") + card
     known = _mapping(front[2])
     missing = {} if known is None else {key: value for key, value in fields.items() if key not in known}
     if not missing:
@@ -201,10 +191,6 @@ def lacks_fields(card: str, fields: dict[str, Any]) -> bool:
     return known is None or any(key not in known for key in fields)
 
 
-def _looks_like_front_matter(card: str) -> bool:
-    return card.lstrip("\ufeff \t\r\n").startswith("---")
-
-
 def _mapping(text: str) -> dict[str, Any] | None:
     """Read YAML; None where it is no mapping, or where a rule among it says that the front matter ended before."""
     if re.search(r"^(---|\.\.\.)", text, re.MULTILINE):
@@ -218,12 +204,3 @@ def _mapping(text: str) -> dict[str, Any] | None:
 
 def _dumped(fields: dict[str, Any]) -> str:
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
-
-
-def _front_matter(fields: dict[str, Any]) -> str:
-    return f"---\n{_dumped(fields)}---\n"
-
-
-def new_card(title: str, text: str, fields: dict[str, Any]) -> str:
-    """Write a card for a repository that has none; the section comes in by `set_section`."""
-    return f"{_front_matter(fields)}\n# {title}\n\n{text}\n"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +13,9 @@ from typing import Any
 from plantain import __version__
 from plantain._files import replace_folder
 from plantain.findings.published import PUBLISHED, load_published
-from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
+from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 from plantain.hub.errors import HubError
-from plantain.hub.repo import RUNS, Base, Remote
+from plantain.hub.repo import RUNS, Remote
 from plantain.report.figures.catalogue import OnCard, figure
 from plantain.report.figures.png import png
 from plantain.report.model_card import card_fields, check_publishable, results_section
@@ -29,6 +28,10 @@ CARD, FIGURES = "README.md", "figures"
 SHIPPED_CONTROL = PUBLISHED.parent / "untrained-klein-4b"
 
 DIFF = "README.diff"
+
+_ABOUT = """\
+Runs of plantain, which probes the image generator FLUX.2 Klein for an axis between two kinds of prompts in its
+attention layers. Every figure can be recomputed from the files in `runs/`."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +74,8 @@ class Outcome:
 NOTHING, OPENED, UPDATED, COMMITTED, CREATED = "nothing", "opened", "updated", "committed", "created"
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A run that may be published, with the untrained control that stands beside it; nothing is computed yet."""
-
-    name: str
-    run: Run
-    control: Run | None
-
-
-def load_candidate(folder: str | Path, control: str | Path | None = None) -> Candidate:
-    """Read a run that is to be published.
+def load_candidate(folder: str | Path, control: str | Path | None = None) -> tuple[str, Run, Run | None]:
+    """Read a run that is to be published; nothing is computed yet.
 
     Parameters
     ----------
@@ -90,23 +84,27 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> Can
     control : path, optional
         Folder of the untrained control; by default the shipped one, if it is of the same prompts and architecture.
 
+    Returns
+    -------
+    name, run, control : str, Run, Run or None
+        As `make_offer` takes them.
+
     Raises
     ------
     RunError
-        A run cannot be read.
-    RunError
-        The run must not be published, or the control is none.
+        A run cannot be read, the run must not be published, or the control is none.
     """
     folder = Path(folder).resolve()
     run = replace(load_run(folder), folder=None)  # statistics kept beside it may be anybody's: they are computed anew
     check_publishable(run, folder.name)
-    return Candidate(folder.name, run, _control(run, control))
+    return folder.name, run, _control(run, control)
 
 
-def make_offer(candidate: Candidate, repo_id: str) -> Offer:
+def make_offer(name: str, run: Run, control: Run | None, repo_id: str) -> Offer:
     """Compute what a card says of a run; half a minute at full size."""
-    name, run, control = candidate.name, candidate.run, candidate.control
-    files = {f"{RUNS}/{name}/{part}": content for part, content in _files(run).items()}
+    with TemporaryDirectory() as temporary:  # written anew, so that what is sent is what was checked
+        folder = save_run(run, Path(temporary) / name)
+        files = {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
     path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
     files[path] = png(heads.document)
     alt = f"{heads.title} {heads.caption}"
@@ -114,30 +112,23 @@ def make_offer(candidate: Candidate, repo_id: str) -> Offer:
     return Offer(name, repo_id, files, section, card_fields(run))
 
 
-def _files(run: Run) -> dict[str, bytes]:
-    """Write the run's files anew, so that what is sent is what was checked."""
-    with TemporaryDirectory() as temporary:
-        folder = save_run(run, Path(temporary) / "run")
-        return {part: (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
-
-
 def _control(run: Run, folder: str | Path | None) -> Run | None:
     """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
-    if folder is None:
-        with suppress(RunError):  # a copy without it has no control to show
-            shipped = load_run(SHIPPED_CONTROL)
-            return None if _unlike(run, shipped) else shipped
-        return None
-    control = load_run(folder)
-    if control.info.weights != "untrained":
-        raise RunError(f"{folder}: is no untrained control. Give a run of an untrained model.")
-    if unlike := _unlike(run, control):
-        raise RunError(f"{folder}: is no control of this run: {unlike}.")
+    try:
+        control = load_run(SHIPPED_CONTROL if folder is None else folder)
+        if unlike := _unlike(run, control):
+            raise RunError(f"{folder}: is no untrained control of this run: {unlike}.")
+    except RunError:
+        if folder is None:  # a run without the shipped one's prompts or shape, or a copy of plantain without it
+            return None
+        raise
     return control
 
 
 def _unlike(run: Run, control: Run) -> str:
     """Say why a run is no control of another; nothing where it is one."""
+    if control.info.weights != "untrained":
+        return "its weights are not random"
     if run.info.weights == "untrained":
         return "this run is a control itself"
     if run.info.layout != control.info.layout:
@@ -155,19 +146,12 @@ def render(card: bytes | None, offer: Offer) -> bytes:
     RunError
         The card is not UTF-8.
     """
+    first = f"# {offer.repo_id.partition('/')[2]}\n\n{_ABOUT}\n"
     try:
-        text = _first_card(offer) if card is None else card.decode("utf-8")
+        text = first if card is None else card.decode("utf-8")
     except UnicodeDecodeError as error:
         raise RunError(f"{offer.repo_id}: its README.md is not UTF-8. Save it as UTF-8 first.") from error
     return set_section(add_fields(text, offer.fields), offer.name, offer.section).encode()
-
-
-def _first_card(offer: Offer) -> str:
-    about = (
-        "Runs of plantain, which probes the image generator FLUX.2 Klein for an axis between two kinds of prompts in "
-        "its attention layers. Every figure can be recomputed from the files in `runs/`."
-    )
-    return new_card(offer.repo_id.partition("/")[2], about, offer.fields)
 
 
 def publish(
@@ -199,45 +183,35 @@ def publish(
     author = remote.account()
     main, created = remote.base_or_created(create, private=private)
     as_request = as_request and not created  # there is nothing yet that could be reviewed
-    on_main = remote.read(CARD, main)
-    content = {CARD: render(on_main, offer), **offer.files}
-    number = _open_request(remote, offer, author, needed=as_request)
-    changed = remote.differing(content, main)
-    if not as_request or not changed:
-        remarks = _remarks(content[CARD].decode(), offer)
-        if number is not None:
-            remarks = (*remarks, f"Your pull request {number} with this run is still open: close it.")
-        if not changed:
-            return Outcome(NOTHING, remote.url, remarks)
-        return Outcome(COMMITTED, remote.send(main, offer.title, changed, text=_description(main)), remarks)
-    onto = main if number is None else remote.base(f"refs/pr/{number}")
-    if onto != main:
-        content[CARD] = render(remote.read(CARD, onto), offer)
-    remarks = _remarks(content[CARD].decode(), offer)
-    if content[CARD] != render(on_main, offer):
-        remarks = (*remarks, f"The card changed since pull request {number} was opened: merge or close it soon.")
-    changed = remote.differing(content, onto)
-    if not changed:
-        return Outcome(NOTHING, remote.request_url(number), remarks)
-    url = remote.send(onto, offer.title, changed, text=_description(onto), as_request=onto == main)
-    return Outcome(OPENED, url, remarks) if onto == main else Outcome(UPDATED, remote.request_url(number), remarks)
-
-
-def _open_request(remote: Remote, offer: Offer, author: str, needed: bool) -> int | None:
-    """Find the account's open pull request for the run; where it is not needed, not being let in is no matter."""
     try:
-        return remote.open_request(offer.title, author)
+        request = remote.open_request(offer.title, author)
     except HubError:
-        if needed:
+        if as_request:
             raise
-        return None
-
-
-def _description(base: Base) -> str:
-    return (
+        request = None  # a direct commit needs no right to see requests
+    content = {CARD: render(remote.read(CARD, main), offer), **offer.files}
+    changed, base, more = remote.differing(content, main), main, []
+    if request and changed and as_request:
+        base = remote.base(request.git_reference)
+        card = render(remote.read(CARD, base), offer)
+        if card != content[CARD]:
+            more = [f"The card changed since pull request {request.num} was opened: merge or close it soon."]
+        content[CARD] = card
+        changed = remote.differing(content, base)
+    elif request:
+        more = [f"Your pull request {request.num} with this run is still open: close it."]
+    remarks = (*_remarks(content[CARD].decode(), offer), *more)
+    if not changed:
+        return Outcome(NOTHING, remote.url if base == main else request.url, remarks)
+    opens = as_request and base == main
+    text = (
         f"Written by plantain {__version__} on the card as it was at {base.sha[:12]}. It changes one section of the "
         "card, between two markers, adds fields that the front matter lacked, and brings the run's files."
     )
+    url = remote.send(base, offer.title, changed, text=text, as_request=opens)
+    if base != main:
+        return Outcome(UPDATED, request.url, remarks)
+    return Outcome(OPENED if opens else COMMITTED, url, remarks)
 
 
 def _remarks(card: str, offer: Offer) -> tuple[str, ...]:
@@ -281,9 +255,8 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
         The folder holds something else, or cannot be written.
     """
     after = render(card, offer)
-    diff = "".join(
-        difflib.unified_diff(_lines(card or b""), _lines(after), f"{CARD} (before)", f"{CARD} (after)", lineterm="\n")
-    )
+    lines = (text.decode().splitlines() for text in (card or b"", after))
+    diff = "".join(f"{line}\n" for line in unified_diff(*lines, f"{CARD} (before)", f"{CARD} (after)", lineterm=""))
     try:
         with replace_folder(folder, partial(_check_dry_run, folder)) as new:
             for path, content in {CARD: after, DIFF: diff.encode(), **offer.files}.items():
@@ -295,12 +268,6 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
 
 
 def _check_dry_run(folder: Path) -> None:
-    strange = [p.name for p in folder.iterdir() if p.name not in (CARD, DIFF, RUNS, FIGURES)] if folder.is_dir() else []
-    if strange or (folder.exists() and not folder.is_dir()):
+    known = {CARD, DIFF, RUNS, FIGURES}
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= known):
         raise RunError(f"{folder}: holds something other than an earlier dry run. Move it away.")
-
-
-def _lines(card: bytes) -> list[str]:
-    """Cut a card into lines for a diff; the last one gets an end, or it would run into the next."""
-    lines = card.decode("utf-8").splitlines(keepends=True)
-    return [line if line.endswith("\n") else f"{line}\n" for line in lines]

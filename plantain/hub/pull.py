@@ -110,8 +110,9 @@ def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pul
         total += sum(about.size or 0 for about in offered[name].values())
         if number > MOST_RUNS or total > MOST_BYTES:
             del offered[name]
-            words = f"no more than {MOST_RUNS} runs of together {MOST_BYTES:,} bytes are taken"
-            refused.append(Pulled(name, REFUSED, words))
+            refused.append(
+                Pulled(name, REFUSED, f"no more than {MOST_RUNS} runs of together {MOST_BYTES:,} bytes are taken")
+            )
     return offered, refused
 
 
@@ -149,10 +150,9 @@ def _fetch(remote: Remote, base: Base, files: dict[str, Any], folder: Path) -> N
     for part in (RUN_JSON, CAPTURE):
         if part not in files:
             raise RunError(f"{part} is missing")
-        size = files[part].size
-        if size is None or size > LARGEST[part]:
-            said = "an unknown size" if size is None else f"{size:,} bytes"
-            raise RunError(f"{part} has {said}; at most {LARGEST[part]:,} bytes are taken")
+        size, most = files[part].size, LARGEST[part]
+        if size > most:
+            raise RunError(f"{part} has {size:,} bytes; at most {most:,} bytes are taken")
     folder.mkdir()
     for part, about in files.items():
         content = remote.read(f"{RUNS}/{folder.name}/{part}", base)
@@ -200,20 +200,18 @@ def bring_runs(repo_id: str) -> tuple[Path, list[str]]:
     """
     folder = Path(constants.HF_HOME) / "plantain" / re.sub(r"[^A-Za-z0-9._-]", "-", repo_id.replace("/", "--"))
     notices: list[str] = []
-    finished = threading.Event()
 
     def bring() -> None:
         try:
             notices.extend(_brought(repo_id, folder))
-        except PlantainError as error:
-            notices.append(f"Published runs were not brought. {error} {_EARLIER}")
         except Exception as error:  # the thread must not die without a word
-            notices.append(f"Published runs were not brought ({type(error).__name__}). {_EARLIER}")
-        finally:
-            finished.set()
+            said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
+            notices.append(f"Published runs were not brought. {said} {_EARLIER}")
 
-    threading.Thread(target=bring, name="published runs", daemon=True).start()
-    if not finished.wait(PATIENCE):
+    thread = threading.Thread(target=bring, name="published runs", daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if thread.is_alive():
         notices.append(f"Not all runs that are published in {repo_id} came within {PATIENCE:g} s. {_EARLIER}")
     return folder, list(notices)
 
@@ -228,10 +226,5 @@ def _brought(repo_id: str, folder: Path) -> list[str]:
     for path in folder.iterdir():
         if not path.name.startswith(".") and path.name not in offered:
             shutil.rmtree(path, ignore_errors=True)
-    refused = [pulled for pulled in found if pulled.state == REFUSED]
-    where = f"published in {repo_id}, is not shown"
-    return [f"The run “{p.name}”, {where}{_instead(folder / p.name)}: {p.reason}" for p in refused]
-
-
-def _instead(folder: Path) -> str:
-    return " as it is now, but as it was" if folder.exists() else ""
+    refused = [(p, " as it is now, but as it was" * (folder / p.name).exists()) for p in found if p.state == REFUSED]
+    return [f"The run “{p.name}”, published in {repo_id}, is not shown{kept}: {p.reason}" for p, kept in refused]

@@ -16,21 +16,16 @@ import httpx2
 from huggingface_hub import (
     CommitOperationAdd,
     CommitOperationDelete,
+    Discussion,
     HfApi,
     hf_hub_url,
     is_offline_mode,
     set_client_factory,
 )
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import errors as hub
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from plantain.hub.errors import HubError, HubTroubleError, explained, hub_error, keep_secret
+from plantain.hub.errors import NONSENSE, SECRETS, HubError, HubTroubleError, explained, hub_error
 
 MAIN, RUNS = "main", "runs"  # the branch; where published runs lie
 
@@ -47,16 +42,7 @@ class Base:
 
 def _client() -> httpx2.Client:
     """Make the hub library's client with an end to its patience; it asks for a new one whenever a connection broke."""
-    return httpx2.Client(
-        follow_redirects=True,
-        timeout=httpx2.Timeout(_PATIENCE, connect=20.0),
-        event_hooks={"request": [_refuse_offline]},
-    )
-
-
-def _refuse_offline(request: httpx2.Request) -> None:
-    if is_offline_mode():
-        raise OfflineModeIsEnabled(f"Cannot reach {request.url}: offline mode is enabled.")
+    return httpx2.Client(follow_redirects=True, timeout=httpx2.Timeout(_PATIENCE, connect=20.0))
 
 
 class Remote:
@@ -78,7 +64,10 @@ class Remote:
 
     def __init__(self, repo_id: str, repo_type: str = "model", api: HfApi | None = None) -> None:
         self.repo_id, self.repo_type, self._api = repo_id, repo_type, api or HfApi()
-        keep_secret(self._api.token)
+        if is_offline_mode():  # our client does not look at it, as the library's own does
+            raise HubError("HF_HUB_OFFLINE is set, so nothing is sent. Unset it and try again.")
+        if isinstance(self._api.token, str):
+            SECRETS.add(self._api.token)
         set_client_factory(_client)
 
     @property
@@ -95,7 +84,10 @@ class Remote:
     def base(self, revision: str = MAIN) -> Base:
         """Return the commit at the head of a branch or pull request."""
         with explained(self.repo_id):
-            return Base(revision, str(self._info(revision).sha))
+            return self._base(revision)
+
+    def _base(self, revision: str) -> Base:
+        return Base(revision, str(self._info(revision).sha))
 
     def _info(self, revision: str, **options: Any) -> Any:
         # Without a time of its own this call would undo the session's.
@@ -106,10 +98,10 @@ class Remote:
         """Return the commit at the head of the main branch; None where the repository is not there, or not seen."""
         with explained(self.repo_id):
             try:
-                return Base(MAIN, str(self._info(MAIN).sha))
-            except RepositoryNotFoundError as error:
-                if isinstance(error, GatedRepoError):
-                    raise
+                return self._base(MAIN)
+            except hub.GatedRepoError:
+                raise
+            except hub.RepositoryNotFoundError:
                 return None
 
     def base_or_created(self, create: bool, **options: Any) -> tuple[Base, bool]:
@@ -118,31 +110,25 @@ class Remote:
         if found is not None:
             return found, False
         if not create:
-            raise HubError(
-                f"{self.repo_id}: there is no such repository, or your token may not see it. Check the name and the "
-                "token, or create it with --create."
-            )
+            raise HubError(f"{self.repo_id}: there is no such repository, or your token may not see it. See --create.")
         with explained(self.repo_id):
             try:
                 self._api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
-            except HfHubHTTPError as error:
-                if error.response.status_code == 409:
-                    raise HubError(
-                        f"{self.repo_id}: the name is taken, and your token may not see what has it."
-                    ) from error
-                raise
+            except hub.HfHubHTTPError as error:
+                if error.response.status_code != 409:
+                    raise
+                words = f"{self.repo_id}: the name is taken, and your token may not see what has it."
+                raise HubError(words) from error
         return self.base(), True
 
     def read(self, path: str, base: Base) -> bytes | None:
         """Return a file at a commit; None where there is none."""
+        url = hf_hub_url(self.repo_id, path, repo_type=self.repo_type, revision=base.sha, endpoint=self._api.endpoint)
         with explained(self.repo_id):
-            url = hf_hub_url(
-                self.repo_id, path, repo_type=self.repo_type, revision=base.sha, endpoint=self._api.endpoint
-            )
             answer = get_session().get(url, headers=build_hf_headers(token=self._api.token))
             try:
                 hf_raise_for_status(answer)
-            except RemoteEntryNotFoundError:
+            except hub.RemoteEntryNotFoundError:
                 return None
             return answer.content
 
@@ -154,26 +140,16 @@ class Remote:
 
     def differing(self, files: dict[str, bytes], base: Base) -> dict[str, bytes]:
         """Return the files that a commit does not have, or has otherwise."""
-        if not files:
-            return {}
-        with explained(self.repo_id):
-            found = self._api.get_paths_info(self.repo_id, list(files), repo_type=self.repo_type, revision=base.sha)
-            same = {there.path for there in found if there.path in files and is_content(files[there.path], there)}
-            return {path: content for path, content in files.items() if path not in same}
+        there = self.files(base)
+        return {p: content for p, content in files.items() if p not in there or not is_content(content, there[p])}
 
-    def open_request(self, title: str, author: str) -> int | None:
-        """Return the number of an account's open pull request with this title, the newest one; None without one."""
+    def open_request(self, title: str, author: str) -> Discussion | None:
+        """Return an account's open pull request with this title, the newest one; None without one."""
         with explained(self.repo_id):
-            found = self._api.get_repo_discussions(
-                self.repo_id, repo_type=self.repo_type, author=author,
-                discussion_type="pull_request", discussion_status="open",
-            )  # fmt: skip
-            numbers = [d.num for d in found if d.is_pull_request and d.author == author and d.title == title]
-            return max(numbers, default=None)
-
-    def request_url(self, number: int) -> str:
-        """Return a pull request's page."""
-        return f"{self.url}/discussions/{number}"
+            kind = {"repo_type": self.repo_type, "discussion_type": "pull_request", "discussion_status": "open"}
+            found = self._api.get_repo_discussions(self.repo_id, author=author, **kind)
+            mine = (d for d in found if d.author == author and d.title == title)
+            return max(mine, key=lambda request: request.num, default=None)
 
     def send(
         self,
@@ -210,12 +186,11 @@ class Remote:
         HubTroubleError
             Another commit came first, or it is not known whether this one arrived.
         """
-        additions = [CommitOperationAdd(path_in_repo=p, path_or_fileobj=content) for p, content in files.items()]
-        deletions = [CommitOperationDelete(path_in_repo=path) for path in deleted]
+        additions = [CommitOperationAdd(path, content) for path, content in files.items()]
         try:
             made = self._api.create_commit(
                 self.repo_id,
-                [*additions, *deletions],
+                [*additions, *map(CommitOperationDelete, deleted)],
                 commit_message=title,
                 commit_description=text,
                 repo_type=self.repo_type,
@@ -225,28 +200,25 @@ class Remote:
             )
         except Exception as error:
             said = hub_error(error, self.repo_id)
-            if not _may_have_arrived(error):
-                raise said from error
-            raise HubTroubleError(
-                f"{said} The commit may have arrived all the same: look at {self.url} before you repeat it."
-            ) from error
+            if _may_have_arrived(error):
+                look = f"The commit may have arrived all the same: look at {self.url} before you repeat it."
+                said = HubTroubleError(f"{said} {look}")
+            raise said from error
         url = str(made.pr_url or made.commit_url)
         dropped = self.differing(files, Base(base.revision, made.pr_revision or made.oid))
         if dropped:  # the hub library leaves out without a word what the repository ignores
-            raise HubError(
-                f"{self.repo_id}: its .gitignore keeps {', '.join(dropped)} out of {url}. Take those lines out of it "
-                "and run this again."
-            )
+            words = f"its .gitignore keeps {', '.join(dropped)} out of {url}"
+            raise HubError(f"{self.repo_id}: {words}. Take those lines out of it and run this again.")
         return url
 
 
 def _may_have_arrived(error: Exception) -> bool:
     """Tell whether the commit itself went without a clear answer."""
-    if isinstance(error, HfHubHTTPError):
+    if isinstance(error, hub.HfHubHTTPError):  # which has no request of its own
         return error.response.status_code >= 500 and "/commit/" in str(error.response.request.url)
     if isinstance(error, httpx2.RequestError):
         return "/commit/" in str(error.request.url)
-    return isinstance(error, ValueError | KeyError) and "Invalid metadata" not in str(error)
+    return isinstance(error, NONSENSE)
 
 
 def is_content(content: bytes, there: Any) -> bool:

@@ -41,8 +41,10 @@ _TEXT_ENCODER_KEYS = (
 def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> ModelInfo:
     """Say which model a pipeline holds; reads all its weights.
 
-    The name is the Hub's id and commit where the pipeline was loaded from the Hub's cache, else the last name of its
-    folder: a path is nobody's business once a run is published.
+    The weights are ``local`` unless they are marked as random: nothing in memory proves that they are still those of
+    the Hub, which only `models.load.PhasedPipeline` states, of what it has just read. The name is a label: the Hub's id
+    where the folder looks like one of the Hub's cache, else the last name of the folder. A path is nobody's business
+    once a run is published.
 
     Parameters
     ----------
@@ -55,14 +57,19 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
     ModelInfo
     """
     facts = dict(facts or {**transformer_facts(pipe), **encoder_facts(pipe)})
-    mark, computation = facts.pop("mark"), {**facts, **_shared_facts(pipe)}
-    name, revision = _origin(pipe.name_or_path)
+    mark = facts.pop("mark")
+    facts |= {
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
+        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
+        "chat_template": pipe.tokenizer.chat_template,
+    }
     info = ModelInfo(
-        model=name or (STAND_IN if mark == "stand-in" else "in memory"),
-        revision=revision,
+        model=_label(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
+        revision=None,
         # The configuration first: a copy of random weights stays known as such.
-        weights=mark if mark in WEIGHTS else "local" if revision is None else "pretrained",
-        fingerprint=hashlib.sha256(json.dumps(computation, sort_keys=True).encode()).hexdigest(),
+        weights=mark if mark in WEIGHTS else "local",
+        fingerprint=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
         dtype="",
         device="",
     )
@@ -75,11 +82,11 @@ def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
 
 
-def _origin(name_or_path: str | None) -> tuple[str, str | None]:
-    """Return a model's name and, where it lies in the Hub's cache, its commit."""
+def _label(name_or_path: str | None) -> str:
+    """Return what a pipeline may be called."""
     path = Path(name_or_path).resolve() if name_or_path else Path()
-    cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})$", path.as_posix())
-    return (f"{cached[1]}/{cached[2]}", cached[3]) if cached else (path.name, None)
+    cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/[0-9a-f]{40}$", path.as_posix())
+    return f"{cached[1]}/{cached[2]}" if cached else path.name
 
 
 def _device_name(device: torch.device) -> str:
@@ -87,17 +94,9 @@ def _device_name(device: torch.device) -> str:
 
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type} ({_processor()})"
-
-
-def _processor() -> str:
-    """Name the processor; only Linux tells it without another program."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
+    name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
+    return f"{device.type} ({name[1] if name else platform.machine()})"
 
 
 def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
@@ -111,12 +110,17 @@ def transformer_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
 def encoder_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
     """Return what a fingerprint holds of the text encoder, with its mark; reads all the weights that take part."""
     encoder, n_layers = pipe.text_encoder.config.to_dict(), layers_needed(pipe)
+
+    def uses(name: str) -> bool:
+        layer = re.search(r"layers\.(\d+)\.", name)
+        return int(layer[1]) < n_layers if layer else "embed_tokens" in name
+
     # Named alike in the whole language model and in its cut base model.
     weights = pipe.text_encoder.base_model.named_parameters()
     return {
         "text_encoder": {key: encoder.get(key) for key in _TEXT_ENCODER_KEYS},
         "rope": encoder.get("rope_parameters"),
-        "text_encoder_weights": _digest((name, w) for name, w in weights if _encoder_uses(name, n_layers)),
+        "text_encoder_weights": _digest((name, w) for name, w in weights if uses(name)),
         "mark": encoder.get(WEIGHTS_MARK),
     }
 
@@ -128,20 +132,13 @@ def vae_fingerprint(vae: Any) -> str:
     return hashlib.sha256(json.dumps([shape, weights]).encode()).hexdigest()
 
 
-def _shared_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
-    return {
-        "pixels_per_latent": pipe.vae_scale_factor,
-        "tokenizer": _tokenizer_rules(pipe.tokenizer),
-        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
-        "chat_template": pipe.tokenizer.chat_template,
-    }
-
-
 def _digest(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(weights, key=lambda item: item[0]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(_raw_bytes(tensor))
+        digest.update(memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()
 
 
@@ -162,14 +159,3 @@ def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
         "padding": [tokenizer.padding_side, tokenizer.pad_token_id],
         **{step: rules.get(step) for step in ("normalizer", "pre_tokenizer")},
     }
-
-
-def _encoder_uses(name: str, n_layers: int) -> bool:
-    layer = re.search(r"layers\.(\d+)\.", name)
-    return int(layer[1]) < n_layers if layer else "embed_tokens" in name
-
-
-def _raw_bytes(tensor: torch.Tensor) -> memoryview:
-    import torch
-
-    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

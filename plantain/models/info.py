@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Kinds of weights: from the Hub; from a folder without a mark; random in Klein's architecture (the
-# untrained control); the tiny stand-in. The last two are random and are never presented as Klein.
+# Kinds of weights: read from the Hub by the loader; of a folder, or of a pipeline that somebody gave, without a mark;
+# random in Klein's architecture (the untrained control); the tiny stand-in. The last two are random and are never
+# presented as Klein.
 WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
 
 
@@ -21,7 +22,7 @@ class ModelInfo:
     model : str
         Hub id, folder name or ``tiny-random``.
     revision : str or None
-        Commit of the hub repository.
+        Commit of the hub repository, where the loader itself read the weights from it.
     weights : str
         A key of `WEIGHTS`.
     fingerprint : str

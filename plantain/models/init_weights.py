@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+_UNSET = -12_345_678  # in whole numbers, as NaN in others: no initialisation leaves it, so that forgotten memory shows
 
 
 def draw_weights(
@@ -41,9 +44,10 @@ def draw_weights(
     ValueError
         Nobody initialises a tensor.
     """
-    saved = model.state_dict(keep_vars=True)
+    import torch
+
     names: dict[str, list[str]] = {}
-    for name in saved:
+    for name in model.state_dict(keep_vars=True):
         owner, _, own = name.rpartition(".")
         names.setdefault(owner, []).append(own)
     new: dict[int, torch.Tensor] = {}  # by the tensor on the meta device: a tied weight is drawn once
@@ -52,10 +56,14 @@ def draw_weights(
         module = model.get_submodule(owner)
         before = {name: getattr(module, name) for name in own}
         if any(id(tensor) not in new for tensor in before.values()):
-            drawn = _draw_module(model, owner, own, _module_seed(seed, f"{label}.{owner}"))
+            own_seed = hashlib.sha256(f"{seed} {label}.{owner}".encode()).digest()[:8]
+            drawn = _draw_module(model, owner, own, int.from_bytes(own_seed) >> 1)
             for name, tensor in before.items():
-                new[id(tensor)] = _kept(drawn.pop(name), dtype)
-                done += new[id(tensor)].nbytes
+                value = drawn.pop(name)
+                kept = value.detach().to(dtype) if value.is_floating_point() else value
+                new[id(tensor)] = torch.nn.Parameter(kept, False) if isinstance(value, torch.nn.Parameter) else kept
+                done += kept.nbytes
+                del value  # in float32, before the next
         for name, tensor in before.items():
             setattr(module, name, new[id(tensor)])
         if progress:
@@ -68,59 +76,28 @@ def n_bytes(model: torch.nn.Module, dtype: torch.dtype) -> int:
     return sum(t.numel() * (dtype if t.is_floating_point() else t.dtype).itemsize for t in tensors)
 
 
-def _kept(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a drawn tensor in its precision: a parameter again where it was one."""
-    import torch
-
-    value = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor
-    return torch.nn.Parameter(value, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else value
-
-
-def _module_seed(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8]) >> 1
-
-
 def _draw_module(model: torch.nn.Module, name: str, own: list[str], seed: int) -> dict[str, torch.Tensor]:
-    """Give a copy of one module memory, and initialise it; the other modules stay as they are."""
+    """Give a copy of one module memory, and initialise it as its library does; the other modules stay as they are."""
     import torch
+    from transformers import PreTrainedModel
 
     module = model.get_submodule(name)
     fresh = copy.deepcopy(module).to_empty(device="cpu", recurse=False)
     drawn = {tensor: getattr(fresh, tensor) for tensor in own}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for tensor in drawn.values():
-            tensor.fill_(_unset(tensor))
+            tensor.fill_(math.nan if tensor.is_floating_point() else _UNSET)
         torch.default_generator.manual_seed(seed)
-        _initialise(model, fresh, drawn)
+        if not isinstance(model, PreTrainedModel):
+            if hasattr(fresh, "reset_parameters"):
+                fresh.reset_parameters()
+        else:  # Qwen3's matrices are normal and its norms 1
+            for tensor_name, tensor in drawn.items():
+                if tensor.ndim >= 2:
+                    tensor.normal_(std=model.config.initializer_range)
+                else:
+                    tensor.fill_(float(tensor_name != "bias"))
         for tensor_name, tensor in drawn.items():
-            if _any_unset(tensor):
+            if tensor.isnan().any() or (tensor == _UNSET).any():
                 raise ValueError(f"{name}.{tensor_name}: nobody initialises it")
     return drawn
-
-
-def _initialise(model: torch.nn.Module, module: torch.nn.Module, own: dict[str, torch.Tensor]) -> None:
-    """Initialise a module as its library does: Qwen3's matrices are normal and its norms 1, else torch decides."""
-    import torch
-    from transformers import PreTrainedModel
-
-    if not isinstance(model, PreTrainedModel):
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
-        return
-    for name, tensor in own.items():
-        if tensor.ndim >= 2:
-            torch.nn.init.normal_(tensor, std=model.config.initializer_range)
-        else:
-            torch.nn.init.constant_(tensor, float(name != "bias"))
-
-
-def _unset(tensor: torch.Tensor) -> float:
-    """Return a number that no initialisation leaves: memory that stays as it was is found out."""
-    import torch
-
-    return float("nan") if tensor.is_floating_point() else torch.iinfo(tensor.dtype).max
-
-
-def _any_unset(tensor: torch.Tensor) -> bool:
-    unset = _unset(tensor)
-    return bool((tensor == unset).any() if unset == unset else tensor.isnan().any())

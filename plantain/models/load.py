@@ -50,7 +50,11 @@ class LoadedModel:
 
 
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
-    """Fingerprint a pipeline with both its halves, which reads all its weights."""
+    """Fingerprint a pipeline with both its halves, which reads all its weights.
+
+    The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
+    somebody may have changed them since.
+    """
     return LoadedModel(pipe, describe(pipe))
 
 
@@ -141,22 +145,25 @@ class PhasedPipeline:
     def load_both(self) -> LoadedModel:
         """Put both halves in memory, for good, and fingerprint them."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
-        # Before the move: on ZeroGPU the parent cannot read the weights afterwards.
-        return self._moved(describe(self.pipe))
+        info = self._source.stated(
+            describe(self.pipe)
+        )  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        return LoadedModel(self.pipe.to(self.device), located(info, self.pipe))
 
     def load_in_turn(self) -> LoadedModel:
         """Fingerprint both halves, one after the other; the transformer stays."""
-        facts = encoder_facts(self._swap(text_encoder=self._read_encoder))
-        pipe = self._swap(transformer=self._source.transformer)
-        return self._moved(describe(pipe, {**facts, **transformer_facts(pipe)}))
+        facts = encoder_facts(self._swap("text_encoder", self._read_encoder))
+        pipe = self._swap("transformer", self._source.transformer)
+        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe)}))
+        return LoadedModel(pipe.to(self.device), located(info, pipe))
 
     def load_encoder(self) -> Flux2KleinPipeline:
         """Put the text encoder in the transformer's place, on the device."""
-        return self._swap(text_encoder=self._read_encoder).to(self.device)
+        return self._swap("text_encoder", self._read_encoder).to(self.device)
 
     def load_transformer(self) -> Flux2KleinPipeline:
         """Put the transformer in the text encoder's place, on the device."""
-        return self._swap(transformer=self._source.transformer).to(self.device)
+        return self._swap("transformer", self._source.transformer).to(self.device)
 
     @contextmanager
     def with_vae(self) -> Iterator[Flux2KleinPipeline]:
@@ -170,14 +177,10 @@ class PhasedPipeline:
     def _read_encoder(self) -> Qwen3Model:
         return self._source.encoder(layers_needed(self.pipe))
 
-    def _moved(self, info: ModelInfo) -> LoadedModel:
-        pipe = self.pipe.to(self.device)
-        return LoadedModel(pipe, located(info, pipe))
-
     def _hold(self, **half: Any) -> None:
         self.pipe.register_modules(**{"text_encoder": None, "transformer": None, **half})
 
-    def _swap(self, **read: Callable[[], Any]) -> Flux2KleinPipeline:
+    def _swap(self, half: str, read: Callable[[], Any]) -> Flux2KleinPipeline:
         """Let the one half go before the other is read."""
         import torch
 
@@ -185,7 +188,7 @@ class PhasedPipeline:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._hold(**{name: half() for name, half in read.items()})
+        self._hold(**{half: read()})
         return self.pipe
 
     def fit_together(self) -> bool:

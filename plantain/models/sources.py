@@ -9,10 +9,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
+from plantain.models.info import ModelInfo
 from plantain.models.stand_in import STAND_IN, WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
@@ -37,11 +39,18 @@ class Saved:
         import transformers
 
         self._model = model
-        self._folder = _locate(model, revision)
+        self._folder, self._commit = _locate(model, revision)
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # loading is quick; the download shows its own
         own = torch.float32 if _saved_mark(self._folder) == "stand-in" else torch.bfloat16
         self._dtype = own if dtype is None else dtype
+
+    def stated(self, info: ModelInfo) -> ModelInfo:
+        """Add to a description where the weights come from: id and commit, if they were found on the Hub."""
+        if self._commit is None:
+            return info
+        weights = "pretrained" if info.weights == "local" else info.weights  # random weights stay known as such
+        return replace(info, model=self._model, revision=self._commit, weights=weights)
 
     def skeleton(self) -> Flux2KleinPipeline:
         """Load tokenizer and configuration."""
@@ -64,19 +73,17 @@ class Saved:
         """Return the transformer."""
         from diffusers import Flux2Transformer2DModel
 
-        with self._damage():
-            return Flux2Transformer2DModel.from_pretrained(
-                self._folder / "transformer", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+        return self._read(Flux2Transformer2DModel, "transformer")
 
     def vae(self) -> AutoencoderKLFlux2:
         """Return the VAE, which only pictures need."""
         from diffusers import AutoencoderKLFlux2
 
+        return self._read(AutoencoderKLFlux2, "vae")
+
+    def _read(self, kind: Any, part: str) -> Any:
         with self._damage():
-            return AutoencoderKLFlux2.from_pretrained(
-                self._folder / "vae", torch_dtype=self._dtype, local_files_only=True
-            ).eval()
+            return kind.from_pretrained(self._folder / part, torch_dtype=self._dtype, local_files_only=True).eval()
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""
@@ -96,6 +103,10 @@ class StandIn:
 
     def __init__(self, dtype: torch.dtype | None) -> None:
         self._dtype = dtype
+
+    def stated(self, info: ModelInfo) -> ModelInfo:
+        """Return the description as it is; the weights' mark says all."""
+        return info
 
     def skeleton(self) -> Flux2KleinPipeline:
         """Build tokenizer and configuration."""
@@ -202,45 +213,46 @@ def _saved_mark(folder: Path) -> str | None:
         return None  # from_pretrained says what is wrong with the folder
 
 
-def _locate(model: str, revision: str | None) -> Path:
-    """Return the folder with the pipeline, downloaded if need be."""
+def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
+    """Return the folder with the pipeline, downloaded if need be, and the commit if it is from the Hub."""
     folder = Path(model)
     if folder.is_dir():
         _require_klein(folder / "model_index.json", model)
-        return folder
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or model.startswith((".", "/")):
-        raise ModelError(f"{model}: no such folder. Give a local folder, a Hub id (owner/name) or {STAND_IN}.")
-    return _download(model, revision)
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
+        return folder, None
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
-    with hub_errors(repo_id, f"use --model {STAND_IN} (random weights)"):
+    wanted = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
+    with hub_errors(model, wanted, f"use --model {STAND_IN} (random weights)"):
         # The index first: a wrong repository is refused before gigabytes are fetched.
-        index = Path(hf_hub_download(repo_id, "model_index.json", revision=revision))
-        _require_klein(index, repo_id)
-        return Path(Flux2KleinPipeline.download(repo_id, revision=index.parent.name))
+        index = Path(hf_hub_download(model, "model_index.json", revision=revision))
+        _require_klein(index, model)
+        commit = index.parent.name
+        return Path(Flux2KleinPipeline.download(model, revision=commit)), commit
 
 
 @contextmanager
-def hub_errors(repo_id: str, instead: str) -> Iterator[None]:
+def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     """Turn whatever the Hub raises while something is downloaded into one error that says what to do.
 
     Parameters
     ----------
     repo_id : str
+        What was given; refused before a request where it cannot be an id.
+    wanted : str
+        What can be given.
     instead : str
         What can be done without the Hub.
 
     Raises
     ------
     ModelError
-        Access is gated, there is no such repository, the network is down, or the download failed.
+        It is no id, access is gated, there is no such repository, the network is down, or the download failed.
     """
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo_id):
+        raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
     try:
         yield
     except ModelError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -22,7 +21,6 @@ from plantain.models.sources import ModelError, hub_errors
 from plantain.models.stand_in import WEIGHTS_MARK, byte_tokenizer
 
 if TYPE_CHECKING:
-    import torch
     from diffusers import Flux2KleinPipeline
 
 SETTINGS = "untrained.json"
@@ -72,7 +70,7 @@ def write_untrained(
     seed: int = 0,
     tokenizer: str | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Path:
     """Write a diffusers folder with random weights in bfloat16, one part of the pipeline in memory at a time.
 
@@ -104,20 +102,23 @@ def write_untrained(
     ModelError
         The tokenizer cannot be found or downloaded, or does not fit.
     """
+    import torch
+
     folder = Path(folder)
     check_folder(folder, overwrite)
     if not 0 <= seed < 2**63:
         raise ModelError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
     pipe = _meta_pipeline(architecture, find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"]))
+    sizes = {part: n_bytes(getattr(pipe, part), torch.bfloat16) for part in _WITH_WEIGHTS}
     settings = _settings(architecture, seed, pipe.tokenizer)
     new = folder.with_name(folder.name + ".unfinished")
     try:
         _start(new, settings, overwrite)
-        _require_space(new, pipe)
+        _require_space(new, sizes)
         pipe.save_config(new)
         pipe.scheduler.save_config(new / "scheduler")
         pipe.tokenizer.save_pretrained(new / "tokenizer")
-        _write_weights(pipe, new, seed, progress or (lambda _done, _total: None))
+        _write_weights(pipe, new, sizes, seed, progress)
         swap_in(new, folder)
     except OSError as error:
         raise ModelError(f"{folder}: cannot be written ({error.strerror or error}).") from error
@@ -138,12 +139,6 @@ def check_folder(folder: str | Path, overwrite: bool) -> None:
         raise ModelError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
 
 
-def _dtype() -> torch.dtype:
-    import torch
-
-    return torch.bfloat16
-
-
 def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipeline:
     """Build the whole pipeline on the meta device, in float32: shapes and configurations, no numbers."""
     import torch
@@ -159,8 +154,8 @@ def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipe
     return Flux2KleinPipeline(scheduler, vae, encoder, tokenizer, transformer, is_distilled=False)
 
 
-def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> dict[str, Any]:
-    """Return everything that the files depend on, as JSON gives it back."""
+def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> bytes:
+    """Return everything that the files depend on, as JSON."""
     import safetensors
 
     rules = tokenizer.backend_tokenizer.to_str() + tokenizer.chat_template
@@ -172,15 +167,12 @@ def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> dict[str
         "dtype": "bfloat16",
         "versions": {"plantain": __version__, **software_versions(), "safetensors": safetensors.__version__},
     }
-    return json.loads(json.dumps(settings))
+    return (json.dumps(settings, indent=1) + "\n").encode()
 
 
-def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def _start(new: Path, settings: bytes, overwrite: bool) -> None:
     """Make the unfinished folder, or go on with it if it has the same settings."""
-    try:
-        found = json.loads((new / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = None
+    found = (new / SETTINGS).read_bytes() if (new / SETTINGS).is_file() else None
     if found is None and new.exists() and any(new.iterdir()):
         raise ModelError(f"{new}: holds something other than an unfinished model. Move it away.")
     if found not in (None, settings):
@@ -191,15 +183,15 @@ def _start(new: Path, settings: dict[str, Any], overwrite: bool) -> None:
             )
         shutil.rmtree(new)
     new.mkdir(parents=True, exist_ok=True)
-    write_atomic(new / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode())
+    write_atomic(new / SETTINGS, settings)
 
 
-def _require_space(new: Path, pipe: Flux2KleinPipeline) -> None:
+def _require_space(new: Path, sizes: dict[str, int]) -> None:
     """Refuse a disk that is too small for what is missing; of a model that was just begun nothing stays."""
-    missing = [part for part in _WITH_WEIGHTS if not (new / part).exists()]
-    needed, free = sum(n_bytes(getattr(pipe, part), _dtype()) for part in missing), shutil.disk_usage(new).free
+    missing = [part for part in sizes if not (new / part).exists()]
+    needed, free = sum(sizes[part] for part in missing), shutil.disk_usage(new).free
     if missing and needed + 2**26 > free:  # 64 MB for tokenizer, configurations and file headers
-        if len(missing) == len(_WITH_WEIGHTS):
+        if len(missing) == len(sizes):
             shutil.rmtree(new)
         raise ModelError(
             f"{new.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
@@ -207,18 +199,20 @@ def _require_space(new: Path, pipe: Flux2KleinPipeline) -> None:
         )
 
 
-def _write_weights(pipe: Flux2KleinPipeline, new: Path, seed: int, progress: Callable[[int, int], None]) -> None:
+def _write_weights(
+    pipe: Flux2KleinPipeline, new: Path, sizes: dict[str, int], seed: int, progress: Callable[[int, int], None]
+) -> None:
     """Draw and save the parts that are missing; a part is there whole or not at all."""
+    import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()  # the caller shows its own
-    sizes = {part: n_bytes(getattr(pipe, part), _dtype()) for part in _WITH_WEIGHTS}
     total, done = sum(sizes.values()), 0
     for part, size in sizes.items():
         if not (new / part).exists():
             model, partial = getattr(pipe, part), new / f".{part}"
             shutil.rmtree(partial, ignore_errors=True)  # of a killed call
-            draw_weights(model, seed, part, _dtype(), lambda drawn, before=done: progress(before + drawn, total))
+            draw_weights(model, seed, part, torch.bfloat16, lambda drawn, before=done: progress(before + drawn, total))
             model.save_pretrained(partial, max_shard_size=_SHARD_BYTES)
             for path in partial.iterdir():
                 shutil.copymode(new / SETTINGS, path)  # safetensors lets only the owner read
@@ -257,19 +251,13 @@ def find_tokenizer(where: str | None, vocab_size: int) -> Any:
 def _folder(where: str) -> Path:
     folder = Path(where)
     if not folder.is_dir():
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", where) or where.startswith((".", "/")):
-            raise ModelError(f"{where}: no such folder. Give a folder with a Qwen tokenizer, or a Hub id.")
-        folder = _download(where)
+        from huggingface_hub import snapshot_download
+
+        files = ["tokenizer/*.json", "tokenizer/*.txt", "tokenizer/*.jinja"]
+        wanted = "a folder with a Qwen tokenizer, or a Hub id"
+        with hub_errors(where, wanted, "leave --tokenizer out (one token a byte)"):
+            folder = Path(snapshot_download(where, allow_patterns=files))
     return folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
-
-
-def _download(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    with hub_errors(repo_id, "leave --tokenizer out (one token a byte)"):
-        return Path(
-            snapshot_download(repo_id, allow_patterns=["tokenizer/*.json", "tokenizer/*.txt", "tokenizer/*.jinja"])
-        )
 
 
 def _load(folder: Path, where: str) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +43,13 @@ class Distributed:
 
         return gather_object(mine)
 
-    @contextmanager
-    def leader_first(self) -> Iterator[None]:
+    def leader_first(self) -> AbstractContextManager[None]:
         """Let the others in when the first process is through."""
         if self.size == 1:
-            yield
-            return
+            return nullcontext()
         from accelerate import PartialState
 
-        with PartialState().main_process_first():
-            yield
+        return PartialState().main_process_first()
 
 
 ALONE = Distributed()

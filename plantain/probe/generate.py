@@ -85,7 +85,7 @@ def make_references(
     prompt_set: PromptSet,
     folder: str | Path,
     drawing: GenerationConfig,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Draw one picture for every pair of a set; what a former call drew in the same way is left as it is.
 
@@ -125,15 +125,15 @@ def make_references(
             f"{folder}: has pictures that were drawn otherwise (model, settings or prompts). Choose another folder."
         )
     missing = [stem for stem in texts if not (folder / f"{stem}.png").exists()]
-    report = progress or (lambda _done, _total: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if found is None:
             write_atomic(folder / MANIFEST, json.dumps(settings, indent=1, ensure_ascii=False).encode())
-        report(len(texts) - len(missing), len(texts))
-        for done, stem in enumerate(missing, start=len(texts) - len(missing) + 1):
+        kept = len(texts) - len(missing)
+        progress(kept, len(texts))
+        for done, stem in enumerate(missing, start=kept + 1):
             write_atomic(folder / f"{stem}.png", _draw(model.pipe, texts[stem], drawing))
-            report(done, len(texts))
+            progress(done, len(texts))
     except OSError as error:
         raise ProbeError(f"{folder}: cannot be written ({error.strerror}).") from error
     return len(missing)
@@ -151,7 +151,7 @@ def _drawn_from(folder: Path) -> dict[str, Any] | None:
         if not isinstance(found, dict):
             raise ValueError("it is not what was written")
     except (FileNotFoundError, NotADirectoryError):
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ProbeError(f"{folder}: is no folder of reference images. Choose a new or empty one.") from None
         return None
     except (OSError, ValueError) as error:

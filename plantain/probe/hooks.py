@@ -93,31 +93,22 @@ class Recorder:
         """
         places = [(s, b) for s in STREAM_SCOPES for b in range(layout.n_blocks(s))]
         places.sort(key=lambda place: (place[0] == "single", place[1]))  # as they ran: the first bad one is named
-        flat = [(stream, block, self._sums[stream].get(block)) for stream, block in places]
-        for stream, block, value in flat:
-            if value is None:
+        for stream, block in places:
+            if block not in self._sums[stream]:
                 raise ProbeError(f"{layout.block_name(stream, block)}: its input was never seen.")
-        values = torch.cat([value.reshape(len(prompts), -1) for _, _, value in flat], dim=1).cpu().numpy()
+        found = [self._sums[stream][block] for stream, block in places]
+        values = torch.cat([value.flatten(1) for value in found], dim=1).cpu()  # at once
+        parts: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
+        for place, value, part in zip(places, found, values.split([v[0].numel() for v in found], dim=1), strict=True):
+            bad = ~part.isfinite().all(dim=1)
+            if bad.any():
+                what = f"NaN or infinite activation for the prompt {prompts[bad.int().argmax()]!r}"
+                raise ProbeError(f"{layout.block_name(*place)}: {what}; 16-bit weights may need float32.")
+            parts[place[0]].append(part.view(value.shape).numpy())
         for sums in self._sums.values():  # the next pass under these hooks must bring its own
             sums.clear()
-        return [_unpack(row, flat, layout, prompt) for row, prompt in zip(values, prompts, strict=True)]
-
-
-def _unpack(row: np.ndarray, flat: list, layout: Layout, prompt: str) -> dict[str, np.ndarray]:
-    """Cut one prompt's numbers (n,) up into streams, refusing what is no number."""
-    sums: dict[str, list[np.ndarray]] = {stream: [] for stream in STREAM_SCOPES}
-    offset = 0
-    for stream, block, value in flat:
-        shape = tuple(value.shape[1:])
-        part = row[offset : offset + shape[0] * shape[1]].reshape(shape)
-        offset += part.size
-        if not np.isfinite(part).all():
-            name = layout.block_name(stream, block)
-            raise ProbeError(
-                f"{name}: NaN or infinite activation for the prompt {prompt!r}; 16-bit weights may need float32."
-            )
-        sums[stream].append(part)
-    return {stream: np.concatenate(parts, axis=1) for stream, parts in sums.items()}
+        joined = {stream: np.concatenate(own, axis=2) for stream, own in parts.items()}
+        return [{stream: values[i] for stream, values in joined.items()} for i in range(len(prompts))]
 
 
 def sum_squares(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
@@ -141,9 +132,8 @@ def sum_squares(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[st
     ProbeError
         `x` has another number of prompts or tokens than the segments.
     """
-    wanted = (len(segments), segments[0][-1].stop)
-    if tuple(x.shape[:2]) != wanted:
-        got = tuple(x.shape[:2])
+    got, wanted = tuple(x.shape[:2]), (len(segments), segments[0][-1].stop)
+    if got != wanted:
         raise ProbeError(f"an output projection got {got} (batch, tokens) where {wanted} were expected.")
     reduce = _on_processor if x.device.type == "cpu" else _on_accelerator
     return reduce(x, segments, scopes)
@@ -163,17 +153,12 @@ def _on_processor(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[
 
 def _on_accelerator(x: torch.Tensor, segments: list[list[Segment]], scopes: tuple[str, ...]) -> torch.Tensor:
     """Three kernels whatever the number of prompts and segments, reading the input once."""
-    norms = torch.linalg.vector_norm(x.unflatten(2, (-1, SLICE)), dim=3, dtype=torch.float32)
-    return torch.bmm(_masks(segments, scopes, x.device), norms.square())
-
-
-def _masks(segments: list[list[Segment]], scopes: tuple[str, ...], device: torch.device) -> torch.Tensor:
-    """Return 1 where a token belongs to a scope, float32 (n_prompts, n_scopes, n_tokens)."""
-    masks = torch.zeros((len(segments), len(scopes), segments[0][-1].stop))
+    masks = torch.zeros((len(segments), len(scopes), x.shape[1]))  # 1 where a token belongs to a scope
     for mask, own in zip(masks, segments, strict=True):
         for segment in own:
             mask[scopes.index(segment.scope), segment.start : segment.stop] = 1
-    return masks.to(device, non_blocking=True)
+    norms = torch.linalg.vector_norm(x.unflatten(2, (-1, SLICE)), dim=3, dtype=torch.float32)
+    return torch.bmm(masks.to(x.device, non_blocking=True), norms.square())
 
 
 def _picture(start: int, n_image: int, n_reference: int) -> list[Segment]:

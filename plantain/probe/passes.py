@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError
 
 from plantain.probe.hooks import recording
-from plantain.probe.reference import Reference, References
+from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, Tokens, compare_tokens, tokenize
 from plantain.prompts.sets import SIDES, PromptPair
 from plantain.runs.capture import PairCapture, SumsOfSquares
@@ -116,35 +116,7 @@ def denoise(
     weight = next(pipe.transformer.parameters())
     embeds = embeds.to(weight.device)
     _, text_ids = pipe.encode_prompt(prompt=None, prompt_embeds=embeds, device=weight.device)
-    latents, ids = (part.expand(len(embeds), -1, -1) for part in _noise(pipe, embeds, size, seed))
-    n_image, shown = latents.shape[1], [ids]
-    if reference is not None:
-        shown.append(reference.ids.to(ids).expand(len(embeds), -1, -1))
-    mask = None if attended is None else {"attention_mask": attended[:, None, None].to(weight.device)}
-    scheduler, times = denoising_schedule(pipe, steps, n_image)
-    for time_ in times:
-        pictures = [latents] if reference is None else [latents, _like(reference.latents, latents)]
-        out = pipe.transformer(
-            hidden_states=torch.cat(pictures, dim=1).to(weight.dtype),
-            timestep=time_.expand(len(embeds)).to(latents) / 1000,
-            guidance=None,
-            encoder_hidden_states=embeds,
-            txt_ids=text_ids,
-            img_ids=torch.cat(shown, dim=1),
-            joint_attention_kwargs=mask,
-            return_dict=False,
-        )[0]
-        yield
-        latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
-
-
-def _like(reference: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Return a reference image's latents once for every prompt, on the same device."""
-    return reference.to(latents.device).expand(len(latents), -1, -1)
-
-
-def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return pipe.prepare_latents(
+    noise = pipe.prepare_latents(
         batch_size=1,
         num_latents_channels=pipe.transformer.config.in_channels // 4,
         height=size,
@@ -153,6 +125,26 @@ def _noise(pipe: Any, embeds: torch.Tensor, size: int, seed: int) -> tuple[torch
         device=embeds.device,
         generator=torch.Generator("cpu").manual_seed(seed),
     )
+    latents, ids = (part.expand(len(embeds), -1, -1) for part in noise)
+    n_image, pictures = latents.shape[1], []
+    if reference is not None:
+        ids = torch.cat([ids, reference.ids.to(ids).expand(len(embeds), -1, -1)], dim=1)
+        pictures = [reference.latents.to(latents.device).expand(len(embeds), -1, -1)]
+    mask = None if attended is None else {"attention_mask": attended[:, None, None].to(weight.device)}
+    scheduler, times = denoising_schedule(pipe, steps, n_image)
+    for time_ in times:
+        out = pipe.transformer(
+            hidden_states=torch.cat([latents, *pictures], dim=1).to(weight.dtype),
+            timestep=time_.expand(len(embeds)).to(latents) / 1000,
+            guidance=None,
+            encoder_hidden_states=embeds,
+            txt_ids=text_ids,
+            img_ids=ids,
+            joint_attention_kwargs=mask,
+            return_dict=False,
+        )[0]
+        yield
+        latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
 
 
 def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
@@ -214,8 +206,8 @@ class Passes:
         memory is halved, and stays so.
     embed : callable, optional
         Returns a pair's embeddings that were made before; the pipeline's text encoder makes them unless given.
-    references : callable, optional
-        Returns a pair's reference image. With images no more than one pair goes through at once: they may differ in
+    references : ReferenceSet, optional
+        Every pair's reference image. With images no more than one pair goes through at once: they may differ in
         size.
     """
 
@@ -225,7 +217,7 @@ class Passes:
         conditions: Conditions,
         batch: int | None = None,
         embed: Embed | None = None,
-        references: References | None = None,
+        references: ReferenceSet | None = None,
     ) -> None:
         self._pipe, self._conditions = pipe, conditions
         self._layout, self._n_image = layout_of(pipe), image_tokens(pipe, conditions.size)
@@ -262,14 +254,19 @@ class Passes:
         prompts = [getattr(pair, side) for pair in pairs for side in SIDES]
         tokens = [tokenize(self._pipe.tokenizer, prompt, self._pipe.tokenizer_max_length) for prompt in prompts]
         kept = torch.cat([self._embed(pair) for pair in pairs]) if self._embed else None
-        reference = self._references(pairs[0]) if self._references else None
+        reference = self._references.by_pair[pairs[0].id] if self._references else None
         sums: list[_Measures] = []
         while len(sums) < len(prompts):
             part = slice(len(sums), len(sums) + self.batch)
             try:
                 sums += self._run(prompts[part], tokens[part], None if kept is None else kept[part], reference)
             except torch.OutOfMemoryError as error:
-                self._halve(error)
+                if self.batch == 1:
+                    what = f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
+                    raise ProbeError(what) from error
+                self.batch //= 2
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()  # what the failed batch left in pieces
         n, n_reference = len(SIDES), reference.n_tokens if reference else 0
         return [self._join(tokens[i : i + n], sums[i : i + n], n_reference) for i in range(0, len(prompts), n)]
 
@@ -288,35 +285,18 @@ class Passes:
                     measures.append(recorder.collect(self._layout, prompts))
         return [list(own) for own in zip(*measures, strict=True)]
 
-    def _halve(self, error: Exception) -> None:
-        if self.batch == 1:
-            raise ProbeError(
-                f"the device has too little memory at {self._conditions.size} px; choose a smaller image."
-            ) from error
-        self.batch //= 2
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # what the failed batch left in pieces
-
     def _join(self, tokens: list[Tokens], sides: list[_Measures], n_reference: int) -> PairCapture:
         """Put the two sides of a pair together, measure by measure."""
-        counts, repeats = self._token_counts(tokens, n_reference), []
-        for measure in zip(*sides, strict=True):
-            streams = {stream: np.stack([own[stream] for own in measure])[:, None] for stream in STREAM_SCOPES}
-            repeats.append(self._seen(SumsOfSquares(streams, counts)))
-        first, differing = compare_tokens(*tokens)
-        if len(repeats) == 1:
-            return PairCapture(repeats[0], first, differing)
-        return PairCapture(SumsOfSquares.average(repeats), first, differing, tuple(repeats))
-
-    def _token_counts(self, tokens: list[Tokens], n_reference: int) -> np.ndarray:
         pictures = {"image": self._n_image, "reference": n_reference}
         scopes = TOKEN_SCOPES if n_reference else PLAIN_SCOPES
-        counts = [[pictures[s] if s in pictures else t.count(s) for s in scopes] for t in tokens]
-        return np.array(counts, dtype=np.int64)[:, None]  # (2, 1, n_scopes)
-
-    def _seen(self, sums: SumsOfSquares) -> SumsOfSquares:
-        """Leave padding out where it is masked: its tokens still look at the others, but nothing looks at them."""
-        return sums.without("padding") if self._conditions.mask_padding else sums
+        counts = np.array([[pictures[s] if s in pictures else t.count(s) for s in scopes] for t in tokens])[:, None]
+        repeats = []
+        for measure in zip(*sides, strict=True):
+            streams = {stream: np.stack([own[stream] for own in measure])[:, None] for stream in STREAM_SCOPES}
+            sums = SumsOfSquares(streams, counts)  # counts: (2, 1, n_scopes)
+            # Masked padding still looks at the other tokens, but nothing looks at it: it is left out.
+            repeats.append(sums.without("padding") if self._conditions.mask_padding else sums)
+        return PairCapture.of(repeats, *compare_tokens(*tokens))
 
 
 _Measures = list[dict[str, np.ndarray]]
@@ -327,7 +307,5 @@ def _without_padding(tokens: list[Tokens], n_pictures: int) -> torch.Tensor:
     """Return which tokens attention may look at, bool (n_prompts, n_tokens)."""
     attended = torch.ones((len(tokens), len(tokens[0].ids) + n_pictures), dtype=torch.bool)
     for row, own in zip(attended, tokens, strict=True):
-        for segment in own.segments:
-            if segment.scope == "padding":
-                row[segment.start : segment.stop] = False
+        row[len(own.ids) - own.count("padding") : len(own.ids)] = False  # padding ends the text
     return attended

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,6 @@ class Reference:
     @property
     def n_tokens(self) -> int:
         return self.latents.shape[1]
-
-
-References = Callable[[PromptPair], Reference]
-"""The reference image of a pair, the same for both sides."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +103,11 @@ def find_images(pairs: Iterable[PromptPair], image: str | Path | None, folder: s
     """
     if image is not None:
         return {pair.id: Path(image) for pair in pairs}
-    if folder is None:
-        return {}
-    if not Path(folder).is_dir():
-        raise ProbeError(f"{folder}: is no folder.")
-    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs}
+    return {pair.id: _image_of(pair, Path(folder)) for pair in pairs} if folder is not None else {}
 
 
 def _image_of(pair: PromptPair, folder: Path) -> Path:
-    found = [path for path in (folder / (file_stem(pair) + kind) for kind in KINDS) if path.is_file()]
+    found = [path for kind in KINDS if (path := folder / (file_stem(pair) + kind)).is_file()]
     if not found:
         raise ProbeError(
             f"{folder}: has no image for the pair {pair.id!r}. Put {file_stem(pair)}.png there, or draw all of them: "
@@ -148,7 +140,7 @@ def check_images(files: Mapping[str, Path]) -> None:
         A file is no picture or too large.
     """
     for path in dict.fromkeys(files.values()):
-        _open(_read(path), path)
+        _open(path)
 
 
 def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
@@ -173,9 +165,8 @@ def encode_images(pipe: Any, files: Mapping[str, Path]) -> ReferenceSet:
     vae = vae_fingerprint(pipe.vae)
     encoded: dict[Path, Reference] = {}
     for path in dict.fromkeys(files.values()):
-        content = _read(path)
-        latents, ids = _encode(pipe, _open(content, path), path)
-        encoded[path] = Reference(hashlib.sha256(content).hexdigest(), vae, latents, ids)
+        image, sha256 = _open(path)
+        encoded[path] = Reference(sha256, vae, *_encode(pipe, image, path))
     return ReferenceSet({pair_id: encoded[path] for pair_id, path in files.items()})
 
 
@@ -187,17 +178,14 @@ def encode_with(model: PhasedPipeline, files: Mapping[str, Path]) -> ReferenceSe
         return encode_images(pipe, files)
 
 
-def _read(path: Path) -> bytes:
+def _open(path: Path) -> tuple[Image.Image, str]:
+    """Decode a picture, as its viewer would see it: turned upright, in RGB. Return it with its file's SHA-256 (hex)."""
     try:
         if path.stat().st_size > LARGEST:
             raise ProbeError(f"{path}: is larger than {LARGEST >> 20} MiB.")
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise ProbeError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _open(content: bytes, path: Path) -> Image.Image:
-    """Decode a picture, as its viewer would see it: turned upright, in RGB."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -208,19 +196,13 @@ def _open(content: bytes, path: Path) -> Image.Image:
                 raise ProbeError(f"{path}: is an animation; give one picture.")
             if image.mode.startswith(("I", "F")):  # which Pillow would turn white
                 raise ProbeError(f"{path}: has more than 8 bits a channel; save it with 8.")
-            return _on_white(ImageOps.exif_transpose(image))
+            image = ImageOps.exif_transpose(image).convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")  # what is transparent shows a white page
+            return Image.alpha_composite(white, image).convert("RGB"), hashlib.sha256(content).hexdigest()
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ProbeError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ProbeError(f"{path}: is a damaged picture ({error}).") from error
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return a picture in RGB; what is transparent shows a white page."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 @torch.no_grad()
@@ -231,8 +213,8 @@ def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, to
         processor.check_image_input(image)
     except ValueError as error:
         raise ProbeError(f"{path}: {error}") from error
-    if image.width * image.height > _AREA:
-        scale = math.sqrt(_AREA / (image.width * image.height))
+    scale = math.sqrt(_AREA / (image.width * image.height))
+    if scale < 1:
         image = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.LANCZOS)
     height, width = (side // multiple * multiple for side in (image.height, image.width))
     pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")

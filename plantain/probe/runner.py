@@ -20,10 +20,10 @@ from plantain.models.load import LoadedModel, PhasedPipeline, identify
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
-from plantain.probe.reference import Reference, References, ReferenceSet
+from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, tokenize
 from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, user_pair
-from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import (
     MOST_REPEATS,
     Conditions,
@@ -94,11 +94,8 @@ class ProbeConfig:
         faults = ["" if self.size is None else size_fault(self.size), *map(seed_fault, (self.seed, *self.seeds))]
         if fault := next(filter(None, faults), None):
             raise ProbeError(fault)
-        self._check_repeats()
         if self.n_permutations < 1 or self.n_splits < 1:
             raise ProbeError("at least one sign flip and one split are needed.")
-
-    def _check_repeats(self) -> None:
         if len(set(self.seeds)) < len(self.seeds):
             raise ProbeError("a seed stands twice: the same noise again is no other measure.")
         if self.steps < 1 or max(1, len(self.seeds)) * self.steps > MOST_REPEATS:
@@ -107,10 +104,8 @@ class ProbeConfig:
             )
 
     def conditions_for(self, pipe: Any) -> Conditions:
-        return Conditions(self.size_for(pipe), self.seeds or (self.seed,), self.steps, self.mask_padding)
-
-    def size_for(self, pipe: Any) -> int:
-        return self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
+        size = self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
+        return Conditions(size, self.seeds or (self.seed,), self.steps, self.mask_padding)
 
 
 @dataclass(frozen=True)
@@ -205,7 +200,7 @@ def check_prompts(pipe: Any, pair: PromptPair) -> None:
 
 
 def run_probe(
-    pipe: Flux2KleinPipeline | LoadedModel,
+    pipe: Flux2KleinPipeline | LoadedModel | PhasedPipeline,
     prompt_set: PromptSet,
     config: ProbeConfig | None = None,
     progress: Progress | None = None,
@@ -213,25 +208,32 @@ def run_probe(
     batch: int | None = None,
     distributed: Distributed = ALONE,
     references: ReferenceSet | None = None,
+    encoded: Progress | None = None,
 ) -> Run:
     """Probe a pipeline with all pairs of a set.
 
     Parameters
     ----------
-    pipe : Flux2KleinPipeline or LoadedModel
-        A pipeline is fingerprinted first, which reads all its weights; a loaded model was.
+    pipe : Flux2KleinPipeline, LoadedModel or PhasedPipeline
+        A pipeline is fingerprinted first, which reads all its weights, and its weights are called ``local`` unless they
+        are marked as random; a loaded model says itself what it is. A phased pipeline takes half
+        the memory: all prompts are encoded first, then all passes run. The run is the same, to the bit where no batches
+        are made.
     prompt_set : PromptSet
     config : ProbeConfig, optional
     progress : callable, optional
         Called with (pairs done, pairs in all) of this process, also before the first.
     keep : callable, optional
-        Makes the `Checkpoint` for the plan; pairs found in it are not computed again.
+        Makes the `Checkpoint` for the plan; pairs found in it are not computed again. A phased pipeline needs one: it
+        keeps the prompt embeddings as well (16 MB a pair for Klein).
     batch : int, optional
         Prompts in one pass; `usual_batch` unless given.
     distributed : Distributed, optional
         The processes that share the pairs; all of them get the whole run.
     references : ReferenceSet, optional
         Every pair's reference image, from `encode_images`.
+    encoded : callable, optional
+        Called with (pairs encoded, pairs in all) of this process, where the pipeline is phased.
 
     Returns
     -------
@@ -243,6 +245,8 @@ def run_probe(
         A prompt cannot be taken as it is; raised before the first pass.
     ProbeError
         An activation was NaN or infinite.
+    ModelError
+        A phased pipeline's files are damaged.
     RunError
         Pairs cannot be kept.
 
@@ -256,76 +260,30 @@ def run_probe(
     >>> run.info.weights, run.magnitudes("heads").shape  # sides, pairs, units
     ('stand-in', (2, 4, 100))
     """
-    model = pipe if isinstance(pipe, LoadedModel) else identify(pipe)
+    pairs = prompt_set.pairs
+    if isinstance(pipe, PhasedPipeline):
+        for pair in pairs:
+            check_prompts(pipe.pipe, pair)
+        model = pipe.load_in_turn()
+    else:
+        model = pipe if isinstance(pipe, LoadedModel) else identify(pipe)
     plan = plan_run(model, prompt_set, config, references)
-    unfinished = keep(plan) if keep else None
-    passes = Passes(model.pipe, plan.conditions, batch, references=_finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, distributed)
-
-
-def run_in_phases(
-    model: PhasedPipeline,
-    prompt_set: PromptSet,
-    config: ProbeConfig | None,
-    progress: Progress | None,
-    keep: Callable[[Plan], Checkpoint],
-    batch: int | None = None,
-    distributed: Distributed = ALONE,
-    encoded: Progress | None = None,
-    references: ReferenceSet | None = None,
-) -> Run:
-    """Do what `run_probe` does with half the memory: encode all prompts, then run all passes.
-
-    Parameters
-    ----------
-    model : PhasedPipeline
-    prompt_set, config, progress, keep, batch, distributed, references
-        As for `run_probe`. The prompt embeddings are kept as well (16 MB a pair for Klein).
-    encoded : callable, optional
-        Called with (pairs encoded, pairs in all) of this process.
-
-    Returns
-    -------
-    Run
-        The same as `run_probe`'s, to the bit where no batches are made.
-
-    Raises
-    ------
-    PromptError, ProbeError, RunError
-        As `run_probe`.
-    ModelError
-        The model's files are damaged.
-    """
-    for pair in prompt_set.pairs:
-        check_prompts(model.pipe, pair)
-    plan = plan_run(model.load_in_turn(), prompt_set, config, references)
-    unfinished = keep(plan)
-    embeddings, mine = _Embeddings(unfinished, prompt_set.pairs), distributed.share(len(prompt_set.pairs))
-    _encode(model, embeddings, [i for i in mine if unfinished.load(i) is None], encoded)
-    passes = Passes(model.load_transformer(), plan.conditions, batch, embeddings.of, _finder(references))
-    return _run_pairs(plan, passes, unfinished, progress, distributed, embeddings)
-
-
-def _finder(references: ReferenceSet | None) -> References | None:
-    return (lambda pair: references.by_pair[pair.id]) if references else None
-
-
-def _run_pairs(
-    plan: Plan,
-    passes: Passes,
-    unfinished: Checkpoint | None,
-    progress: Progress | None,
-    distributed: Distributed,
-    embeddings: _Embeddings | None = None,
-) -> Run:
-    """Run this process's share of the pairs, and put all shares together."""
-    pairs, mine, done = plan.prompt_set.pairs, distributed.share(len(plan.prompt_set.pairs)), []
-    report = progress or (lambda _done, _total: None)
-    report(0, len(mine))
+    unfinished, mine, embeddings = keep(plan) if keep else None, distributed.share(len(pairs)), None
+    if isinstance(pipe, PhasedPipeline):
+        assert unfinished, "a phased pipeline keeps its prompt embeddings in a checkpoint"
+        embeddings = _Embeddings(unfinished, pairs)
+        _encode(pipe, embeddings, [i for i in mine if unfinished.load(i) is None], encoded or _unheard)
+        pipe.load_transformer()
+    passes = Passes(model.pipe, plan.conditions, batch, embeddings and embeddings.of, references)
+    progress, done = progress or _unheard, []
+    progress(0, len(mine))
     for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
         done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
-        report(len(done), len(mine))
+        progress(len(done), len(mine))
     return assemble(plan, [item for _, item in sorted(distributed.gather(done), key=lambda numbered: numbered[0])])
+
+
+def _unheard(_done: int, _total: int) -> None: ...
 
 
 def iter_pairs(
@@ -363,54 +321,47 @@ def _run_batch(
     start = time.perf_counter()
     captures = passes.capture([pairs[i] for i in missing])
     share = (time.perf_counter() - start) / len(missing)
-    done = {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
-    for i, item in done.items():
-        if unfinished:
-            unfinished.save(i, *item)
-    return done
+    if unfinished:
+        for i, capture in zip(missing, captures, strict=True):
+            unfinished.save(i, capture, share)
+    return {i: (capture, share) for i, capture in zip(missing, captures, strict=True)}
 
 
 class _Embeddings:
     """The prompt embeddings of an unfinished run."""
 
     def __init__(self, unfinished: Checkpoint, pairs: Sequence[PromptPair]) -> None:
-        self._unfinished, self._pairs = unfinished, pairs
+        self.unfinished, self.pairs = unfinished, pairs
         self._place = {pair.id: i for i, pair in enumerate(pairs)}
         self._seconds: dict[int, float] = {}  # of what was read: a pair's file is 16 MB at full size
 
     def find(self, index: int) -> Any | None:
         """Return a pair's embeddings, or None."""
-        found = unpack_embeddings(self._unfinished.load_embeddings(index))
-        if found is None:
-            return None
-        self._seconds[index] = found[1]
-        return found[0]
+        found, self._seconds[index] = unpack_embeddings(self.unfinished.load_embeddings(index)) or (None, 0.0)
+        return found
 
     def seconds(self, index: int) -> float:
         """Return the seconds that a pair's embeddings took, 0 where they are gone."""
         if index not in self._seconds:  # a pair that was done before this start
             self.find(index)
-        return self._seconds.get(index, 0.0)
-
-    def make(self, pipe: Any, index: int) -> None:
-        self._unfinished.save_embeddings(index, pack_embeddings(pipe, self._pairs[index]))
+        return self._seconds[index]
 
     def of(self, pair: PromptPair) -> Any:
         found = self.find(self._place[pair.id])
         if found is None:
-            raise RunError(f"{self._unfinished.folder}: prompt embeddings are gone. Repeat the command.")
+            raise RunError(f"{self.unfinished.folder}: prompt embeddings are gone. Repeat the command.")
         return found
 
 
-def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], progress: Progress | None) -> None:
+def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], report: Progress) -> None:
     """Encode the pairs whose embeddings are missing."""
     missing = [i for i in indices if embeddings.find(i) is None]
-    report = progress or (lambda _done, _total: None)
-    report(len(indices) - len(missing), len(indices))
+    kept = len(indices) - len(missing)
+    report(kept, len(indices))
     pipe = model.load_encoder() if missing else None
-    for done, index in enumerate(missing, start=1):
-        embeddings.make(pipe, index)
-        report(len(indices) - len(missing) + done, len(indices))
+    for done, index in enumerate(missing, start=kept + 1):
+        embeddings.unfinished.save_embeddings(index, pack_embeddings(pipe, embeddings.pairs[index]))
+        report(done, len(indices))
 
 
 def assemble(plan: Plan, done: list[Done]) -> Run:
@@ -426,11 +377,8 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
     prompt_set, config, n = plan.prompt_set, plan.config, len(done)
     info = RunInfo(
         **asdict(plan.model),
-        size=plan.conditions.size,
+        **asdict(plan.conditions),
         seed=config.seed,
-        seeds=plan.conditions.seeds,
-        steps=plan.conditions.steps,
-        mask_padding=plan.conditions.mask_padding,
         references=plan.references.hashes if plan.references else {},
         vae=plan.references.vae if plan.references else "",
         prompt_set=prompt_set.name,
@@ -445,22 +393,15 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
     )
     # Two streams of one seed: asking for more flips does not move the halves.
     rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))
+    ran = zip(prompt_set.pairs, captures, strict=True)
     return Run(
         info,
-        tuple(
-            PairRecord(pair, c.first_difference, c.n_differing)
-            for pair, c in zip(prompt_set.pairs, captures, strict=True)
-        ),
+        tuple(PairRecord(pair, c.first_difference, c.n_differing) for pair, c in ran),
         SumsOfSquares.concatenate([c.sums for c in captures]),
         stats.draw_signs(config.n_permutations, n, rng_signs),
         stats.draw_halves(config.n_splits, n, rng_halves),
-        repeats=_repeats(captures),
+        repeats=tuple(map(SumsOfSquares.concatenate, zip(*(c.repeats for c in captures), strict=True))),
     )
-
-
-def _repeats(captures: Sequence[PairCapture]) -> tuple[SumsOfSquares, ...]:
-    """Put the pairs' repeated measures together, measure by measure."""
-    return tuple(SumsOfSquares.concatenate(list(own)) for own in zip(*(c.repeats for c in captures), strict=True))
 
 
 def prepare_pair(

@@ -10,7 +10,7 @@ import numpy as np
 from plantain import PlantainError
 from plantain.prompts.sets import PromptError, is_blank
 
-_PLACEHOLDER = "x"
+_PLACEHOLDER = "\ue000"  # of private use: in no template
 
 
 class ProbeError(PlantainError, RuntimeError):
@@ -78,7 +78,7 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
         raise PromptError("the prompt is empty; write a sentence.")
     if any("\ud800" <= c <= "\udfff" for c in prompt):  # bytes on the command line that are no UTF-8
         raise PromptError("the prompt is not valid Unicode; type it anew.")
-    head, tail = _template(tokenizer)
+    head, _, tail = _render(tokenizer, _PLACEHOLDER).partition(_PLACEHOLDER)
     text = _render(tokenizer, prompt)
     if text != head + prompt + tail:
         raise PromptError("the model's chat template changes this prompt; remove leading and trailing blanks.")
@@ -92,24 +92,14 @@ def tokenize(tokenizer: Any, prompt: str, max_length: int = 512) -> Tokens:
     inside = [i for i, (a, b) in enumerate(encoded["offset_mapping"][:used]) if a < stop and b > start]
     if set(encoded["input_ids"][inside[0] : inside[-1] + 1]) & set(tokenizer.get_added_vocab().values()):
         raise PromptError("the prompt holds a control token such as <|im_end|>; remove it.")
-    return Tokens(tuple(encoded["input_ids"]), _text_segments(inside[0], inside[-1] + 1, used, max_length))
+    scopes, stops = ("template", "words", "template", "padding"), (inside[0], inside[-1] + 1, used, max_length)
+    segments = map(Segment, scopes, (0, *stops), stops)
+    return Tokens(tuple(encoded["input_ids"]), tuple(s for s in segments if s.start < s.stop))
 
 
 def _render(tokenizer: Any, prompt: str) -> str:
     messages = [{"role": "user", "content": prompt}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
-
-
-def _template(tokenizer: Any) -> tuple[str, str]:
-    """Return what the chat template puts before and after a prompt."""
-    empty, one = _render(tokenizer, ""), _render(tokenizer, _PLACEHOLDER)
-    split = next((i for i in range(len(empty) + 1) if empty[:i] + _PLACEHOLDER + empty[i:] == one), len(empty))
-    return empty[:split], empty[split:]
-
-
-def _text_segments(first: int, last: int, used: int, length: int) -> tuple[Segment, ...]:
-    ranges = (("template", 0, first), ("words", first, last), ("template", last, used), ("padding", used, length))
-    return tuple(Segment(*r) for r in ranges if r[1] < r[2])
 
 
 def compare_tokens(positive: Tokens, negative: Tokens) -> tuple[int, int]:

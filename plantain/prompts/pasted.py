@@ -37,7 +37,8 @@ def read_pasted(text: str, title: str = "", positive: str = "", negative: str = 
     text : str
         Rows of two cells, positive and negative, separated by tabs, semicolons or commas, quoted as spreadsheets do.
         A first row may name the columns: ``positive``, ``negative`` and, if wanted, ``id`` and ``category``, in any
-        order. Or the TOML of a prompt set, whose own names then count.
+        order; two columns also as ``positive prompt``, ``negative prompt``, or by the sides' own names. Or the TOML of
+        a prompt set, whose own names then count.
     title, positive, negative : str
         Names of a table's set and of its sides; what is empty gets a plain one.
 
@@ -58,7 +59,7 @@ def read_pasted(text: str, title: str = "", positive: str = "", negative: str = 
     if sides[0] == sides[1]:
         raise _error(f"both sides are called {sides[0]!r}; give each its own name.")
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "own-set"
-    return _checked(PromptSet(name, title, *sides, collect_pairs(_table(text), WHERE)))
+    return _checked(PromptSet(name, title, *sides, collect_pairs(_table(text, sides), WHERE)))
 
 
 def _error(problem: str) -> PromptError:
@@ -79,14 +80,14 @@ def _check_text(text: str) -> None:
 # --- tables ------------------------------------------------------------------------------------------------
 
 
-def _table(text: str) -> dict[str, dict[str, str]]:
+def _table(text: str, sides: tuple[str, str]) -> dict[str, dict[str, str]]:
     """Read the rows of a table, by what an error calls them."""
     separator = _separator(text)
     rows = _rows(text, separator)
     if not rows:  # nothing but separators
         raise _error(_EMPTY)
     (n, first), *rest = rows
-    names = [cell.casefold() for cell in first]
+    names = _two_columns(first, sides) or [cell.casefold() for cell in first]
     if set(SIDES) & set(names):
         _check_columns(n, names)
         columns, rows = names, rest
@@ -98,6 +99,16 @@ def _table(text: str) -> dict[str, dict[str, str]]:
             f"a {_SEPARATORS[separator]} in quotation marks, or {_NAMED}."
         )
     return {f"row {n}": _pair(n, cells, columns, separator) for n, cells in rows}
+
+
+def _two_columns(first: list[str], sides: tuple[str, str]) -> list[str] | None:
+    """Understand a first row that names two columns in other words: "positive prompt", or by the sides' own names."""
+    cells = [cell.casefold() for cell in first]
+    own = dict(zip((side.casefold() for side in sides), SIDES, strict=True))
+    for names in ([c.split()[0] if c and len(c.split()) <= 2 else c for c in cells], [own.get(c, c) for c in cells]):
+        if sorted(names) == sorted(SIDES):
+            return names
+    return None
 
 
 def _separator(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plantain.findings.atlas import Atlas, AxisFacts
+from plantain.findings.atlas import Atlas, AxisFacts, Competition, Replication, Selectivity
 from plantain.report.labels import UNIT_WORDS
 from plantain.report.numbers import DASH, count, counted, interval, number
 from plantain.report.statements import Kind, Statement
@@ -42,20 +42,16 @@ class Part:
 def atlas_text(atlas: Atlas) -> str:
     """Write an atlas for a terminal: what was measured, and what it does not show."""
     blocks = []
-    for level, part in zip(["#", *["##"] * 4], atlas_parts(atlas), strict=False):
-        blocks += [
-            f"{level} {part.heading}",
-            *part.before,
-            "\n".join(markdown_table(part.head, part.rows)),
-            *part.after,
-        ]
+    for part in atlas_parts(atlas):
+        title = f"{'##' if blocks else '#'} {part.heading}"
+        blocks += [title, *part.before, markdown_table(part.head, part.rows), *part.after]
     return "\n\n".join(blocks)
 
 
 def atlas_parts(atlas: Atlas) -> list[Part]:
     """Return the tables of an atlas; the first is that of its axes, and those that it does not have are left out."""
-    parts = [_axes(atlas), _between(atlas), _competition(atlas), _replication(atlas), _selectivity(atlas)]
-    return [part for part in parts if part is not None]
+    parts = {_competition: atlas.competition, _replication: atlas.replication, _selectivity: atlas.selectivity}
+    return [_axes(atlas), _between(atlas), *(make(atlas, found) for make, found in parts.items() if found)]
 
 
 # --- what it comes to --------------------------------------------------------------------------------------
@@ -75,66 +71,66 @@ def finding(atlas: Atlas, is_random: bool) -> list[Statement]:
     An axis of its own would move more units than every rival, move the same ones on new pairs, and these more than
     the controls do. A question that could not be asked counts as not shown.
     """
-    asked = {Kind.RIVALS: _rank(atlas), Kind.REPLICATION: _again(atlas), Kind.SELECTIVITY: _selective(atlas)}
-    answers = [shown for shown, _ in asked.values()]
-    n_shown, missing, axis = answers.count(True), answers.count(None), atlas.axes[0]
+    found = (atlas.competition, atlas.replication, atlas.selectivity)
+    asked = [
+        (*row, said(atlas, part) if part else (None, why))
+        for (*row, why, said), part in zip(_QUESTIONS, found, strict=True)
+    ]
+    answers, axis = [shown for *_, (shown, _) in asked], atlas.axes[0]
+    n_shown, missing = answers.count(True), answers.count(None)
     said = (
         f"An axis of its own would show three things. “{axis.positive} / {axis.negative}” shows "
         f"{('none', 'one', 'two', 'all three')[n_shown]}{' of them' if n_shown < 3 else ''}"
     )
     if missing:
         said += f", and {('one', 'two', 'all three')[missing - 1]} could not be asked"
-    said = f"{RANDOM} {said}." if is_random else f"{said}."
-    return [Statement(Kind.FINDING, said), *(Statement(kind, words) for kind, (_, words) in asked.items())]
+    words = {True: "Yes", False: "Not shown", None: "Not asked"}
+    found = [Statement(kind, f"{question} {words[shown]}: {text}") for kind, question, (shown, text) in asked]
+    return [Statement(Kind.FINDING, f"{RANDOM} {said}." if is_random else f"{said}."), *found]
 
 
-def _rank(atlas: Atlas) -> tuple[bool | None, str]:
+def _rank(atlas: Atlas, found: Competition) -> tuple[bool, str]:
     """Say whether the axis' count stands above all rivals', and in words."""
-    found = atlas.competition
-    if found is None:
-        return None, "More units than its rivals? Not asked: there is no run of a sibling or a control."
-    above, n_rivals = found.rank - 1, found.of - 1
-    p = found.p_exceeds_all
+    above, others, p = found.rank - 1, counted(found.of - 1, "other contrast"), found.p_exceeds_all
+    said = f"none of {others} moves as many (largest p against one of them: {p:.2g})"
     if above:
-        said = f"{above} of {counted(n_rivals, 'other contrast')} {'moves' if above == 1 else 'move'} as many or more"
-    else:
-        said = f"none of {counted(n_rivals, 'other contrast')} moves as many (largest p against one of them: {p:.2g})"
-    shown, caution = not above and p < LEVEL, size_caution(atlas)
-    return shown, (
-        f"More units than its rivals? {_yes(shown)}: {found.against[0].counts[0]:,} units over |t| > "
-        f"{found.threshold:g}, and {said}. This is rank {found.rank} of {found.of}.{caution and f' {caution}'}"
+        said = f"{above} of {others} {'moves' if above == 1 else 'move'} as many or more"
+    caution = size_caution(atlas)
+    return not above and p < LEVEL, (
+        f"{found.against[0].counts[0]:,} units over |t| > {found.threshold:g}, and {said}. This is rank {found.rank} "
+        f"of {found.of}.{caution and f' {caution}'}"
     )
 
 
-def _again(atlas: Atlas) -> tuple[bool | None, str]:
+def _again(_atlas: Atlas, found: Replication) -> tuple[bool, str]:
     """Say whether chosen units come again on new pairs."""
-    found = atlas.replication
-    if found is None:
-        return None, "The same units on new pairs? Not asked: there is no run of the replication."
     low = found.interval[0]
-    shown = low is not None and low > 0
-    return shown, (
-        f"The same units on new pairs? {_yes(shown)}: of the {len(found.units)} units that its pairs chose, "
-        f"{found.n_same_sign} keep their sign, and {found.n_pairs} new pairs score {found.score:+.2f} SD on "
-        f"them (95% interval {interval(found.interval)})."
+    return low is not None and low > 0, (
+        f"of the {len(found.units)} units that its pairs chose, {found.n_same_sign} keep their sign, and "
+        f"{found.n_pairs} new pairs score {found.score:+.2f} SD on them (95% interval {interval(found.interval)})."
     )
 
 
-def _selective(atlas: Atlas) -> tuple[bool | None, str]:
+def _selective(_atlas: Atlas, found: Selectivity) -> tuple[bool, str]:
     """Say whether any chosen unit responds to the axis more than to the controls."""
-    found = atlas.selectivity
-    if found is None:
-        return None, "More to it than to the controls? Not asked: it needs runs of the replication and of a control."
     n = sum(unit.p is not None and unit.p < LEVEL for unit in found.units)
     return n > 0, (
-        f"More to it than to the controls? {_yes(n > 0)}: {n} of these {len(found.units)} units, measured on new "
-        f"pairs (family-wise p < {LEVEL:g}; {counted(len(found.controls), 'control')}; the test is of the equality "
-        "of all these sets)."
+        f"{n} of these {len(found.units)} units, measured on new pairs (family-wise p < {LEVEL:g}; "
+        f"{counted(len(found.controls), 'control')}; the test is of the equality of all these sets)."
     )
 
 
-def _yes(shown: bool) -> str:
-    return "Yes" if shown else "Not shown"
+_QUESTIONS = (
+    (Kind.RIVALS, "More units than its rivals?", "there is no run of a sibling or a control.", _rank),
+    (Kind.REPLICATION, "The same units on new pairs?", "there is no run of the replication.", _again),
+    (
+        Kind.SELECTIVITY,
+        "More to it than to the controls?",
+        "it needs runs of the replication and of a control.",
+        _selective,
+    ),
+)
+"""Each with its kind, why it may not have been asked, and what answers it."""
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -212,12 +208,8 @@ def _between(atlas: Atlas) -> Part:
     return Part("Between axes", (), head, rows, (how,))
 
 
-def _competition(atlas: Atlas) -> Part | None:
-    found = atlas.competition
-    if found is None:
-        return None
-    against = found.against
-    rows = [[r.name, r.role, f"{r.counts[0]:,} / {r.counts[1]:,}", f"{r.p:.2g}"] for r in against]
+def _competition(atlas: Atlas, found: Competition) -> Part:
+    rows = [[r.name, r.role, f"{r.counts[0]:,} / {r.counts[1]:,}", f"{r.p:.2g}"] for r in found.against]
     rank = (
         f"By its count over |t| > {found.threshold:g} it has rank {found.rank} of {found.of}. (No p of the "
         f"rank: among {found.of - 1} others it could not fall below 1/{found.of}.)"
@@ -231,10 +223,7 @@ def _competition(atlas: Atlas) -> Part | None:
     return Part(heading, (rank,), ["other", "role", "counts", "p"], rows, (how,))
 
 
-def _replication(atlas: Atlas) -> Part | None:
-    found = atlas.replication
-    if found is None:
-        return None
+def _replication(atlas: Atlas, found: Replication) -> Part:
     rows = [[u.unit, f"{u.t:.2f}", number(u.t_again), number(u.d_z)] for u in found.units]
     p = "" if found.p is None else f", exact sign-flip p = {found.p:.2g}"
     said = (
@@ -245,10 +234,7 @@ def _replication(atlas: Atlas) -> Part | None:
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
 
-def _selectivity(atlas: Atlas) -> Part | None:
-    found = atlas.selectivity
-    if found is None:
-        return None
+def _selectivity(atlas: Atlas, found: Selectivity) -> Part:
     rows = [[u.unit, number(u.selectivity), number(u.p, ".2g")] for u in found.units]
     said = (
         f"Signed d_z on {found.on} minus the mean |d_z| over {', '.join(found.controls)}. |d_z| is never "

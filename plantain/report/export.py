@@ -50,6 +50,8 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
     """
     a, inference = run.analysis(selection), run.inference(selection)
     table, n = a.table, a.table.n_units
+    label = weights_label(run.info)
+    formula = label.startswith(tuple("=+-@\t\r"))  # a stranger's word is none when a spreadsheet opens the file
     rank = pd.array([pd.NA] * n, dtype="Int64")
     rank[a.ranking] = np.arange(1, len(a.ranking) + 1)
     frame = pd.DataFrame({
@@ -60,14 +62,9 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
         "mean_difference": a.differences.mean(axis=0), "t": a.t, "d_z": a.dz, **inference.columns,
         "rms_percent": a.rms_percent,
-        "weights_label": _no_formula(weights_label(run.info)), "settings": run.info.settings_words,
+        "weights_label": f"'{label}" if formula else label, "settings": run.info.settings_words,
     })  # fmt: skip
     return frame.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _no_formula(text: str) -> str:
-    """Keep a stranger's text from being a formula when a spreadsheet opens the file."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
 
 
 def report_json(run: Run, selection: Selection = CARD) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from plantain._files import printable
@@ -10,22 +11,14 @@ from plantain.findings.comparison import differences
 from plantain.findings.published import Published, comparable
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
-from plantain.report.labels import (
-    UNIT_WORDS,
-    block_line,
-    difference_words,
-    provenance,
-    run_command,
-    unlike_card,
-    weights_label,
-)
+from plantain.report import labels
 from plantain.report.numbers import DASH
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
-from plantain.report.tables import Metric, metrics
+from plantain.report.tables import metrics
 from plantain.runs.info import RANDOM
 from plantain.runs.io import RunError
 from plantain.runs.run import Run, RunSummary
-from plantain.runs.units import HEADS, Selection
+from plantain.runs.units import CARD, HEADS, Selection
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 
@@ -83,59 +76,67 @@ def results_section(
         Markdown with ``\\n`` as line ends. Words that come from the run are escaped.
     """
     i, summary = run.info, run.summary()
-    sides = f"{i.positive} vs. {i.negative}"
-    heading = f"Results of plantain: {i.model}, {sides} ({name})"
+    of = f"{i.positive} vs. {i.negative} ({name})"
+    heading = f"Results of plantain: {i.model}, {of}"
     if i.weights == "untrained":
-        heading = f"Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein; {sides} ({name})"
-    lines = [f"## {_plain(heading)}", ""]
-    if i.is_random:
-        lines += [f"**{RANDOM}**", ""]
-    lines += [_plain(_verdict(run, summary, control, published)), "", _plain(provenance(run)), ""]
-    for units in ("card", "heads"):
-        lines += _table(run, units, control, published)
-    lines += [r"**Top blocks by max \|t\|,** slices of 16 channels:", ""]
-    lines += [f"- {_plain(block_line(row))}" for row in summary.top_blocks]
-    lines += ["", f"![{_plain(figure[1])}]({figure[0]})", "", "**Read with care:**", ""]
-    careful = careful_statements(run, Selection("card", "all"))
+        heading = f"Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein; {of}"
+    careful = careful_statements(run, CARD)
     first = [statement.text for statement in careful if statement.kind in _FIRST]
-    first += _limits(run, summary, control, published)
     more = [statement.text for statement in careful if statement.kind not in _FIRST]
-    lines += [f"- {_plain(line)}" for line in first]
-    lines += ["", *_folded("More to hold against it", [f"- {_plain(line)}" for line in more]), ""]
-    return "\n".join([*lines, *_how_to(run, name, repo_id), "", *_folded("Provenance", _provenance(run, name))])
+    blocks = [
+        f"## {_plain(heading)}",
+        *([f"**{RANDOM}**"] if i.is_random else []),
+        _plain(_verdict(run, summary, control, published)),
+        _plain(labels.provenance(run)),
+        *(_table(run, units, control, published) for units in ("card", "heads")),
+        r"**Top blocks by max \|t\|,** slices of 16 channels:",
+        _listed(map(labels.block_line, summary.top_blocks)),
+        f"![{_plain(figure[1])}]({figure[0]})",
+        "**Read with care:**",
+        _listed([*first, *_limits(run, summary, control, published)]),
+        _folded("More to hold against it", more),
+        _how_to(run, name, repo_id),
+        _folded("Provenance", _provenance(run, name)),
+    ]
+    return "\n\n".join(blocks)
 
 
-def _folded(title: str, lines: list[str]) -> list[str]:
-    """Fold lines away."""
-    return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines)
+
+
+def _folded(title: str, lines: Iterable[str]) -> str:
+    return f"<details><summary>{title}</summary>\n\n{_listed(lines)}\n\n</details>"
 
 
 def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Published) -> str:
     """Say the first figure in words, beside chance, the control and what was published."""
-    count, facts = summary.thresholds[3].count, summary.inference.thresholds[3]
-    more = "more than" if facts.p <= _LEVEL else "no more than"
+    facts, theirs = summary.inference.thresholds[3], published.thresholds[3]
     said = (
-        f"{count:,} of {summary.n_units:,} slices exceed |t| > 3: {more} chance gives (sign flips: "
-        f"{facts.null_median:,.0f} in the median, p = {facts.p:.2g})."
+        f"{summary.thresholds[3].count:,} of {summary.n_units:,} slices exceed |t| > 3: "
+        f"{'more than' if facts.p <= _LEVEL else 'no more than'} chance gives (sign flips: {facts.null_median:,.0f} in "
+        f"the median, p = {facts.p:.2g})."
     )
     if control is not None:
         said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
-    if comparable(run, Selection("card", "all")):
-        theirs = published.thresholds[3]
-        theirs = f"{theirs.count:,} ({theirs.percent}%)"
-        said += f" The card {published.name} published {theirs}, on prompts of its own."
+    if comparable(run, CARD):
+        said += f" The card {published.name} published {theirs.count:,} ({theirs.percent}%), on prompts of its own."
     return said
 
 
-def _limits(run: Run, summary: RunSummary, control: Run | None, published: Published) -> list[str]:
+def _limits(run: Run, summary: RunSummary, control: Run | None, published: Published) -> Iterator[str]:
     """Write what limits the figures, apart from their statistics."""
-    limits = [note for note in notes(run, summary) if note.kind is not Kind.RANDOM]  # which stands above already
-    return [
-        f"The true heads: {corrected_count(run.summary(HEADS))}",
-        *(statement.text for statement in (*limits, *prompt_warnings(run))),
-        f"“The published card” is {published.name}.",
-        *_control_lines(run, control),
-    ]
+    yield f"The true heads: {corrected_count(run.summary(HEADS))}"
+    for statement in (*notes(run, summary), *prompt_warnings(run)):
+        if statement.kind is not Kind.RANDOM:  # which stands above already
+            yield statement.text
+    yield f"“The published card” is {published.name}."
+    if control is not None:
+        others = labels.difference_words([found for found in differences(run, control) if found.key not in _WEIGHTS])
+        apart = f" Apart from its weights it differs in: {'; '.join(others)}." if others else ""
+        yield f"The untrained control: {labels.provenance(control)}.{apart}"
+    elif run.info.weights != "untrained":
+        yield "No untrained control was run on these prompts: what the architecture does by itself is not known."
 
 
 def card_fields(run: Run) -> dict[str, Any]:
@@ -144,67 +145,42 @@ def card_fields(run: Run) -> dict[str, Any]:
     return {**base, "tags": ["interpretability", "attention-heads", "flux2", "plantain"]}
 
 
-def _table(run: Run, units: str, control: Run | None, published: Published) -> list[str]:
+def _table(run: Run, units: str, control: Run | None, published: Published) -> str:
     """Write the card's own table for one choice of units, the control's figures in a column of their own."""
-    summary = run.summary(Selection(units))
-    rows = metrics(summary, published, control.headline(Selection(units)) if control else None)
-    head = ["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]
-    title = f"{summary.n_units:,} {UNIT_WORDS[units]}, scope: {_tokens(run)}, {summary.n_pairs} pairs."
-    return [f"**{_plain(title)}**", "", *_markdown(head, [_row(m, control) for m in rows]), ""]
-
-
-def _tokens(run: Run) -> str:
+    summary, tokens = run.summary(Selection(units)), "all tokens"
     if run.info.mask_padding:
-        return "all tokens but the padding, which is masked"
-    return "all tokens" if run.info.is_plain else f"all tokens (made with {unlike_card(run.info)})"
+        tokens = "all tokens but the padding, which is masked"
+    elif not run.info.is_plain:
+        tokens = f"all tokens (made with {labels.unlike_card(run.info)})"
+    title = f"{summary.n_units:,} {labels.UNIT_WORDS[units]}, scope: {tokens}, {summary.n_pairs} pairs."
+    found = metrics(summary, published, control.headline(Selection(units)) if control else None)
+    rows = [["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]]
+    rows += [[m.name, m.value, m.significance, *([m.control] if control else []), m.baseline] for m in found]
+    head, *lines = ("| " + " | ".join(_plain(cell) or DASH for cell in row) + " |" for row in rows)
+    return "\n".join([f"**{_plain(title)}**", "", head, "|" + "---|" * len(rows[0]), *lines])
 
 
-def _row(m: Metric, control: Run | None) -> list[str]:
-    return [m.name, m.value, m.significance, *([m.control or ""] if control else []), m.baseline]
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
-    lines = ["| " + " | ".join(_plain(cell) or DASH for cell in row) + " |" for row in (head, *rows)]
-    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
-
-
-def _control_lines(run: Run, control: Run | None) -> list[str]:
-    if run.info.weights == "untrained":
-        return []
-    if control is None:
-        return ["No untrained control was run on these prompts: what the architecture does by itself is not known."]
-    line = f"The untrained control: {provenance(control)}."
-    other = difference_words([found for found in differences(run, control) if found.key not in _WEIGHTS])
-    return [f"{line} Apart from its weights it differs in: {'; '.join(other)}." if other else line]
-
-
-def _how_to(run: Run, name: str, repo_id: str) -> list[str]:
-    i, model, made = run.info, run.info.model, []
+def _how_to(run: Run, name: str, repo_id: str) -> str:
+    i, model, make = run.info, run.info.model, ""
     if i.weights == "untrained":
         model = f"models/{i.model}"
-        made = [
-            f"python -m plantain make-model untrained-klein-4b {model} --tokenizer {KLEIN}",
-            "# its seed is not recorded: the weights' fingerprint below tells whether these are the same",
-        ]
-    prompts = shipped_file(i.prompts_sha256, "THE-PROMPTS.toml")
-    return [
+        make = (
+            f"python -m plantain make-model untrained-klein-4b {model} --tokenizer {KLEIN}\n"
+            "# its seed is not recorded: the weights' fingerprint below tells whether these are the same\n"
+        )
+    command = labels.run_command(i, model, shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"), f"runs/{name}")
+    return (
         "**How to look at it and make it again,** in plantain's folder, after `pip install -c constraints.txt -r "
-        "requirements.txt`. Every figure is computed from the run's raw material, which `pull` downloads:",
-        "",
-        "```bash",
-        f"python -m plantain pull --repo-id {repo_id} --into published",
-        f"python -m plantain report published/{name}",
-        "",
-        *made,
-        _line(run_command(i, model, prompts, f"runs/{name}")),
-        "```",
-    ]
+        "requirements.txt`. Every figure is computed from the run's raw material, which `pull` downloads:\n\n"
+        f"```bash\npython -m plantain pull --repo-id {repo_id} --into published\n"
+        f"python -m plantain report published/{name}\n\n{make}{_line(command)}\n```"
+    )
 
 
 def _provenance(run: Run, name: str) -> list[str]:
     i = run.info
     facts = {
-        "Model": weights_label(i),
+        "Model": labels.weights_label(i),
         "Revision": i.revision or "none",
         "Weights' fingerprint (SHA-256)": i.fingerprint,
         "Precision and device": f"{i.dtype} on {i.device}",
@@ -214,9 +190,9 @@ def _provenance(run: Run, name: str) -> list[str]:
         "Prompts": f"{i.prompt_set}, {len(run.pairs)} pairs, SHA-256 {i.prompts_sha256} (in runs/{name}/run.json)",
         "Raw material (SHA-256)": run.capture_sha256,
         "Made": f"{i.date} in {i.seconds:.0f} s",
-        "Software": ", ".join(f"{library} {version}" for library, version in i.versions.items()),
+        "Software": ", ".join(map(" ".join, i.versions.items())),
     }
-    return [f"- {what}: {_plain(fact)}" for what, fact in facts.items()]
+    return list(map(": ".join, facts.items()))
 
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")

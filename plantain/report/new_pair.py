@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from plantain.findings.new_pair import PairResult, UnitScore
 from plantain.prompts.sets import SIDES
 from plantain.report.labels import weights_label, weights_words
 from plantain.report.statements import Kind, Statement
+from plantain.runs.analysis import finite
 from plantain.runs.run import Run
 
 _STRIP = 41  # characters of a line of differences
@@ -33,12 +33,12 @@ def pair_sentence(result: PairResult) -> str:
     n, low = len(result.scores), result.n_at_or_below - 1
     if result.score > 0:
         far = {0: "less far than any of them", n: f"at least as far as all {n} of them"}
-        end = far.get(low, f"at least as far as {low} of them")
-        return f"Your pair goes the way of the run's {n} pairs, {end}, each pair scored against the others."
-    way = "against the way of" if result.score < 0 else "neither with nor against the way of"
-    higher = {0: "none of them scores", 1: "one of them scores", n: f"all {n} of them score"}
-    end = higher.get(n - low, f"{n - low} of them score")
-    return f"Your pair goes {way} the run's {n} pairs; {end} higher, each pair scored against the others."
+        way, end = "the way of", f", {far.get(low, f'at least as far as {low} of them')}"
+    else:
+        way = "against the way of" if result.score < 0 else "neither with nor against the way of"
+        higher = {0: "none of them scores", 1: "one of them scores", n: f"all {n} of them score"}
+        end = f"; {higher.get(n - low, f'{n - low} of them score')} higher"
+    return f"Your pair goes {way} the run's {n} pairs{end}, each pair scored against the others."
 
 
 def pair_remarks(result: PairResult, run: Run) -> list[Statement]:
@@ -130,7 +130,10 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
     """
     pair = result.pair
     facts = {key: value for key, value in asdict(run.info).items() if key not in ("layout", "seconds")}
-    texts = shlex.join(["--positive", pair.positive, "--negative", pair.negative])
+    texts, places = (
+        shlex.join(["--positive", pair.positive, "--negative", pair.negative]),
+        pair_frame(result)["with_run"],
+    )
     return {
         "what": "one pair of prompts, ranked among the pairs of a run of plantain",
         "date": date,
@@ -147,16 +150,12 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
         "p": result.p,
         "outside": result.outside,
         "scores": [{"pair": r.pair.id, "score": s} for r, s in zip(run.pairs, result.scores, strict=True)],
-        "top": [_unit_record(unit, row) for unit, row in zip(result.top, pair_frame(result)["with_run"], strict=True)],
+        "top": [{**asdict(u), "with_run": finite(x)} for u, x in zip(result.top, places, strict=True)],
         "weights_label": weights_label(run.info),
         "run": {"name": name, "n_pairs": len(run.pairs), "capture_sha256": run.capture_sha256, **facts},
         "versions": versions,
         "repeat": f"python -m plantain pair FOLDER-OF-THE-RUN {texts}",
     }
-
-
-def _unit_record(unit: UnitScore, with_run: float) -> dict[str, Any]:
-    return {**asdict(unit), "with_run": None if math.isnan(with_run) else float(with_run)}
 
 
 def difference_strip(unit: UnitScore) -> str:

@@ -104,14 +104,8 @@ def _count(threshold: int, summary: RunSummary) -> str:
             "(87 to 99% for 25 pairs with effects in all units, far less for a few large or many equal ones)."
         )
     if mine.count and mine.ratio is not None and mine.null_p99 < NOISY_P99:
-        least, most = (_ratio(mine.count, end) for end in reversed(facts.null_p99_interval))
-        text += f" The ratio to so small a percentile is noise: over its interval it runs from {least} to {most}."
+        text += " The ratio to so small a percentile, whose interval stands in brackets, is noise."
     return text
-
-
-def _ratio(count: int, end: float | None) -> str:
-    """Write the ratio to an end of the percentile's interval; None is an end that is open above."""
-    return "0×" if end is None else f"{count / end:.2g}×" if end else "no limit"
 
 
 def _reliability(facts: Reliability) -> str:
@@ -186,18 +180,15 @@ def pair_statements(run: Run, parts: list[PairPart], selection: Selection) -> li
     run : Run
     parts : list of PairPart
         From `findings.pairs.by_pair`, for the same units and scope.
-    units, scope : str
+    selection : Selection
     """
     low, high = (_extreme(parts, pick) for pick in (min, max))
     influence = (
         f"With one pair left out, the units over |t| > 3 are {low} to {high}. Fewer pairs make |t| smaller on the "
         "whole, but larger where the pair that is left out is unlike the rest."
     )
-    relations = against_tokens(run, parts, selection)
-    return [
-        Statement(Kind.INFLUENCE, influence),
-        *(Statement(Kind.RELATION, _relation(relation)) for relation in relations),
-    ]
+    relations = [Statement(Kind.RELATION, _relation(found)) for found in against_tokens(run, parts, selection)]
+    return [Statement(Kind.INFLUENCE, influence), *relations]
 
 
 def _extreme(parts: list[PairPart], pick: Callable) -> str:
@@ -256,8 +247,8 @@ def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
     family, q = (float(found.columns[name][unit.index]) for name in ("p_fwer", "q_bh"))
     if np.isnan(family):
         return Statement(Kind.CORRECTED, "No corrected p: this unit has no t.")
-    limits = "Benjamini-Hochberg, not guaranteed under two-sided dependence"
-    discovery = "" if np.isnan(q) else f"; false-discovery q = {q:.2g} ({limits})"
+    limits = "not guaranteed under two-sided dependence"
+    discovery = "" if np.isnan(q) else f"; Benjamini-Hochberg q = {q:.2g}, {limits}"
     text = (
         f"{unit.name}, scope {unit.scope}, among all {unit.n_units:,} units of its kind: under "
         f"{found.facts.n_flips:,} sign flips the largest |t| of all units is at least this large in {share(family)} "
@@ -280,8 +271,7 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
     if not same_question(run):
         yield Statement(
             Kind.COMPARABLE,
-            f"The published figures are of {CONTRAST}. This run's prompts ask something else, “{i.positive}” against "
-            f"“{i.negative}”: do not compare the two.",
+            f"The published figures are of {CONTRAST}, this run of {i.positive} against {i.negative}: do not compare.",
         )
     elif (summary.units, summary.scope) != ("card", "all"):
         yield Statement(
@@ -291,8 +281,7 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
     if not i.is_plain:
         yield Statement(
             Kind.COMPARABLE,
-            f"Unlike the published card's, the passes of this run were made with {unlike_card(i)}: do not compare its "
-            "figures with the card's.",
+            f"The passes of this run were made with {unlike_card(i)}: do not compare its figures with the card's.",
         )
     if i.size != CARD_SIZE:
         text = int(run.sums.tokens[0, 0, :3].sum())
@@ -305,17 +294,15 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
     if n < FEW_PAIRS:
         yield Statement(
             Kind.FEW,
-            f"{n} pairs are few: with {2**n:,} sign patterns no p can fall below {2 / 2**n:.2g}, whatever is true, and "
-            f"below {FEW_PAIRS} pairs the flips repeat the observed pattern too often for the null's 99th percentile "
-            "to mean much.",
+            f"{n} pairs are few: with {2**n:,} sign patterns no p can fall below {2 / 2**n:.2g}, and flips repeat the "
+            f"observed pattern too often for the null's 99th percentile to mean much below {FEW_PAIRS} pairs.",
         )
     if i.is_random:
         yield Statement(Kind.RANDOM, "These weights are random. The numbers say nothing about FLUX.2 Klein.")
     if unequal:
         yield Statement(
             Kind.LENGTHS,
-            f"{len(unequal)} of {n} pairs have unequal token counts under this model's tokenizer: length is mixed with "
-            "the contrast there.",
+            f"{len(unequal)} of {n} pairs have unequal token counts under this tokenizer: their length differs too.",
         )
     if degenerate:
         shown = ", ".join(degenerate[:5]) + (" …" if len(degenerate) > 5 else "")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,10 +87,8 @@ def _values(summary: Summary | Published | None, ratios: bool = False) -> list[s
     """Write a summary's five figures, the ratios to the null beside the counts if asked."""
     if summary is None:
         return [DASH] * 5
-    counts = [count(part) for part in summary.thresholds.values()]
-    if ratios:
-        found = [part.ratio for part in summary.thresholds.values()]
-        counts = [text if r is None else f"{text}, {r:.1f}×" for text, r in zip(counts, found, strict=True)]
+    parts = summary.thresholds.values()
+    counts = [f"{count(p)}, {p.ratio:.1f}×" if ratios and p.ratio is not None else count(p) for p in parts]
     r = number(summary.split_half.median, ".3f", "not defined")
     return [*counts, count(summary.large_effect), r, number(summary.max_abs_t)]
 
@@ -103,24 +101,20 @@ def _iqr(half: SplitHalf) -> str:
     return "" if half.median is None else f"[{half.q25:.2f}, {half.q75:.2f}] IQR"
 
 
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Write a table's lines in markdown, aligned for reading as text too; an empty cell becomes a dash."""
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in markdown, aligned for reading as text too; an empty cell becomes a dash."""
     cells = [[c.replace("|", "\\|") or DASH for c in row] for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in cells]
-    return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
-def frame_table(frame: pd.DataFrame, digits: int | None = None) -> list[str]:
-    """Write a frame in markdown, a list of lines, in two decimals or in significant digits; NaN is a dash."""
-    rows = [[_cell(value, digits) for value in row] for row in frame.itertuples(index=False)]
-    return markdown_table(list(frame.columns), rows)
-
-
-def _cell(value: Any, digits: int | None) -> str:
-    if isinstance(value, float):
-        return number(value, f".{digits}g" if digits else ".2f")
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def frame_table(frame: pd.DataFrame, digits: int | None = None) -> str:
+    """Write a frame in markdown, in two decimals or in significant digits; NaN is a dash."""
+    form = f".{digits}g" if digits else ".2f"
+    forms = {float: lambda value: number(value, form), int: "{:,}".format}
+    rows = frame.itertuples(index=False)
+    return markdown_table(list(frame.columns), [[forms.get(type(v), str)(v) for v in row] for row in rows])
 
 
 def top_units_frame(
@@ -136,18 +130,15 @@ def top_units_frame(
         they point; both NaN for a unit that is always zero); with an `Inference`
         also ``g``, ``d_low``, ``d_high``, ``p_exact``, ``p_fwer``, ``q_bh`` and ``q_by``.
     """
-    a, order = analysis, analysis.ranking
-    ranks = np.arange(1, len(order) + 1)
-    if block is not None:
-        inside = a.table.block[order] == block
-        order, ranks = order[inside], ranks[inside]
-    order, names = order[:n], a.table.names
+    a, blocks = analysis, analysis.table.block[analysis.ranking]
+    places = (np.arange(len(blocks)) if block is None else np.flatnonzero(blocks == block))[:n]
+    order, names = a.ranking[places], a.table.names
     mean = a.differences[:, order].mean(axis=0)
     size = a.magnitudes[:, :, order].mean(axis=(0, 1))
     frame = pd.DataFrame({
-        "rank": ranks[:n],
+        "rank": places + 1,
         "unit": [names[i] for i in order],
-        "block": a.table.block[order],
+        "block": blocks[places],
         "kind": a.table.kind[order],
         "t": a.t[order],
         "d_z": a.dz[order],
@@ -155,9 +146,7 @@ def top_units_frame(
         "percent_of_magnitude": 100 * mean / np.where(size > 0, size, np.nan),
         "rms_percent": a.rms_percent[order],
     })  # fmt: skip
-    if inference is None:
-        return frame
-    more = ("g", "d_low", "d_high", "p_exact", "p_fwer", "q_bh", "q_by")
+    more = ("g", "d_low", "d_high", "p_exact", "p_fwer", "q_bh", "q_by") if inference else ()
     return frame.assign(**{name: inference.columns[name][order] for name in more})
 
 

@@ -100,3 +100,10 @@ class PairCapture:
     first_difference: int
     n_differing: int
     repeats: tuple[SumsOfSquares, ...] = ()
+
+    @classmethod
+    def of(cls, measures: Sequence[SumsOfSquares], first_difference: int, n_differing: int) -> PairCapture:
+        """Return what one measure left, or the average of several with the measures."""
+        if len(measures) == 1:
+            return cls(measures[0], first_difference, n_differing)
+        return cls(SumsOfSquares.average(measures), first_difference, n_differing, tuple(measures))

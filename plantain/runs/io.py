@@ -31,7 +31,7 @@ from plantain._files import (
     strict_json,
     strict_record,
 )
-from plantain.prompts.sets import PromptSet
+from plantain.prompts.sets import PAIR_KEYS, PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import COLUMNS, STATISTICS, write_cached
 from plantain.runs.info import PairRecord, RunInfo
@@ -100,7 +100,7 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     if folder.name in ("", ".."):  # nothing can be written beside it under its name
         raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
     try:
-        if not folder.exists():
+        if not settle(folder):  # an old run may stand aside after a kill
             return
         strange = [folder] if not folder.is_dir() else [p for p in folder.iterdir() if p.name not in _CONTENT]
     except OSError as error:
@@ -246,9 +246,9 @@ def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`."""
+    """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`; other keys are left out."""
     tokens = {key: row[key] for key in ("first_difference", "n_differing")}
-    return {**tokens, "pair": {key: value for key, value in row.items() if key not in tokens}}
+    return {**tokens, "pair": {key: value for key, value in row.items() if key in PAIR_KEYS}}
 
 
 def _stay_inside(root: Path, path: Path) -> None:

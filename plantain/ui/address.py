@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -16,79 +14,61 @@ from plantain.findings.unit import find_unit
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import SelectionError
+from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.state import VIEW, Choice, Page
+from plantain.ui.theme import static
 
 FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, beside the first run
 
-_SCRIPTS = Path(__file__).parent / "static"
-
-_ADDRESS, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("address.js", "copy.js"))
-
 _LONGEST = 60  # characters of an unknown value that are repeated
-
-
-@dataclass(frozen=True)
-class LinkRow:
-    """The button that copies a link, and the place for what is said about links."""
-
-    button: gr.Button
-    notice: gr.HTML
 
 
 @dataclass(frozen=True)
 class Asked:
     """What an address asks for, None where it says nothing that can be followed; and what could not be."""
 
-    run: str | None = None
-    units: str | None = None
-    scope: str | None = None
-    unit: str | None = None
-    tab: str | None = None
-    problems: list[str] = field(default_factory=list)
+    run: str | None
+    units: str | None
+    scope: str | None
+    unit: str | None
+    tab: str | None
+    problems: list[str]
 
 
-def link_row() -> LinkRow:
-    """Build the row; it belongs below the choice of a run."""
+def link_row() -> tuple[gr.Button, gr.HTML]:
+    """Build the button that copies a link and the place for what is said; they belong below the choice of a run."""
     with gr.Row(elem_classes="pl-link-row"):
         button = gr.Button("Copy link", size="sm", scale=0, min_width=120, elem_id="copy-link")
         with gr.Column(min_width=260):  # below the button on a phone
-            notice = gr.HTML(elem_id="address-notice")
-    return LinkRow(button, notice)
+            return button, gr.HTML(elem_id="address-notice")
 
 
-def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: LinkRow, demo: gr.Blocks) -> None:
+def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Button, gr.HTML], demo: gr.Blocks) -> None:
     """Join the choice and the address; call it when all tabs are there."""
     labels = {tab.label: tab.id for tab in tabs.children if isinstance(tab, gr.Tab)}
     ids = list(labels.values())
 
     def opened(request: gr.Request) -> tuple[Any, ...]:
         asked = read_address(page.store.saved, ids, dict(request.query_params))
-        values = (_set(value) for value in (asked.run, asked.units, asked.scope, asked.unit))
-        return *values, gr.Tabs(selected=asked.tab) if asked.tab else gr.skip(), notice_html(asked.problems)
+        values = (asked.run, asked.units, asked.scope, asked.unit)
+        updates = (gr.skip() if value is None else gr.update(value=value) for value in values)
+        return *updates, gr.Tabs(selected=asked.tab) if asked.tab else gr.skip(), notice_html(asked.problems)
 
     def kept_unit(name: str | None, unit: str) -> Any:
         run = page.store.find(name)
         return gr.skip() if not unit or (run and has_unit(run, unit)) else ""
 
-    shown = [*choice.inputs, choice.unit]
-    demo.load(listener(opened), None, [*shown, tabs, link.notice], **VIEW)
+    shown, (button, notice) = [*choice.inputs, choice.unit], link
+    demo.load(listener(opened), None, [*shown, tabs, notice], **VIEW)
     choice.run.change(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
-    script = _script(page, labels)
+    runs = list(page.store.saved)
+    first = {**FIRST, "run": runs[0] if runs else "", "tab": next(iter(ids), "")}
+    facts = {"runs": runs, "tabs": labels, "first": first, "base": share_base()}
+    script = f"({static('address.js')})({json.dumps(facts)}, {static('copy.js')})"
     changes = [component.change for component in (*shown, tabs)]
     gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)
-    link.button.click(None, shown, link.notice, js=f"{script}.link", **VIEW)
-
-
-def _set(value: str | None) -> Any:
-    return gr.skip() if value is None else gr.update(value=value)
-
-
-def _script(page: Page, labels: Mapping[str, Any]) -> str:
-    runs = list(page.store.saved)
-    first = {**FIRST, "run": runs[0] if runs else "", "tab": next(iter(labels.values()), "")}
-    facts = {"runs": runs, "tabs": labels, "first": first, "base": share_base()}
-    return f"({_ADDRESS})({json.dumps(facts)}, {_COPY})"
+    button.click(None, shown, notice, js=f"{script}.link", **VIEW)
 
 
 def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapping[str, str]) -> Asked:
@@ -143,10 +123,9 @@ def notice_html(problems: list[str]) -> str:
     """Say what of an address could not be followed; nothing where all of it was."""
     if not problems:
         return ""
-    lines = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
     return (
         '<div class="pl-notice" role="status"><p>The link asks for something that is not here. The rest is shown.</p>'
-        f"<ul>{lines}</ul></div>"
+        f"{html.list_html(problems)}</div>"
     )
 
 

@@ -61,11 +61,8 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
-            return {
-                "run": run,
-                "weights_label": weights_label(found.info),
-                **plain(found.summary(Selection(units, scope))),
-            }
+            figures = plain(found.summary(Selection(units, scope)))
+            return {"run": run, "weights_label": weights_label(found.info), **figures}
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
         """List the units with the largest |t|. They were chosen for their size: expect them to be smaller elsewhere.
@@ -74,7 +71,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             run: Name of a run, from /list_runs or /run_probe.
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
             scope: Which tokens: all, image, prompt, words, padding, template or reference.
-            n: How many units, from 0 to 200.
+            n: How many units, at most 200.
             block: One block, such as single[19]; empty for all blocks.
         Returns:
             One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
@@ -83,16 +80,12 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope, block=block)
             _require(int, n=n)
-            if not 0 <= n <= MOST_ROWS:
-                raise UsageError(f"n is {n}; give a whole number from 0 to {MOST_ROWS}.")
-            found = store.get(run)
-            analysis = found.analysis(Selection(units, scope))
-            known = analysis.table.blocks
-            if block and block not in known:
+            found, selection = store.get(run), Selection(units, scope)
+            analysis = found.analysis(selection)
+            if block and block not in (known := analysis.table.blocks):
                 raise UsageError(f"unknown block {block!r}; choose one of {', '.join(known)}.")
-            frame = top_units_frame(analysis, n, block or None, found.inference(Selection(units, scope)))
-            frame = frame.assign(weights=found.info.weights)
-            return json.loads(frame.to_json(orient="records", double_precision=12))
+            frame = top_units_frame(analysis, min(max(n, 0), MOST_ROWS), block or None, found.inference(selection))
+            return json.loads(frame.assign(weights=found.info.weights).to_json(orient="records", double_precision=12))
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:
         """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU).
@@ -131,7 +124,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             call.asked = engine.asks(total - engine.kept(prompt_set, chosen, seed), chosen)
             call.kept = lambda: kept_words(engine.kept(prompt_set, chosen, seed), total)
             with logged("probe"):
-                *_, last = engine.iter_probe(prompt_set, size or None, seed)
+                *_, last = engine.iter_probe(prompt_set, chosen, seed)
             name = store.add(last.run)
             return {**_describe(name, last.run), "summary": plain(last.run.summary())}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,9 +14,9 @@ from plantain.report.figures.png import png
 from plantain.ui import html
 from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
+from plantain.ui.theme import static
 
-_SCRIPT = (Path(__file__).parent / "static" / "saving.js").read_text(encoding="utf-8")
-
+_KINDS = {"svg": ("image/svg+xml", str.encode), "png": ("image/png", png)}
 
 MakeFigure = Callable[..., tuple[str, Figure]]
 """(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure."""
@@ -47,9 +46,8 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         """Return the file as an address that holds it, its name, and what became of it."""
         try:
             name, made = make(figure, *values)
-            kind, content = "image/svg+xml", made.document.encode()
-            if ending == "png":
-                kind, content = "image/png", png(made.document)
+            kind, written = _KINDS[ending]
+            content = written(made.document)
         except Exception as error:  # whatever breaks, the click must be answered
             return "", "", failure_html(error)
         address = f"data:{kind};base64,{b64encode(content).decode()}"
@@ -59,7 +57,7 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
         buttons = {
             ending: gr.Button(f"Figure as {ending.upper()}", size="sm", min_width=120, elem_id=f"{elem_id}-{ending}")
-            for ending in ("svg", "png")
+            for ending in _KINDS
         }
     line = gr.HTML(elem_id=f"{elem_id}-line")
     # Out of sight by a style: what is hidden by Gradio shows up when a column around it comes back.
@@ -67,6 +65,6 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
     name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
     for ending, button in buttons.items():
         event = button.click(listener(partial(file, ending)), [figure, *inputs], [content, name, line], **VIEW)
-        event.then(None, [content, name], None, js=_SCRIPT, **VIEW)
+        event.then(None, [content, name], None, js=static("saving.js"), **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure

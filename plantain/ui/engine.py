@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
 from plantain.findings.new_pair import PairResult, score_pair
@@ -28,7 +28,6 @@ from plantain.runs.run import Run
 
 if TYPE_CHECKING:
     from plantain.models.load import LoadedModel
-    from plantain.probe.runner import Plan
 
 
 _PATIENCE = 600  # seconds to wait for a model that is still loading
@@ -46,14 +45,8 @@ class PassError(EngineError):
     """A pass failed on the device, so the device was used; the message says why."""
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a pass failed, as data: of an exception in a worker process only the class name comes back."""
-
-    text: str
-
-
-Item = ModelInfo | Done | Failure
+Item = ModelInfo | Done | str
+"""What comes from the device. Text says why a pass failed: of an exception in a worker only the class name comes."""
 
 OnDevice = Callable[[tuple[PromptPair, ...], Conditions], Generator[Item, None, None]]
 
@@ -117,7 +110,7 @@ class Engine:
     def __init__(self, model: str | None = None, on_device: OnDevice | None = None, quota: Quota | None = None) -> None:
         self._model = model
         self._loaded: LoadedModel | None = None
-        self._failure: str | None = None
+        self._status = Status("loading", "The model is loading. The saved results are here already.")
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
         self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
@@ -137,9 +130,11 @@ class Engine:
             loaded = PhasedPipeline(self._model or default_model()).load_both()
             # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
             self._counter = copy.deepcopy(loaded.pipe.tokenizer)
-            self._loaded = loaded
+            self._loaded, info = loaded, loaded.info
+            self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
-            self._failure = str(error) or type(error).__name__
+            why = str(error) or type(error).__name__
+            self._status = Status("failed", f"No model is loaded: {why} The saved results stay.")
         finally:
             self._settled.set()
 
@@ -149,12 +144,7 @@ class Engine:
 
     def status(self) -> Status:
         """Say how the model stands."""
-        if not self._settled.is_set():
-            return Status("loading", "The model is loading. The saved results are here already.")
-        if self._failure is not None:
-            return Status("failed", f"No model is loaded: {self._failure} The saved results stay.")
-        info = self._loaded.info
-        return Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
+        return self._status
 
     @property
     def model_name(self) -> str | None:
@@ -183,10 +173,14 @@ class Engine:
             try:
                 with self._one_pair:
                     item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
+            except PlantainError as error:
+                yield str(error)
+                return
             except Exception as error:
-                if (reason := _reason(error, conditions.size)) is None:
+                # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
+                if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
                     raise
-                yield Failure(reason)
+                yield f"the device has too little memory at {conditions.size} px; choose a smaller image."
                 return
             yield item
 
@@ -194,8 +188,8 @@ class Engine:
         """Yield what the device yields; a failure there becomes an error here."""
         with closing(self.on_device(pairs, conditions)) as items:
             for item in items:
-                if isinstance(item, Failure):
-                    raise PassError(item.text)
+                if isinstance(item, str):
+                    raise PassError(item)
                 if not isinstance(item, ModelInfo):
                     timed = self._timed.setdefault(conditions.size, deque(maxlen=_TIMED))
                     timed.append(item[1] / conditions.n_repeats)
@@ -262,7 +256,7 @@ class Engine:
     def _size(self, size: int | None) -> int:
         from plantain.probe.runner import ProbeConfig
 
-        return ProbeConfig(size=size).size_for(self._ready().pipe)
+        return ProbeConfig(size=size).conditions_for(self._ready().pipe).size
 
     def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
         """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
@@ -289,73 +283,42 @@ class Engine:
         PlantainError
             No model, settings out of range, or a failed pass.
         """
-        from plantain.probe.runner import ProbeConfig, plan_run
+        from plantain.probe.runner import ProbeConfig, assemble, plan_run
 
-        config = ProbeConfig(size=size, seed=seed)
-        plan = plan_run(self._ready(), prompt_set, config)
-        return self._probe_steps(plan, most)
-
-    def _probe_steps(self, plan: Plan, most: int | None) -> Generator[Step, None, None]:
-        from plantain.probe.runner import assemble
-
-        pairs = plan.prompt_set.pairs
-        key = self._key(plan.prompt_set, plan.conditions.size, plan.config.seed)
+        plan = plan_run(self._ready(), prompt_set, ProbeConfig(size=size, seed=seed))
+        pairs, key = prompt_set.pairs, self._key(prompt_set, size, seed)
         state = self._unfinished.pop(key, _Unfinished())
         todo = pairs[len(state.done) :][:most]
         items = self._items(todo, plan.conditions)
         try:
             yield Step(len(state.done), len(pairs), None)
             if todo:  # else nothing is asked of the device: only the end was missing
-                yield from self._run_pairs(items, todo, state, len(pairs))
-            if len(state.done) < len(pairs):
-                self._keep_unfinished(key, state)
-                return
-            # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
-            run = assemble(replace(plan, model=state.model), state.done)
-            yield Step(len(pairs), len(pairs), 0.0, run=run)
-        except BaseException:  # a closed generator too: that is how a page stops one
-            self._keep_unfinished(key, state)
-            raise
-        finally:
+                state.model, start = next(items), time.monotonic()
+                for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
+                    state.done.append(item)
+                    left = (time.monotonic() - start) / i * (len(todo) - i)
+                    yield Step(len(state.done), len(pairs), left, pair, item[1])
+            if len(state.done) == len(pairs):
+                # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
+                run = assemble(replace(plan, model=state.model), state.done)
+                yield Step(len(pairs), len(pairs), 0.0, run=run)
+                state.done = []
+        finally:  # for a closed generator too: that is how a page stops one
+            if state.done:
+                self._unfinished[key] = state
+            while len(self._unfinished) > UNFINISHED:
+                self._unfinished.popitem(last=False)
             # Not here: a page closes generators on its event loop, and ZeroGPU's waits for the pair in hand.
             threading.Thread(target=items.close, name="probe-end", daemon=True).start()
 
-    def _run_pairs(
-        self, items: Iterator[ModelInfo | Done], todo: tuple[PromptPair, ...], state: _Unfinished, total: int
-    ) -> Iterator[Step]:
-        state.model, start = next(items), time.monotonic()
-        for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
-            state.done.append(item)
-            left = (time.monotonic() - start) / i * (len(todo) - i)
-            yield Step(len(state.done), total, left, pair, item[1])
 
-    def _keep_unfinished(self, key: tuple, state: _Unfinished) -> None:
-        if state.done:
-            self._unfinished[key] = state
-        while len(self._unfinished) > UNFINISHED:
-            self._unfinished.popitem(last=False)
-
-
-def _reason(error: Exception, size: int) -> str | None:
-    """Put an error of a pass in words for the visitor, or None where it is a fault of ours."""
-    if isinstance(error, PlantainError):
-        return str(error)
-    # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return f"the device has too little memory at {size} px; choose a smaller image."
-    return None
-
-
-T = TypeVar("T")
-
-
-def _in_own_thread(work: Callable[[], T]) -> T:
+def _in_own_thread(work: Callable[[], Any]) -> Any:
     """Do something in a new thread; return what it returns, or raise what it raises.
 
     For passes: every thread that has run one keeps torch's threads and buffers, 8 MB on two cores, and a page has
     forty threads. A daemon, so that nobody waits for a pass at the end of the process.
     """
-    done: Future[T] = Future()
+    done: Future[Any] = Future()
 
     def run() -> None:
         try:

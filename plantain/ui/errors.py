@@ -37,10 +37,6 @@ _OWNER = "If it stays, tell the owner of this page."
 
 _AGAIN = f"Try again in a few minutes. {_OWNER}"
 
-_QUOTA = re.compile(r"\((\d+)s requested vs\. (-?\d+)s left\)")
-
-_WAIT = re.compile(r"Try again in ((?:\d+ days?, )?\d+:\d\d)")
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -73,15 +69,25 @@ def explain(error: Exception, asked: int | None = None) -> Explanation:
         Seconds of a visitor's quota that the call asked for; None where there is no quota.
     """
     title, message = getattr(error, "title", None), str(getattr(error, "message", ""))
+    spent = "" if asked is None else f"It may have cost up to {asked} s of your GPU quota."
     if title in ZERO_GPU:
-        found = ZERO_GPU[title](message, asked)
-    elif title:  # a refusal that is newer than this table
+        match, *words = next((m, *said) for pattern, *said in ZERO_GPU[title] if (m := re.search(pattern, message)))
+        seconds = f" ({m[1]} s)" if (m := re.search(r"\((\d+)s\)", message)) else ""
+        facts = {"message": message, "seconds": seconds, "wait": _wait(message)}
+        happened, advice = (text.format(*match.groups(), **facts) for text in words)
+        found = Explanation(happened, spent if title == _WORKER else _FREE, advice, True)
+    elif title:  # a refusal that is newer than the table
         found = Explanation(f"{title}: {message}", "", _AGAIN)
-    elif isinstance(error, PlantainError):
-        found = _ours(error, asked)
-    else:
-        found = _scheduler(error) or _unknown(error, asked)
-    return replace(found, happened=_ended(found.happened))
+    elif isinstance(error, PlantainError):  # ours say what to do themselves
+        unspent = "" if asked is None else _FREE
+        found = Explanation(str(error), spent if isinstance(error, PassError) else unspent, "")
+    elif happened := _scheduler(error):
+        found = Explanation(happened, _FREE, _AGAIN, True)
+    else:  # of a fault of ours only the kind is said; the rest is in the log
+        _log.error("a request failed", exc_info=error)
+        cost = "" if asked is None else f"What it cost is not known: at most {asked} s of your GPU quota."
+        found = Explanation(f"Something broke ({type(error).__name__}).", cost, f"Try again. {_OWNER}")
+    return found if found.happened.endswith((".", "!", "?")) else replace(found, happened=f"{found.happened}.")
 
 
 def failure_text(error: Exception, asked: int | None = None) -> str:
@@ -128,28 +134,19 @@ def told() -> Iterator[Call]:
 
 def listener(function: Callable) -> Callable:
     """Guard a listener of the page: what it raises is shown to the visitor, and Gradio prints no words of it."""
-    if inspect.iscoroutinefunction(function):
+    assert not inspect.iscoroutinefunction(function), "its errors would not be told"
 
-        @wraps(function)
-        async def guarded(*given: Any) -> Any:
-            with told():
-                return await function(*given)
+    @wraps(function)
+    def guarded(*given: Any) -> Any:
+        with told():
+            return function(*given)
 
-    elif inspect.isgeneratorfunction(function):
+    @wraps(function)
+    def guarded_steps(*given: Any) -> Any:
+        with told():
+            yield from function(*given)
 
-        @wraps(function)
-        def guarded(*given: Any) -> Any:
-            with told():
-                yield from function(*given)
-
-    else:
-
-        @wraps(function)
-        def guarded(*given: Any) -> Any:
-            with told():
-                return function(*given)
-
-    return guarded
+    return guarded_steps if inspect.isgeneratorfunction(function) else guarded
 
 
 def kept_words(kept: int, total: int) -> str:
@@ -157,124 +154,68 @@ def kept_words(kept: int, total: int) -> str:
     return f"{kept} of {total} pairs are done and kept: the same settings continue from there." if kept else ""
 
 
-def _ended(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _spent(asked: int | None) -> str:
-    """Say what a call cost that had got its GPU."""
-    return "" if asked is None else f"It may have cost up to {asked} s of your GPU quota."
-
-
-# --- ours ---
-
-
-def _ours(error: PlantainError, asked: int | None) -> Explanation:
-    """Our errors say what to do themselves."""
-    if isinstance(error, PassError):
-        return Explanation(str(error), _spent(asked), "")
-    return Explanation(str(error), "" if asked is None else _FREE, "")
-
-
-def _unknown(error: Exception, asked: int | None) -> Explanation:
-    """Of a fault of ours only the kind is said; the rest is in the log."""
-    _log.error("a request failed", exc_info=error)
-    cost = "" if asked is None else f"What it cost is not known: at most {asked} s of your GPU quota."
-    return Explanation(f"Something broke ({type(error).__name__}).", cost, f"Try again. {_OWNER}")
-
-
 # --- ZeroGPU ---
 
 
-def _quota(message: str, asked: int | None) -> Explanation:
-    """Tell the refusals that share this title apart."""
-    if "No GPU was available" in message:  # a visitor without a token, after a minute in ZeroGPU's queue
-        return _queue(message, asked)
-    if "runs limit" in message:
-        return Explanation(
-            "You have used up the number of GPU calls that ZeroGPU grants you a day.", _FREE,
-            "Wait until tomorrow. An account with PRO has more.", True,
-        )  # fmt: skip
-    if not (numbers := _QUOTA.search(message)):
-        return Explanation(
-            "ZeroGPU's quota of this page for visitors whom it does not know is used up.", _FREE,
-            "Sign in to Hugging Face and reload the page, so that your own quota counts.", True,
-        )  # fmt: skip
-    happened = f"Your GPU quota does not suffice: {numbers[1]} s are asked for, {numbers[2]} s are left."
-    wait = f"Wait {found[1]} h, until enough has come back" if (found := _WAIT.search(message)) else "Wait"
-    return Explanation(happened, _FREE, f"{wait}; {_more(message)}; {_LESS}.", True)
+_QUEUE = (
+    "No GPU became free within a minute in ZeroGPU's queue.",
+    "Try again in a few minutes; visitors with an account, and those with PRO, are served first.",
+)
+
+_WORKER = "ZeroGPU worker error"
+
+ZERO_GPU: dict[str, list[tuple[str, str, str]]] = {
+    "ZeroGPU quota exceeded": [
+        ("No GPU was available", *_QUEUE),  # a visitor without a token, after a minute in ZeroGPU's queue
+        ("runs limit", "You have used up the number of GPU calls that ZeroGPU grants you a day.",
+         "Wait until tomorrow. An account with PRO has more."),
+        (r"\((\d+)s requested vs\. (-?\d+)s left\)",
+         "Your GPU quota does not suffice: {0} s are asked for, {1} s are left.", f"{{wait}}; {_LESS}."),
+        ("", "ZeroGPU's quota of this page for visitors whom it does not know is used up.",
+         "Sign in to Hugging Face and reload the page, so that your own quota counts."),
+    ],
+    "ZeroGPU pending credits exceeded": [
+        ("", "Too many of your ZeroGPU credits are set aside for tasks of yours that are still running.",
+         "Wait until they have ended, or stop them, and try again."),
+    ],
+    "ZeroGPU illegal duration": [
+        ("", "This asks for more GPU time at once{seconds} than ZeroGPU grants you.",
+         f"Choose less: {_LESS}, and the pairs that are done are kept. PRO is granted more at once."),
+    ],
+    "ZeroGPU queue timeout": [("", *_QUEUE)],
+    "ZeroGPU client error": [
+        ("No GPU", "ZeroGPU has no GPU to give at the moment.", "Try again in a few minutes."),
+        ("Expired", "This page has been open for so long that its ZeroGPU token ran out.",
+         "Reload the page and try again; download your own runs first, their list is gone then."),
+        ("", "ZeroGPU could not be asked for a GPU ({message}).", _AGAIN),
+    ],
+    _WORKER: [
+        ("^GPU task aborted$",
+         "The GPU was taken away before the end: the time that was asked for ran out, or the process there died.",
+         f"Try again, with fewer pairs at once. {_OWNER}"),
+        ("", "Something broke on the GPU ({message}).", f"Try again. {_OWNER}"),
+    ],
+}  # fmt: skip
+"""By title: what a message has in it (the first that fits holds), what happened, and what to do."""
 
 
-def _more(message: str) -> str:
-    """Say who gets more, by what ZeroGPU knows of the visitor."""
+def _wait(message: str) -> str:
+    """Say how long to wait for quota, and who gets more, by what ZeroGPU knows of the visitor."""
+    found = re.search(r"Try again in ((?:\d+ days?, )?\d+:\d\d)", message)
+    wait = f"Wait {found[1]} h, until enough has come back" if found else "Wait"
     if "Pro ZeroGPU" in message:
-        return "credits can be added on your billing page"
+        return f"{wait}; credits can be added on your billing page"
     if "free ZeroGPU" in message:
-        return "PRO has a larger quota than a free account"
-    return "a free account has more than a visitor who is not signed in to Hugging Face"
+        return f"{wait}; PRO has a larger quota than a free account"
+    return f"{wait}; a free account has more than a visitor who is not signed in to Hugging Face"
 
 
-def _credits(message: str, asked: int | None) -> Explanation:
-    return Explanation(
-        "Too many of your ZeroGPU credits are set aside for tasks of yours that are still running.", _FREE,
-        "Wait until they have ended, or stop them, and try again.", True,
-    )  # fmt: skip
-
-
-def _duration(message: str, asked: int | None) -> Explanation:
-    found = re.search(r"\((\d+)s\)", message)
-    seconds = f" ({found[1]} s)" if found else ""
-    return Explanation(
-        f"This asks for more GPU time at once{seconds} than ZeroGPU grants you.", _FREE,
-        f"Choose less: {_LESS}, and the pairs that are done are kept. PRO is granted more at once.", True,
-    )  # fmt: skip
-
-
-def _queue(message: str, asked: int | None) -> Explanation:
-    return Explanation(
-        "No GPU became free within a minute in ZeroGPU's queue.", _FREE,
-        "Try again in a few minutes; visitors with an account, and those with PRO, are served first.", True,
-    )  # fmt: skip
-
-
-def _client(message: str, asked: int | None) -> Explanation:
-    if "No GPU" in message:
-        return Explanation("ZeroGPU has no GPU to give at the moment.", _FREE, "Try again in a few minutes.", True)
-    if "Expired" in message:
-        return Explanation(
-            "This page has been open for so long that its ZeroGPU token ran out.", _FREE,
-            "Reload the page and try again; download your own runs first, their list is gone then.",
-        )  # fmt: skip
-    return Explanation(f"ZeroGPU could not be asked for a GPU ({message}).", _FREE, _AGAIN)
-
-
-def _worker(message: str, asked: int | None) -> Explanation:
-    if message == "GPU task aborted":
-        return Explanation(
-            "The GPU was taken away before the end: the time that was asked for ran out, or the process there died.",
-            _spent(asked), f"Try again, with fewer pairs at once. {_OWNER}", True,
-        )  # fmt: skip
-    return Explanation(f"Something broke on the GPU ({message}).", _spent(asked), f"Try again. {_OWNER}", True)
-
-
-ZERO_GPU: dict[str, Callable[[str, int | None], Explanation]] = {
-    "ZeroGPU quota exceeded": _quota,
-    "ZeroGPU pending credits exceeded": _credits,
-    "ZeroGPU illegal duration": _duration,
-    "ZeroGPU queue timeout": _queue,
-    "ZeroGPU client error": _client,
-    "ZeroGPU worker error": _worker,
-}
-"""By title; each takes the message and the seconds asked for."""
-
-
-def _scheduler(error: Exception) -> Explanation | None:
-    """Explain what ZeroGPU's client raises without a title: before a GPU was had."""
-    text = str(error)
-    if isinstance(error, RuntimeError) and (found := re.match(r"ZeroGPU API /schedule error: (\d+) \((.*)\)", text)):
-        return Explanation(f"ZeroGPU's scheduler answered with an error ({found[1]} {found[2]}).", _FREE, _AGAIN, True)
+def _scheduler(error: Exception) -> str:
+    """Say what ZeroGPU's client raises without a title, before a GPU was had; nothing of anything else."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    if found := re.match(r"ZeroGPU API /schedule error: (\d+) \((.*)\)", text):
+        return f"ZeroGPU's scheduler answered with an error ({found[1]} {found[2]})."
     if type(error).__module__.partition(".")[0].startswith("httpx"):
-        return Explanation(f"ZeroGPU's scheduler does not answer ({type(error).__name__}).", _FREE, _AGAIN, True)
-    if isinstance(error, RuntimeError) and text.startswith(("Unexpected end of stream", "Error while re-trying")):
-        return Explanation("The connection to ZeroGPU's queue broke off.", _FREE, _AGAIN, True)
-    return None
+        return f"ZeroGPU's scheduler does not answer ({type(error).__name__})."
+    broke = text.startswith(("Unexpected end of stream", "Error while re-trying"))
+    return "The connection to ZeroGPU's queue broke off." if broke else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from plantain.prompts.diff import Spans, differing_words
+from plantain.prompts.diff import differing_words
 from plantain.report.figures.catalogue import Figure
 from plantain.report.labels import weights_label
 from plantain.report.statements import Statement
@@ -32,50 +32,67 @@ def words_html(figure: Figure, more: str = "") -> str:
     return f"<figcaption><strong>{escape(figure.title)}</strong> {escape(figure.caption)}{more}</figcaption>"
 
 
-def marked(positive: str, negative: str) -> tuple[str, str]:
+def marked(positive: str, negative: str) -> tuple[str, ...]:
     """Return both texts as HTML, with <mark> around the words that the other does not have in that place."""
-    first, second = differing_words(positive, negative)
-    return _with_marks(first), _with_marks(second)
+    return tuple(
+        "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
+        for spans in differing_words(positive, negative)
+    )
 
 
-def _with_marks(spans: Spans) -> str:
-    return "".join(f"<mark>{escape(text)}</mark>" if differs else escape(text) for text, differs in spans)
-
-
-def table_html(label: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table that scrolls inside itself; the first cell of a row heads it, the table's heading stands above."""
+def table_html(
+    label: str, head: Iterable[str], rows: Iterable[Sequence[str]], caption: str = "", look: str = "pl-table"
+) -> str:
+    """Write a table that scrolls inside itself; the first cell of a row heads it, a line break in a cell stays one."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
+        f'<tr><th scope="row">{_cell(first)}</th>{"".join(f"<td>{_cell(cell)}</td>" for cell in rest)}</tr>'
         for first, *rest in rows
     )
+    above = f"{caption and f'<caption>{escape(caption)}</caption>'}<thead><tr>{top}</tr></thead>"
     return (
-        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label, quote=True)}">'
-        f'<table class="pl-table"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="pl-scroll" tabindex="0" role="group" aria-label="{escape(label)}">'
+        f'<table class="{look}">{above}<tbody>{body}</tbody></table></div>'
     )
+
+
+def _cell(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
+
+
+def folded_html(summary: str, content: str) -> str:
+    """Fold HTML under a line."""
+    return f'<details class="pl-careful"><summary>{escape(summary)}</summary>{content}</details>'
+
+
+def paragraphs_html(texts: Iterable[str]) -> str:
+    """Write every text as a paragraph; an empty one as nothing."""
+    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
+
+
+def progress_html(label: str, done: int, total: int, words: str, more: str = "") -> str:
+    """Show how far something is; `more` is HTML."""
+    bar = f'<progress aria-label="{label}" value="{done}" max="{total}"></progress>'
+    return f'<div class="pl-progress">{bar}<p role="status">{escape(words)}</p>{more}</div>'
 
 
 def warnings_html(heading: str, warnings: list[str]) -> str:
     """List what the words of a prompt set give away; nothing where there are no warnings."""
     if not warnings:
         return ""
-    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    return (
-        f'<details open class="pl-careful pl-warnings"><summary>{escape(heading)} ({len(warnings)})</summary>'
-        f"<ul>{lines}</ul></details>"
-    )
+    summary = f"<summary>{escape(heading)} ({len(warnings)})</summary>"
+    return f'<details open class="pl-careful pl-warnings">{summary}{list_html(warnings)}</details>'
 
 
 def statements_html(statements: Iterable[Statement]) -> str:
     """List statements; nothing where there are none."""
-    lines = "".join(f"<li>{escape(statement.text)}</li>" for statement in statements)
+    return list_html(statement.text for statement in statements)
+
+
+def list_html(texts: Iterable[str]) -> str:
+    """List texts; nothing where there are none."""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return lines and f"<ul>{lines}</ul>"
-
-
-def status_html(state: str, text: str) -> str:
-    """Show how the model stands."""
-    loud = " pl-warn" if state == "failed" else ""
-    return f'<p role="status"><span class="pl-chip{loud}">{escape(text)}</span></p>'
 
 
 def error_html(message: str) -> str:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from plantain import PlantainError
 
@@ -35,11 +35,47 @@ class Lines(logging.Formatter):
         return "\n".join(reversed(parts))
 
 
+class WithoutWords:
+    """Standard error in which a traceback keeps its places and classes, but not its messages.
+
+    Gradio prints the faults of a call that it cannot read, with what the call brought: a visitor's words.
+
+    Parameters
+    ----------
+    stream : text stream
+        Where everything else goes unchanged.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._part = stream, ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what may be seen of a piece of text; a message ends with the piece that it is in."""
+        self._stream.write("".join(map(self._seen, text.splitlines(keepends=True))))
+        if self._part == "message":
+            self._part = ""
+        return len(text)
+
+    def _seen(self, line: str) -> str:
+        if "Traceback (most recent call last)" in line:
+            self._part = "stack"
+        elif self._part == "message" or (self._part == "stack" and line.lstrip().startswith(("|", "+"))):
+            return ""  # the latter is of a group of exceptions
+        elif self._part == "stack" and not line[:1].isspace():
+            self._part = "message"
+            return line.partition(":")[0].rstrip() + "\n"
+        return line
+
+
 def start_log() -> None:
-    """Write to stderr a JSON object a request, which ``PLANTAIN_LOG=off`` keeps quiet, and faults of ours."""
+    """Write to stderr a JSON object a request, which ``PLANTAIN_LOG=off`` keeps quiet, and faults without words."""
     if PACKAGE_LOG.handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
+    sys.stderr = WithoutWords(sys.stderr)
     handler.setFormatter(Lines())
     PACKAGE_LOG.addHandler(handler)  # faults are logged elsewhere in it as well
     PACKAGE_LOG.propagate = False
@@ -57,16 +93,13 @@ def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
 @contextmanager
 def logged(kind: str) -> Iterator[None]:
     """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped."""
-    start = time.perf_counter()
+    start, outcome, more = time.perf_counter(), "stopped", {}  # a generator is closed when its visitor leaves
     try:
         yield
-    except PlantainError as error:
-        write_line(kind, start, "refused", error=type(error).__name__)
-        raise
+        outcome = "ok"
     except Exception as error:
-        write_line(kind, start, "failed", error=type(error).__name__)
+        outcome = "refused" if isinstance(error, PlantainError) else "failed"
+        more = {"error": type(error).__name__}
         raise
-    except BaseException:  # a generator that is closed: a visitor stopped, or left
-        write_line(kind, start, "stopped")
-        raise
-    write_line(kind, start, "ok")
+    finally:
+        write_line(kind, start, outcome, **more)

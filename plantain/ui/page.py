@@ -14,7 +14,7 @@ from plantain.ui.address import keep_address, link_row, share_base
 from plantain.ui.api import add_endpoints
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Cost, Page, RunStore
+from plantain.ui.state import LATER, VIEW, Choice, Page, RunStore
 from plantain.ui.tabs.atlas import atlas_tab
 from plantain.ui.tabs.chance import chance_tab
 from plantain.ui.tabs.compare import compare_tab
@@ -24,7 +24,8 @@ from plantain.ui.tabs.new_pair import visitor_tab
 from plantain.ui.tabs.pairs import pairs_tab
 from plantain.ui.tabs.probe import probe_tab
 from plantain.ui.tabs.unit import heads_tab
-from plantain.ui.texts import INTRODUCTION, METHOD, UNITS_HELP
+from plantain.ui.texts import INTRODUCTION
+from plantain.ui.theme import static
 
 UNIT_LABELS = {
     "card": "card's slices",
@@ -45,9 +46,7 @@ SCOPE_LABELS = {
 }
 
 
-def build_demo(
-    store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet, cost: Cost | None = None
-) -> gr.Blocks:
+def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet) -> gr.Blocks:
     """Build the page.
 
     Parameters
@@ -60,20 +59,19 @@ def build_demo(
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
         What "Run the probe" runs.
-    cost : callable, optional
-        (pairs, size) -> what it costs, in words for a button; empty where nothing is counted.
 
     Returns
     -------
     gr.Blocks
         Launch it with `launch_options(demo)`.
     """
-    page = Page(store, engine, published, prompt_set, cost or (lambda _pairs, _size: ""))
+    page = Page(store, engine, published, prompt_set)
+    base = share_base()  # the code has an address on a Space; elsewhere it is the reader's own folder
+    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
-        gr.HTML(_introduction(), elem_id="introduction")
-        for name, reason in store.problems.items():
-            gr.HTML(html.error_html(f"The saved run “{name}” is not shown. {reason}"))
-        for notice in store.notices:
+        gr.HTML(INTRODUCTION.format(code=code), elem_id="introduction")
+        damaged = [f"The saved run “{name}” is not shown. {reason}" for name, reason in store.problems.items()]
+        for notice in (*damaged, *store.notices):
             gr.HTML(html.error_html(notice))
         choice = _choice_row(page)
         link = link_row()
@@ -88,18 +86,11 @@ def build_demo(
             probe_tab(page, choice)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
-                gr.Markdown(METHOD)
+                gr.Markdown(static("method.md"))
         keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
     return demo
-
-
-def _introduction() -> str:
-    """Link the code as well where it has an address: on a Space; elsewhere it is the reader's own folder."""
-    base = share_base()
-    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
-    return INTRODUCTION.format(code=code)
 
 
 def _status_line(page: Page, demo: gr.Blocks) -> None:
@@ -109,8 +100,7 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     def tick() -> tuple[str, gr.Timer]:
         return page.status_html(), gr.Timer(active=page.engine.status().state == "loading")
 
-    timer.tick(listener(tick), None, [status, timer], **VIEW)
-    demo.load(listener(page.status_html), None, status, **VIEW)
+    gr.on([timer.tick, demo.load], listener(tick), None, [status, timer], **VIEW)
 
 
 def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
@@ -121,19 +111,25 @@ def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
 def _choice_row(page: Page) -> Choice:
     first = next(iter(page.store.saved), None)
     with gr.Row():
+        # Any value, here and for the scope: Gradio forgets a session's own runs when many others come, and of units
+        # that were just chosen the page still sends the last scope. Gradio would refuse both; the views check them.
         run = gr.Dropdown(
-            page.saved_choices(), value=first, label="Run", elem_id="run", filterable=False, min_width=280, scale=2
+            page.saved_choices(),
+            value=first,
+            label="Run",
+            elem_id="run",
+            allow_custom_value=True,
+            min_width=280,
+            scale=2,
         )
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        # Any value: where other units were just chosen, the page still sends a scope that they do not have, and Gradio
-        # would refuse it before the scope's own listener replaces it. The views check the scope themselves.
         scope = gr.Dropdown(
             _scopes(page, first, "card"), value="all", label="Scope", allow_custom_value=True, min_width=150
         )
     with gr.Accordion("What are units and scopes?", open=False):
-        gr.Markdown(UNITS_HELP)
+        gr.Markdown(static("units.md"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     choice = Choice(page, run, units, scope, unit, gr.State([]))
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -25,25 +24,26 @@ from plantain import __version__
 from plantain.ui.engine import Engine
 from plantain.ui.log import LOG, write_line
 from plantain.ui.state import RunStore
-from plantain.ui.theme import STYLES, page_theme
+from plantain.ui.theme import STYLES, page_theme, static
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
 
 SESSIONS = 100  # visitors and programs whose choices are kept; Gradio keeps a copy of the page for each
 
-CLOSED = ("/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording")
-"""Addresses of Gradio that write to the disk, and which this page needs none of."""
+CLOSED = (
+    "/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording", "/gradio_api/dev/",
+    "/gradio_api/mcp/sse", "/gradio_api/openapi.json",
+)  # fmt: skip
+"""Addresses of Gradio that write to the disk or stream without end, and MCP's older way: this page needs none."""
 
 _KINDS = {
     "/gradio_api/call/": "endpoint", "/gradio_api/run/": "endpoint", "/gradio_api/api/": "endpoint",
-    "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp",
+    "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp", "/health": "health",
 }  # fmt: skip
 """What a line calls an address that begins so. The address itself may hold a visitor's words."""
 
 _QUIET = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/theme.css", "/favicon.ico")
 """Dozens of each a visit, which say nothing."""
-
-_STATIC = Path(__file__).parent / "static"
 
 
 def security_headers(on_space: bool) -> dict[str, str]:
@@ -56,20 +56,13 @@ def security_headers(on_space: bool) -> dict[str, str]:
     """
     frames = "'self' https://huggingface.co https://*.hf.space" if on_space else "'self'"
     scripts = " https://cdnjs.cloudflare.com" if on_space else ""
-    policy = {
-        "default-src": "'self'",
-        "script-src": f"'self' 'unsafe-inline' 'unsafe-eval' blob:{scripts}",
-        "style-src": "'self' 'unsafe-inline'",
-        "img-src": "'self' data: blob:",
-        "font-src": "'self' data:",
-        "worker-src": "'self' blob:",
-        "object-src": "'none'",
-        "base-uri": "'self'",
-        "form-action": "'self'",
-        "frame-ancestors": frames,
-    }
+    policy = (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        f"script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:{scripts}; worker-src 'self' blob:; object-src 'none'; "
+        f"base-uri 'self'; form-action 'self'; frame-ancestors {frames}"
+    )
     return {
-        "content-security-policy": "; ".join(f"{what} {where}" for what, where in policy.items()),
+        "content-security-policy": policy,
         "x-content-type-options": "nosniff",
         "referrer-policy": "same-origin",  # a link to a pair holds its prompts
         "permissions-policy": "camera=(), microphone=(), geolocation=()",
@@ -116,8 +109,9 @@ class Gate:
             await self._serve(scope, receive, answer)
         except Exception as error:  # not let through: the server prints its words, which may be a visitor's
             # So Gradio says that it knows no such endpoint or event, the last one in an answer that has begun.
-            unknown = isinstance(error.__cause__ or error, LookupError | FnIndexInferError | HTTPException)
-            if not unknown:
+            cause = error.__cause__ or error
+            unknown = isinstance(cause, LookupError | FnIndexInferError | HTTPException)
+            if not isinstance(cause, FnIndexInferError | HTTPException):  # a LookupError may be a fault of ours
                 LOG.exception("a request failed")
             if status:  # an answer has begun: end it
                 await send({"type": "http.response.body", "body": b""})
@@ -156,8 +150,7 @@ def _limited(receive: Callable) -> Callable:
 
 
 def _kind(path: str) -> str:
-    named = {"/": "page", "/health": "health"}
-    return named.get(path) or next((kind for begin, kind in _KINDS.items() if path.startswith(begin)), "other")
+    return "page" if path == "/" else next((kind for begin, kind in _KINDS.items() if path.startswith(begin)), "other")
 
 
 def _outcome(status: int) -> str:
@@ -178,13 +171,10 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
 def first_screen_html(demo: gr.Blocks) -> str:
     """Return the introduction and the figures as they are in the page, with styles and what takes them away."""
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
-    style, script = ((_STATIC / name).read_text(encoding="utf-8") for name in ("first.css", "first.js"))
-    style += (_STATIC / "page.css").read_text(encoding="utf-8")
     room = '<p class="pl-first-room" role="status">The controls are loading …</p>'
-    return (
-        f'<div class="pl-first"><style>{style}</style>{parts["introduction"]}{room}{parts["findings"]}</div>'
-        f"<script>{script}</script>"
-    )
+    style = f"<style>{static('first.css')}{static('page.css')}</style>"
+    shown = f"{style}{parts['introduction']}{room}{parts['findings']}"
+    return f'<div class="pl-first">{shown}</div><script>{static("first.js")}</script>'
 
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,8 @@ from plantain.ui.errors import listener
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
 
-LATER = {
-    **VIEW,
-    "trigger_mode": "always_last",
-}  # slow views: one that is asked for meanwhile is not dropped, but follows
+# Slow views: one that is asked for meanwhile is not dropped, but follows.
+LATER = {**VIEW, "trigger_mode": "always_last"}
 
 WORK = {"api_visibility": "private", "show_progress": "hidden"}  # every listener shows its own progress
 
@@ -46,10 +46,6 @@ def queued(where: gr.HTML) -> dict[str, Any]:
     return {**WORK, "show_progress": "minimal", "show_progress_on": where}
 
 
-Cost = Callable[[int, int | None], str]
-"""(pairs, size) -> what it costs, in words for a button."""
-
-
 @dataclass(frozen=True)
 class Page:
     """What the tabs share."""
@@ -58,10 +54,17 @@ class Page:
     engine: Engine
     published: Published
     prompt_set: PromptSet
-    cost: Cost
 
-    def run_or_none(self, name: str | None) -> Run | None:
-        return self.store.get(name) if name else None  # a name that is gone is an error, no name is an empty page
+    def cost(self, pairs: int, size: int | None) -> str:
+        """Say on a button what a call costs; nothing where nothing is counted."""
+        asked = self.engine.asks(pairs, size)
+        return "" if asked is None else f" ({asked} s of your GPU quota)"
+
+    def run(self, name: str | None) -> Run:
+        """Return the run of a name; no name, and one that is gone, are errors."""
+        if not name:
+            raise SelectionError("There is no run: choose one above, or run the probe.")
+        return self.store.get(name)
 
     def control_for(self, run: Run | None) -> Run | None:
         """Return the saved run of an untrained model on the same prompts, made in one way but for the image's size.
@@ -81,16 +84,15 @@ class Page:
     def slowly(self, name: str | None, units: str, scope: str, make: Callable[[Run, Selection], str]) -> str:
         """Make HTML that needs a run's slower statistics; no run, and what cannot be said, leaves the place empty."""
         try:
-            run = self.run_or_none(name)
-            if run is None:
-                return ""
-            return make(run, Selection(units, scope))
+            return make(self.run(name), Selection(units, scope))
         except PlantainError:
             return ""  # said where the figures stand
 
     def status_html(self) -> str:
+        """Show how the model stands."""
         status = self.engine.status()
-        return html.status_html(status.state, status.text)
+        loud = " pl-warn" if status.state == "failed" else ""
+        return f'<p role="status"><span class="pl-chip{loud}">{escape(status.text)}</span></p>'
 
     def saved_choices(self) -> list[tuple[str, str]]:
         return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]
@@ -125,6 +127,21 @@ class Choice:
 
         return self.relay().then(listener(view), [*self.inputs, *inputs], outputs, **shown)
 
+    def fill(self, tab: gr.Tab, fn: Callable, inputs: list, outputs: list) -> tuple[gr.State, Any, Any]:
+        """Register the view of a tab that is filled when it is opened, and follows the choice from then on.
+
+        Call it inside the tab. Returned are whether the tab was opened, and the events of opening and of following.
+        """
+        opened = gr.State(False)
+
+        def follow(name: str | None, units: str, scope: str, opened: bool, *rest: Any) -> Any:
+            return fn(name, units, scope, *rest) if opened else gr.skip()
+
+        first = tab.select(
+            listener(lambda *now: (True, *fn(*now))), [*self.inputs, *inputs], [opened, *outputs], **VIEW
+        )
+        return opened, first, self.on_change(follow, [opened, *inputs], outputs)
+
     def fitting(self, name: str | None, units: str, scope: str) -> str:
         """Return the scope where the run's units have tokens of it, else all."""
         return scope if scope in self.page.scopes(name, units) else "all"
@@ -136,6 +153,22 @@ class Choice:
         stop. After a relay, which only the browser runs, every view is an event of its own.
         """
         return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
+
+
+def or_error(*others: Any) -> Callable[[Callable], Callable]:
+    """Guard a view: what cannot be shown is said in the first of its places, and the others are left with `others`."""
+
+    def guard(view: Callable) -> Callable:
+        @wraps(view)
+        def guarded(*given: Any) -> tuple:
+            try:
+                return view(*given)
+            except PlantainError as error:
+                return html.error_html(str(error)), *others
+
+        return guarded
+
+    return guard
 
 
 def duration(seconds: float) -> str:
@@ -178,15 +211,13 @@ class RunStore:
     ) -> None:
         self.folder = Path(folder)
         self.saved, self.problems = list_runs(folder)
+        own = {(name, run.capture_sha256) for name, run in self.saved.items()}
         for whose, other in (others or {}).items():
             runs, damaged = list_runs(other)
             self.problems |= damaged
-            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if not self._has(n, run)}
+            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if (n, run.capture_sha256) not in own}
         self.notices = tuple(notices)
         self._visitors: OrderedDict[str, Run] = OrderedDict()
-
-    def _has(self, name: str, run: Run) -> bool:
-        return name in self.saved and self.saved[name].capture_sha256 == run.capture_sha256
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""

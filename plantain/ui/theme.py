@@ -1,4 +1,4 @@
-"""Colours and styles. Contrast follows WCAG AA in light and dark."""
+"""Colours, styles and the other files of the page. Contrast follows WCAG AA in light and dark."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import gradio as gr
 
 from plantain.report.figures import svg
 
+_STATIC = Path(__file__).parent / "static"
+
 # The figures' own, which their files use too; one file for the page, one for a tab.
-STYLES = [svg.STYLES, *sorted((Path(__file__).parent / "static").glob("*.css"))]
+STYLES = [svg.STYLES, *sorted(_STATIC.glob("*.css"))]
+
+
+def static(name: str) -> str:
+    """Read one of the page's own files: a script, a style or a document."""
+    return (_STATIC / name).read_text(encoding="utf-8")
 
 
 def page_theme() -> gr.themes.Base:
     """Return Gradio's default theme without fonts from elsewhere, with contrasts that can be read."""
-    fonts = ("system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
-    return gr.themes.Default(font=fonts, font_mono=mono).set(
+    return gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=mono).set(
         body_text_color_subdued="*neutral_700",
         body_text_color_subdued_dark="*neutral_400",
         button_primary_background_fill="*primary_700",

@@ -58,7 +58,8 @@ FORBIDDEN = [
     ("GET", "/gradio_api/file=precomputed/tiny-random/run.json"), ("GET", "/gradio_api/runs"), ("GET", "/.git/config"),
     ("GET", "/gradio_api/custom_component/1/client/component/index.js"), ("DELETE", "/config"),
     ("GET", "/static/../app.py"), ("GET", "/assets/..%2f..%2fapp.py"), ("GET", "/svelte/%2e%2e/%2e%2e/app.py"),
-    ("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"),
+    ("GET", "/openapi.json"), ("GET", "/gradio_api/openapi.json"), ("GET", "/gradio_api/dev/reload"),
+    ("GET", "/gradio_api/mcp/sse"), ("GET", "/docs"), ("GET", "/static//etc/passwd"), ("POST", "/gradio_api/stream/x"),
     ("GET", "/gradio_api/run-history/records"), ("POST", "/gradio_api/run-history/connect"),
     ("GET", "/health/../config/../app.py"),
 ]  # fmt: skip
@@ -218,6 +219,7 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     ask(url, f"/gradio_api/file={SECRET}")
     said = call(url, "probe_pair", ["tiny-random", f"{SECRET} helps.", f"{SECRET} waits."])
     assert b"complete" in said and b'"p"' in said
+    call(url, "probe_pair", [f"{SECRET} helps.", f"{SECRET} waits."])  # too few: Gradio itself prints what came
     for name, data in REFUSED.items():
         assert b"error" in call(url, name, data)
     text = since(log, before)
@@ -229,7 +231,7 @@ def test_a_request_is_a_line_without_what_a_visitor_wrote(app):
     assert pair["outcome"] == "ok" and pair["ms"] > 1
     assert refused["outcome"] == "refused" and refused["error"] == "PromptError"
     assert {"refused"} == {line["outcome"] for line in found if line["kind"] == "view"}
-    assert "Traceback" not in text
+    assert "Received inputs" not in text
     assert SECRET not in text and "hf_sss" not in text and "helps." not in text
 
 

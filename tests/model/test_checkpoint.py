@@ -87,5 +87,5 @@ def test_a_finished_run_leaves_no_unfinished_folder(unfinished, tmp_path):
 
 def test_pairs_that_cannot_be_kept_are_an_error(unfinished, made_run):
     shutil.rmtree(unfinished.folder)
-    with pytest.raises(RunError, match="a pair cannot be kept"):
+    with pytest.raises(RunError, match="cannot be written"):
         unfinished.save(3, one_pair(made_run()), 1.0)

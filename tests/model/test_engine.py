@@ -63,7 +63,7 @@ def test_bad_settings_and_prompts_are_refused_before_a_pass(engine, moral_set, m
 
     monkeypatch.setattr(engine, "on_device", no_pass)
     with pytest.raises(ProbeError):
-        engine.iter_probe(moral_set, 63, 0)
+        next(engine.iter_probe(moral_set, 63, 0))
     with pytest.raises(PromptError, match="empty"):
         engine.probe_pair(moral_run, " ", "b")
     stranger = replace(moral_run, info=replace(moral_run.info, fingerprint="0" * 64))

@@ -9,7 +9,7 @@ import torch
 from plantain.models.load import identify
 from plantain.probe.passes import Passes
 from plantain.runs.info import Conditions
-from plantain.ui.engine import UNFINISHED, Engine, Failure, PassError
+from plantain.ui.engine import UNFINISHED, Engine, PassError
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_too_little_memory_comes_back_as_data_in_words(engine, moral_set, monkey
 
     monkeypatch.setattr(Passes, "capture", fail)
     *_, last = engine.captures(moral_set.pairs, Conditions(64))
-    assert last == Failure("the device has too little memory at 64 px; choose a smaller image.")
+    assert last == "the device has too little memory at 64 px; choose a smaller image."
     with pytest.raises(PassError, match="too little memory at 64 px"):
         list(engine.iter_probe(moral_set, 64, 0))
 

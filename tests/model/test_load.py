@@ -338,13 +338,21 @@ def hub(monkeypatch, saved, tmp_path):
 
 def test_a_hub_model_without_a_mark_is_pretrained_and_has_its_commit(hub):
     unmark(hub)
-    info = describe(load_pipeline(REPO))
+    info = PhasedPipeline(REPO).load_both().info
+    assert info == PhasedPipeline(REPO).load_in_turn().info
     assert (info.model, info.revision, info.weights, info.dtype) == (REPO, COMMIT, "pretrained", "bfloat16")
 
 
-def test_a_pipeline_loaded_from_the_hubs_cache_says_the_same_as_the_loader(hub):
-    loaded = PhasedPipeline(REPO).load_both().info
-    assert loaded == describe(load_pipeline(REPO)) == describe(Flux2KleinPipeline.from_pretrained(hub))
+@pytest.mark.parametrize("how", ["loader's pipeline", "diffusers", "the cache's folder by its path"])
+def test_only_the_loader_says_that_weights_are_the_hubs(hub, how):
+    unmark(hub)
+    if how == "the cache's folder by its path":
+        loaded = PhasedPipeline(str(hub)).load_both()
+    else:
+        pipe = load_pipeline(REPO) if how == "loader's pipeline" else Flux2KleinPipeline.from_pretrained(hub)
+        with nudged(pipe.transformer.get_parameter("x_embedder.weight")):
+            loaded = identify(pipe)
+    assert (loaded.info.model, loaded.info.revision, loaded.info.weights) == (REPO, None, "local")
 
 
 def test_changed_weights_are_another_model_and_the_loaders_answer_is_of_when_it_was_asked(pipe):
@@ -355,7 +363,7 @@ def test_changed_weights_are_another_model_and_the_loaders_answer_is_of_when_it_
 
 
 def test_a_stand_in_on_the_hub_is_still_a_stand_in(hub):
-    info = describe(load_pipeline(REPO))
+    info = PhasedPipeline(REPO).load_both().info
     assert (info.revision, info.weights) == (COMMIT, "stand-in")
 
 

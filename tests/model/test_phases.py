@@ -1,5 +1,6 @@
 """One half of the model in memory at a time: the same bits, half of the memory, nothing lost when it is killed."""
 
+import inspect
 import json
 from collections import namedtuple
 
@@ -12,7 +13,7 @@ from plantain.models.fingerprint import describe
 from plantain.models.load import PhasedPipeline, load_pipeline
 from plantain.models.untrained import write_untrained
 from plantain.probe.checkpoint import Checkpoint
-from plantain.probe.runner import ProbeConfig, run_in_phases, run_probe
+from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.io import RunError, load_run
 from plantain.runs.run import capture_bytes
@@ -44,7 +45,7 @@ def keep_in(path):
 
 
 def phased(model, prompt_set, path, progress=None, **options):
-    return run_in_phases(PhasedPipeline(model), prompt_set, CONFIG, progress, keep_in(path), **options)
+    return run_probe(PhasedPipeline(model), prompt_set, CONFIG, progress, keep_in(path), **options)
 
 
 # --- the same run ------------------------------------------------------------------------------------------
@@ -241,10 +242,13 @@ def test_a_batch_that_is_none_is_refused(small_file, tmp_path, capsys, batch):
 def test_a_batch_is_handed_on(small_file, tmp_path, monkeypatch):
     from plantain.probe import runner
 
-    seen = []
-    monkeypatch.setattr(
-        runner, "run_probe", lambda *_, batch, **__: seen.append(batch) or (_ for _ in ()).throw(RunError("x"))
-    )
+    seen, signature = [], inspect.signature(runner.run_probe)
+
+    def stop(*args, **named):
+        seen.append(signature.bind(*args, **named).arguments["batch"])
+        raise RunError("x")
+
+    monkeypatch.setattr(runner, "run_probe", stop)
     assert main(command(small_file, tmp_path / "run", "--batch", "6")) == 2 and seen == [6]
 
 

@@ -110,7 +110,7 @@ def heads_by_hand(raw, prompt, n_reference, scope):
 def test_a_pass_equals_the_pipelines_own_call_in_every_scope(halves, whole, small_set, tmp_path, size):
     path, pair = write_picture(tmp_path / "a.png", size), small_set.pairs[0]
     references = encoded(halves, {pair.id: path})
-    passes = Passes(halves.pipe, Conditions(SIZE, (SEED,)), references=lambda p: references.by_pair[p.id])
+    passes = Passes(halves.pipe, Conditions(SIZE, (SEED,)), references=references)
     (capture,) = passes.capture([pair])
     n_reference = int(capture.sums.tokens[0, 0, TOKEN_SCOPES.index("reference")])
     assert n_reference == {64: 16, 100: 24, 1400: 84 * 48}[size[0]]
@@ -128,7 +128,7 @@ def test_both_sides_of_a_pair_see_the_same_picture_and_other_pairs_another(halve
     hook = halves.pipe.transformer.register_forward_pre_hook(
         lambda _m, _a, kwargs: seen.append(kwargs["hidden_states"][:, 16:]), with_kwargs=True
     )
-    Passes(halves.pipe, Conditions(SIZE), references=lambda p: two.by_pair[p.id]).capture(small_set.pairs)
+    Passes(halves.pipe, Conditions(SIZE), references=two).capture(small_set.pairs)
     hook.remove()
     assert len(seen) == 8
     for positive, negative in zip(seen[::2], seen[1::2], strict=True):
@@ -139,10 +139,7 @@ def test_both_sides_of_a_pair_see_the_same_picture_and_other_pairs_another(halve
 def test_another_picture_changes_what_the_text_does(halves, small_set, two, tmp_path):
     pair = small_set.pairs[0]
     other = encoded(halves, {pair.id: write_picture(tmp_path / "b.png", seed=9)})
-    one, two_ = (
-        Passes(halves.pipe, Conditions(SIZE), references=lambda p, r=r: r.by_pair[p.id]).capture([pair])[0]
-        for r in (two, other)
-    )
+    one, two_ = (Passes(halves.pipe, Conditions(SIZE), references=r).capture([pair])[0] for r in (two, other))
     assert np.array_equal(one.sums.streams["embedding"], two_.sums.streams["embedding"])
     assert not np.array_equal(one.sums.streams["joint_text"], two_.sums.streams["joint_text"])
 
@@ -286,5 +283,5 @@ def test_the_command_line_takes_a_picture(cli, tmp_path, moral_file):
     code, said, _ = cli("pair", out, *texts, "--reference", picture)
     assert code == 0
     code, _, error = cli(*args, "--overwrite", "--reference-set", tmp_path / "nowhere")
-    assert code == 2 and "nowhere: is no folder" in error
+    assert code == 2 and "nowhere: has no image for the pair" in error
     assert load_run(out).info.referenced == "one reference image"  # what was there stays

@@ -11,7 +11,7 @@ from plantain import PlantainError
 from plantain.cli import main
 from plantain.models.load import identify
 from plantain.prompts.sets import PromptError, load_prompt_set
-from plantain.ui.engine import Engine
+from plantain.ui.engine import Engine, Status
 
 HOSTILE = {
     "empty": "", "blank": " \t\n ", "one letter": "a",
@@ -35,6 +35,7 @@ REFUSED = {
 def engine(pipe):
     engine = Engine("tiny-random")
     engine._loaded, engine._counter = identify(pipe), pipe.tokenizer
+    engine._status = Status("ready", "")
     engine._settled.set()
     return engine
 

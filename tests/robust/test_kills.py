@@ -83,7 +83,7 @@ def test_a_stopped_run_ends_with_one_line_and_keeps_the_pairs(moral_file, tmp_pa
     err = err.decode()  # not by text=True, which takes the progress bar's carriage returns for new lines
     assert process.returncode == code
     assert "Traceback" not in err and err.count("\n") == 1, err
-    assert err.split("\r")[-1].startswith("plantain: stopped. What was done is kept (pairs, pictures")
+    assert err.split("\r")[-1].startswith("plantain: stopped. Repeat the command: pairs, pictures")
     assert len(kept_pairs(tmp_path / "run")) >= 2 and not (tmp_path / "run").exists()
 
 

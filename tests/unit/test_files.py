@@ -1,5 +1,7 @@
 """Folders that take another's place: one writer at a time, whole or not at all, also of writers that are killed."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -89,7 +91,7 @@ def test_a_second_rename_that_fails_puts_the_old_folder_back(place, monkeypatch)
     rename = Path.rename
 
     def refuse_the_new(path, to):
-        if path.name == ".a run.new":
+        if path.name == ".a run.plantain-new":
             raise PermissionError(13, "Permission denied")
         return rename(path, to)
 
@@ -230,21 +232,51 @@ def test_a_writer_killed_while_it_writes_leaves_what_stood_there_and_holds_nobod
 
 
 def test_only_what_was_left_of_this_place_goes(place):
-    kept = [".a_run.new", ".a run.new.more", ".a run.notes", ".b.old", "a run.old"]
-    for name in (*kept, ".a run.new"):
+    kept = [".a run.new", ".a run.old", ".a run.plantain-new.more", ".a_run.plantain-new", ".b.plantain-old"]
+    for name in (*kept, ".a run.plantain-new", ".a run.plantain-old"):
         (place.parent / name).mkdir()
     put(place, "new")
     assert names(place) == sorted([*kept, "a run"])
 
 
+def test_hidden_folders_of_other_names_are_not_renamed(place):
+    for name in (".backup.old", ".run.plantain-old"):
+        (place.parent / name).mkdir()
+    settle_all(place.parent)
+    assert names(place) == [".backup.old", "run"]
+
+
 def test_where_nothing_can_be_written_nothing_is_put_back_and_nobody_waits(place, monkeypatch):
-    place.with_name(".a run.old").mkdir()
+    place.with_name(".a run.plantain-old").mkdir()
 
     def refuse(*_, **__):
         raise PermissionError
 
     monkeypatch.setattr(_files, "FileLock", refuse)
-    assert not settle(place) and names(place) == [".a run.old"]
+    assert not settle(place) and names(place) == [".a run.plantain-old"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_the_disk_has_no_locks_folders_are_written_and_put_back_without(place, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for text in ("first", "second"):
+        put(place, text)
+        assert (place / "text").read_text() == text and names(place) == ["a run"]
+    place.rename(place.with_name(".a run.plantain-old"))
+    assert settle(place) and (place / "text").read_text() == "second" and names(place) == ["a run"]
+
+
+def test_where_the_lock_is_forbidden_nothing_is_written(place, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "forbidden")
+
+    monkeypatch.setattr(_files, "FileLock", refuse)
+    with pytest.raises(PermissionError, match="forbidden"):
+        put(place, "new")
+    assert names(place) == []
 
 
 # --- links -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from plantain.report.figures.rows import count_bars, pair_dots, rank_dots, scope
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import Drawing, standalone
 from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weights_words
+from plantain.report.numbers import interval
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
@@ -86,22 +87,18 @@ class OneRun:
         """What the positive and the negative side stand for."""
         return self.run.info.positive, self.run.info.negative
 
-    @property
-    def analysis(self) -> Analysis:
-        return self.run.analysis(self.selection)
-
     @cached_property
     def profile(self) -> UnitProfile:
-        table, ranking = self.analysis.table, self.analysis.ranking
-        return profile_unit(self.run, self.unit or table.names[ranking[0]], self.selection.scope)
+        a = self.run.analysis(self.selection)
+        return profile_unit(self.run, self.unit or a.table.names[a.ranking[0]], self.selection.scope)
 
     @cached_property
     def parts(self) -> list[PairPart]:
         return by_pair(self.run, self.selection)
 
 
-def _of(selection: Selection) -> str:
-    return f"{UNIT_WORDS[selection.units]}, scope {selection.scope}"
+def _of(chosen: Selection | PairResult | Atlas) -> str:
+    return f"{UNIT_WORDS[chosen.units]}, scope {chosen.scope}"
 
 
 def _mapped(units: str) -> str:
@@ -124,22 +121,18 @@ def _map(of: OneRun) -> Figure:
     )
 
 
-def _null(row: int) -> Callable[[OneRun], Figure]:
-    def null(of: OneRun) -> Figure:
-        a, threshold = of.analysis, THRESHOLDS[row]
-        p = stats.count_p(int(np.count_nonzero(np.abs(a.t[a.tested]) > threshold)), a.null.counts[row])
-        return Figure(
-            lambda: null_histogram(a, row),
-            f"Units over |t| > {threshold:g} in the run and under {len(a.null.signs):,} sign flips; "
-            f"{_of(of.selection)}.",
-            f"p of the run's count: {p:.3g} (one-sided, from these flips).",
-        )
-
-    return null
+def _null(row: int, of: OneRun) -> Figure:
+    a, threshold = of.run.analysis(of.selection), THRESHOLDS[row]
+    p = stats.count_p(int(np.count_nonzero(np.abs(a.t) > threshold)), a.null.counts[row])
+    return Figure(
+        lambda: null_histogram(a, row),
+        f"Units over |t| > {threshold:g} in the run and under {len(a.null.signs):,} sign flips; {_of(of.selection)}.",
+        f"p of the run's count: {p:.3g} (one-sided, from these flips).",
+    )
 
 
 def _halves(of: OneRun) -> Figure:
-    a, halves = of.analysis, of.run.halves
+    a, halves = of.run.analysis(of.selection), of.run.halves
     return Figure(
         lambda: split_histogram(a.split_r, null_reliability(a, halves)),
         f"Split-half r of t, of the run and of sign-flipped data; {_of(of.selection)}.",
@@ -203,12 +196,9 @@ class TwoRuns:
         return compare(*self.runs, self.selection)
 
 
-def _map_of(which: int) -> Callable[[TwoRuns], Figure]:
-    def one(of: TwoRuns) -> Figure:
-        drawn = _map(OneRun(of.runs[which], of.selection))
-        return replace(drawn, title=f"{of.names[which]}: {drawn.title}", runs=(of.runs[which],))
-
-    return one
+def _map_of(which: int, of: TwoRuns) -> Figure:
+    drawn = _map(OneRun(of.runs[which], of.selection))
+    return replace(drawn, title=f"{of.names[which]}: {drawn.title}", runs=(of.runs[which],))
 
 
 def t_difference(of: TwoRuns) -> Analysis:
@@ -222,9 +212,8 @@ def t_difference(of: TwoRuns) -> Analysis:
         The units of one run are not those of the other.
     """
     drawn = Selection(_mapped(of.selection.units), of.selection.scope)
-    compare(*of.runs, drawn)
-    first, second = (run.analysis(drawn) for run in of.runs)
-    return replace(first, t=first.t - second.t)
+    first, second = compare(*of.runs, drawn).t
+    return replace(of.runs[0].analysis(drawn), t=first - second)
 
 
 def _difference(of: TwoRuns) -> Figure:
@@ -261,10 +250,9 @@ class OnePair:
 
 
 def _scores(of: OnePair) -> Figure:
-    result = of.result
     return Figure(
-        lambda: rank_dots(result),
-        f"Score of the new pair among the run's {len(result.scores)}; {_of(Selection(result.units, result.scope))}.",
+        lambda: rank_dots(of.result),
+        f"Score of the new pair among the run's {len(of.result.scores)}; {_of(of.result)}.",
         "Each pair is scored on the heads that all the others choose. One pair is one pair.",
     )
 
@@ -274,7 +262,7 @@ def _top_units(of: OnePair) -> Figure:
     return Figure(
         lambda: pair_dots(result, N_DRAWN),
         f"Differences of the new pair on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}; "
-        f"{_of(Selection(result.units, result.scope))}.",
+        f"{_of(of.result)}.",
         "Right is where the run's pairs point. The heads were chosen on the run's own pairs: expect the new one to "
         "look weaker (regression to the mean). One pair is one pair.",
     )
@@ -294,33 +282,27 @@ class ManyAxes:
     def runs(self) -> tuple[Run, ...]:
         return (self.axes[0].run,)  # all are of one model
 
-    @property
-    def selection(self) -> Selection:
-        return Selection(self.atlas.units, self.atlas.scope)
-
 
 def _replication(of: ManyAxes) -> Figure:
-    found = of.atlas.replication
+    found, selection = of.atlas.replication, Selection(of.atlas.units, of.atlas.scope)
     if found is None:
         raise FigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
-    both = of.axes[0], next(axis for axis in of.axes if axis.name == found.name)
-    t = np.stack([axis.run.analysis(of.selection).t for axis in both])
-    low, high = found.interval
-    interval = "" if low is None or high is None else f", with the 95% interval {low:+.2f} to {high:+.2f}"
+    names = of.axes[0].name, found.name
+    t = np.stack([axis.run.analysis(selection).t for name in names for axis in of.axes if axis.name == name])
     return Figure(
-        lambda: replication_plot(t, found, (both[0].name, both[1].name)),
-        f"Units chosen on {both[0].name}, measured on the new pairs of {both[1].name}; {_of(of.selection)}.",
+        lambda: replication_plot(t, found, names),
+        f"Units chosen on {names[0]}, measured on the new pairs of {names[1]}; {_of(of.atlas)}.",
         f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone chose them and "
         f"their signs: {found.n_same_sign} keep their sign on the new pairs (shaded quarters). On the dashed line "
         "t would be as large again; chosen units are expected to fall below it. Under it the mean score of "
-        f"{found.n_pairs} new pairs on the chosen units{interval}.",
+        f"{found.n_pairs} new pairs on the chosen units, 95% interval {interval(found.interval)}.",
     )
 
 
 def _counts(of: ManyAxes) -> Figure:
     return Figure(
         lambda: count_bars(of.atlas.axes, 3),
-        f"Units over |t| > 3 on each axis; {_of(of.selection)}.",
+        f"Units over |t| > 3 on each axis; {_of(of.atlas)}.",
         "99% of an axis' own sign flips do not exceed its dashed line. The noise floor stands last.",
     )
 
@@ -329,7 +311,7 @@ def _correlations(of: ManyAxes) -> Figure:
     found = {(row.first, row.second): row.true_r for row in of.atlas.between}
     return Figure(
         lambda: axis_triangle([axis.name for axis in of.atlas.axes], found),
-        f"Correlation of the maps of t of every two axes; {_of(of.selection)}.",
+        f"Correlation of the maps of t of every two axes; {_of(of.atlas)}.",
         "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
         "may exceed 1 by chance; a dashed cell has no value: a map there does not agree with itself.",
     )
@@ -367,7 +349,7 @@ Input = OneRun | TwoRuns | OnePair | ManyAxes | OnCard
 FIGURES: dict[type, dict[str, Callable[[Any], Figure]]] = {
     OneRun: {
         "map of heads": _map,
-        **{f"null of |t| over {threshold:g}": _null(row) for row, threshold in enumerate(THRESHOLDS)},
+        **{f"null of |t| over {threshold:g}": partial(_null, row) for row, threshold in enumerate(THRESHOLDS)},
         "split halves": _halves,
         "one head": _one_unit,
         "one head by scope": _by_scope,
@@ -375,8 +357,8 @@ FIGURES: dict[type, dict[str, Callable[[Any], Figure]]] = {
         "pairs": _pairs,
     },
     TwoRuns: {
-        "map of the first run": _map_of(0),
-        "map of the second run": _map_of(1),
+        "map of the first run": partial(_map_of, 0),
+        "map of the second run": partial(_map_of, 1),
         "map of the difference": _difference,
         "t against t": _density,
     },

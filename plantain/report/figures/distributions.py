@@ -36,16 +36,13 @@ def null_histogram(analysis: Analysis, row: int) -> svg.Drawing:
     # A whole number n fills its axis from n - 1/2 to n + 1/2.
     x = svg.Scale(-0.5, n_bars * step - 0.5, _LEFT, _RIGHT, whole=True)
     y = svg.Scale(0, float(heights.max()), bottom, top, whole=True)
-    tips = [f"{n} of {len(counts)} flips: {_span(i, step)} units" for i, n in enumerate(heights.tolist())]
+    spans = [f"{i:,}" if step == 1 else f"{i:,} to {i + step - 1:,}" for i in range(0, n_bars * step, step)]
+    tips = [f"{n} of {len(counts)} flips: {span} units" for n, span in zip(heights.tolist(), spans, strict=True)]
     marks += [svg.text(0, top - 8, "sign flips"), *svg.y_axis(y, _LEFT, _RIGHT)]
     marks += _bars(heights, np.arange(n_bars + 1) * step - 0.5, (x, y), "pl-bar", tips)
     marks += [svg.line(x(v), top, x(v), bottom, look) for v, look in ((p99, "pl-limit"), (observed, "pl-observed"))]
     marks += svg.x_axis(x, bottom, f"units over |t| > {THRESHOLDS[row]:g}")
     return svg.Drawing(svg.WIDTH, bottom + 40, marks)
-
-
-def _span(i: int, step: int) -> str:
-    return f"{i * step:,}" if step == 1 else f"{i * step:,} to {(i + 1) * step - 1:,}"
 
 
 def _bars(

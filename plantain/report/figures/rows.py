@@ -9,16 +9,14 @@ from functools import cached_property
 import numpy as np
 
 from plantain.findings.atlas import AxisFacts
-from plantain.findings.new_pair import PairResult, UnitScore
+from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
 from plantain.report.figures import svg
+from plantain.report.numbers import number
 from plantain.runs.info import PairRecord
 
 _NAMES, _VALUES, _MARGIN = 122, 50, 14  # pixels: the columns of names and numbers, and the plot's margin without them
-
-Entries = Sequence[tuple[str, str, str]]
-"""Of a legend."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +42,18 @@ class _Rows:
         return self.step * len(self.names)
 
     def drawing(
-        self, marks: Sequence[str], label: str, ends: tuple[str, str] = ("", ""), entries: Entries = ()
+        self, marks: list[str], label: str, ends: tuple = ("", ""), entries: Sequence[tuple] = ()
     ) -> svg.Drawing:
-        """Put names, numbers, axis and legend around marks."""
-        drawn = [*svg.x_axis(self.x, self.bottom, label, ends, grid=0)]
+        """Put names, numbers, axis and legend around marks; ends as for `svg.x_axis`, entries as for `svg.legend`."""
+        drawn = svg.x_axis(self.x, self.bottom, label, ends, grid=0)
         drawn += [svg.line(self.x(0), 0, self.x(0), self.bottom, "pl-axis"), *marks]
         for row, name in enumerate(self.names):
             first, *rest = svg.wrap(name, _NAMES - 8)
             lines = [first, svg.fit(" ".join(rest), _NAMES - 8)] if rest else [first]
             top = self.y(row) + 4 - svg.LINE * (len(lines) - 1) / 2
             drawn += [svg.text(0, top + svg.LINE * i, words) for i, words in enumerate(lines) if words]
-        drawn += [
-            svg.text(svg.WIDTH, self.y(row) + 4, svg.minus(value), "end") for row, value in enumerate(self.values)
-        ]
+        for row, value in enumerate(self.values):
+            drawn.append(svg.text(svg.WIDTH, self.y(row) + 4, svg.minus(value), "end"))
         explained, bottom = svg.legend(entries, self.bottom + 42) if entries else ([], self.bottom + 40)
         return svg.Drawing(svg.WIDTH, bottom, [*drawn, *explained])
 
@@ -127,29 +124,25 @@ def pair_dots(result: PairResult, n_units: int) -> svg.Drawing:
     more pair of the run's kind would fall in 95% of cases. A unit without spread has no SD and is left out.
     """
     units = [unit for unit in result.top if np.std(unit.differences) > 0][:n_units]
-    drawn = [_standardised(unit) for unit in units]
-    values = [value for differences, new, band in drawn for value in (*differences, new, *band)]
-    numbers = [f"{new:+.2f}" for _, new, _ in drawn]
-    rows = _Rows([unit.unit for unit in units], svg.around_zero(values, 3.0), numbers, step=26)
+    scales = [np.sign(unit.t) / np.std(unit.differences, ddof=1) for unit in units]
+    drawn = [
+        scale * np.array([u.new, *u.differences, *(u.interval or ())]) for scale, u in zip(scales, units, strict=True)
+    ]
+    ends = svg.around_zero(np.concatenate([[], *drawn]), 3.0)
+    rows = _Rows([unit.unit for unit in units], ends, [f"{values[0]:+.2f}" for values in drawn], step=26)
     marks = []
-    for row, (unit, (differences, new, band)) in enumerate(zip(units, drawn, strict=True)):
-        y = rows.y(row)
-        if len(band):
-            low, high = sorted(rows.x(end) for end in band)
+    for row, (unit, values) in enumerate(zip(units, drawn, strict=True)):
+        y, (new, *others) = rows.y(row), map(rows.x, values)
+        if unit.interval:
+            low, high = sorted(others[-2:])
             marks.append(svg.box(low, y - 8, high - low, 16, "pl-band"))
-        marks += [svg.dot(rows.x(value), y, "pl-dot", radius=3.5) for value in differences]
-        marks.append(svg.diamond(rows.x(new), y, "pl-new", f"{unit.unit}: the new pair {new:+.2f} SD"))
+        marks += [svg.dot(x, y, "pl-dot", radius=3.5) for x in others[: len(unit.differences)]]
+        marks.append(svg.diamond(new, y, "pl-new", f"{unit.unit}: the new pair {values[0]:+.2f} SD"))
     entries = (*_NEW_AND_OLD, ("box", "pl-band", "95% of further pairs"))
     return rows.drawing(marks, "SDs", ("← against the run", "with the run →"), entries)
 
 
 _NEW_AND_OLD = (("diamond", "pl-new", "the new pair"), ("dot", "pl-dot", "a pair of the run"))
-
-
-def _standardised(unit: UnitScore) -> tuple[np.ndarray, float, np.ndarray]:
-    """Return differences, the new one and the interval's ends (none, or two) in SDs, right where t points."""
-    scale = np.sign(unit.t) / np.std(unit.differences, ddof=1)
-    return np.array(unit.differences) * scale, unit.new * scale, np.array(unit.interval or ()) * scale
 
 
 # --- bars --------------------------------------------------------------------------------------------------
@@ -164,11 +157,11 @@ def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawi
     sides : tuple of str
         What the positive and the negative side stand for.
     """
-    numbers = [f"{t:+.2f}" if np.isfinite(t) else "no t" for t in values.values()]
-    rows = _Rows(list(values), svg.around_zero([t for t in values.values() if np.isfinite(t)], 3.0), numbers, step=24)
+    numbers = [number(t, "+.2f", "no t") for t in values.values()]
+    rows = _Rows(list(values), svg.around_zero([t for t in values.values() if t == t], 3.0), numbers, step=24)
     marks = []
     for row, (name, t) in enumerate(values.items()):
-        if np.isfinite(t):
+        if t == t:
             left, right = sorted((rows.x(0), rows.x(t)))
             look = "pl-plus" if t > 0 else "pl-minus"
             marks.append(svg.box(left, rows.y(row) - 8, right - left, 16, look, f"{name}: {t:+.2f}"))
@@ -190,12 +183,12 @@ def count_bars(axes: Sequence[AxisFacts], threshold: int) -> svg.Drawing:
         The line across a bar's row is the 99th percentile of its own sign flips.
     """
     ordered = sorted(axes, key=lambda axis: (axis.role == "noise floor", -axis.thresholds[threshold].percent))
-    shares = [(axis.thresholds[threshold].percent, _chance(axis, threshold)) for axis in ordered]
-    reach = max([1.0, *(value for pair in shares for value in pair)]) * 1.05
-    numbers = [f"{share:.1f}%" for share, _ in shares]
-    rows = _Rows([axis.name for axis in ordered], (0, reach), numbers)
+    shares = [axis.thresholds[threshold].percent for axis in ordered]
+    chances = [100 * axis.thresholds[threshold].null_p99 / max(axis.n_units, 1) for axis in ordered]
+    reach = max(1.0, *shares, *chances) * 1.05
+    rows = _Rows([axis.name for axis in ordered], (0, reach), [f"{share:.1f}%" for share in shares])
     marks = []
-    for row, (axis, (share, chance)) in enumerate(zip(ordered, shares, strict=True)):
+    for row, (axis, share, chance) in enumerate(zip(ordered, shares, chances, strict=True)):
         y, look = rows.y(row), _ROLES.get(axis.role, _OTHER)[0]
         tip = f"{axis.name} ({axis.role}): {share:.1f}% of units; 99% of sign flips give at most {chance:.1f}%"
         marks.append(svg.box(rows.x(0), y - 8, rows.x(share) - rows.x(0), 16, look, tip))
@@ -212,8 +205,3 @@ _ROLES = {
 """Role -> its class and its words; all other roles look alike."""
 
 _OTHER = ("pl-axis-other", "control or noise floor")
-
-
-def _chance(axis: AxisFacts, threshold: int) -> float:
-    """Return the 99th percentile of the counts under sign flips, in percent of the same units."""
-    return 100 * axis.thresholds[threshold].null_p99 / max(axis.n_units, 1)

@@ -95,10 +95,8 @@ def fit(words: str, room: float) -> str:
     """Cut words that are too long for their place."""
     if text_width(words) <= room:
         return words
-    kept = words[: int(room)]
-    while kept and text_width(f"{kept}…") > room:
-        kept = kept[:-1]
-    return f"{kept.rstrip()}…"
+    fitting = (words[:n] for n in range(int(room), 0, -1) if text_width(f"{words[:n]}…") <= room)
+    return f"{next(fitting, '').rstrip()}…"
 
 
 def wrap(words: str, room: float, size: float = LETTERS) -> list[str]:
@@ -122,7 +120,10 @@ def wrap(words: str, room: float, size: float = LETTERS) -> list[str]:
 def _mark(tag: str, look: str, tip: str, **places: float | str) -> str:
     values = {"class": look, **places}
     words = " ".join(f'{k}="{v if isinstance(v, str) else f"{round(float(v), 2):g}"}"' for k, v in values.items())
-    drawn = f"<{tag} {words}/>"
+    return _tipped(f"<{tag} {words}/>", tip)
+
+
+def _tipped(drawn: str, tip: str) -> str:
     return f"<g><title>{escape(tip)}</title>{drawn}</g>" if tip else drawn
 
 
@@ -162,7 +163,7 @@ def cell(x: float, y: float, width: float, height: float, share: float, tip: str
     if math.isnan(share):
         return box(*place, "pl-none", tip)
     colour = box(*place, "pl-plus" if share > 0 else "pl-minus", opacity=min(abs(share), 1.0))
-    return f"<g><title>{escape(tip)}</title>{box(*place, 'pl-zero')}{colour}</g>"
+    return _tipped(box(*place, "pl-zero") + colour, tip)
 
 
 # --- axes and legends --------------------------------------------------------------------------------------
@@ -202,11 +203,9 @@ def x_axis(
 
 def y_axis(scale: Scale, x: float, right: float) -> list[str]:
     """Draw the ticks of a vertical axis and thin lines from them to the right; its label stands above the figure."""
-    drawn = []
-    for value in scale.ticks(apart=24):
-        y = scale(value)
-        drawn += [line(x - _TICK, y, right, y, "pl-grid"), text(x - _TICK - 3, y + 4, number(value), "end")]
-    return drawn
+    ticks = [(scale(value), number(value)) for value in scale.ticks(apart=24)]
+    lines = [line(x - _TICK, y, right, y, "pl-grid") for y, _ in ticks]
+    return lines + [text(x - _TICK - 3, y + 4, words, "end") for y, words in ticks]
 
 
 def legend(entries: Sequence[tuple[str, str, str]], y: float) -> tuple[list[str], float]:
@@ -245,13 +244,10 @@ _SAMPLES: dict[str, Callable[[float, float, str], str]] = {
 
 def colour_bar(x: float, y: float, limit: float, what: str) -> list[str]:
     """Explain the colours of cells, from -limit to limit."""
-    start, step, n = x + text_width(f"{what}: −{limit:.1f}") + 6, 7, 21
-    drawn = [box(start + i * step, y, step, 12, "pl-zero") for i in range(n)]
-    for i in range(n):
-        share = 2 * i / (n - 1) - 1
-        drawn.append(box(start + i * step, y, step, 12, "pl-plus" if share > 0 else "pl-minus", opacity=abs(share)))
-    drawn.append(text(start - 6, y + 11, f"{what}: −{limit:.1f}", "end"))
-    return [*drawn, text(start + n * step + 6, y + 11, f"+{limit:.1f}")]
+    words, step, n = f"{what}: −{limit:.1f}", 7, 21
+    start = x + text_width(words) + 6
+    cells = [cell(start + i * step, y, step, 12, 2 * i / (n - 1) - 1) for i in range(n)]
+    return [text(x, y + 11, words), *cells, text(start + n * step + 6, y + 11, f"+{limit:.1f}")]
 
 
 # --- frames ------------------------------------------------------------------------------------------------

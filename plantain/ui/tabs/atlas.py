@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -17,6 +16,7 @@ from plantain import PlantainError
 from plantain.findings.atlas import (
     Atlas,
     Axis,
+    Gathered,
     atlas_key,
     atlas_seconds,
     gather,
@@ -31,30 +31,16 @@ from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, FigureError, ManyAxes, figure
 from plantain.report.labels import run_command, weights_label
 from plantain.runs.info import NotComparableError, RunInfo
-from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import failure_html, listener
-from plantain.ui.state import HIDDEN, VIEW, Choice, Page, duration, queued
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, duration, or_error, queued
 from plantain.ui.texts import ATLAS_HELP
 
 REFUSED = "Nothing was compared: the queue is full or the connection broke. Try again in a minute."
 
 KEPT = 16  # atlases in memory; one holds about 50 KB
-
-
-Mine = list[tuple[str, str]]
-"""(label, name) of the visitor's own runs."""
-
-
-@dataclass(frozen=True)
-class _Together:
-    """The runs that belong with the chosen one, as axes; or why there are none to compare."""
-
-    axes: list[Axis]
-    left_out: tuple[str, ...]
-    problem: str = ""
 
 
 class _Atlases:
@@ -65,17 +51,12 @@ class _Atlases:
         self.made: OrderedDict[str, Atlas] = OrderedDict()
         self.begun: set[str] = set()  # sessions whose comparison has begun and not ended
 
-    def together(self, name: str, mine: Mine) -> _Together:
+    def together(self, name: str | None, mine: list[tuple[str, str]]) -> Gathered:
         """Find the runs that belong with a run; a visitor's own goes by its label, since its name opens it."""
         labels = {own: label for label, own in mine}
-        named = dict(self.page.store.saved)
-        named |= {labels[own]: run for own in labels if (run := self.page.store.find(own)) is not None}
+        theirs = {label: run for label, own in mine if (run := self.page.store.find(own)) is not None}
         chosen = labels.get(name, name)
-        found = gather({chosen: self.run(name)} | named, chosen)
-        try:
-            return _Together(read_axes(found.runs), found.left_out)
-        except NotComparableError as error:
-            return _Together([], found.left_out, str(error))
+        return gather({chosen: self.page.run(name)} | self.page.store.saved | theirs, chosen)
 
     def find(self, axes: list[Axis], selection: Selection) -> Atlas | None:
         """Return an atlas that was made before."""
@@ -92,48 +73,37 @@ class _Atlases:
         saved = self.page.store.saved
         return self.page.store.folder if all(saved.get(axis.name) is axis.run for axis in axes) else None
 
-    def run(self, name: str) -> Run:
-        """Return the chosen run."""
-        run = self.page.run_or_none(name)
-        if run is None:
-            raise PlantainError("There is no run to compare. Choose one above.")
-        return run
-
 
 def atlas_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened."""
     atlases = _Atlases(page)
 
-    def show(name: str | None, units: str, scope: str, mine: Mine) -> tuple[Any, ...]:
+    @or_error(HIDDEN, "", HIDDEN)
+    def show(name: str | None, units: str, scope: str, mine: list) -> tuple[Any, ...]:
         """Return the runs, the button, the atlas where there is one, and whether its figures can be saved."""
+        run, found, selection = page.run(name), atlases.together(name, mine), Selection(units, scope)
         try:
-            run = atlases.run(name)
-            found = atlases.together(name, mine)
-            if found.problem:
-                return too_few_html(run.info, found.problem, found.left_out), HIDDEN, "", HIDDEN
-            n_units = run.analysis(Selection(units, scope)).table.n_units
-            said, atlas = runs_html(found.axes, found.left_out), atlases.find(found.axes, Selection(units, scope))
-        except PlantainError as error:
-            return html.error_html(str(error)), HIDDEN, "", HIDDEN
+            axes = read_axes(found.runs)
+        except NotComparableError as error:
+            return too_few_html(run.info, str(error), found.left_out), HIDDEN, "", HIDDEN
+        n_units = run.analysis(selection).table.n_units
+        said, atlas = runs_html(axes, found.left_out), atlases.find(axes, selection)
         if atlas is None:
-            words = f"Compare the axes (about {duration(atlas_seconds(found.axes, n_units))})"
+            words = f"Compare the axes (about {duration(atlas_seconds(axes, n_units))})"
             return said, gr.update(value=words, visible=True, interactive=True), "", HIDDEN
-        drawn = atlas_html(ManyAxes(atlas, found.axes), page.published.thresholds[3].percent)
+        drawn = atlas_html(ManyAxes(atlas, axes), page.published.thresholds[3].percent)
         return said, HIDDEN, drawn, gr.update(visible=True)
 
-    def follows(name: str | None, units: str, scope: str, mine: Mine, opened: bool) -> tuple[Any, ...]:
-        """Follow the choice above, once the tab was opened; what was said of another choice goes."""
-        return ("", *show(name, units, scope, mine)) if opened else (gr.skip(),) * 5
-
-    def make(name: str | None, units: str, scope: str, mine: Mine, request: gr.Request) -> Iterator[tuple[str, Any]]:
+    def make(name: str | None, units: str, scope: str, mine: list, request: gr.Request) -> Iterator[tuple[str, Any]]:
         """Compare the axes, step by step."""
         rests = gr.update(interactive=False)
         atlases.begun.add(request.session_hash)
         try:
             yield html.message_html("Your turn has come. Reading the runs …"), rests
-            axes = atlases.together(name, mine).axes
+            axes = read_axes(atlases.together(name, mine).runs)
             for done, total, atlas in iter_atlas(axes, Selection(units, scope)):
-                yield making_html(done, total), rests
+                said = f"Comparing: {done} of {total} steps"
+                yield html.progress_html("steps of the comparison", done, total, said), rests
                 if atlas is not None:
                     atlases.put(atlas, axes)
             yield "", rests
@@ -148,9 +118,9 @@ def atlas_tab(page: Page, choice: Choice) -> None:
             return gr.skip()
         return html.error_html(REFUSED)
 
-    def draw(chosen: str, name: str | None, units: str, scope: str, mine: Mine) -> tuple[str, Figure]:
-        axes = atlases.together(name, mine).axes
-        atlas = atlases.find(axes, Selection(units, scope)) if axes else None
+    def draw(chosen: str, name: str | None, units: str, scope: str, mine: list) -> tuple[str, Figure]:
+        axes = read_axes(atlases.together(name, mine).runs)
+        atlas = atlases.find(axes, Selection(units, scope))
         if atlas is None:
             raise PlantainError("There is no atlas of this choice yet: compare the axes first.")
         return file_name("atlas", units, scope, chosen, suffix=""), figure(chosen, ManyAxes(atlas, axes))
@@ -164,10 +134,8 @@ def atlas_tab(page: Page, choice: Choice) -> None:
         atlas = gr.HTML(elem_id="atlas")
         with gr.Column(visible=False) as figures:
             saver("atlas-figure", list(FIGURES[ManyAxes]), draw, now)
-        opened = gr.State(False)
-    shown = [together, go, atlas, figures]
-    tab.select(listener(lambda *values: (True, *show(*values))), now, [opened, *shown], **VIEW)
-    choice.on_change(follows, [choice.mine, opened], [progress, *shown])
+        shown = [together, go, atlas, figures]
+        choice.fill(tab, show, [choice.mine], shown)
     # One at a time: each takes a core for seconds to minutes. "multiple": a click soon after another was given up would
     # be dropped; while one is under way the button rests.
     alone = {"concurrency_id": "atlas", "concurrency_limit": 1, "trigger_mode": "multiple"}
@@ -196,7 +164,7 @@ def atlas_html(shown: ManyAxes, published: float) -> str:
         f"{html.statements_html(rest)}"
         f'<div class="pl-axes">{"".join(_figure(name, shown) for name in FIGURES[ManyAxes])}</div>'
         f'<div class="pl-axes pl-beside-cards">{_beside(shown, published)}</div>'
-        f"{''.join(_folded(part) for part in atlas_parts(shown.atlas))}</div>"
+        f"{''.join(html.folded_html(part.heading, _part(part)) for part in atlas_parts(shown.atlas))}</div>"
     )
 
 
@@ -210,12 +178,10 @@ def _figure(name: str, shown: ManyAxes) -> str:
 def _beside(shown: ManyAxes, published: float) -> str:
     """Set the published percentages beside, and say what limits every comparison of counts."""
     part = siblings_part(shown.atlas, published)
-    if part is None:
-        table = "<p>The cards' percentages are of the card's slices over all tokens: choose these to see them here.</p>"
-    else:
-        table = (
-            f'<p class="pl-beside-name">{escape(part.heading)}</p>{html.table_html(part.heading, part.head, part.rows)}'
-        )
+    table = "<p>The cards' percentages are of the card's slices over all tokens: choose these to see them here.</p>"
+    if part is not None:
+        name = f'<p class="pl-beside-name">{escape(part.heading)}</p>'
+        table = name + html.table_html(part.heading, part.head, part.rows)
     tests = (
         "The tests between two axes deal their pairs anew (a membership test): they ask whether two distributions are "
         "equal, their direction included, not two counts alone."
@@ -224,16 +190,12 @@ def _beside(shown: ManyAxes, published: float) -> str:
     if caution:
         caution += " (How large their differences are, whichever way they point; the first table below has it.)"
     notes = (*(part.after if part else ()), tests, caution)
-    return f"<div>{table}</div><div>{_paragraphs(notes)}</div>"
+    return f"<div>{table}</div><div>{html.paragraphs_html(notes)}</div>"
 
 
-def _folded(part: Part) -> str:
-    words = f"{_paragraphs(part.before)}{html.table_html(part.heading, part.head, part.rows)}{_paragraphs(part.after)}"
-    return f'<details class="pl-careful"><summary>{escape(part.heading)}</summary>{words}</details>'
-
-
-def _paragraphs(texts: tuple[str, ...]) -> str:
-    return "".join(f"<p>{escape(text)}</p>" for text in texts if text)
+def _part(part: Part) -> str:
+    table = html.table_html(part.heading, part.head, part.rows)
+    return html.paragraphs_html(part.before) + table + html.paragraphs_html(part.after)
 
 
 def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
@@ -243,7 +205,7 @@ def runs_html(axes: list[Axis], left_out: tuple[str, ...]) -> str:
     names = ", ".join(f"{axis.name} ({axis.role})" for axis in axes)
     lines = [f"{len(axes)} runs of one model and setting belong together here: {names}."]
     lines += [f"No run of {', '.join(missing)}."] if missing else []
-    return _paragraphs(tuple(lines)) + _left_out(left_out)
+    return html.paragraphs_html(lines) + _left_out(left_out)
 
 
 def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
@@ -255,19 +217,10 @@ def too_few_html(info: RunInfo, why: str, left_out: tuple[str, ...]) -> str:
         f"in one way. These commands make one run of each of the project's {len(shipped_sets())} sets with the "
         f"chosen run's settings ({weights_label(info)}, {info.settings_words}), and open this page on them:"
     )
-    return (
-        f'{html.message_html(words)}<pre class="pl-command"><code>{escape(commands)}</code></pre>{_left_out(left_out)}'
-    )
+    command = f'<pre class="pl-command"><code>{escape(commands)}</code></pre>'
+    return html.message_html(words) + command + _left_out(left_out)
 
 
 def _left_out(sentences: tuple[str, ...]) -> str:
-    if not sentences:
-        return ""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<p>Left out, of the same model:</p><ul>{items}</ul>"
-
-
-def making_html(done: int, total: int) -> str:
-    """Show how far a comparison is."""
-    bar = f'<progress aria-label="steps of the comparison" value="{done}" max="{total}"></progress>'
-    return f'<div class="pl-progress">{bar}<p role="status">Comparing: {done} of {total} steps</p></div>'
+    return items and f"<p>Left out, of the same model:</p><ul>{items}</ul>"

@@ -6,7 +6,6 @@ from html import escape
 
 import gradio as gr
 
-from plantain import PlantainError
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.tables import REPEATS_NOTE, repeats_frame
 from plantain.runs.analysis import THRESHOLDS
@@ -14,21 +13,17 @@ from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page, short
+from plantain.ui.state import LATER, Choice, Page, or_error, short
 from plantain.ui.texts import CHANCE_HELP
 
 
 def chance_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def counts(name: str | None, units: str, scope: str, opened: bool) -> str:
-        if not opened:
-            return ""
-        try:
-            run = page.run_or_none(name)
-            return counts_html(run, Selection(units, scope)) if run else html.error_html("There is no run to show.")
-        except PlantainError as error:
-            return html.error_html(str(error))
+    @or_error("")
+    def counts(name: str | None, units: str, scope: str) -> tuple[str, str]:
+        """Return the counts, and empty the place of the slower correlations until they are there."""
+        return counts_html(page.run(name), Selection(units, scope)), ""
 
     def halves(name: str | None, units: str, scope: str, opened: bool) -> str:
         return page.slowly(name, units, scope, halves_html) if opened else ""
@@ -37,11 +32,9 @@ def chance_tab(page: Page, choice: Choice) -> None:
         gr.Markdown(CHANCE_HELP)
         shown = gr.HTML(elem_id="nulls")
         later = gr.HTML(elem_id="halves")
-        opened = gr.State(False)
-    inputs = [*choice.inputs, opened]
-    first = tab.select(listener(lambda *now: (True, counts(*now, True))), choice.inputs, [opened, shown], **VIEW)
-    first.then(listener(halves), inputs, later, **LATER)
-    choice.on_change(counts, [opened], shown).then(listener(halves), inputs, later, **LATER)
+        opened, *events = choice.fill(tab, counts, [], [shown, later])
+    for event in events:
+        event.then(listener(halves), [*choice.inputs, opened], later, **LATER)
 
 
 def counts_html(run: Run, selection: Selection) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -21,54 +22,50 @@ from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page
+from plantain.ui.state import LATER, Choice, Page, or_error
 from plantain.ui.tabs.export import public_name
 from plantain.ui.tabs.map import map_html, opens_units, unit_map
 from plantain.ui.texts import COMPARE_HELP, OWN_PROMPTS
 
-Shown = tuple[str, str, str, str, str]
+Mine = list[tuple[str, str]]
+"""(label, name) of the visitor's own runs."""
 
 
 def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def show(name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]) -> Shown:
-        try:
-            a, b = _both(page, name, other)
-            return _content(a, b, _labels(page, mine, name, other), Selection(units, scope), page)
-        except PlantainError as error:
-            return html.error_html(str(error)), "", "", "", ""
+    def two(name: str | None, units: str, scope: str, other: str | None, mine: Mine) -> TwoRuns:
+        if not name or not other:
+            raise PlantainError("Choose two runs: one above, the other here.")
+        labels = {value: label for label, value in page.saved_choices() + mine}
+        return TwoRuns(
+            (page.run(name), page.run(other)),
+            (labels.get(name, name), labels.get(other, other)),
+            Selection(units, scope),
+        )
 
-    def picture(
-        chosen: str, name: str | None, units: str, scope: str, other: str | None, mine: list[tuple[str, str]]
-    ) -> tuple[str, Figure]:
-        runs = _both(page, name, other)
-        made = [public_name(page, n, run) for n, run in zip((name, other), runs, strict=True)]
-        of = TwoRuns(runs, _labels(page, mine, name, other), Selection(units, scope))
-        return file_name("-and-".join(made), units, scope, chosen, suffix=""), figure(chosen, of)
+    @or_error("", "", "", "")
+    def show(*now: Any) -> tuple[str, ...]:
+        return _content(two(*now), page.published)
 
-    def others(name: str | None, other: str | None, mine: list[tuple[str, str]], last: str | None) -> tuple:
+    def picture(chosen: str, name: str, units: str, scope: str, other: str, mine: Mine) -> tuple[str, Figure]:
+        of = two(name, units, scope, other, mine)
+        made = "-and-".join(public_name(page, n, run) for n, run in zip((name, other), of.runs, strict=True))
+        return file_name(made, units, scope, chosen, suffix=""), figure(chosen, of)
+
+    def opens(name: str | None, units: str, scope: str, other: str | None, mine: Mine, last: str | None) -> tuple:
         """Offer all runs; where the other one is gone, or was just chosen above too, take another."""
         choices = page.saved_choices() + mine
         known = [value for _, value in choices]
-        kept = other in known and (other != name or name == last)
-        value = other if kept else _default(page, name, known)
-        return gr.Dropdown(choices, value=value), value
-
-    def opens(name: str | None, units: str, scope: str, other: str | None, mine: list, last: str | None) -> tuple:
-        offered, other = others(name, other, mine, last)
-        return offered, name, *show(name, units, scope, other, mine)
-
-    def follows(name: str | None, units: str, scope: str, other: str | None, mine: list, last: str | None) -> tuple:
-        """Follow the choice above, once the tab was opened."""
-        return (gr.skip(),) * 7 if last is None else opens(name, units, scope, other, mine, last)
+        if other not in known or (other == name and name != last):
+            other = _default(page, name, known)
+        return gr.Dropdown(choices, value=other), name, *show(name, units, scope, other, mine)
 
     with gr.Tab("Compare", id="compare") as tab:
         gr.Markdown(COMPARE_HELP)
-        known = list(page.store.saved)
         other = gr.Dropdown(
             page.saved_choices(),
-            value=_default(page, choice.run.value, known),
+            value=_default(page, choice.run.value, list(page.store.saved)),
             label="Compare with",
             filterable=False,
             elem_id="other-run",
@@ -81,70 +78,43 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         outputs.append(gr.HTML(elem_id="compare-density"))
         now = [other, choice.mine]
         saver("compare-figure", list(FIGURES[TwoRuns]), picture, [*choice.inputs, *now])
-        last = gr.State(None)  # the run above when this was last drawn; None while the tab was never opened
+        last = gr.State(None)  # the run above when this was last drawn
+        choice.fill(tab, opens, [*now, last], [other, last, *outputs])
     for drawn in outputs[1:4]:
         opens_units(drawn, choice, tabs)
-    tab.select(listener(opens), [*choice.inputs, *now, last], [other, last, *outputs], **VIEW)
     other.input(listener(show), [*choice.inputs, *now], outputs, **LATER)
-    choice.on_change(follows, [*now, last], [other, last, *outputs])
-
-
-def _both(page: Page, name: str | None, other: str | None) -> tuple[Run, Run]:
-    a, b = page.run_or_none(name), page.run_or_none(other)
-    if a is None or b is None:
-        raise PlantainError("Choose two runs: one above, the other here.")
-    return a, b
-
-
-def _labels(page: Page, mine: list[tuple[str, str]], *names: str) -> tuple[str, ...]:
-    """Name runs as the lists do."""
-    labels = {value: label for label, value in page.saved_choices() + mine}
-    return tuple(labels.get(name, name) for name in names)
 
 
 def _default(page: Page, name: str | None, known: list[str]) -> str | None:
-    run = page.store.find(name)
-    control = page.control_for(run)
+    """Choose the control of a run, or else any other run."""
+    control = page.control_for(page.store.find(name))
     names = [n for n in known if n != name]
     return next((n for n in names if page.store.find(n) is control), names[0] if names else None)
 
 
-def _content(a: Run, b: Run, names: tuple[str, str], selection: Selection, page: Page) -> Shown:
-    for run, name in zip((a, b), names, strict=True):
-        if selection.scope not in run.scopes(selection.units):
-            raise PlantainError(
-                f"“{name}” has no tokens of scope {selection.scope!r}: choose another scope, or another run."
-            )
-    of = TwoRuns((a, b), names, selection)
-    words, maps = figures_html(a, b, names, selection, page.published), _maps(of)
+def _content(of: TwoRuns, published: Published) -> tuple[str, ...]:
+    (a, b), (units, scope) = of.runs, (of.selection.units, of.selection.scope)
+    for run, name in zip(of.runs, of.names, strict=True):
+        if scope not in run.scopes(units):
+            raise PlantainError(f"“{name}” has no tokens of scope {scope!r}: choose another scope, or another run.")
+    words, maps = figures_html(a, b, of.names, of.selection, published), ["", ""]
+    if units != "embedding":
+        drawn = [run.analysis(Selection(drawn_units(units), scope)) for run in of.runs]
+        shown = zip(drawn, ("map of the first run", "map of the second run"), of.names, strict=True)
+        maps = [_map(analysis, figure(picture, of), name) for analysis, picture, name in shown]
     try:
-        words += "".join(
-            f"<p>{escape(line.text)}</p>" for line in comparison_statements(of.found, a, b, selection.units)
-        )
+        words += html.paragraphs_html(line.text for line in comparison_statements(of.found, a, b, units))
     except PlantainError as error:  # no unit of one is a unit of the other
-        return f"{words}<p>{escape(str(error))}</p>", *maps, "", ""
+        return words + html.paragraphs_html([str(error)]), *maps, "", ""
     between = ""
-    if selection.units != "embedding":
-        between = _map(t_difference(of), "map of the difference", of, "the first minus the second", "difference of t")
+    if units != "embedding":
+        difference = figure("map of the difference", of)
+        between = _map(t_difference(of), difference, "the first minus the second", "difference of t")
     return words, *maps, between, html.figure_html(figure("t against t", of))
 
 
-def _maps(of: TwoRuns) -> list[str]:
-    if of.selection.units == "embedding":
-        return ["", ""]
-    return [
-        _map(
-            run.analysis(Selection(drawn_units(of.selection.units), of.selection.scope)),
-            f"map of the {which} run",
-            of,
-            name,
-        )
-        for run, which, name in zip(of.runs, ("first", "second"), of.names, strict=True)
-    ]
-
-
-def _map(analysis: Analysis, shown: str, of: TwoRuns, heading: str, what: str = "t") -> str:
-    return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, figure(shown, of), what)}'
+def _map(analysis: Analysis, drawn: Figure, heading: str, what: str = "t") -> str:
+    return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, drawn, what)}'
 
 
 def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, published: Published) -> str:
@@ -153,14 +123,13 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, p
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.
     asks = [comparable(run, selection) for run in (a, b)]
     beside = any(asks)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(x.name)}</th><td>{escape(x.value)}<br>{escape(x.significance)}</td>'
-        f"<td>{escape(y.value)}<br>{escape(y.significance)}</td>"
-        f"{f'<td>{escape(x.published)}</td>' if beside else ''}</tr>"
-        for x, y in zip(*columns, strict=True)
-    )
     titles = ("Figure", *names, *([f"Published card{'' if all(asks) else f', of {CONTRAST}'}"] if beside else []))
-    heads = "".join(f'<th scope="col">{escape(h)}</th>' for h in titles)
+    rows = [
+        (x.name, *(f"{m.value}\n{m.significance}" for m in (x, y)), *([x.published] if beside else []))
+        for x, y in zip(*columns, strict=True)
+    ]
+    caption = f"{UNIT_WORDS[selection.units]}, scope {selection.scope}"
+    table = html.table_html("figures of two runs", titles, rows, caption, "pl-table pl-beside")
     runs = {id(run): (run, name) for run, name in zip((a, b), names, strict=True)}.values()
     warned = _of_both([(notes(run, run.headline(selection)), name) for run, name in runs])
     prompts = [warning.text for warning in _of_both([(prompt_warnings(run), name) for run, name in runs])]
@@ -170,11 +139,7 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, p
     else:
         line = f"The runs differ in: {'; '.join(said)}." if said else "The runs have the same pairs and settings."
     return (
-        f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>"
-        '<div class="pl-scroll" tabindex="0" role="group" aria-label="figures of two runs">'
-        '<table class="pl-table pl-beside">'
-        f"<caption>{escape(UNIT_WORDS[selection.units])}, scope {escape(selection.scope)}</caption>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>{table}"
         f"{html.statements_html(warned)}{html.warnings_html(OWN_PROMPTS, prompts)}"
     )
 

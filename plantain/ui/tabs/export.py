@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,115 +21,94 @@ from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
 from plantain.ui.errors import failure_html, listener
-from plantain.ui.state import LATER, VIEW, WORK, Choice, Page
+from plantain.ui.state import LATER, VIEW, WORK, Choice, Page, or_error
 from plantain.ui.texts import TAKE_HELP
 
 _SCRIPTS = Path(__file__).parents[1] / "static"
 
 _TAKE, _COPY = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("takeaway.js", "copy.js"))
 
-_SCRIPT = f"({_TAKE})({_COPY})"
-
 _PREPARING = html.message_html("Preparing the file; at full size this takes several seconds …")
 
-_NO_RUN = "There is no run to take away. Choose one above."
+_NO_FILE = gr.update(visible=False, value=None)
 
-
-Make = Callable[[Run, str, str, str], tuple[str, bytes]]
-"""(run, its name for others, units, scope) -> a file's name and content."""
-
-
-FILES: dict[str, Make] = {
-    "Units as CSV": lambda run, name, units, scope: (
-        file_name(name, units, scope, suffix=".csv"),
-        units_csv(run, Selection(units, scope)),
-    ),
-    "Report as JSON": lambda run, name, units, scope: (
-        file_name(name, units, scope, suffix=".json"),
-        report_json(run, Selection(units, scope)),
-    ),
-    "Whole run as zip": lambda run, name, units, scope: (
+FILES: dict[str, Callable[[Run, str, Selection], tuple[str, bytes]]] = {
+    "Units as CSV": lambda run, name, of: (file_name(name, of.units, of.scope, suffix=".csv"), units_csv(run, of)),
+    "Report as JSON": lambda run, name, of: (file_name(name, of.units, of.scope, suffix=".json"), report_json(run, of)),
+    "Whole run as zip": lambda run, name, of: (
         file_name(name, suffix=".zip"),
         run_zip(run, file_name(name, suffix="")),
     ),
 }
-"""A button's words -> what it makes."""
+"""A button's words -> (run, its name for others, units and scope) -> a file's name and content."""
 
-
-@dataclass(frozen=True)
-class _Shelf:
-    """Where a file is handed out: a line that says how it stands, and a button to save it once more."""
-
-    line: gr.HTML
-    file: gr.DownloadButton
-
-    @property
-    def outputs(self) -> list[gr.components.Component]:
-        return [self.line, self.file]
+_REFERENCES = {"plain text": cite_text, "BibTeX": cite_bibtex}
 
 
 def take_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened."""
 
-    def show(name: str | None, units: str, scope: str, chosen: str, unit: str, opened: bool) -> tuple[Any, ...]:
-        if not opened:
-            return (gr.skip(),) * (2 + len(_REFERENCES))
-        try:
-            run = _run(page, name)
-            count = f"{run.analysis(Selection(units, scope)).table.n_units:,} {UNIT_WORDS[units]}, scope {scope}"
-            said = public_name(page, name, run), page.published, share_base()
-            references = (cite_html(cite(run, *said), label) for cite, label in _REFERENCES)
-            about = f"{html.chip_html(run)}<p>On show: {escape(count)}.</p>"
-            return about, draw(name, units, scope, chosen, unit), *references
-        except PlantainError as error:
-            return html.error_html(str(error)), *[""] * (1 + len(_REFERENCES))
+    @or_error("", *[""] * len(_REFERENCES))
+    def show(name: str | None, units: str, scope: str, chosen: str, unit: str) -> tuple[str, ...]:
+        run = page.run(name)
+        count = f"{run.analysis(Selection(units, scope)).table.n_units:,} {UNIT_WORDS[units]}, scope {scope}"
+        said = public_name(page, name, run), page.published, share_base()
+        references = (cite_html(cite(run, *said), label) for label, cite in _REFERENCES.items())
+        about = f"{html.chip_html(run)}<p>On show: {escape(count)}.</p>"
+        return about, draw(name, units, scope, chosen, unit), *references
 
     def draw(name: str | None, units: str, scope: str, chosen: str, unit: str) -> str:
         try:
-            return html.figure_html(figure(chosen, OneRun(_run(page, name), Selection(units, scope), unit)))
+            return html.figure_html(figure(chosen, OneRun(page.run(name), Selection(units, scope), unit)))
         except PlantainError as error:
             return html.error_html(str(error))
 
     def picture(chosen: str, name: str | None, units: str, scope: str, unit: str) -> tuple[str, Figure]:
-        run = _run(page, name)
+        run = page.run(name)
         made = file_name(public_name(page, name, run), units, scope, chosen, suffix="")
         return made, figure(chosen, OneRun(run, Selection(units, scope), unit))
 
+    def prepare(kind: str, name: str | None, units: str, scope: str) -> tuple[str, Any]:
+        try:
+            run = page.run(name)
+            made, content = FILES[kind](run, public_name(page, name, run), Selection(units, scope))
+            # Straight into the folder that Gradio serves, so that no second copy is left: the page deletes it later.
+            path = save_bytes_to_cache(content, made, file.GRADIO_CACHE)
+        except Exception as error:  # whatever breaks, the page must not stay at "Preparing"
+            return failure_html(error), _NO_FILE
+        words = html.message_html(f"Ready: {made}, {size_words(len(content))}. If it does not arrive by itself:")
+        return words, gr.update(visible=True, value=path, label=f"Save {made}")
+
     with gr.Tab("Take away", id="take") as tab:
         gr.Markdown(TAKE_HELP)
-        opened = gr.State(False)
         about = gr.HTML(elem_id="take-about")
         with gr.Row():
-            data = {make: gr.Button(words, min_width=160) for words, make in FILES.items()}
-        shelf = _shelf("take-data")
+            data = {kind: gr.Button(kind, min_width=160) for kind in FILES}
+        line = gr.HTML(elem_id="take-data-line")
+        file = gr.DownloadButton("Save", visible=False, size="sm", elem_id="take-data-file")
         gr.Markdown("## Figures")
         chosen = saver("take-figure", list(FIGURES[OneRun]), picture, [*choice.inputs, choice.unit])
         preview = gr.HTML(elem_id="take-preview")
         gr.Markdown("## Cite this")
-        references = [_reference(label) for _, label in _REFERENCES]
-    inputs, outputs = [*choice.inputs, chosen, choice.unit], [about, preview, *(text for text, _, _ in references)]
-    tab.select(listener(lambda *now: (True, *show(*now, True))), inputs, [opened, *outputs], **VIEW)
-    choice.on_change(show, [chosen, choice.unit, opened], outputs)
+        texts, lines = [], [line]
+        for label in _REFERENCES:
+            texts.append(gr.HTML(elem_id=f"cite-{label.split()[0].lower()}"))
+            with gr.Row():
+                button = gr.Button(f"Copy as {label}", size="sm", scale=0, min_width=160)
+                lines.append(gr.HTML())
+            button.click(None, None, lines[-1], js=_script(f"cite('{texts[-1].elem_id}')"), **VIEW)
+        choice.fill(tab, show, [chosen, choice.unit], [about, preview, *texts])
     relay = gr.on([chosen.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
-    relay.then(listener(draw), inputs, preview, **LATER)
-    for make, button in data.items():
-        _hand_out(page, button, make, choice.inputs, shelf)
-    for text, button, line in references:
-        button.click(None, None, line, js=_script(f"cite('{text.elem_id}')"), **VIEW)
+    relay.then(listener(draw), [*choice.inputs, chosen, choice.unit], preview, **LATER)
+    for kind, button in data.items():
+        event = button.click(listener(lambda: (_PREPARING, _NO_FILE)), None, [line, file], **VIEW).then(
+            listener(partial(prepare, kind)), choice.inputs, [line, file], concurrency_id="take", concurrency_limit=2,
+            **WORK,
+        )  # fmt: skip
+        event.then(None, file, None, js=_script("save"), **VIEW)
     # What was made for another choice must not stand under a new one; the browser clears it without asking.
-    lines = [shelf.line, *(line for *_, line in references)]
     changes = [component.change for component in choice.inputs]
-    gr.on(changes, None, None, [*lines, shelf.file], js=_script(f"clear({len(lines)})"), **VIEW)
-
-
-_REFERENCES = ((cite_text, "plain text"), (cite_bibtex, "BibTeX"))
-
-
-def _run(page: Page, name: str | None) -> Run:
-    run = page.run_or_none(name)
-    if run is None:
-        raise PlantainError(_NO_RUN)
-    return run
+    gr.on(changes, None, None, [*lines, file], js=_script(f"clear({len(lines)})"), **VIEW)
 
 
 def public_name(page: Page, name: str | None, run: Run) -> str:
@@ -137,41 +116,8 @@ def public_name(page: Page, name: str | None, run: Run) -> str:
     return name if name in page.store.saved else f"own-{run.info.date[:16].replace(':', '')}-seed-{run.info.seed}"
 
 
-def _shelf(elem_id: str) -> _Shelf:
-    line = gr.HTML(elem_id=f"{elem_id}-line")
-    return _Shelf(line, gr.DownloadButton("Save", visible=False, size="sm", elem_id=f"{elem_id}-file"))
-
-
-def _reference(label: str) -> tuple[gr.HTML, gr.Button, gr.HTML]:
-    text = gr.HTML(elem_id=f"cite-{label.split()[0].lower()}")
-    with gr.Row():
-        button = gr.Button(f"Copy as {label}", size="sm", scale=0, min_width=160)
-        line = gr.HTML()
-    return text, button, line
-
-
 def _script(call: str) -> str:
-    return f"({_SCRIPT}).{call}"
-
-
-def _hand_out(page: Page, button: gr.Button, make: Callable, inputs: list, shelf: _Shelf) -> None:
-    """Prepare a file at a click, say so meanwhile, and give it to the browser."""
-
-    def prepare(name: str | None, *chosen: str) -> tuple[str, Any]:
-        try:
-            run = _run(page, name)
-            made, content = make(run, public_name(page, name, run), *chosen)
-            # Straight into the folder that Gradio serves, so that no second copy is left: the page deletes it later.
-            path = save_bytes_to_cache(content, made, shelf.file.GRADIO_CACHE)
-        except Exception as error:  # whatever breaks, the page must not stay at "Preparing"
-            return failure_html(error), gr.update(visible=False, value=None)
-        words = html.message_html(f"Ready: {made}, {size_words(len(content))}. If it does not arrive by itself:")
-        return words, gr.update(visible=True, value=path, label=f"Save {made}")
-
-    waiting = gr.update(visible=False, value=None)
-    event = button.click(listener(lambda: (_PREPARING, waiting)), None, shelf.outputs, **VIEW)
-    event = event.then(listener(prepare), inputs, shelf.outputs, concurrency_id="take", concurrency_limit=2, **WORK)
-    event.then(None, shelf.file, None, js=_script("save"), **VIEW)
+    return f"(({_TAKE})({_COPY})).{call}"
 
 
 def size_words(n_bytes: int) -> str:

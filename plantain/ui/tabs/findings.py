@@ -39,7 +39,7 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         """Return what is there at once; the slower statistics come after it."""
         selection = Selection(units, scope)
         try:
-            run = page.run_or_none(name)
+            run = page.run(name) if name else None
             figures = findings_html(run, page.published, selection, page.control_for(run))
             return figures, main_map(run, selection), blocks_html(run, page.published, selection)
         except PlantainError as error:
@@ -95,35 +95,32 @@ def panel_html(run: Run, selection: Selection) -> str:
 def findings_html(run: Run | None, published: Published, selection: Selection, control: Run | None = None) -> str:
     """Show the headline figures beside the published and the control's; without a run the published ones alone."""
     if run is None:
-        cards = "".join(_card(m, True) for m in metrics(None, published)[:4])
-        return html.error_html("There is no saved run here. Below are the published figures only.") + _grid(cards)
+        missing = html.error_html("There is no saved run here. Below are the published figures only.")
+        return missing + _cards(metrics(None, published), True)
     headline = run.headline(selection)
     control = control if control and selection.scope in control.scopes(selection.units) else None
     rows = metrics(headline, published, control.headline(selection) if control else None)
     beside = comparable(run, selection)
     counted = f"{headline.n_units:,} {UNIT_WORDS[selection.units]}, scope: {selection.scope}"
     basis = f"{counted}, {headline.n_pairs} pairs. {_line(rows[4], beside)}"
-    text = "" if headline.text_baseline is None else f"<p>{escape(_baseline(rows))}</p>"
+    text = (
+        f"Text baseline, the same test on the prompt embedding: {'; '.join(f'{m.name}: {m.baseline}' for m in rows)}."
+    )
+    measured = MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
     prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{html.chip_html(run)}{_answer(run)}{_grid(''.join(_card(m, beside) for m in rows[:4]))}"
-        f"<p>{escape(_measured(run))} {escape(basis)}</p>{text}"
+        f"{html.chip_html(run)}{_answer(run)}{_cards(rows, beside)}"
+        f"{html.paragraphs_html([f'{measured} {basis}', '' if headline.text_baseline is None else text])}"
         f"{html.statements_html(notes(run, headline))}{html.warnings_html(OWN_PROMPTS, prompts)}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
     )
 
 
-def _measured(run: Run) -> str:
-    return MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
-
-
 def careful_html(run: Run, selection: Selection) -> str:
     """Show what limits the headline figures, folded."""
-    return (
-        "<details class='pl-careful'><summary>Read with care: nulls, intervals, corrections</summary>"
-        f"{html.statements_html(careful_statements(run, selection))}</details>"
-    )
+    statements = html.statements_html(careful_statements(run, selection))
+    return html.folded_html("Read with care: nulls, intervals, corrections", statements)
 
 
 def _control_line(control: Run) -> str:
@@ -132,15 +129,18 @@ def _control_line(control: Run) -> str:
     return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px{tokens}.)"
 
 
-def _grid(cards: str) -> str:
-    return f'<div class="pl-cards">{cards}</div>'
+def _cards(rows: list[Metric], published: bool) -> str:
+    """Show the first four figures; the fifth stands in the line below them."""
+    return f'<div class="pl-cards">{"".join(_card(metric, published) for metric in rows[:4])}</div>'
 
 
 def _card(metric: Metric, published: bool) -> str:
     theirs = ", ".join(filter(None, (metric.published, metric.published_significance)))
-    beside = [("Published", theirs)] if published else []
-    beside += [("Control", metric.control)] if metric.control is not None else []
-    rows = "".join(f'<dd class="pl-published">{name}: {escape(value)}</dd>' for name, value in beside)
+    rows = "".join(
+        f'<dd class="pl-published">{name}: {escape(value)}</dd>'
+        for name, value in (("Published", theirs if published else None), ("Control", metric.control))
+        if value is not None
+    )
     return (
         f'<dl class="pl-card"><dt>{escape(metric.name)}</dt><dd class="pl-value">{escape(metric.value)}</dd>'
         f"{metric.significance and f'<dd>{escape(metric.significance)}</dd>'}{rows}</dl>"
@@ -166,12 +166,6 @@ def _answer(run: Run) -> str:
     return f"<p class='pl-answer'>{escape(words)}</p>" if words else ""
 
 
-def _baseline(rows: list[Metric]) -> str:
-    """Set the transformer's text input beside the figures."""
-    figures = "; ".join(f"{m.name}: {m.baseline}" for m in rows)
-    return f"Text baseline, the same test on the prompt embedding: {figures}."
-
-
 def blocks_html(run: Run | None, published: Published, selection: Selection) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
     theirs = _block_table("Published card (slices, all tokens; not run by us)", published.top_blocks)
@@ -182,10 +176,5 @@ def blocks_html(run: Run | None, published: Published, selection: Selection) -> 
 
 
 def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:
-    head = "".join(f'<th scope="col">{h}</th>' for h in ("Block", "max |t|", "|t| > 3", "median |d|"))
-    body = "".join(
-        f"<tr><td>{escape(r.block)}</td><td>{r.max_abs_t:.2f}</td><td>{r.n_over_3}/{r.n_units}</td>"
-        f"<td>{r.median_abs_d:.2f}</td></tr>"
-        for r in rows
-    )
-    return f'<table class="pl-table"><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>{body}</table>'
+    cells = [(r.block, f"{r.max_abs_t:.2f}", f"{r.n_over_3}/{r.n_units}", f"{r.median_abs_d:.2f}") for r in rows]
+    return html.table_html("top blocks", ("Block", "max |t|", "|t| > 3", "median |d|"), cells, caption)

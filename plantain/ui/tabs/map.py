@@ -61,12 +61,19 @@ def map_html(analysis: Analysis, figure: Figure, what: str = "t") -> str:
     limit = max(5.0, float(np.nanmax(np.abs(t), initial=0.0)))
     firsts = {block.split("[")[0]: block for block in reversed(rows)}.values()  # a gap before each kind of block
     drawn = "".join(_row(block, units, analysis, (what, limit), block in firsts) for block, units in rows.items())
+    numbers = html.table_html(
+        f"table of {what}",
+        ("block", *map(str, range(columns))),
+        ((block, *map(number, t[units])) for block, units in rows.items()),
+        figure.title,
+        "pl-numbers",
+    )
     return (
-        f'<figure><div class="pl-map" role="grid" aria-label="{escape(figure.title, quote=True)}" '
+        f'<figure><div class="pl-map" role="grid" aria-label="{escape(figure.title)}" '
         f'style="--cols:{columns}">{_head(columns)}{drawn}</div>'
-        f'<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
-        f"{_legend(what, limit)}"
-        f"{html.words_html(figure, OPENS)}</figure>{_numbers(figure.title, what, rows, t, columns)}"
+        '<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
+        f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
+        f"{html.words_html(figure, OPENS)}</figure>{html.folded_html('The same numbers as a table', numbers)}"
     )
 
 
@@ -89,31 +96,9 @@ def _row(block: str, units: np.ndarray, a: Analysis, scale: tuple[str, float], f
 
 
 def _cell(name: str, t: float, what: str, limit: float) -> str:
-    kind = "x" if np.isnan(t) else "n" if t < 0 else ""
-    look = f' class="{kind}"' if kind else ""
-    share = "" if np.isnan(t) else f' style="--t:{100 * min(abs(t) / limit, 1.0):.0f}%"'
-    said = f"{name}: degenerate, left out" if np.isnan(t) else f"{name}: {what} = {t:+.2f}"
-    return (
-        f'<i role="gridcell" tabindex="-1" data-u="{escape(name, quote=True)}" '
-        f'aria-label="{escape(said, quote=True)}"{look}{share}></i>'
-    )
-
-
-def _legend(what: str, limit: float) -> str:
-    return f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
-
-
-def _numbers(title: str, what: str, rows: dict[str, np.ndarray], t: np.ndarray, columns: int) -> str:
-    """Write the same numbers as a table, for those who cannot or would rather not look at colours."""
-    head = "".join(f'<th scope="col">{i}</th>' for i in range(columns))
-    body = "".join(
-        f'<tr><th scope="row">{escape(block)}</th>{"".join(f"<td>{number(t[u])}</td>" for u in units)}</tr>'
-        for block, units in rows.items()
-    )
-    return (
-        "<details class='pl-careful'><summary>The same numbers as a table</summary>"
-        '<div class="pl-scroll" tabindex="0" role="group" aria-label="table of {what}">'
-        f'<table class="pl-numbers"><caption>{escape(title)}</caption>'
-        f'<thead><tr><th scope="col">block</th>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div></details>"
-    )
+    if np.isnan(t):
+        look, said = ' class="x"', f"{name}: degenerate, left out"
+    else:
+        share = f' style="--t:{100 * min(abs(t) / limit, 1.0):.0f}%"'
+        look, said = (' class="n"' if t < 0 else "") + share, f"{name}: {what} = {t:+.2f}"
+    return f'<i role="gridcell" tabindex="-1" data-u="{escape(name)}" aria-label="{escape(said)}"{look}></i>'

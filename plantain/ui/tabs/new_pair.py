@@ -82,8 +82,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             examples = {name: gr.Button(name, size="sm", min_width=120) for name in EXAMPLES}
         with gr.Row():
             labels = _side_labels(page, choice.run.value)
-            positive, under_positive = _box(labels[0], first[0], "positive")
-            negative, under_negative = _box(labels[1], first[1], "negative")
+            (positive, under_positive), (negative, under_negative) = map(_box, labels, first, SIDES)
         note = gr.HTML(elem_id="pair-note")
         mismatch = gr.HTML(elem_id="pair-warning")
         fitting = gr.Button("Choose a run that fits", visible=False, elem_id="fitting-run")
@@ -119,26 +118,34 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     ) -> dict[Any, Any]:
         """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
-        words, reason = html.marked(positive, negative), _mismatch(page, name)
+        words, reason, run = html.marked(positive, negative), _mismatch(page, name), page.store.find(name)
         fits = _fitting(page, mine) if reason else None
         shown = kept if kept and kept.is_for(name, positive, negative) else None
+        result, record, frame = shown.result if shown and run else None, None, None
+        if result:
+            record = pair_record(result, run, name, shown.date, {"plantain": __version__, **software_versions()})
+            frame = pair_frame(result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
+        link = name if name in page.store.saved else None
         return {
             under_positive: side_html(counts[0], words[0]),
             under_negative: side_html(counts[1], words[1]),
             note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
-            mismatch: html.error_html(_mismatch_words(reason, page.store.find(name), fits)) if reason else "",
+            mismatch: html.error_html(_mismatch_words(reason, run, fits)) if reason else "",
             fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
             go: gr.Button(_label(page, name), interactive=not reason and not busy),
             back: gr.update(visible=bool(kept and kept.result and not shown)),
             timer: gr.Timer(active=status.state == "loading"),
-            figures: gr.Column(visible=bool(shown and shown.result)),
-            **_shown(page, name, positive, negative, shown, (answer, actions, table)),
+            figures: gr.Column(visible=bool(result)),
+            answer: answer_html(result, run) if result else shown.failure if shown else "",
+            actions: actions_html(link, positive, negative, record),
+            table: gr.update(value=frame, visible=True) if result else HIDDEN,
         }
 
     def score(sent: tuple[str | None, str, str]) -> Iterator[tuple[str, Any]]:
         yield html.message_html("Both prompts go through the model …"), gr.skip()
         yield "", _scored(page, *sent)
 
+    both = [positive, negative]
     seen = [choice.run, choice.mine, positive, negative, kept, busy]
     drawn = [
         under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, figures, actions,
@@ -150,26 +157,25 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     # By itself: the boxes trigger the listener above, which therefore leaves them alone.
     choice.run.change(
         listener(lambda name: [gr.update(label=label) for label in _side_labels(page, name)]),
-        choice.run, [positive, negative], **VIEW,
+        choice.run, both, **VIEW,
     )  # fmt: skip
-    both = [positive, negative]
     brought = gr.on(None, listener(_from_address), None, both, **VIEW)  # on load
     brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(listener(look), seen, drawn, **VIEW)
     gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
     for name, button in examples.items():
-        button.click(listener(lambda pair=EXAMPLES[name]: pair), None, [positive, negative], **VIEW)
-    swap.click(listener(lambda a, b: (b, a)), [positive, negative], [positive, negative], **VIEW)
+        button.click(listener(lambda pair=EXAMPLES[name]: pair), None, both, **VIEW)
+    swap.click(listener(lambda a, b: (b, a)), both, both, **VIEW)
     fitting.click(
         listener(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1]), choice.mine, choice.run, **VIEW
     )
-    back.click(listener(lambda a: (a.run, a.positive, a.negative)), kept, [choice.run, positive, negative], **VIEW)
+    texts = [choice.run, *both]
+    back.click(listener(lambda a: (a.run, a.positive, a.negative)), kept, texts, **VIEW)
 
     # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
     # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
     # the queue is full.
     waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
-    texts = [choice.run, positive, negative]
     start = go.click(listener(lambda *texts: (waiting, texts, None, True)), texts, [said, sent, kept, busy], **VIEW)
     run_it = start.then(listener(score), sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
     run_it.success(listener(lambda: False), None, busy, **VIEW)
@@ -199,11 +205,7 @@ def _from_address(request: gr.Request) -> tuple[Any, Any]:
 
 def _label(page: Page, name: str | None) -> str:
     run = page.store.find(name)
-    return f"Score this pair{_price(page, run)}"
-
-
-def _price(page: Page, run: Run | None) -> str:
-    return page.cost(run.info.conditions.n_repeats, run.info.size) if run else page.cost(1, None)
+    return "Score this pair" + (page.cost(run.info.conditions.n_repeats, run.info.size) if run else page.cost(1, None))
 
 
 def _count(page: Page, text: str) -> Count:
@@ -221,18 +223,15 @@ def _count(page: Page, text: str) -> Count:
 def _mismatch(page: Page, name: str | None) -> str | None:
     """Say why no pair can be compared with a run, or None where one can or no run is chosen."""
     try:
-        run = page.run_or_none(name)
+        return page.engine.mismatch(page.run(name)) if name else None
     except PlantainError as error:
         return str(error)
-    return page.engine.mismatch(run) if run else None
 
 
 def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
     """Find a run that the loaded model made: (label, name)."""
-    for label, name in [*page.saved_choices(), *mine]:
-        if page.store.find(name) and _mismatch(page, name) is None:
-            return label, name
-    return None
+    known = ((label, name) for label, name in [*page.saved_choices(), *mine] if page.store.find(name))
+    return next((one for one in known if _mismatch(page, one[1]) is None), None)
 
 
 def _mismatch_words(reason: str, run: Run | None, fits: tuple[str, str] | None) -> str:
@@ -249,9 +248,7 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
     """Score a pair; whatever goes wrong is an answer too, to these texts."""
     now, asked = datetime.now(UTC).isoformat(timespec="seconds"), None
     try:
-        run = page.run_or_none(name)
-        if run is None:
-            raise PlantainError("Choose a run first: the pair is compared with its pairs.")
+        run = page.run(name)
         asked = page.engine.asks(run.info.conditions.n_repeats, run.info.size)
         with logged("pair"):
             result = page.engine.probe_pair(run, positive, negative)
@@ -260,39 +257,14 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
         return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))
 
 
-def _shown(
-    page: Page, name: str | None, positive: str, negative: str, kept: Answer | None, places: tuple[Any, Any, Any]
-) -> dict[Any, Any]:
-    """Draw the answer, its link and file, and its table; nothing where there is none to these texts."""
-    answer, actions, table = places
-    run = page.store.find(name)
-    link = name if name in page.store.saved else None
-    if kept is None or kept.result is None or run is None:
-        failure = kept.failure if kept else ""
-        return {answer: failure, actions: actions_html(link, positive, negative, None), table: HIDDEN}
-    record = _record(kept, kept.result, run)
-    frame = pair_frame(kept.result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
-    return {
-        answer: answer_html(kept.result, run),
-        actions: actions_html(link, positive, negative, record),
-        table: gr.update(value=frame, visible=True),
-    }
-
-
 def _figure(
     page: Page, chosen: str, name: str | None, positive: str, negative: str, kept: Answer | None
 ) -> tuple[str, Figure]:
     """Draw a figure of the answer that is shown."""
-    run = page.run_or_none(name)
-    if run is None or kept is None or kept.result is None or not kept.is_for(name, positive, negative):
+    if kept is None or kept.result is None or not kept.is_for(name, positive, negative):
         raise PlantainError("There is no answer to these prompts yet: score the pair first.")
     made = file_name("pair", kept.date[:19].replace(":", ""), chosen, suffix="")
-    return made, figure(chosen, OnePair(kept.result, run))
-
-
-def _record(kept: Answer, result: PairResult, run: Run) -> dict[str, Any]:
-    versions = {"plantain": __version__, **software_versions()}
-    return pair_record(result, run, str(kept.run), kept.date, versions)
+    return made, figure(chosen, OnePair(kept.result, page.run(name)))
 
 
 def answer_html(result: PairResult, run: Run) -> str:
@@ -308,19 +280,17 @@ def answer_html(result: PairResult, run: Run) -> str:
 
 def _answer_words(result: PairResult, run: Run) -> str:
     """Write what comes first: what was asked, the sentence, and what limits it."""
-    low, n = result.n_at_or_below, len(result.scores) + 1
-    lines = [f'<p class="pl-sentence">{escape(pair_sentence(result))}</p>']
+    low, n, random = result.n_at_or_below, len(result.scores) + 1, run.info.is_random
+    said = f'<p class="pl-sentence">{escape(pair_sentence(result))}</p>'
     if not result.comparable:
-        lines = [html.error_html(length_warning(result)), f"<p>For orientation: {escape(pair_sentence(result))}</p>"]
-    lines.append(
-        f"<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
+        said = f"{html.error_html(length_warning(result))}<p>For orientation: {escape(pair_sentence(result))}</p>"
+    loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""
+    return (
+        f"{said}<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
         "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
         "this is its place among the run's pairs, no test of the axis.</p>"
+        f'<p><span class="pl-chip{" pl-warn" if random else ""}">{escape(weights_words(run) + loud)}</span></p>'
     )
-    random = run.info.is_random
-    loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""
-    chip = f'<span class="pl-chip{" pl-warn" if random else ""}">{escape(weights_words(run) + loud)}</span>'
-    return "".join([*lines, f"<p>{chip}</p>"])
 
 
 def actions_html(run: str | None, positive: str, negative: str, record: dict[str, Any] | None) -> str:
@@ -341,24 +311,18 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
     query = {"tab": "pair", "positive": positive, "negative": negative, **({"run": run} if run else {})}
     address = escape(urlencode(query, quote_via=quote), quote=True)
     base = escape(share_base() or "", quote=True)
-    parts = [_download(record)] if record else []
-    parts.append(
-        f'<button type="button" class="pl-button" data-base="{base}" data-query="{address}">Copy link to these prompts'
-        "</button>"
-    )
-    parts.append('<span class="pl-copied" role="status"></span>')
-    parts.append('<input class="pl-link" readonly hidden aria-label="Link to these prompts">')
+    download = ""
+    if record:
+        content = base64.b64encode(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False).encode()).decode()
+        download = (
+            f'<a class="pl-button" download="plantain-pair-{record["date"][:19].replace(":", "")}.json" '
+            f'href="data:application/json;base64,{content}">Download this answer (JSON)</a>'
+        )
     missing = "" if run else "<p>The link does not name the run: yours ends with this page.</p>"
-    return f'<div class="pl-actions">{"".join(parts)}</div>{missing}'
-
-
-def _download(record: dict[str, Any]) -> str:
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    content = base64.b64encode(text.encode()).decode()
-    name = f"plantain-pair-{record['date'][:19].replace(':', '')}.json"
     return (
-        f'<a class="pl-button" download="{name}" href="data:application/json;base64,{content}">'
-        "Download this answer (JSON)</a>"
+        f'<div class="pl-actions">{download}<button type="button" class="pl-button" data-base="{base}" '
+        f'data-query="{address}">Copy link to these prompts</button><span class="pl-copied" role="status"></span>'
+        f'<input class="pl-link" readonly hidden aria-label="Link to these prompts"></div>{missing}'
     )
 
 
@@ -394,31 +358,24 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
     model : str
         Why nothing can be counted now; empty where it can.
     """
-    refused = {side: why for side, why in zip(SIDES, counts, strict=True) if isinstance(why, str)}
-    problems = [f"{side.capitalize()} prompt: {why}" for side, why in refused.items()]
+    sides = zip(SIDES, counts, strict=True)
+    problems = [f"{side.capitalize()} prompt: {why}" for side, why in sides if isinstance(why, str)]
     if positive and positive == negative:
         problems = ["Both prompts are the same: change one of them."]
     lines = problems + ([f"{model} Tokens cannot be counted now."] if model else [])
     a, b = counts
     if not lines and isinstance(a, int) and isinstance(b, int):
-        lines = [_lengths(a, b), *_length_words(positive, negative)]
+        lines = [f"Both prompts have {_tokens(a)}. What differs is marked."]
+        if a != b:
+            lines = [
+                f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with what they "
+                "mean. The score would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
+            ]
+        # More, or less, than one thing differs.
+        shared = shared_words(positive, negative)
+        if shared == 1:
+            lines.append("The words are the same: only blanks differ.")
+        elif shared < ALIKE:
+            lines.append("Most words differ: then much more than one thing is measured.")
     loud = " pl-note-loud" if problems or a != b or len(lines) > 1 else ""
-    shown = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return f'<div role="status" class="pl-note{loud}">{shown}</div>'
-
-
-def _lengths(a: int, b: int) -> str:
-    if a == b:
-        return f"Both prompts have {_tokens(a)}. What differs is marked."
-    return (
-        f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with what they mean. The "
-        "score would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
-    )
-
-
-def _length_words(positive: str, negative: str) -> list[str]:
-    """Warn where more, or less, than one thing differs."""
-    shared = shared_words(positive, negative)
-    if shared == 1:
-        return ["The words are the same: only blanks differ."]
-    return ["Most words differ: then much more than one thing is measured."] if shared < ALIKE else []
+    return f'<div role="status" class="pl-note{loud}">{html.paragraphs_html(lines)}</div>'

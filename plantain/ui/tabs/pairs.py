@@ -5,23 +5,16 @@ from __future__ import annotations
 from html import escape
 
 import gradio as gr
-import pandas as pd
 
-from plantain import PlantainError
 from plantain.findings.pairs import PairPart
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import pair_statements
 from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
 from plantain.runs.info import PairRecord
-from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
-from plantain.ui.errors import listener
-from plantain.ui.state import VIEW, Choice, Page, short
-
-Shown = tuple[str, str, pd.DataFrame, pd.DataFrame]
-
+from plantain.ui.state import HIDDEN, Choice, Page, or_error, short
 
 MARKS = "Bold and underlined: the words that the other prompt of the pair does not have in that place. "
 
@@ -29,37 +22,22 @@ MARKS = "Bold and underlined: the words that the other prompt of the pair does n
 def pairs_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened, since it takes half a second at full size."""
 
-    def show(name: str | None, units: str, scope: str, opened: bool = True) -> Shown:
-        if not opened:
-            return "", "", pd.DataFrame(), pd.DataFrame()
-        try:
-            run = page.run_or_none(name)
-            if run is None:
-                raise PlantainError("There is no run whose pairs could be shown.")
-            return _content(run, Selection(units, scope))
-        except PlantainError as error:
-            return html.error_html(str(error)), "", pd.DataFrame(), pd.DataFrame()
+    @or_error("", HIDDEN, HIDDEN)
+    def show(name: str | None, units: str, scope: str) -> tuple[str, str, dict, dict]:
+        of = OneRun(page.run(name), Selection(units, scope))
+        tables = categories_frame(of.run, of.selection), pairs_frame(of.parts)
+        return prompts_html(of), pairs_html(of), *(gr.update(value=table.map(short), visible=True) for table in tables)
 
+    # The browser loads a table's scripts at the start where one is visible, also in a tab that is closed.
+    options = {"interactive": False, "visible": False}
     with gr.Tab("Pairs", id="pairs") as tab:
         outputs = [
             gr.HTML(elem_id="prompts"),
             gr.HTML(elem_id="pairs"),
-            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", interactive=False, elem_id="by-category"),
-            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], interactive=False, elem_id="by-pair"),
+            gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", elem_id="by-category", **options),
+            gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], elem_id="by-pair", **options),
         ]
-        opened = gr.State(False)
-    tab.select(listener(lambda *now: (True, *show(*now))), choice.inputs, [opened, *outputs], **VIEW)
-    choice.on_change(show, [opened], outputs)
-
-
-def _content(run: Run, selection: Selection) -> Shown:
-    of = OneRun(run, selection)
-    return (
-        prompts_html(of),
-        pairs_html(of),
-        categories_frame(run, selection).map(short),
-        pairs_frame(of.parts).map(short),
-    )
+        choice.fill(tab, show, [], outputs)
 
 
 def prompts_html(of: OneRun) -> str:

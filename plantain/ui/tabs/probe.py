@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from html import escape
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from plantain import PlantainError, UsageError
-from plantain.prompts.sets import PromptError, PromptSet
+from plantain.prompts.sets import PromptError, PromptSet, shipped_file
 from plantain.report.labels import run_label
 from plantain.runs.run import Run
 from plantain.ui import html
@@ -19,7 +18,7 @@ from plantain.ui.engine import UNFINISHED, Step
 from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words, listener
 from plantain.ui.log import logged
 from plantain.ui.state import KEPT, VIEW, Choice, Page, duration, queued
-from plantain.ui.tabs.prompt_set import PromptSets, set_chooser
+from plantain.ui.tabs.prompt_set import PromptSets, pair_html, set_chooser
 from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
@@ -88,9 +87,13 @@ class _Probes:
             unread = isinstance(error, PromptError)  # which is said where the set is
             said = html.message_html("There is no prompt set to run yet.") if unread else html.error_html(str(error))
             return gr.update(value="Run all pairs", interactive=False), said
-        cost = self.page.cost(now, asked.size) or self.estimate(now, asked.size)
-        label = button_words(kept, now, asked.total) + (cost if now else "")
-        return gr.update(value=label, interactive=True), self.cost(now, asked.size)
+        engine, size = self.page.engine, asked.size
+        each = engine.seconds_per_pair(size)
+        guess = "" if each is None else f" (about {duration(each * now)})"
+        label = button_words(kept, now, asked.total) + ((self.page.cost(now, size) or guess) if now else "")
+        return gr.update(value=label, interactive=True), html.message_html(
+            cost_words(now, engine.asks(now, size), each)
+        )
 
     def shown(self, request: gr.Request, *controls: Any) -> tuple[dict[str, Any], str]:
         """Say the same, but leave a button that a probe has locked."""
@@ -102,60 +105,43 @@ class _Probes:
         self.begun.add(request.session_hash)
         return html.message_html("Stopping: the pair in hand is finished first …"), gr.update(interactive=False)
 
-    def estimate(self, now: int, size: int | None) -> str:
-        each = self.page.engine.seconds_per_pair(size)
-        return "" if each is None else f" (about {duration(each * now)})"
-
-    def cost(self, now: int, size: int | None) -> str:
-        engine = self.page.engine
-        return html.message_html(cost_words(now, engine.asks(now, size), engine.seconds_per_pair(size)))
-
     def run(self, request: gr.Request, *given: Any) -> Iterator[tuple[str, Any, Any]]:
         """Run a probe; stopped or broken, the pairs that are done stay with the engine."""
         *controls, mine = given
-        engine, asks = self.page.engine, None
+        engine, asked, asks = self.page.engine, None, None
         self.running.add(request.session_hash)
         self.begun.add(request.session_hash)
         try:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = self.read(*controls)
             asks = engine.asks(self.count(asked), asked.size)
-            with (
-                logged("probe"),
-                closing(engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)) as steps,
-            ):
+            steps = engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)
+            with logged("probe"), closing(steps):
                 for step in steps:
                     done = self.finished(step.run, asked, mine) if step.run else None
                     yield done or (progress_html(step), gr.skip(), gr.skip())
             if step.run is None:
-                yield html.message_html(self.kept_words(asked)), gr.skip(), gr.skip()
+                yield html.message_html(kept_words(step.done, step.total)), gr.skip(), gr.skip()
         except Exception as error:
-            yield self.failed(error, asks, *controls), gr.skip(), gr.skip()
+            yield self.failed(error, asked, asks), gr.skip(), gr.skip()
         finally:
             self.running.discard(request.session_hash)
 
-    def failed(self, error: Exception, asks: int | None, *controls: Any) -> str:
+    def failed(self, error: Exception, asked: _Asked | None, asks: int | None) -> str:
         """Explain a failure, with what is kept and the command that does without the page."""
-        try:
-            asked = self.read(*controls)
-        except PlantainError:
-            return failure_html(error, "", asks)  # settings that nothing can be kept for
-        command = LOCAL_RUN.format(
-            model=self.page.engine.model_name or "MODEL", prompts=self.sets.file(asked.prompt_set)
-        )
+        if asked is None:
+            return failure_html(error)  # settings that nothing can be kept for
+        prompts = shipped_file(asked.prompt_set.sha256, "YOUR-SET.toml")
+        command = LOCAL_RUN.format(model=self.page.engine.model_name or "MODEL", prompts=prompts)
         command += f" --size {asked.size}" if asked.size else ""
-        return failure_html(error, self.kept_words(asked), asks, f"{command} --seed {asked.seed}")
+        kept = kept_words(self.kept(asked), asked.total)
+        return failure_html(error, kept, asks, f"{command} --seed {asked.seed}")
 
-    def kept_words(self, asked: _Asked) -> str:
-        return kept_words(self.kept(asked), asked.total)
-
-    def finished(
-        self, run: Run, asked: _Asked, mine: list[tuple[str, str]]
-    ) -> tuple[str, gr.Dropdown, list[tuple[str, str]]]:
+    def finished(self, run: Run, asked: _Asked, mine: list[tuple[str, str]]) -> tuple[str, gr.Dropdown, list]:
         """Choose the new run for the whole page, and say what becomes of it."""
         name, i = self.page.store.add(run), run.info
-        words = f"yours: {self.sets.label(asked.prompt_set)}{i.date[11:16]} UTC, {i.size} px, seed {i.seed}"
-        label = run_label(words, i)
+        title = "" if asked.prompt_set.sha256 == self.sets.first else f"{asked.prompt_set.title}, "
+        label = run_label(f"yours: {title}{i.date[11:16]} UTC, {i.size} px, seed {i.seed}", i)
         mine = [*mine, (label, name)]
         words = (
             f"Done: {len(run.pairs)} pairs in {i.seconds:.0f} s. “{label}” is chosen above now, and all tabs show it."
@@ -163,11 +149,12 @@ class _Probes:
         said = html.message_html(words) + html.message_html(PROBE_AFTERWARDS.format(kept=KEPT))
         return said, gr.Dropdown(self.page.saved_choices() + mine, value=name), mine
 
-    async def stopped(self, request: gr.Request, *controls: Any) -> str:
+    def stopped(self, request: gr.Request, *controls: Any) -> str:
         """Say what is kept, once the probe has ended: within one pair."""
         while request.session_hash in self.running:
-            await asyncio.sleep(0.1)
-        kept = self.kept_words(self.read(*controls)) or "No pair was done yet, so nothing is kept."
+            time.sleep(0.1)
+        asked = self.read(*controls)
+        kept = kept_words(self.kept(asked), asked.total) or "No pair was done yet, so nothing is kept."
         return html.message_html(f"Stopped. {kept}")
 
 
@@ -178,7 +165,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
     go_now, cost_now = probes.settings(*first, probes.sets.first, "", "", "", "")
     with gr.Tab("Run the probe", id="probe") as tab:
         gr.Markdown(PROBE_HELP.format(unfinished=UNFINISHED))
-        chosen, listen = set_chooser(page, probes.sets)
+        chosen = set_chooser(page, probes.sets, tab)
         with gr.Row():
             options = {"filterable": False, "min_width": 220}
             size = gr.Dropdown(
@@ -195,7 +182,6 @@ def probe_tab(page: Page, choice: Choice) -> None:
         progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
     settings = [size, seed, at_once, *chosen]
     controls = [*settings, stop]
-    listen(tab.select)
     # One listener: of two, an answer to older settings could come last and stay.
     changes = [tab.select, *(component.change for component in settings)]
     gr.on(changes, listener(probes.shown), settings, [go, cost], trigger_mode="always_last", **VIEW)
@@ -257,18 +243,8 @@ def cost_words(now: int, asked: int | None, each: float | None) -> str:
 
 def progress_html(step: Step) -> str:
     """Show pairs done, time left and the pair just done."""
-    left = "" if step.seconds_left is None else f", about {duration(step.seconds_left)} left"
-    words = f"{step.done} of {step.total} pairs{left}"
-    if step.seconds_left is None:
-        words += "; the first pair takes longest"
-    bar = f'<progress aria-label="pairs probed" value="{step.done}" max="{step.total}"></progress>'
-    return f'<div class="pl-progress">{bar}<p role="status">{words}</p>{_pair_html(step)}</div>'
-
-
-def _pair_html(step: Step) -> str:
-    if step.pair is None:
-        return ""
-    return (
-        f'<dl class="pl-just-done"><dt>Just done, in {step.seconds:.1f} s ({escape(step.pair.category)})</dt>'
-        f"<dd>{escape(step.pair.positive)}</dd><dd>{escape(step.pair.negative)}</dd></dl>"
-    )
+    left = "; the first pair takes longest"
+    if step.seconds_left is not None:
+        left = f", about {duration(step.seconds_left)} left"
+    just = "" if step.pair is None else pair_html(step.pair, f"Just done, in {step.seconds:.1f} s")
+    return html.progress_html("pairs probed", step.done, step.total, f"{step.done} of {step.total} pairs{left}", just)

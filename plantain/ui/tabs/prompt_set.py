@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from html import escape
+from itertools import product
 from typing import Any
 
 import gradio as gr
 
-from plantain import PlantainError
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts.sets import MIN_PAIRS, PromptError, PromptSet, shipped_file, shipped_sets
+from plantain.prompts.sets import MIN_PAIRS, SIDES, PromptError, PromptPair, PromptSet, shipped_sets
 from plantain.ui import html
 from plantain.ui.engine import EngineError
 from plantain.ui.errors import listener
@@ -34,17 +33,16 @@ class PromptSets:
     Parameters
     ----------
     page : Page
+
+    Attributes
+    ----------
+    first : str
+        What the chooser holds at the start.
     """
 
     def __init__(self, page: Page) -> None:
-        first = page.prompt_set
-        self._page = page
-        self._known = {first.sha256: first} | {sha: found for sha, (_, found) in shipped_sets().items()}
-
-    @property
-    def first(self) -> str:
-        """What the chooser holds at the start."""
-        return self._page.prompt_set.sha256
+        self.first = page.prompt_set.sha256
+        self._known = {self.first: page.prompt_set} | {sha: found for sha, (_, found) in shipped_sets().items()}
 
     def choices(self) -> list[tuple[str, str]]:
         """Return (label, value) for the chooser."""
@@ -62,25 +60,9 @@ class PromptSets:
         """
         return _read(text, title, positive, negative) if which == OWN else self._known[which]
 
-    def label(self, prompt_set: PromptSet) -> str:
-        """Name a set before a run's own words; nothing for the one that the page is about."""
-        return "" if prompt_set.sha256 == self.first else f"{prompt_set.title}, "
 
-    def file(self, prompt_set: PromptSet) -> str:
-        """Name the file of a set for the command line; a visitor has to save their own."""
-        return shipped_file(prompt_set.sha256, "YOUR-SET.toml")
-
-
-def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Component], Callable[[Any], None]]:
-    """Build the chooser.
-
-    Returns
-    -------
-    list of components
-        The inputs of `PromptSets.find`.
-    function
-        Keeps what is said up to date, also by one more trigger: call it once the tab is built.
-    """
+def set_chooser(page: Page, sets: PromptSets, tab: gr.Tab) -> list[gr.components.Component]:
+    """Build the chooser inside a tab; the inputs of `PromptSets.find` are returned."""
     which = gr.Dropdown(
         sets.choices(), value=sets.first, label="Prompt set", filterable=False, elem_id="prompt-set", min_width=280
     )
@@ -89,34 +71,29 @@ def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Compon
         gr.Markdown(_HELP)
         text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
         with gr.Row():
-            names = {"max_length": MOST_IN_A_NAME, "min_width": 160}
-            title = gr.Textbox("", label="Name", placeholder="Tempo", **names)
-            positive = gr.Textbox("", label="Positive side", placeholder="fast", **names)
-            negative = gr.Textbox("", label="Negative side", placeholder="slow", **names)
+            names = (("Name", "Tempo"), ("Positive side", "fast"), ("Negative side", "slow"))
+            words = [
+                gr.Textbox("", label=label, placeholder=example, max_length=MOST_IN_A_NAME, min_width=160)
+                for label, example in names
+            ]
         note = gr.HTML(elem_id="own-note")
-    inputs = [which, text, title, positive, negative]
+    inputs = [which, text, *words]
 
     def look(*chosen: str) -> tuple[dict[str, Any], dict[str, Any], str]:
         if chosen[0] == OWN:
             return HIDDEN, gr.update(visible=True), own_html(page, *chosen[1:])
         return gr.update(value=about_html(sets.find(*chosen)), visible=True), HIDDEN, ""
 
-    def listen(more: Any) -> None:
-        changes = [component.change for component in inputs]
-        gr.on([*changes, more], listener(look), inputs, [about, own, note], trigger_mode="always_last", **VIEW)
-
-    return inputs, listen
+    changes = [tab.select, *(component.change for component in inputs)]
+    gr.on(changes, listener(look), inputs, [about, own, note], trigger_mode="always_last", **VIEW)
+    return inputs
 
 
 def about_html(prompt_set: PromptSet) -> str:
     """Say what a set of the project's is, what it controls for and what a result on it would mean."""
     n = len(prompt_set.pairs)
-    lines = [
-        f"{n} pairs, {2 * n} passes: “{prompt_set.positive}” against “{prompt_set.negative}”.",
-        prompt_set.about,
-        prompt_set.reading,
-    ]
-    return "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+    lines = f"{n} pairs, {2 * n} passes: “{prompt_set.positive}” against “{prompt_set.negative}”."
+    return html.paragraphs_html([lines, prompt_set.about, prompt_set.reading])
 
 
 def own_html(page: Page, text: str, title: str, positive: str, negative: str) -> str:
@@ -127,14 +104,19 @@ def own_html(page: Page, text: str, title: str, positive: str, negative: str) ->
         found = _read(text, title, positive, negative)
     except PromptError as error:
         return html.error_html(str(error))
-    first, n = found.pairs[0], len(found.pairs)
     said = (
-        f"<p><b>{escape(found.title)}</b>: {n} pairs, “{escape(found.positive)}” against "
-        f"“{escape(found.negative)}”. The first one:</p>"
-        f'<dl class="pl-just-done"><dt>{escape(first.id)} ({escape(first.category)})</dt>'
-        f"<dd>{escape(first.positive)}</dd><dd>{escape(first.negative)}</dd></dl>"
+        f"<p><b>{escape(found.title)}</b>: {len(found.pairs)} pairs, “{escape(found.positive)}” against "
+        f"“{escape(found.negative)}”. The first one:</p>{pair_html(found.pairs[0], found.pairs[0].id)}"
     )
     return f'<div role="status">{said}{_audited(page, found)}</div>'
+
+
+def pair_html(pair: PromptPair, name: str) -> str:
+    """Show both prompts of a pair under its name and category."""
+    return (
+        f'<dl class="pl-just-done"><dt>{escape(name)} ({escape(pair.category)})</dt>'
+        f"<dd>{escape(pair.positive)}</dd><dd>{escape(pair.negative)}</dd></dl>"
+    )
 
 
 def _audited(page: Page, found: PromptSet) -> str:
@@ -148,15 +130,14 @@ def _audited(page: Page, found: PromptSet) -> str:
         return html.error_html(_refused(page, found, error))
     if not warnings:
         return f"<p>Nothing but the meaning was found to tell the sides apart: no proof that nothing does.{later}</p>"
-    return html.warnings_html("What the words of this set give away", warnings) + (f"<p>{later}</p>" if later else "")
+    return html.warnings_html("What the words of this set give away", warnings) + html.paragraphs_html([later])
 
 
-def _refused(page: Page, found: PromptSet, error: PlantainError) -> str:
+def _refused(page: Page, found: PromptSet, error: PromptError) -> str:
     """Name the pair that the model cannot take."""
-    for pair in found.pairs:
-        for side in ("positive", "negative"):
-            try:
-                page.engine.count_tokens(getattr(pair, side))
-            except PromptError as why:
-                return f"Pair {pair.id!r}, {side} side: {why}"
+    for pair, side in product(found.pairs, SIDES):
+        try:
+            page.engine.count_tokens(getattr(pair, side))
+        except PromptError as why:
+            return f"Pair {pair.id!r}, {side} side: {why}"
     return str(error)

@@ -17,7 +17,7 @@ from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page, short
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, or_error, short
 
 ALL_BLOCKS = "all"
 
@@ -39,63 +39,49 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         a = run.analysis(selection)
         return unit or a.table.names[a.ranking[0]]
 
+    @or_error("", "")
     def look(name: str | None, units: str, scope: str, unit: str) -> tuple[str, str, str]:
         """Return words and figures, and empty the place of the corrected p until they are there."""
-        scope = choice.fitting(name, units, scope)
-        try:
-            run = page.run_or_none(name)
-            if run is None:
-                return _nothing(), "", ""
-            seen = profile_unit(run, unit_of(run, Selection(units, scope), unit), scope)
-            below = "" if seen.units == units else _other_kind(seen.units, units)
-            return words_html(run, seen) + below, "", figures_html(run, seen)
-        except PlantainError as error:
-            return html.error_html(str(error)), "", ""
+        run, scope = page.run(name), choice.fitting(name, units, scope)
+        seen = profile_unit(run, unit_of(run, Selection(units, scope), unit), scope)
+        # A map of slices' heads opens heads.
+        other = f"This is one of the {UNIT_WORDS[seen.units]}; the list below is of {UNIT_WORDS[units]}."
+        below = "" if seen.units == units else f"<p>{escape(other)}</p>"
+        return words_html(run, seen) + below, "", figures_html(run, seen)
 
     def corrected(name: str | None, units: str, scope: str, unit: str) -> str:
-        return page.slowly(
-            name, units, scope, lambda run, *_: corrected_html(run, unit_of(run, Selection(units, scope), unit), scope)
-        )
+        return page.slowly(name, units, scope, lambda run, of: corrected_html(run, unit_of(run, of, unit), of.scope))
 
     def listed(name: str | None, units: str, scope: str, block: str, unit: str) -> tuple:
         """Return the list, without p values where they are not there yet, the picker, and what is listed."""
-        scope = choice.fitting(name, units, scope)
         try:
-            run = page.run_or_none(name)
-            if run is None:
-                return pd.DataFrame(), gr.skip(), gr.skip(), _nothing()
-            return content(run, Selection(units, scope), block, unit)
+            return content(page.run(name), Selection(units, choice.fitting(name, units, scope)), block, unit)
         except PlantainError as error:
-            return pd.DataFrame(), gr.skip(), gr.skip(), html.error_html(str(error))
+            return HIDDEN, gr.skip(), gr.skip(), html.error_html(str(error))
 
     def content(run: Run, selection: Selection, block: str, unit: str) -> tuple:
-        analysis = run.analysis(selection)
+        analysis, chosen = run.analysis(selection), unit_of(run, selection, unit)
         names = analysis.table.blocks
-        block = block if block in names else ALL_BLOCKS
-        frame = top_units_frame(analysis, LISTED, _filter(block), run.inferences.get(selection))
-        chosen = unit_of(run, selection, unit)
+        within = block if block in names else None
+        frame = top_units_frame(analysis, LISTED, within, run.inferences.get(selection))
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
-        total = len(analysis.ranking) if block == ALL_BLOCKS else int((analysis.table.block == block).sum())
-        within = "" if block == ALL_BLOCKS else f" of {block}"
-        words = f"{len(frame)} of {total:,} {UNIT_WORDS[selection.units]}{within} by |t|. {COLUMNS}"
-        words += f" {CHOSEN_NOTE}" if len(frame) < total else ""
+        total = int((analysis.table.block == within).sum()) if within else len(analysis.ranking)
+        words = f"{len(frame)} of {total:,} {UNIT_WORDS[selection.units]}{f' of {within}' if within else ''} by |t|."
+        note = f" {CHOSEN_NOTE}" if len(frame) < total else ""
         return (
             _table(frame),
-            gr.Dropdown([("all blocks", ALL_BLOCKS), *names], value=block),
+            gr.Dropdown([("all blocks", ALL_BLOCKS), *names], value=within or ALL_BLOCKS),
             gr.Dropdown(choices, value=chosen),
-            html.message_html(f"{words} {weights_words(run)}"),
+            html.message_html(f"{words} {COLUMNS}{note} {weights_words(run)}"),
         )
 
-    def with_p(name: str | None, units: str, scope: str, block: str) -> pd.DataFrame | dict:
+    def with_p(name: str | None, units: str, scope: str, block: str) -> dict:
         try:
-            run = page.run_or_none(name)
-            if run is None:
-                return gr.skip()
-            selection = Selection(units, scope)
+            run, selection = page.run(name), Selection(units, scope)
             inference, analysis = run.inference(selection), run.analysis(selection)
-            block = block if block in analysis.table.blocks else ALL_BLOCKS
-            return _table(top_units_frame(analysis, LISTED, _filter(block), inference))
+            within = block if block in analysis.table.blocks else None
+            return _table(top_units_frame(analysis, LISTED, within, inference))
         except PlantainError:
             return gr.skip()  # said beside the list already
 
@@ -116,7 +102,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         line = gr.HTML(elem_id="heads-line")
         table = gr.Dataframe(
             label="Top units; choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
-            elem_id="top-units",
+            elem_id="top-units", visible=False,  # until it is filled: its scripts are not loaded before
         )  # fmt: skip
     everything = [*choice.inputs, choice.unit]
     filtered = [*choice.inputs, block]
@@ -133,28 +119,16 @@ def _row_unit(event: gr.SelectData) -> str:
     return str(event.row_value[FIRST_COLUMNS.index("unit")])
 
 
-def _nothing() -> str:
-    return html.error_html("There is no run to list.")
-
-
-def _filter(block: str) -> str | None:
-    return None if block == ALL_BLOCKS else block
-
-
-def _table(frame: pd.DataFrame) -> pd.DataFrame:
+def _table(frame: pd.DataFrame) -> dict:
     """Put the columns that people look for first; the unit's name says its block."""
     first = [name for name in FIRST_COLUMNS if name in frame]
-    return frame[[*first, *(c for c in frame if c not in (*first, "block"))]].map(short)
-
-
-def _other_kind(mine: str, listed: str) -> str:
-    """Say that the unit is not of the kind that is chosen: a map of slices' heads opens heads."""
-    return f"<p>This is one of the {escape(UNIT_WORDS[mine])}; the list below is of {escape(UNIT_WORDS[listed])}.</p>"
+    rest = [name for name in frame if name not in (*first, "block")]
+    return gr.update(value=frame[[*first, *rest]].map(short), visible=True)
 
 
 def words_html(run: Run, unit: UnitProfile) -> str:
     """Say what one unit shows."""
-    words = "".join(f"<p>{escape(line.text)}</p>" for line in unit_statements(run, unit))
+    words = html.paragraphs_html(line.text for line in unit_statements(run, unit))
     return f'<h3 class="pl-h">{escape(unit.name)}</h3>{words}'
 
 
@@ -174,14 +148,7 @@ def corrected_html(run: Run, name: str, scope: str) -> str:
 
 
 def _differences(run: Run, unit: UnitProfile) -> str:
-    rows = "".join(
-        f'<tr><th scope="row">{escape(r.pair.id)}</th><td>{d:+.4g}</td><td>{escape(r.pair.positive)}<br>'
-        f"{escape(r.pair.negative)}</td></tr>"
-        for d, r in sorted(zip(unit.differences.tolist(), run.pairs, strict=True), key=lambda pair: -pair[0])
-    )
+    ranked = sorted(zip(unit.differences.tolist(), run.pairs, strict=True), key=lambda pair: -pair[0])
+    rows = ((r.pair.id, f"{d:+.4g}", f"{r.pair.positive}\n{r.pair.negative}") for d, r in ranked)
     titles = ("pair", "difference", f"{run.info.positive} / {run.info.negative}")
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-    return (
-        "<details class='pl-careful'><summary>The differences as a table</summary>"
-        f'<table class="pl-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></details>'
-    )
+    return html.folded_html("The differences as a table", html.table_html("differences", titles, rows))

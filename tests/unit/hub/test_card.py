@@ -7,7 +7,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plantain.hub.card import add_fields, lacks_fields, new_card, section_names, set_section
+from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 
 BODY = (
     "## Results\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```bash\npython -m plantain report runs/klein\n```\n\n"
@@ -166,6 +166,6 @@ def test_own_fields_keep_their_order_their_words_and_their_comments():
 
 
 def test_a_new_card_has_front_matter_and_a_title():
-    card = new_card("Runs of plantain", "Words.", {"license": "apache-2.0", **FIELDS})
+    card = add_fields("# Runs of plantain\n\nWords.\n", {"license": "apache-2.0", **FIELDS})
     assert card.startswith("---\nlicense: apache-2.0\n") and "\n# Runs of plantain\n\nWords.\n" in card
     assert add_fields(card, FIELDS) == card

@@ -54,6 +54,28 @@ def test_a_first_row_names_the_columns_in_any_order(head):
     ]
 
 
+@pytest.mark.parametrize(
+    ("head", "swapped"),
+    [
+        ("positive prompt\tnegative prompt", False),
+        ("Negative prompt\tPositive", True),
+        ("helping\tIgnoring", False),
+        ("ignoring\thelping", True),
+    ],
+)
+def test_a_first_row_that_names_two_columns_is_no_pair(head, swapped):
+    found = read_pasted(rows(head, *FOUR), "", "Helping", "ignoring")
+    sides = [tuple(line.split("\t")) for line in FOUR]
+    assert [(p.positive, p.negative) for p in found.pairs] == [s[::-1] if swapped else s for s in sides]
+    assert [p.id for p in found.pairs] == ["row-2", "row-3", "row-4", "row-5"]
+
+
+@pytest.mark.parametrize("first", ["Positive news cheers him.\tNegative news saddens him.", "helping\twaiting"])
+def test_a_first_row_of_prompts_is_a_pair(first):
+    found = read_pasted(rows(first, *FOUR), "", "helping", "ignoring")
+    assert len(found.pairs) == 5 and found.pairs[0].positive == first.split("\t")[0]
+
+
 def test_cells_are_quoted_as_spreadsheets_do():
     text = rows('"He says ""go"", and runs."\tHe walks.', *FOUR[1:])
     assert read_pasted(text).pairs[0].positive == 'He says "go", and runs.'

@@ -118,7 +118,9 @@ def test_rewording_every_statement_leaves_the_cards_structure(made_run, monkeypa
     run, published = made_run(), load_published()
 
     def shape():
-        section = model_card.results_section(run, "mine", "owner/repo", None, published, "figure.png").splitlines()
+        figure = ("figure.png", "A map of the heads")
+        section = model_card.results_section(run, "mine", "owner/repo", None, published, figure).splitlines()
+        assert "![A map of the heads](figure.png)" in section
         return [line[:2] if line.startswith("- ") else line for line in section]
 
     def reworded(make):

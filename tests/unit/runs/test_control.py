@@ -86,7 +86,7 @@ def test_its_report_has_the_shape_of_the_card_number_for_number(report):
 def page(control, tmp_path, moral_set):
     store = RunStore(tmp_path)
     store.saved["control"] = control
-    return Page(store, None, load_published(), moral_set, lambda _pairs, _size: "")
+    return Page(store, None, load_published(), moral_set)
 
 
 def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_run, made_run):

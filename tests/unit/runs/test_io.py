@@ -218,11 +218,15 @@ def test_a_reader_sees_a_whole_run_at_all_times_while_it_is_replaced_200_times(m
 
 
 def test_a_run_whose_writer_was_killed_between_its_two_renames_is_found_again(made_run, saved):
-    aside = saved.with_name(".a run.old")
+    aside = saved.with_name(".a run.plantain-old")
     saved.rename(aside)
     assert same(load_run(saved), made_run()) and not aside.exists()
     saved.rename(aside)
     assert list(list_runs(saved.parent)[0]) == ["a run"] and not aside.exists()
+    saved.rename(aside)
+    with pytest.raises(RunError, match="exists already"):
+        check_target(saved, overwrite=False)  # before hours of computing
+    assert saved.exists() and not aside.exists()
     saved.rename(aside)
     with pytest.raises(RunError, match="exists already"):
         save_run(made_run(1), saved)
@@ -290,6 +294,12 @@ def test_a_damaged_run_is_refused_by_name(saved, file, damage, match):
     with pytest.raises(RunError, match=match) as caught:
         load_run(saved)
     assert str(caught.value).startswith(f"{saved}: ")
+
+
+def test_a_key_of_a_pair_that_this_version_does_not_know_is_left_out(made_run, saved):
+    pairs = json.loads((saved / "run.json").read_text(encoding="utf-8"))["pairs"]
+    edit_json(saved / "run.json", pairs=[pair | {"kind": "minimal"} for pair in pairs])
+    assert same(load_run(saved), made_run())
 
 
 def test_numbers_that_cannot_be_are_refused(made_run):

@@ -98,7 +98,7 @@ def test_links_of_others_are_on_the_space_or_nowhere(monkeypatch):
 
 
 def test_a_visitors_secret_name_is_in_no_file(store, moral_file, made_run):
-    page = Page(store, Engine("tiny-random"), load_published(), load_prompt_set(moral_file), lambda *_: "")
+    page = Page(store, Engine("tiny-random"), load_published(), load_prompt_set(moral_file))
     run = made_run(2)
     name = store.add(run)
     assert public_name(page, name, run) == "own-2026-01-01T0000-seed-2"

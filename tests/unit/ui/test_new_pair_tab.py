@@ -178,7 +178,8 @@ def test_the_button_says_the_seconds_that_are_requested_times_zero_gpus_factor(t
     pair = PromptPair("visitor", "visitor", "a", "b")
     for size in (64, 256, 1024, 2048):
         requested = app.call_seconds((pair,), app.Conditions(size))
-        assert app.cost(1, size) == f" ({round(1.5 * requested)} s of your GPU quota)"
-    demo = build_demo(RunStore(tmp_path), Engine("tiny-random"), load_published(), moral_set, app.cost)
+        assert app.quota_seconds(1, size) == round(1.5 * requested)
+    engine = Engine("tiny-random", quota=app.quota_seconds)
+    demo = build_demo(RunStore(tmp_path), engine, load_published(), moral_set)
     labels = [b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "score-pair"]
-    assert labels == [f"Score this pair{app.cost(1, None)}"]
+    assert labels == [f"Score this pair ({app.quota_seconds(1, None)} s of your GPU quota)"]
