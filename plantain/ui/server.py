@@ -31,7 +31,7 @@ LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at 
 SESSIONS = 100  # visitors and programs whose choices are kept; Gradio keeps a copy of the page for each
 
 CLOSED = (
-    "/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording", "/gradio_api/dev/",
+    "/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording", "/gradio_api/dev/reload",
     "/gradio_api/mcp/sse", "/gradio_api/openapi.json",
 )  # fmt: skip
 """Addresses of Gradio that write to the disk or stream without end, and MCP's older way: this page needs none."""
@@ -109,9 +109,9 @@ class Gate:
             await self._serve(scope, receive, answer)
         except Exception as error:  # not let through: the server prints its words, which may be a visitor's
             # So Gradio says that it knows no such endpoint or event, the last one in an answer that has begun.
-            cause = error.__cause__ or error
-            unknown = isinstance(cause, LookupError | FnIndexInferError | HTTPException)
-            if not isinstance(cause, FnIndexInferError | HTTPException):  # a LookupError may be a fault of ours
+            cause, asked = error.__cause__ or error, LookupError if path.startswith("/gradio_api/") else ()
+            unknown = isinstance(cause, (FnIndexInferError, HTTPException, asked))
+            if not unknown:
                 LOG.exception("a request failed")
             if status:  # an answer has begun: end it
                 await send({"type": "http.response.body", "body": b""})

@@ -74,7 +74,7 @@ def test_tokens_are_counted_while_typing_and_unequal_lengths_are_warned_of(opene
     box.fill(FIRST[1])
     page.wait_for_selector("#pair-note >> text=Both prompts are the same")
     box.fill("  ")
-    page.wait_for_selector("#pair-note >> text=The positive prompt is empty")
+    page.wait_for_selector("#pair-note >> text=Positive prompt: the prompt is empty")
     box.fill("<img src=x onerror=alert(1)>")
     page.wait_for_selector("#under-positive >> text=<img src=x")
     assert page.locator("#under-positive img").count() == 0

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from contextlib import closing, nullcontext, suppress
+from inspect import iscoroutinefunction
+from itertools import filterfalse
 from urllib.parse import urlsplit
 
 import pytest
@@ -96,7 +98,7 @@ def test_what_is_closed_are_addresses_that_gradio_has():
             walk(inner, path)
 
     walk(gr.routes.App.create_app(demo).routes)
-    assert set(CLOSED) <= found
+    assert set(CLOSED) - {"/gradio_api/mcp/sse"} <= found  # which is of the application that Gradio mounts
     assert {path for path in found if "upload" in path} == {"/gradio_api/upload", "/gradio_api/upload_progress"}
 
 
@@ -273,10 +275,13 @@ def test_a_fault_in_a_listener_is_told_and_its_words_are_printed_nowhere(capfd, 
 
     monkeypatch.setattr(log.PACKAGE_LOG, "handlers", [])
     monkeypatch.setattr(log.PACKAGE_LOG, "propagate", False)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # and so what the log puts in its place goes with the test
     log.start_log()
+    with pytest.raises(AssertionError):
+        listener(faults("page")[2])
     with gr.Blocks() as demo:
         text, shown = gr.Textbox(), gr.Textbox()
-        for fault in faults("page"):
+        for fault in filterfalse(iscoroutinefunction, faults("page")):
             text.submit(listener(fault), text, shown, api_name=fault.__name__)
         text.submit(faults("bare")[0], text, shown, api_name="bare")
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
@@ -285,7 +290,6 @@ def test_a_fault_in_a_listener_is_told_and_its_words_are_printed_nowhere(capfd, 
         for name, said in {
             "plain": r"Something broke \(ValueError\)",
             "steps": r"\(KeyError\)",
-            "later": SECRET,
         }.items():
             with pytest.raises(AppError, match=said):
                 client.predict(SECRET, api_name=f"/{name}")
@@ -293,7 +297,8 @@ def test_a_fault_in_a_listener_is_told_and_its_words_are_printed_nowhere(capfd, 
         assert SECRET not in printed and "in plain" in printed and printed.count("a request failed") == 2
         with pytest.raises(AppError):
             client.predict(SECRET, api_name="/bare")
-        assert SECRET in "".join(capfd.readouterr())  # what Gradio does by itself, else the line above says nothing
+        printed = "".join(capfd.readouterr())  # by Gradio itself, through a stream that keeps classes and places alone
+        assert SECRET not in printed and "ValueError" in printed and "in plain" in printed
     finally:
         demo.close()
 

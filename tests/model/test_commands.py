@@ -115,4 +115,4 @@ def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_pat
     (tmp_path / "more").mkdir()
     same = (tmp_path / "more" / "tempo.toml").write_bytes(prompts[0].read_bytes()) and tmp_path / "more" / "tempo.toml"
     code, _, err = cli("run", "--model", "tiny-random", "--prompts", prompts[0], same, "--out", tmp_path / "x")
-    assert code == 2 and "name the files differently" in err and not (tmp_path / "x").exists()
+    assert code == 2 and "rename a file" in err and not (tmp_path / "x").exists()

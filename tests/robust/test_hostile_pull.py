@@ -109,8 +109,6 @@ HOSTILE = {
     "a negative seed": (strange_info(seed=-1), "info.seed: input should be greater than or equal to 0"),
     "weights of no kind": (strange_info(weights="klein"), "info.weights: input should be 'pretrained', 'local'"),
     "more facts": (strange_info(more=1), "info.more: unexpected keyword argument"),
-    "a pair with more": (lambda f: with_facts(f, "bad", lambda facts: facts["pairs"][0].update(more="x")),
-                         "pairs.0.pair.more: unexpected keyword argument"),
     "a seed twice": (strange_info(seeds=[1, 1]), "info.seeds: a seed stands twice"),
     "too many passes": (strange_info(seeds=[1, 2, 3], steps=6), "3 seeds of 6 steps are more than 16 passes"),
     "true for a number": (strange_info(steps=True), "info.steps: input should be a valid integer"),
