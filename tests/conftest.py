@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from browser import app_command, chromium, serving
+from few import run_args, write_set
 from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
 from made import small_run
@@ -225,6 +226,26 @@ def saved_run(tmp_path_factory) -> Path:
 def local_run(saved_run, tmp_path) -> Path:
     """A folder of the same run for one test."""
     return Path(shutil.copytree(saved_run, tmp_path / "mine" / "klein"))
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory) -> Path:
+    """The file of a few pairs, which a run is through with in seconds."""
+    return write_set(tmp_path_factory.mktemp("prompts") / "few.toml")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(prompts, tmp_path_factory) -> Path:
+    """A run by the command line that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(run_args(prompts, out)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def moral_folder(moral_run, tmp_path_factory) -> Path:
+    """The saved run of the 25 pairs."""
+    return save_run(moral_run, tmp_path_factory.mktemp("moral") / "run")
 
 
 @pytest.fixture

@@ -1,6 +1,10 @@
 """A small prompt set, and the command that runs it on the stand-in. Used by the tests of the command line."""
 
+import subprocess
+import sys
 from pathlib import Path
+
+from browser import ROOT
 
 N_PAIRS = 8
 
@@ -25,3 +29,10 @@ def run_args(prompts: Path, out: Path) -> list[str]:
 def without_warnings(err: str) -> str:
     """Leave out what is said of a set's words before anything is tried: a line each."""
     return "".join(line for line in err.splitlines(keepends=True) if not line.startswith("plantain: warning: "))
+
+
+def shell(*args: str, **options) -> subprocess.CompletedProcess:
+    """Run a command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "plantain", *args], cwd=ROOT, capture_output=True, text=True, timeout=120, **options
+    )

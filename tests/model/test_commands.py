@@ -1,13 +1,9 @@
 """The commands that make passes: run and pair."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from browser import ROOT
-from few import N_PAIRS, run_args, without_warnings, write_set
+from few import N_PAIRS, run_args, shell, without_warnings
 
 from plantain._files import strict_record
 from plantain.cli import main
@@ -15,30 +11,6 @@ from plantain.findings.atlas import Atlas
 from plantain.prompts.sets import SHIPPED as PROMPTS
 from plantain.report.atlas import atlas_text
 from plantain.runs.io import load_run, save_run
-
-
-def shell(*args: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "plantain", *args], cwd=ROOT, capture_output=True, text=True, timeout=120, **options
-    )
-
-
-@pytest.fixture(scope="module")
-def prompts(tmp_path_factory) -> Path:
-    return write_set(tmp_path_factory.mktemp("prompts") / "few.toml")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(prompts, tmp_path_factory) -> Path:
-    """A run by the command line that nothing disturbed."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert main(run_args(prompts, out)) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def moral_folder(moral_run, tmp_path_factory) -> Path:
-    return save_run(moral_run, tmp_path_factory.mktemp("moral") / "run")
 
 
 def test_run_writes_a_run_and_says_what_to_do_next(prompts, tmp_path, capsys):

@@ -9,23 +9,10 @@ from pathlib import Path
 
 import pytest
 from browser import ROOT
-from few import N_PAIRS, run_args, write_set
+from few import N_PAIRS, run_args
 
 from plantain.cli import main
 from plantain.probe.checkpoint import Checkpoint
-
-
-@pytest.fixture(scope="module")
-def prompts(tmp_path_factory) -> Path:
-    return write_set(tmp_path_factory.mktemp("prompts") / "few.toml")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(prompts, tmp_path_factory) -> Path:
-    """A run by the command line that nothing disturbed."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    assert main(run_args(prompts, out)) == 0
-    return out
 
 
 def start_and_wait_for_pairs(prompts: Path, out: Path, n: int) -> subprocess.Popen:

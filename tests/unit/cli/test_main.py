@@ -4,32 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from browser import ROOT
-from few import without_warnings, write_set
+from few import shell, without_warnings, write_set
 
 from plantain.cli import main
-from plantain.runs.io import save_run
 from plantain.runs.units import Selection
-
-
-def shell(*args: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "plantain", *args], cwd=ROOT, capture_output=True, text=True, timeout=120, **options
-    )
-
-
-@pytest.fixture(scope="module")
-def prompts(tmp_path_factory) -> Path:
-    return write_set(tmp_path_factory.mktemp("prompts") / "few.toml")
-
-
-@pytest.fixture(scope="module")
-def moral_folder(moral_run, tmp_path_factory) -> Path:
-    return save_run(moral_run, tmp_path_factory.mktemp("moral") / "run")
-
 
 # --- the commands ------------------------------------------------------------------------------------------
 
