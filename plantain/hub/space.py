@@ -16,7 +16,7 @@ FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 RUNS_FOLDER = "precomputed"
 
 ENDINGS = {
-    "plantain": (".py", ".css", ".js", ".md", ".ttf", ".license"),
+    "plantain": (".py", ".css", ".js", ".json", ".md", ".ttf", ".license"),
     "prompts": (".toml", ".csv"),
     "docs": (".md", ".png"),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),
