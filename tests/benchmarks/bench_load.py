@@ -86,7 +86,9 @@ class Page:
         choice = Counter(tuple(d["inputs"][:3]) for d in ours).most_common(1)[0][0]
         ours = [d for d in ours if tuple(d["inputs"][:3]) == choice]
         self.views = [d for d in ours if not d["queue"]]
-        self.downloads = [d for d in ours if d["queue"] and d["api_name"].startswith("prepare")]
+        files = {c["id"] for c in config["components"] if c["type"] == "downloadbutton"}
+        self.downloads = [d for d in ours if d["queue"] and files & set(d["outputs"])]
+        assert self.downloads, "the page offers no file"
 
     def body(self, event: dict, choice: list, session: str) -> dict:
         """What a browser sends for an event: the choice, and everything else as it is on a new page."""
