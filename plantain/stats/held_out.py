@@ -133,7 +133,7 @@ def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> n
         top = np.argpartition(order, order.shape[2] - n_top, axis=2)[:, :, -n_top:]
         mine, sums, order = (np.take_along_axis(values, top, axis=2) for values in (mine, sums, order))
         ss = np.take_along_axis(np.broadcast_to(squares, (len(chunk), *squares.shape)), top, axis=2)
-        with np.errstate(divide="ignore", invalid="ignore"):  # sign * difference / SD; a constant factor decides nothing
+        with np.errstate(divide="ignore", invalid="ignore"):  # a constant factor decides nothing
             value = np.where(order > 0, np.sign(sums) * mine / np.sqrt(ss * (1 - order)), 0.0)
         return np.count_nonzero(value.sum(axis=2) > 0, axis=1)
 
