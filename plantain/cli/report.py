@@ -13,6 +13,7 @@ from plantain import UsageError
 from plantain._files import plain, printable_lines
 from plantain.cli.options import add_model_options, not_empty
 from plantain.cli.progress import bar
+from plantain.findings.held_out import find_replication, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
@@ -35,6 +36,10 @@ def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
     parser = commands.add_parser("report", help="print a saved run's results beside the published ones")
     parser.add_argument("run", metavar="DIR", help="folder of a run")
+    again = "run of the same contrast on new pairs (default: one beside DIR of the shipped replication)"
+    parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
+    controls = "runs of control contrasts, whose rules are tried on this run's pairs"
+    parser.add_argument("--control", type=not_empty, nargs="+", default=[], metavar="DIR", help=controls)
     _add_unit_options(parser, "card", _report)
 
     parser = commands.add_parser("pair", help="see where one more pair falls in a saved run")
@@ -62,25 +67,37 @@ def _add_unit_options(parser: argparse.ArgumentParser, units: str, command: Call
 
 
 def _report(options: argparse.Namespace) -> None:
-    run = load_run(options.run)
-    if options.json:
-        print(json.dumps(plain(run.summary(Selection(options.units, options.scope))), allow_nan=False))
+    run, selection = load_run(options.run), Selection(options.units, options.scope)
+    run.analysis(selection)  # refuses units without that scope before anything is computed
+    if options.replication:
+        replication = Path(options.replication).resolve().name, load_run(options.replication)
     else:
-        report = report_text(run, load_published(), Selection(options.units, options.scope))
-        print(printable_lines(report))  # a run may be a stranger's
+        replication = find_replication(run, Path(options.run))
+    headline = held_out(run, replication, _named_runs(options.control))
+    if options.json:
+        print(json.dumps({**plain(run.summary(selection)), "held_out": plain(headline)}, allow_nan=False))
+    else:
+        print(printable_lines(report_text(run, load_published(), selection, headline)))  # it may be a stranger's
+
+
+def _named_runs(folders: list[str]) -> dict[str, Run]:
+    """Read runs by the names of their folders; a folder that is given twice counts once."""
+    paths = list({Path(folder).resolve(): Path(folder) for folder in folders}.values())
+    runs = {path.resolve().name: load_run(path) for path in paths}
+    if len(runs) < len(paths):
+        raise NotComparableError("two runs have one name; rename a folder.")
+    return runs
 
 
 def _atlas(options: argparse.Namespace) -> None:
     from plantain.findings.atlas import cached_atlas, read_axes
     from plantain.report.atlas import atlas_text
 
-    folders = list({Path(folder).resolve(): Path(folder) for folder in options.runs}.values())
-    runs = {folder.resolve().name: load_run(folder) for folder in folders}
-    if len(runs) < len(folders):
-        raise NotComparableError("two runs have one name; rename a folder.")
-    axes = read_axes(runs)
+    axes = read_axes(_named_runs(options.runs))
     with bar("comparing", "step") as show:
-        atlas = cached_atlas(axes, Selection(options.units, options.scope), folders[0].resolve().parent, show)
+        atlas = cached_atlas(
+            axes, Selection(options.units, options.scope), Path(options.runs[0]).resolve().parent, show
+        )
     print(json.dumps(plain(atlas), allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
 
 

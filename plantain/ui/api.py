@@ -15,6 +15,7 @@ import gradio as gr
 
 from plantain import UsageError
 from plantain._files import plain
+from plantain.findings.held_out import held_out
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
@@ -55,14 +56,19 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
             scope: Which tokens: all, image, prompt, words, padding, template or reference.
         Returns:
-            One object with thresholds, large_effect, split_half, max_abs_t, top_blocks, inference, text_baseline and
-            weights_label.
+            One object with held_out (k of n held-out pairs told right, and its p), thresholds, large_effect,
+            split_half, max_abs_t, top_blocks, inference, text_baseline and weights_label.
         """
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope)
             found = store.get(run)
             figures = plain(found.summary(Selection(units, scope)))
-            return {"run": run, "weights_label": weights_label(found.info), **figures}
+            return {
+                "run": run,
+                "weights_label": weights_label(found.info),
+                **figures,
+                "held_out": plain(held_out(found)),
+            }
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:
         """List the units with the largest |t|. They were chosen for their size: expect them to be smaller elsewhere.

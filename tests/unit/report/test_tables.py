@@ -62,7 +62,7 @@ def test_every_published_figure_stands_in_every_report(run, units, scope):
     names = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{OF}", "Against its null"]
     assert head == names
     assert [(row[0], row[4], row[5]) for row in rows] == CARDS_TABLE
-    published_part = text.split(f"Top blocks by max |t|, published{OF}:")[1]
+    published_part = text.split(f"Top blocks by max |t|, published{OF}:")[1].split("##")[0]
     assert [line[2:] for line in published_part.splitlines() if line.startswith("- ")] == CARDS_BLOCKS
     assert "https://huggingface.co/phanerozoic/moral-plantain (16,320 units)" in text
     assert "Not run by this project" in text and "inferred from the counts" in text
@@ -98,24 +98,24 @@ def test_the_prompt_embedding_stands_beside_the_runs_figures(run):
 
 def test_pairs_and_categories_stand_in_the_report(run):
     text = report_text(run, PUBLISHED)
-    head, *rows = table_rows(text, 1)
+    head, *rows = table_rows(text, 2)
     a = run.analysis(Selection("card"))
     assert head[:4] == ["category", "pairs", "median |t|", "r with others"]
     assert [name.removeprefix("t of ") for name in head[4:]] == [a.table.names[u] for u in a.ranking[:5]]
     ((name, n, median, r, *t),) = rows  # one category holds all pairs: there are no others
     assert (name, n, r) == ("c", "25", "–") and t == [f"{a.t[u]:.2f}" for u in a.ranking[:5]]
     assert median == f"{np.median(np.abs(a.t)):.2f}"
-    _, *rows = table_rows(text, 2)
+    _, *rows = table_rows(text, 3)
     assert [row[0] for row in rows] == [f"pair-{i}" for i in range(25)]
 
 
 def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
     text, frame = report_text(run, PUBLISHED), top_units_frame(run.analysis(), 5, inference=run.inference())
-    head, *rows = table_rows(text, 3)
+    head, *rows = table_rows(text, 1)
     assert head == list(frame.columns) and {"p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high"} <= set(head)
     assert [row[1] for row in rows] == frame["unit"].tolist()
     assert [float(row[head.index("p_fwer")]) for row in rows] == pytest.approx(frame["p_fwer"].tolist(), rel=1e-2)
-    assert "Top units. They were chosen for their size: their d is too large" in text
+    assert "## Top units\n\nThey were chosen for their size: their d is too large" in text
 
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):

@@ -1,0 +1,235 @@
+"""The headline of a run: how many pairs are told right by a rule that has not seen them.
+
+The rule takes the 20 attention heads with the largest |t| over all other pairs, over image tokens alone: text tokens
+carry the encoder's output along the residual stream whatever the transformer does. Beside the headline stand the same
+over all tokens and from the prompt embedding, the rule on the pairs of a replication, and the rules of controls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from plantain import stats
+from plantain._files import plain, strict_json, strict_record, write_atomic
+from plantain.findings.atlas import unlike_settings
+from plantain.prompts.sets import shipped_sets
+from plantain.runs.analysis import finite
+from plantain.runs.inference import STATISTICS
+from plantain.runs.info import NotComparableError
+from plantain.runs.io import load_run
+from plantain.runs.run import Run
+from plantain.runs.units import HEADS, Selection
+
+N_TOP, N_FLIPS = 20, 9_999
+
+LEFT_OUT = "leave one pair out"
+
+IMAGE = Selection("heads", "image")
+
+EMBEDDING = Selection("embedding", "all")
+
+_STREAM = 5  # of the run's seed; 0 to 4 are the run's draws and `inference`'s
+
+_FORMAT = 1  # of what is cached: another one is computed anew
+
+_FILE = "held-out.json"
+
+_IN_MEMORY: WeakKeyDictionary[Run, HeldOut] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many pairs one rule tells right.
+
+    Attributes
+    ----------
+    k, n : int
+        Pairs told right, and pairs.
+    p : float
+        Of at least `k` where nothing is true: by sign flips of the whole procedure, or exact for a frozen rule; for
+        a control's rule, which has no natural sign, two-sided.
+    error : float
+        Standard error of `p` over the drawn flips; 0 where it is exact.
+    rule : str
+        `LEFT_OUT`, or the name of the run that it was learned on.
+    units, scope : str
+    """
+
+    k: int
+    n: int
+    p: float
+    error: float
+    rule: str
+    units: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class HeldOut(Told):
+    """The headline, and what stands beside it.
+
+    Attributes
+    ----------
+    n_flips, n_top : int
+        Sign flips of the p, and units of a rule.
+    percent : float or None
+        The mean difference in percent of the magnitude, whichever its sign: median over heads, image tokens.
+    all_tokens, embedding : Told
+        The same over all tokens, and from the prompt embedding.
+    replication : Told or None
+        The rule, frozen, on new pairs.
+    controls : tuple of Told
+        Rules that were learned on other contrasts, on this run's pairs.
+    """
+
+    n_flips: int
+    n_top: int
+    percent: float | None
+    all_tokens: Told
+    embedding: Told
+    replication: Told | None = None
+    controls: tuple[Told, ...] = ()
+
+
+def held_out(
+    run: Run, replication: tuple[str, Run] | None = None, controls: Mapping[str, Run] | None = None
+) -> HeldOut:
+    """Tell a run's pairs by rules that have not seen them.
+
+    Parameters
+    ----------
+    run : Run
+    replication : (str, Run), optional
+        Name and run of the same contrast on new pairs.
+    controls : mapping of str to Run, optional
+        Runs of other contrasts, by name.
+
+    Returns
+    -------
+    HeldOut
+        Ten seconds at full size the first time; what needs this run alone is cached in its folder.
+
+    Raises
+    ------
+    NotComparableError
+        A run was made by another model or with other settings, or is of the same pairs.
+    """
+    found, mine = cached(run), run.analysis(IMAGE).differences
+    for name, other in {**dict([replication] if replication else []), **(controls or {})}.items():
+        _check(run, name, other)
+    again = replication and _told(
+        stats.transfer_test(stats.learn_rule(mine, N_TOP), replication[1].analysis(IMAGE).differences), replication[0]
+    )
+    rules = {name: stats.learn_rule(r.analysis(IMAGE).differences, N_TOP) for name, r in (controls or {}).items()}
+    told = tuple(_told(stats.transfer_test(rule, mine, two_sided=True), name) for name, rule in rules.items())
+    return HeldOut(**{**vars(found), "replication": again, "controls": told})
+
+
+def _check(run: Run, name: str, other: Run) -> None:
+    if unlike := unlike_settings(run.info, other.info):
+        raise NotComparableError(f"{name}: its {unlike} differ from the run's, so that no rule can go between them.")
+    if run.info.prompts_sha256 == other.info.prompts_sha256:
+        raise NotComparableError(f"{name}: is of the same pairs as the run.")
+
+
+def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
+    """Find a finished run of the replication beside a run: same model, same settings.
+
+    Parameters
+    ----------
+    run : Run
+        Of the prompt set whose role is ``axis``; no other has a replication.
+    folder : Path
+        Its folder.
+
+    Returns
+    -------
+    (str, Run) or None
+        The first by name, and its name.
+    """
+    roles = {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
+    if roles.get(run.info.prompts_sha256) != "axis":
+        return None
+    for path in sorted(folder.resolve().parent.glob("*/run.json")):
+        # A look into the file first: a run of full size takes a moment to read. What is damaged is not found.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            info = json.loads(path.read_bytes())["info"]
+            if roles.get(info["prompts_sha256"]) == "replication" and info["fingerprint"] == run.info.fingerprint:
+                other = load_run(path.parent)
+                if not unlike_settings(run.info, other.info):
+                    return path.parent.name, other
+    return None
+
+
+# --- what needs the run alone ------------------------------------------------------------------------------
+
+
+def cached(run: Run) -> HeldOut:
+    """Return what needs the run alone: from memory, from its folder, or computed and cached in both."""
+    if run in _IN_MEMORY:
+        return _IN_MEMORY[run]
+    found = read_cached(run)
+    if found is None:
+        found = _alone(run)
+        if run.folder:
+            content = {"key": _key(run), "held_out": plain(found)}
+            path = run.folder / STATISTICS / _FILE
+            with suppress(OSError):  # a folder that cannot be written costs time, not the answer
+                path.parent.mkdir(exist_ok=True)
+                write_atomic(path, json.dumps({**content, "sha256": _digest(content)}, allow_nan=False).encode())
+    _IN_MEMORY[run] = found
+    return found
+
+
+def read_cached(run: Run) -> HeldOut | None:
+    """Return what is cached in a run's folder; None where there is nothing that belongs to it."""
+    if run.folder is None:
+        return None
+    path = run.folder / STATISTICS / _FILE
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if path.is_symlink() or path.parent.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 16:
+            return None
+        content = strict_json(path.read_bytes())
+        if content.pop("sha256") == _digest(content) and content["key"] == _key(run):
+            return strict_record(HeldOut, content["held_out"], "held_out")
+    return None
+
+
+def _alone(run: Run) -> HeldOut:
+    signs = stats.draw_signs(N_FLIPS, len(run.pairs), np.random.default_rng((run.info.seed, _STREAM)))
+
+    def tell(selection: Selection) -> Told:
+        test = stats.held_out_test(run.analysis(selection).differences, signs, N_TOP)
+        return _told(test, LEFT_OUT, selection)
+
+    a = run.analysis(IMAGE)
+    size = a.magnitudes.mean(axis=(0, 1))
+    percent = 100 * np.abs(a.differences.mean(axis=0))[size > 0] / size[size > 0]
+    return HeldOut(
+        **asdict(tell(IMAGE)),
+        n_flips=N_FLIPS,
+        n_top=N_TOP,
+        percent=finite(np.median(percent)) if len(percent) else None,
+        all_tokens=tell(HEADS),
+        embedding=tell(EMBEDDING),
+    )
+
+
+def _told(test: stats.HeldOut, rule: str, selection: Selection = IMAGE) -> Told:
+    return Told(**vars(test), rule=rule, **vars(selection))
+
+
+def _key(run: Run) -> dict[str, object]:
+    return {"capture": run.capture_sha256, "seed": run.info.seed, "format": _FORMAT, "n_flips": N_FLIPS, "n_top": N_TOP}
+
+
+def _digest(content: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()

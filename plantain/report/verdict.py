@@ -1,0 +1,76 @@
+"""The verdict of a run: at most four lines that say what was found, before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plantain.findings.held_out import HeldOut, Told
+from plantain.report.labels import weights_label
+from plantain.report.numbers import number
+from plantain.runs.info import RANDOM
+from plantain.runs.run import Run
+
+LEVEL = 0.05
+
+_SMALLEST = 0.001
+
+
+def verdict_lines(run: Run, found: HeldOut) -> list[str]:
+    """Write the headline, what stands beside it, and how large the differences are.
+
+    Parameters
+    ----------
+    run : Run
+    found : HeldOut
+        Of the run.
+
+    Returns
+    -------
+    list of str
+        At most four sentences or pairs of sentences; plain text.
+    """
+    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found)]
+
+
+def headline(found: HeldOut) -> str:
+    """Write the one figure in one sentence."""
+    chance = "more than" if found.p <= LEVEL else "no more than"
+    return (
+        f"{found.k} of {found.n} held-out pairs are told right, {chance} chance gives ({p_words(found)}): each pair by "
+        f"the {found.n_top} heads with the largest |t| over all other pairs, image tokens alone."
+    )
+
+
+def p_words(told: Told) -> str:
+    """Write a p, with its standard error where it rests on drawn sign flips."""
+    p = f"p < {_SMALLEST:g}" if told.p < _SMALLEST else f"p = {told.p:.2g}"
+    return p if not told.error or told.p < _SMALLEST else f"{p} ± {told.error:.1g}"
+
+
+def _beside(found: HeldOut) -> Iterator[str]:
+    yield f"From the prompt embedding, before the transformer: {_words(found.embedding)}."
+    yield f"From the heads over all tokens: {_words(found.all_tokens)}."
+
+
+def _frozen(found: HeldOut) -> Iterator[str]:
+    parts = []
+    if found.replication:
+        again = found.replication
+        parts.append(f"The rule of all {found.n} pairs, frozen, on the new pairs of {again.rule}: {_words(again)}.")
+    if found.controls:
+        rules = ", ".join(f"{told.rule} {_words(told)}" for told in found.controls)
+        parts.append(f"By rules that controls learned (two-sided): {rules}.")
+    if parts:
+        yield " ".join(parts)
+
+
+def _words(told: Told) -> str:
+    return f"{told.k} of {told.n} ({p_words(told)})"
+
+
+def _size(run: Run, found: HeldOut) -> str:
+    random = f" {RANDOM}" if run.info.is_random else ""
+    return (
+        f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude. "
+        f"Weights: {weights_label(run.info)}.{random}"
+    )

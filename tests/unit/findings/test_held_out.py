@@ -1,0 +1,126 @@
+"""The headline of a run: k of n held-out pairs, what stands beside it, how it is cached, which runs may be joined."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made import made_differences, made_run, small_run
+from scipy import stats as reference
+
+from plantain.findings.held_out import LEFT_OUT, N_FLIPS, find_replication, held_out, read_cached
+from plantain.prompts.sets import shipped_sets
+from plantain.runs.info import NotComparableError
+from plantain.runs.io import load_run, save_run
+
+
+@pytest.fixture(scope="module")
+def run():
+    return made_run(made_differences(effect=0.4))
+
+
+def by_hand(differences):
+    """k of n by leaving one pair out, with the 20 units of largest |t|; written without the package."""
+    k = 0
+    for i in range(len(differences)):
+        others = np.delete(differences, i, axis=0)
+        t = np.nan_to_num(reference.ttest_1samp(others, 0).statistic)
+        top = np.argsort(-abs(t), kind="stable")[:20]
+        k += (np.sign(t[top]) * differences[i, top] / others[:, top].std(axis=0, ddof=1)).mean() > 0
+    return k
+
+
+def test_the_headline_counts_heads_at_image_tokens(run):
+    found = held_out(run)
+    magnitudes = run.magnitudes("heads", "image")
+    assert found.k == by_hand(magnitudes[0] - magnitudes[1])
+    assert (found.n, found.rule, found.units, found.scope, found.n_flips) == (25, LEFT_OUT, "heads", "image", N_FLIPS)
+    assert 0 < found.p <= 1 and found.error == pytest.approx((found.p * (1 - found.p) / N_FLIPS) ** 0.5)
+    change = 100 * abs((magnitudes[0] - magnitudes[1]).mean(axis=0)) / magnitudes.mean(axis=(0, 1))
+    assert found.percent == pytest.approx(float(np.median(change)))
+
+
+def test_beside_it_stand_all_tokens_and_the_prompt_embedding(run):
+    found = held_out(run)
+    for told, units in ((found.all_tokens, "heads"), (found.embedding, "embedding")):
+        magnitudes = run.magnitudes(units, "all")
+        assert (told.k, told.units, told.scope) == (by_hand(magnitudes[0] - magnitudes[1]), units, "all")
+
+
+def rename(run, **changes):
+    return replace(run, info=replace(run.info, **changes), _analyses={}, inferences={})
+
+
+def test_the_frozen_rule_is_tried_on_new_pairs_and_controls_rules_on_these(run):
+    again = rename(made_run(made_differences(seed=8, effect=0.4)), prompts_sha256="1" * 64)
+    control = rename(made_run(made_differences(seed=9, effect=0.0)), prompts_sha256="2" * 64)
+    found = held_out(run, ("again", again), {"contact": control})
+
+    def told(learned, tested):
+        (a, b), (c, d) = (r.magnitudes("heads", "image") for r in (learned, tested))
+        t = reference.ttest_1samp(a - b, 0).statistic
+        top = np.argsort(-abs(t))[:20]
+        return int(((np.sign(t[top]) / (a - b)[:, top].std(axis=0, ddof=1) * (c - d)[:, top]).mean(axis=1) > 0).sum())
+
+    assert (found.replication.k, found.replication.rule) == (told(run, again), "again")
+    exact = reference.binomtest(found.replication.k, 25, alternative="greater").pvalue
+    assert found.replication.p == pytest.approx(exact)
+    (mine,) = found.controls
+    assert (mine.k, mine.rule) == (told(control, run), "contact")
+    assert mine.p == pytest.approx(reference.binomtest(mine.k, 25).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fingerprint": "e" * 64, "prompts_sha256": "1" * 64}, "again: its model differ"),
+        ({"size": 512, "prompts_sha256": "1" * 64}, "512 px"),
+        ({}, "again: is of the same pairs"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(run, changes, words):
+    with pytest.raises(NotComparableError, match=words):
+        held_out(run, ("again", rename(run, **changes)))
+
+
+def test_it_is_cached_in_the_runs_folder_and_a_damaged_cache_is_computed_anew(tmp_path):
+    run = load_run(save_run(small_run(), tmp_path / "run"))
+    assert read_cached(run) is None
+    found = held_out(run)
+    path = tmp_path / "run" / "statistics" / "held-out.json"
+    again = load_run(tmp_path / "run")
+    assert read_cached(again) == found == held_out(again)
+    content = json.loads(path.read_bytes())
+    for damage in ({"k": found.k + 1}, {"k": "many"}):
+        path.write_text(json.dumps({**content, "held_out": {**content["held_out"], **damage}}))
+        assert read_cached(again) is None
+    path.write_text(json.dumps({**content, "key": {**content["key"], "capture": "0" * 64}}))
+    assert read_cached(again) is None
+    path.write_text("[]")
+    assert read_cached(again) is None
+    assert held_out(load_run(tmp_path / "run")) == found
+
+
+def of_set(role, **changes):
+    sha256, prompt_set = next((h, s) for h, (_, s) in shipped_sets().items() if s.role == role)
+    run = small_run(n_pairs=len(prompt_set.pairs))
+    pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, prompt_set.pairs, strict=True))
+    facts = {name: getattr(prompt_set, name) for name in ("title", "positive", "negative")}
+    info = replace(run.info, prompt_set=prompt_set.name, prompts_sha256=sha256, **facts, **changes)
+    return replace(run, info=info, pairs=pairs)
+
+
+def test_a_replication_beside_the_run_is_found_where_it_was_made_in_the_same_way(tmp_path):
+    axis = of_set("axis")
+    save_run(axis, tmp_path / "moral")
+    assert find_replication(axis, tmp_path / "moral") is None
+    save_run(of_set("replication", size=128), tmp_path / "at-another-size")
+    save_run(of_set("replication", fingerprint="a" * 64), tmp_path / "of-another-model")
+    save_run(of_set("control"), tmp_path / "control")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    assert find_replication(axis, tmp_path / "moral") is None
+    save_run(of_set("replication"), tmp_path / "new-pairs")
+    name, found = find_replication(axis, tmp_path / "moral")
+    assert name == "new-pairs" and found.info.prompts_sha256 == of_set("replication").info.prompts_sha256
+    assert find_replication(of_set("control"), tmp_path / "control") is None
