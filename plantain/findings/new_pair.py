@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,7 +14,42 @@ from plantain.runs.capture import PairCapture
 from plantain.runs.run import Run
 from plantain.runs.units import HEADS, Selection, magnitudes
 
-N_TOP = 20
+N_TOP, N_FLIPS = 20, 999
+
+LEVEL = 0.05
+
+_STREAM = 6  # of the run's seed, for the flips
+
+_IN_MEMORY: WeakKeyDictionary[Run, dict[Selection, Agreement]] = WeakKeyDictionary()
+
+
+class Way(StrEnum):
+    """What a pair does: the run's pairs have no way of their own, or the pair goes with it, against it, or neither."""
+
+    NONE = "none"
+    NEITHER = "neither"
+    WITH = "with"
+    AGAINST = "against"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether a run's pairs agree with one another, without which nothing can go with or against them.
+
+    Attributes
+    ----------
+    k, n : int
+        Pairs that the rule of the others tells right, and pairs.
+    p : float
+        Of at least `k`, by sign flips of the whole procedure.
+    reach : float
+        95% of the scores of sign-flipped pairs lie within plus or minus this.
+    """
+
+    k: int
+    n: int
+    p: float
+    reach: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +94,8 @@ class PairResult:
         Tokens of the positive and the negative prompt.
     comparable : bool
         The two token counts are equal.
+    own : Agreement
+        Whether the run's pairs agree with one another.
     top : tuple of UnitScore
         The run's top units. Chosen on the run's pairs: expect regression to the mean.
     """
@@ -70,7 +109,17 @@ class PairResult:
     p: float
     tokens: tuple[int, int]
     comparable: bool
+    own: Agreement
     top: tuple[UnitScore, ...]
+
+    @property
+    def way(self) -> Way:
+        """What the pair does."""
+        if self.own.p > LEVEL:
+            return Way.NONE
+        if abs(self.score) <= self.own.reach:
+            return Way.NEITHER
+        return Way.WITH if self.score > 0 else Way.AGAINST
 
     @property
     def outside(self) -> int | None:
@@ -100,8 +149,22 @@ def score_pair(run: Run, pair: PromptPair, capture: PairCapture, selection: Sele
     )
     return PairResult(
         selection.units, selection.scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
-        (words[0], words[1]), words[0] == words[1], top,
+        (words[0], words[1]), words[0] == words[1], agreement(run, selection), top,
     )  # fmt: skip
+
+
+def agreement(run: Run, selection: Selection = HEADS) -> Agreement:
+    """Say whether a run's pairs agree with one another on a choice of units; kept in memory."""
+    known = _IN_MEMORY.setdefault(run, {})
+    if selection not in known:
+        diffs = run.analysis(selection).differences
+        signs = stats.draw_signs(N_FLIPS, len(diffs), np.random.default_rng((run.info.seed, _STREAM)))
+        null = stats.held_out_null(diffs, signs, N_TOP)
+        k = int(np.count_nonzero(stats.conformal_scores(diffs, N_TOP) > 0))
+        at_least = int(np.count_nonzero(np.count_nonzero(null > 0, axis=1) >= k))
+        p = (1 + at_least) / (1 + N_FLIPS)
+        known[selection] = Agreement(k, len(diffs), p, float(stats.quantile_above(np.abs(null).ravel(), 0.95)))
+    return known[selection]
 
 
 def _known(ends: list[float] | None) -> tuple[float, float] | None:

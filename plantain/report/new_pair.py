@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plantain.findings.new_pair import PairResult, UnitScore
+from plantain.findings.new_pair import PairResult, UnitScore, Way
 from plantain.prompts.sets import SIDES
 from plantain.report.labels import weights_label, weights_words
 from plantain.report.statements import Kind, Statement
@@ -28,14 +28,25 @@ def pair_text(result: PairResult, run: Run) -> str:
 def pair_sentence(result: PairResult) -> str:
     """Write in one sentence where a new pair falls among the run's.
 
-    Only ranks are claimed, of scores that are made alike for all pairs (`PairResult.scores`).
+    Whether the run's pairs agree at all comes first. Only ranks are claimed, of scores that are made alike for all
+    pairs (`PairResult.scores`).
     """
-    n, low = len(result.scores), result.n_at_or_below - 1
-    if result.score > 0:
+    n, low, own = len(result.scores), result.n_at_or_below - 1, result.own
+    if result.way is Way.NONE:
+        return (
+            f"This run's pairs do not agree with one another ({own.k} of {own.n} are told right by the others, "
+            f"p = {own.p:.2g}): there is no way for your pair to go."
+        )
+    if result.way is Way.NEITHER:
+        return (
+            f"Your pair goes neither with the run's {n} pairs nor against them: its score of {result.score:+.2f} lies "
+            f"within ±{own.reach:.2f}, as 95% of the scores do when a coin decides which side is which."
+        )
+    if result.way is Way.WITH:
         far = {0: "less far than any of them", n: f"at least as far as all {n} of them"}
         way, end = "the way of", f", {far.get(low, f'at least as far as {low} of them')}"
     else:
-        way = "against the way of" if result.score < 0 else "neither with nor against the way of"
+        way = "against the way of"
         higher = {0: "none of them scores", 1: "one of them scores", n: f"all {n} of them score"}
         end = f"; {higher.get(n - low, f'{n - low} of them score')} higher"
     return f"Your pair goes {way} the run's {n} pairs{end}, each pair scored against the others."
@@ -48,11 +59,10 @@ def pair_remarks(result: PairResult, run: Run) -> list[Statement]:
 
 def _remarks(result: PairResult, run: Run) -> Iterator[Statement]:
     n, low, n_top, unequal = len(result.scores) + 1, result.n_at_or_below, len(result.top), len(run.unequal_pairs())
-    way = "the way" if result.score > 0 else "against the way"
     yield Statement(
         Kind.SCORE,
-        f"Score {result.score:+.2f}: on the run's top {n_top} units the pair goes {way} that the run's {n - 1} pairs "
-        f"go on average, by {abs(result.score):.2f} SD (selection, sign and SD are theirs).",
+        f"Score {result.score:+.2f}: the pair's mean difference on the run's top {n_top} units, in the direction of "
+        f"the run's {n - 1} pairs and in their SD (selection, sign and SD are theirs).",
     )
     yield Statement(
         Kind.RANK,
@@ -145,6 +155,8 @@ def pair_record(result: PairResult, run: Run, name: str, date: str, versions: di
         "units": result.units,
         "scope": result.scope,
         "score": result.score,
+        "way": result.way,
+        "own": asdict(result.own),
         "n_at_or_below": result.n_at_or_below,
         "n": len(result.scores) + 1,
         "p": result.p,

@@ -88,7 +88,7 @@ def learn_rule(diffs: np.ndarray, n_top: int = N_TOP) -> Rule:
 
 
 def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> np.ndarray:
-    """Count the pairs told right under sign flips of whole pairs, the whole procedure repeated for each.
+    """Score every pair under sign flips of whole pairs, the whole procedure repeated for each.
 
     Parameters
     ----------
@@ -101,22 +101,19 @@ def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> n
 
     Returns
     -------
-    int array (n_flips,)
-        For each flip how many pairs the rule of all other pairs tells right: the choice of units, their signs and their
-        SDs are made anew.
+    float64 array (n_flips, n_pairs)
+        The `conformal_scores` of the flipped differences: the choice of units, their signs and their SDs are made anew.
 
     Examples
     --------
-    Without a flip it is the count of `conformal_scores` above zero:
-
     >>> diffs = [[1.0, 2.0], [1.1, 1.9], [0.9, 2.1], [-1.0, -2.0]]
-    >>> held_out_null(diffs, [[1, 1, 1, 1]]).tolist()
-    [3]
+    >>> held_out_null(diffs, [[1, 1, 1, 1]]).round(1).tolist()
+    [[0.9, 0.9, 0.8, -15.0]]
     """
     diffs, signs = checked_diffs(diffs, min_pairs=3), np.asarray(signs, dtype=np.float64)
     diffs = np.ascontiguousarray(diffs[:, diffs.any(axis=0) & ~is_degenerate(diffs)])
     if not diffs.size:
-        return np.zeros(len(signs), dtype=int)
+        return np.zeros(signs.shape)
     # A pair's flip changes no square, so that only the sums are made anew. Scaled, so that no square overflows.
     diffs = diffs / np.abs(diffs).max(axis=0)
     others, n_top = len(diffs) - 1, min(n_top, diffs.shape[1])
@@ -124,7 +121,7 @@ def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> n
     with np.errstate(divide="ignore"):
         scale = np.where(squares > 0, 1 / (others * squares), 0.0)
 
-    def count(chunk: np.ndarray) -> np.ndarray:
+    def score(chunk: np.ndarray) -> np.ndarray:
         mine = chunk[:, :, None] * diffs  # (flips, n_pairs, n_units)
         sums = mine.sum(axis=1, keepdims=True) - mine
         # The others' sum² / (n * sum of squares) orders the units as |t| does; at 1 they do not differ, and have no t.
@@ -133,13 +130,14 @@ def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> n
         top = np.argpartition(order, order.shape[2] - n_top, axis=2)[:, :, -n_top:]
         mine, sums, order = (np.take_along_axis(values, top, axis=2) for values in (mine, sums, order))
         ss = np.take_along_axis(np.broadcast_to(squares, (len(chunk), *squares.shape)), top, axis=2)
-        with np.errstate(divide="ignore", invalid="ignore"):  # a constant factor decides nothing
-            value = np.where(order > 0, np.sign(sums) * mine / np.sqrt(ss * (1 - order)), 0.0)
-        return np.count_nonzero(value.sum(axis=2) > 0, axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sd = np.sqrt(ss * (1 - order) / (others - 1))
+            values = np.where(order > 0, np.sign(sums) * mine / sd, 0.0)
+        return values.sum(axis=2) / np.maximum(np.count_nonzero(order > 0, axis=2), 1)
 
     chunks = [signs[at : at + _FLIPS] for at in range(0, len(signs), _FLIPS)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return np.concatenate(list(threads.map(count, chunks)))
+        return np.concatenate(list(threads.map(score, chunks)))
 
 
 def held_out_test(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> HeldOut:
@@ -162,7 +160,7 @@ def held_out_test(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> H
     """
     diffs = checked_diffs(diffs, min_pairs=3)
     k = int(np.count_nonzero(conformal_scores(diffs, n_top) > 0))
-    null = held_out_null(diffs, signs, n_top)
+    null = np.count_nonzero(held_out_null(diffs, signs, n_top) > 0, axis=1)
     p = (1 + int(np.count_nonzero(null >= k))) / (1 + len(null))
     return HeldOut(k, len(diffs), p, math.sqrt(p * (1 - p) / len(null)))
 

@@ -183,3 +183,16 @@ def test_the_p_of_a_pair_like_the_runs_is_uniform_on_its_26_steps():
         assert 26 * p == pytest.approx(round(26 * p)) and p > 0  # the pair itself counts
         steps[round(26 * p) - 1] += 1
     assert steps.sum() == 300 and reference.chisquare(steps).pvalue > 1e-3
+
+
+def test_whether_the_runs_pairs_agree_is_the_count_of_held_out_pairs(run):
+    differences = run.analysis(CARD).differences
+    own = score(run, np.zeros(N_SLICES)).own
+    told = 0
+    for i in range(25):
+        others = np.delete(differences, i, axis=0)
+        t = reference.ttest_1samp(others, 0).statistic
+        top = np.argsort(-np.abs(t))[:20]
+        told += (np.sign(t[top]) * differences[i, top] / others[:, top].std(axis=0, ddof=1)).mean() > 0
+    assert (own.k, own.n) == (told, 25)
+    assert own.p <= 0.01 and 0 < own.reach < 2

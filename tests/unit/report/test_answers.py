@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made import N_SLICES, PAIR, made_capture, made_differences, made_run, rounded
 
-from plantain.findings.new_pair import UnitScore, score_pair
+from plantain.findings.new_pair import UnitScore, Way, score_pair
 from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
 from plantain.runs.units import Selection
 
@@ -86,19 +86,45 @@ def test_a_strip_places_pairs_zero_and_the_new_one():
 @pytest.mark.parametrize(
     ("score", "low", "words"),
     [
-        (0.4, 8, "goes the way of the run's 25 pairs, at least as far as 7 of them, each"),
-        (0.4, 1, "goes the way of the run's 25 pairs, less far than any of them, each"),
-        (0.4, 26, "goes the way of the run's 25 pairs, at least as far as all 25 of them, each"),
-        (-0.4, 1, "goes against the way of the run's 25 pairs; all 25 of them score higher, each"),
-        (-0.4, 25, "goes against the way of the run's 25 pairs; one of them scores higher, each"),
-        (-0.4, 26, "goes against the way of the run's 25 pairs; none of them scores higher, each"),
-        (0.0, 6, "goes neither with nor against the way of the run's 25 pairs; 20 of them score higher, each"),
+        (1.4, 8, "goes the way of the run's 25 pairs, at least as far as 7 of them, each"),
+        (1.4, 1, "goes the way of the run's 25 pairs, less far than any of them, each"),
+        (1.4, 26, "goes the way of the run's 25 pairs, at least as far as all 25 of them, each"),
+        (-1.4, 1, "goes against the way of the run's 25 pairs; all 25 of them score higher, each"),
+        (-1.4, 25, "goes against the way of the run's 25 pairs; one of them scores higher, each"),
+        (-1.4, 26, "goes against the way of the run's 25 pairs; none of them scores higher, each"),
     ],
 )
 def test_the_sentence_claims_the_rank_and_no_more(run, score, low, words):
     made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), Selection("card"))
     sentence = pair_sentence(replace(made, score=score, n_at_or_below=low, p=low / 26))
     assert sentence == f"Your pair {words} pair scored against the others."
+
+
+def answer(run, score=1.0, **own):
+    made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), Selection("card"))
+    return replace(made, score=score, own=replace(made.own, **own))
+
+
+def test_where_the_runs_pairs_do_not_agree_there_is_no_way_to_go(run):
+    lost = answer(run, k=13, p=0.31)
+    assert lost.way is Way.NONE
+    assert pair_sentence(lost) == (
+        "This run's pairs do not agree with one another (13 of 25 are told right by the others, p = 0.31): there is no "
+        "way for your pair to go."
+    )
+    assert answer(run, k=18, p=0.05, reach=0.5).way is Way.WITH
+
+
+@pytest.mark.parametrize(
+    ("score", "way"), [(0.8, Way.NEITHER), (-0.8, Way.NEITHER), (0.81, Way.WITH), (-0.81, Way.AGAINST)]
+)
+def test_a_small_score_goes_neither_way(run, score, way):
+    found = answer(run, score, p=0.001, reach=0.8)
+    assert found.way is way
+    words = (
+        f"Your pair goes neither with the run's 25 pairs nor against them: its score of {score:+.2f} lies within ±0.80"
+    )
+    assert pair_sentence(found).startswith(words) == (way is Way.NEITHER)
 
 
 def test_the_sentences_number_is_that_of_the_scores(run):

@@ -12,7 +12,7 @@ from plantain.findings.new_pair import N_TOP
 from plantain.findings.published import load_published
 from plantain.prompts.sets import PromptPair
 from plantain.report.figures.rows import pair_dots, rank_dots
-from plantain.report.new_pair import pair_record
+from plantain.report.new_pair import pair_record, pair_sentence
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.address import share_base
 from plantain.ui.engine import Engine
@@ -103,7 +103,7 @@ def test_every_example_marks_few_words():
 def test_the_answer_starts_with_one_sentence_and_shows_the_top_twelve(result, moral_run):
     html = answer_html(result, moral_run)
     first = re.sub("<.*?>", "", html.split("</p>")[0])
-    assert first.startswith("Your pair goes ") and first.count(".") == 1
+    assert unescape(first) == pair_sentence(result)
     assert len(result.top) == N_TOP == 20
     drawn = re.findall(r">([a-z]+\[\d+\] head \d+)</text>", html)
     assert drawn == [unit.unit for unit in result.top[:12]]

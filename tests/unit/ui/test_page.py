@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plantain.findings.new_pair import PairResult, UnitScore
+from plantain.findings.new_pair import Agreement, PairResult, UnitScore
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
 from plantain.findings.unit import profile_unit
@@ -137,7 +137,9 @@ def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_r
     down = UnitScore("joint[0] head 1", -3.0, (-1.0, -2.0, -3.0, -2.5), -2.0, (-4.0, 0.0))
     flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, None)
     pair = PromptPair("v", "v", "a", "b")
-    result = PairResult("heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, (up, down, flat))
+    result = PairResult(
+        "heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, Agreement(4, 4, 0.06, 0.5), (up, down, flat)
+    )
     svg = drawn(pair_dots(result, 12))
     assert svg.count("<circle") == 8 + 1  # and the legend's; a unit without spread has no SD to draw in
     first, second, _ = re.findall(r'<polygon class="pl-new" points="([\d.]+),', svg)
