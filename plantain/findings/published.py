@@ -10,6 +10,8 @@ from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
+CARD_PAIRS = 25
+
 CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
@@ -62,5 +64,5 @@ def same_question(run: Run) -> bool:
 
 
 def comparable(run: Run, selection: Selection) -> bool:
-    """Tell whether the published figures may stand beside a choice: the card's question, passes, units and tokens."""
-    return selection == CARD and same_question(run) and run.info.is_plain
+    """Tell whether the published figures may stand beside a choice: the card's question, units, tokens, way, n."""
+    return selection == CARD and same_question(run) and run.info.is_plain and len(run.pairs) == CARD_PAIRS

@@ -7,7 +7,7 @@ from dataclasses import astuple
 
 from plantain.findings.held_out import HeldOut, held_out
 from plantain.findings.pairs import by_pair
-from plantain.findings.published import Published, same_question
+from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
 from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
@@ -31,7 +31,9 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
     summary, pairs = run.summary(selection), by_pair(run, selection)
     of = "" if same_question(run) else f", of {CONTRAST}"
     of += "" if run.info.is_plain else ", of other passes"
-    heads = ["Metric", "This run", "Against its null", "Prompt embedding", f"Published card{of}", "Against its null"]
+    heads = ["Metric", "This run", "Against its null", "Prompt embedding"]
+    beside = len(run.pairs) == CARD_PAIRS  # counts grow with the number of pairs
+    heads += [f"Published card{of}", "Against its null"] if beside else []
     careful = careful_statements(run, selection) + pair_statements(run, pairs, selection)
     top = tables.top_units_frame(run.analysis(selection), 5, inference=run.inference(selection))
     units = f"{summary.n_units:,} {UNIT_WORDS[selection.units]}. Scope: {selection.scope}. Pairs: {summary.n_pairs}."

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plantain import stats
 from plantain.findings.comparison import Comparison
 from plantain.findings.pairs import PairPart, TokenRelation, against_tokens
-from plantain.findings.published import CARD_SIZE, same_question
+from plantain.findings.published import CARD_PAIRS, CARD_SIZE, same_question
 from plantain.findings.unit import UnitProfile
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
@@ -28,12 +29,14 @@ ENOUGH = 5  # units; where fewer are expected, neither interval of the count mea
 
 NOISY_P99 = 20  # below it the order statistics of the null jump by more than a tenth
 
+COVERED = range(20, 31)  # pairs; the coverage of intervals was simulated at 25
+
 FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs they alone reach the 99th percentile
 
 
 Kind = Enum(
     "Kind",
-    "COUNT CORRECTED EFFECT RELIABILITY GAIN PARTS WHERE BASELINE "  # of a run's statistics
+    "COUNT CORRECTED EFFECT POWER RELIABILITY GAIN PARTS WHERE BASELINE "  # of a run's statistics
     "INFLUENCE RELATION UNIT "  # of its pairs, of one unit
     "COMPARABLE FEW RANDOM LENGTHS DEGENERATE CONFOUND "  # of what limits a reading
     "AGREEMENT SHARED "  # of two runs
@@ -61,6 +64,7 @@ def careful_statements(run: Run, selection: Selection) -> list[Statement]:
     found += [
         Statement(Kind.CORRECTED, f"{corrected_count(summary)} {_corrected_limits(facts)}"),
         Statement(Kind.EFFECT, f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are the same criterion."),
+        Statement(Kind.POWER, power(summary)),
         Statement(Kind.RELIABILITY, _reliability(facts.reliability)),
         Statement(Kind.GAIN, _gain(facts.gain, summary)),
     ]
@@ -82,6 +86,17 @@ def corrected_count(summary: RunSummary) -> str:
     return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}."
 
 
+def power(summary: Headline) -> str:
+    """Write which effect of one unit this number of pairs finds: what a null result excludes."""
+    n, units = summary.n_pairs, summary.n_units
+    if not units:
+        return "There is no unit in which an effect could be found."
+    return (
+        f"{n} pairs find one unit of {units:,} with 80% power at a family-wise .05 where its |d_z| is at least "
+        f"{stats.detectable_effect(n, units):.2f}: a null result excludes no smaller effect."
+    )
+
+
 def _corrected_limits(facts: InferenceFacts) -> str:
     q = "BH is not guaranteed under two-sided dependence."
     if facts.n_bh_05 is None:
@@ -97,11 +112,10 @@ def _count(threshold: int, summary: RunSummary) -> str:
         f"p = {facts.p:.3g} against the counts under sign flips: {facts.null_median:,.0f} in the median, "
         f"{mine.null_p99:,} [{low}, {high}] at the 99th percentile, {facts.null_max:,} at most."
     )
-    if mine.count >= ENOUGH:
+    if mine.count >= ENOUGH and summary.n_pairs in COVERED:
         text += (
-            f" Expected in a new sample of {summary.n_pairs} pairs: {span(facts.count_jackknife)} by the "
-            f"jackknife (coverage in simulations 89 to 100%), {span(facts.count_interval)} by the wild bootstrap "
-            "(87 to 99% for 25 pairs with effects in all units, far less for a few large or many equal ones)."
+            f" Expected in a new sample of {summary.n_pairs} pairs: {span(facts.count_jackknife)} by the jackknife "
+            "(coverage in simulations of 25 pairs: 89 to 100%)."
         )
     if mine.count and mine.ratio is not None and mine.null_p99 < NOISY_P99:
         text += " The ratio to so small a percentile, whose interval stands in brackets, is noise."
@@ -115,8 +129,11 @@ def _reliability(facts: Reliability) -> str:
     stepped = (
         f"Split-half r stepped up to all pairs (Spearman-Brown, approximate for uneven halves): {whole:.3f}."
         if whole > 0
-        else "The halves do not agree: there is no split-half reliability to step up to all pairs."
+        else "Beyond a change that all units share, the halves do not agree: there is no split-half reliability to "
+        "step up to all pairs."
     )
+    shared = number(facts.uncentred.median, ".3f", "not defined")
+    stepped += f" With what all units share counted in, the halves' maps of t agree by {shared} (uncentred, median)."
     even = "" if half is None else f" With each category split as evenly as possible: median r {half:.3f}."
     return (
         f"{stepped} Sign-flipped data have a median r of {facts.null_median:.3f}, in 95% of {facts.n_flips} "
@@ -282,6 +299,12 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
         yield Statement(
             Kind.COMPARABLE,
             f"The passes of this run were made with {unlike_card(i)}: do not compare its figures with the card's.",
+        )
+    if n != CARD_PAIRS:
+        yield Statement(
+            Kind.COMPARABLE,
+            f"The published counts are of {CARD_PAIRS} pairs, this run has {n}: counts over |t| grow with the number "
+            "of pairs at one effect, so they do not stand beside it.",
         )
     if i.size != CARD_SIZE:
         text = int(run.sums.tokens[0, 0, :3].sum())

@@ -29,7 +29,7 @@ from plantain.runs.units import Selection
 if TYPE_CHECKING:
     from plantain.runs.run import Run
 
-VERSION = 3
+VERSION = 4
 """Of the statistics: raise it when a number changes, so that cached results are computed anew."""
 
 N_FLIPS = 10_000  # for the family-wise p
@@ -92,6 +92,8 @@ class Reliability:
         Flips whose r exists.
     stratified : SplitHalf
         With each category split as evenly as possible.
+    uncentred : SplitHalf
+        The agreement of the halves with what all units share counted in (`stats.cosine`).
     """
 
     spearman_brown: float | None
@@ -99,6 +101,7 @@ class Reliability:
     null_p95: float | None
     n_flips: int
     stratified: SplitHalf
+    uncentred: SplitHalf
 
 
 @dataclass(frozen=True)
@@ -352,6 +355,7 @@ def _reliability(a: Analysis, halves: np.ndarray, seed: int, categories: Sequenc
         null_p95=stats.quantile_above(null, 0.95) if len(null) else None,
         n_flips=len(null),
         stratified=summarize_splits(stats.split_half(a.differences[:, a.tested], halves=stratified)),
+        uncentred=summarize_splits(stats.split_half(a.differences[:, a.tested], halves=halves, centred=False)),
     )
 
 

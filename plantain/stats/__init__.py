@@ -9,7 +9,7 @@ is *degenerate*: its t does not exist. It is NaN here, and callers leave it out 
 from __future__ import annotations
 
 from plantain.stats.conformal import PredictionIntervals, conformal_scores, prediction_intervals
-from plantain.stats.correlation import pearson, spearman
+from plantain.stats.correlation import cosine, pearson, spearman
 from plantain.stats.counts import (
     count_interval,
     count_jackknife,
@@ -20,7 +20,7 @@ from plantain.stats.counts import (
     shrinkage,
 )
 from plantain.stats.dimensionality import Dimension, dimension
-from plantain.stats.effect_size import dz_interval, hedges_g, mean_interval
+from plantain.stats.effect_size import detectable_effect, dz_interval, hedges_g, mean_interval
 from plantain.stats.held_out import HeldOut, Rule, held_out_null, held_out_test, learn_rule, transfer_test
 from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t

@@ -43,6 +43,39 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
 
 
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Uncentred agreement over the places where both vectors have a finite number: `pearson` without the means.
+
+    What all places share counts as agreement.
+
+    Parameters
+    ----------
+    a, b : float array (n,)
+
+    Returns
+    -------
+    float
+        NaN where no place is left or one of the vectors is zero there.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+
+    Examples
+    --------
+    >>> round(cosine([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3), round(pearson([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3)
+    (0.979, -1.0)
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"two vectors of one length are needed, not {a.shape} and {b.shape}.")
+    usable = np.isfinite(a) & np.isfinite(b)
+    a, b = a[usable], b[usable]
+    norm = np.sqrt(np.sum(a * a) * np.sum(b * b))
+    return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
+
+
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rho: `pearson` of the ranks, ties at their mean rank.
 

@@ -113,6 +113,46 @@ def _noncentrality(t: np.ndarray, df: int, p: float, alpha: float) -> np.ndarray
     return result
 
 
+def detectable_effect(n_pairs: int, n_units: int, level: float = 0.05, power: float = 0.8) -> float:
+    """Smallest |d_z| of one unit that is found with a given power among many, at a family-wise level (Bonferroni).
+
+    Parameters
+    ----------
+    n_pairs, n_units : int
+    level, power : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+        In standard deviations of a difference; for normal differences.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two pairs, no unit, or a level or power that is not between 0 and 1.
+
+    References
+    ----------
+    Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, chapter 2.
+
+    Examples
+    --------
+    >>> [round(detectable_effect(n, 600), 2) for n in (25, 50, 100)]
+    [1.1, 0.71, 0.48]
+    """
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+    from scipy.stats import nct
+
+    if n_pairs < 2 or n_units < 1:
+        raise ValueError(f"{n_pairs} pairs and {n_units} units: at least two pairs and one unit are needed.")
+    critical = stdtrit(n_pairs - 1, 1 - checked_level(level) / (2 * n_units))
+    lacking = checked_level(power)
+    # Of the other sign nothing is found at such a distance.
+    return float(brentq(lambda d: nct.sf(critical, n_pairs - 1, d * math.sqrt(n_pairs)) - lacking, 0.0, 1e3))
+
+
 def mean_interval(diffs: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Confidence interval of one unit's mean difference, by Student's t.
 

@@ -157,6 +157,14 @@ def held_out_test(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> H
     -----
     One half is not what chance gives: a rule of 24 pairs that has learned nothing tells fewer than half of the
     pairs right, since each pair pulls the mean of the others away from itself.
+
+    Examples
+    --------
+    >>> from plantain.stats import draw_signs
+    >>> diffs = np.random.default_rng(0).normal(0.8, 1, size=(12, 40))
+    >>> found = held_out_test(diffs, draw_signs(999, 12, np.random.default_rng(1)))
+    >>> found.k, found.n, found.p < 0.01
+    (12, 12, True)
     """
     diffs = checked_diffs(diffs, min_pairs=3)
     k = int(np.count_nonzero(conformal_scores(diffs, n_top) > 0))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plantain.stats._checks import checked_diffs
-from plantain.stats.correlation import pearson
+from plantain.stats.correlation import cosine, pearson
 from plantain.stats.paired import paired_t
 from plantain.stats.sign_flips import checked_signs
 
@@ -105,6 +105,7 @@ def split_half(
     *,
     rng: np.random.Generator | None = None,
     halves: np.ndarray | None = None,
+    centred: bool = True,
 ) -> np.ndarray:
     """Correlate the t-vectors of two halves of the pairs, for many random halves.
 
@@ -118,6 +119,8 @@ def split_half(
         Needed unless `halves` is given.
     halves : bool array (n_splits, n_pairs), optional
         Halves to replay; each side of a split needs two pairs.
+    centred : bool
+        By `pearson`, which does not see a change that all units share; else by `cosine`, which does.
 
     Returns
     -------
@@ -150,7 +153,8 @@ def split_half(
             raise ValueError("give rng, a numpy Generator, or the halves to replay.")
         halves = draw_halves(n_splits, diffs.shape[0], rng)
     halves = _checked_halves(np.asarray(halves), diffs.shape[0])
-    return np.array([pearson(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
+    agree = pearson if centred else cosine
+    return np.array([agree(paired_t(diffs[half]), paired_t(diffs[~half])) for half in halves])
 
 
 def _checked_halves(halves: np.ndarray, n_pairs: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made_run, rounded, with_degenerate
 
 from plantain.findings.new_pair import score_pair
-from plantain.findings.published import load_published
+from plantain.findings.published import comparable, load_published
 from plantain.report.labels import block_line, provenance, run_label, weights_label
 from plantain.report.new_pair import pair_text
 from plantain.report.run import report_text
@@ -66,6 +66,16 @@ def test_every_published_figure_stands_in_every_report(run, units, scope):
     assert [line[2:] for line in published_part.splitlines() if line.startswith("- ")] == CARDS_BLOCKS
     assert "https://huggingface.co/phanerozoic/moral-plantain (16,320 units)" in text
     assert "Not run by this project" in text and "inferred from the counts" in text
+
+
+@pytest.mark.parametrize("n", [12, 26])
+def test_the_published_counts_stand_beside_25_pairs_only(n):
+    other = made_run(made_differences(n), positive="helping", negative="ignoring")
+    assert not comparable(other, Selection("card"))
+    assert comparable(made_run(made_differences(25), positive="helping", negative="ignoring"), Selection("card"))
+    text = report_text(other, PUBLISHED)
+    assert table_rows(text)[0] == ["Metric", "This run", "Against its null", "Prompt embedding"]
+    assert f"The published counts are of 25 pairs, this run has {n}" in text
 
 
 def test_the_runs_own_figures_stand_in_the_same_rows(run):

@@ -5,6 +5,7 @@ The draws are replayed from their streams; of the package's statistics nothing e
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -152,12 +153,15 @@ def reliability_facts(run, diffs):
     ]
     even = [half_r(diffs, half) for half in draw_halves(len(run.halves), 25, stream(4), LABELS)]
     q25, q50, q75 = np.percentile(even, [25, 50, 75])
+    maps = [(plain_t(diffs[half]), plain_t(diffs[~half])) for half in run.halves]
+    alike = np.percentile([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in maps], [25, 50, 75])
     return {
         "spearman_brown": 2 * median / (1 + median),
         "null_median": np.median(null),
         "null_p95": higher(null, 0.95),
         "n_flips": N_NULL,
         "stratified": {"median": q50, "q25": q25, "q75": q75, "n_splits": 30},
+        "uncentred": {**dict(zip(("q25", "median", "q75"), alike, strict=True)), "n_splits": len(run.halves)},
     }
 
 
@@ -301,5 +305,37 @@ def test_halves_that_go_against_each_other_are_not_stepped_up():
     run = made_run(rounded(diffs - 0.7 * diffs.mean(axis=0)))
     assert np.median([half_r(run.analysis().differences, half) for half in run.halves]) < 0
     assert said(run, Kind.RELIABILITY).startswith(
-        "The halves do not agree: there is no split-half reliability to step up to all pairs."
+        "Beyond a change that all units share, the halves do not agree: there is no split-half reliability to step "
+        "up to all pairs."
     )
+
+
+def test_halves_that_agree_in_one_common_change_are_not_said_to_disagree():
+    """F3: every unit rises in every pair, and r over units is blind to it."""
+    rng = np.random.default_rng(5)
+    run = made_run(rounded(3 + 0.25 * rng.normal(size=(25, 24))))
+    assert (run.analysis().t > 30).all()
+    facts = run.inference().facts.reliability
+    assert facts.uncentred.median > 0.9
+    text = said(run, Kind.RELIABILITY)
+    assert f"the halves' maps of t agree by {facts.uncentred.median:.3f} (uncentred, median)" in text
+    assert "The halves do not agree" not in text
+
+
+def test_an_interval_of_a_count_stands_only_where_its_coverage_was_simulated():
+    for n, shown in ((8, False), (19, False), (20, True), (25, True), (30, True), (31, False)):
+        run = made_run(made_differences(n, effect=2.0))
+        text = careful_statements(run, Selection("card", "all"))[0].text  # of |t| > 3
+        assert run.headline().thresholds[3].count >= 5
+        assert ("Expected in a new sample" in text) == shown
+        assert "bootstrap" not in text
+
+
+def test_the_report_says_which_effect_so_many_pairs_find():
+    run = made_run(made_differences())
+    rng = np.random.default_rng(3)
+    d = float(re.search(r"its \|d_z\| is at least (\d\.\d\d)", said(run, Kind.POWER))[1])
+    critical = reference.t.ppf(1 - 0.05 / 2 / 24, 24)
+    t = reference.ttest_1samp(rng.normal(d, 1, size=(25, 20_000)), 0).statistic
+    assert (abs(t) > critical).mean() == pytest.approx(0.8, abs=0.015)
+    assert "24 with 80% power at a family-wise .05" in said(run, Kind.POWER)
