@@ -65,7 +65,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     Examples
     --------
     >>> round(cosine([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3), round(pearson([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3)
-    (0.979, -1.0)
+    (0.985, -1.0)
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
