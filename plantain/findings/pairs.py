@@ -11,6 +11,10 @@ from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
+N_PERMUTATIONS = 1_999
+
+_STREAM = 7  # of the run's seed, for the permutations
+
 
 @dataclass(frozen=True, eq=False)
 class CategoryPart:
@@ -81,6 +85,47 @@ class TokenRelation:
     rho_size: float
     rho_score: float
     halves: tuple[tuple[int, float], tuple[int, float]] | None
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Whether a run's pairs depend on one another by their category.
+
+    Attributes
+    ----------
+    n : int
+        Categories.
+    dependence : stats.Dependence
+    told, n_pairs : int
+        Pairs that a rule of the other categories tells right (`stats.left_out_categories`), and pairs.
+    """
+
+    n: int
+    dependence: stats.Dependence
+    told: int
+    n_pairs: int
+
+
+def between_categories(run: Run, selection: Selection = CARD) -> Categories | None:
+    """Ask whether pairs of one category agree more than pairs of different ones.
+
+    Parameters
+    ----------
+    run : Run
+    selection : Selection
+
+    Returns
+    -------
+    Categories or None
+        None where there is one category, or none with two pairs, or nothing moves.
+    """
+    a = run.analysis(selection)
+    diffs, rng = a.differences[:, a.tested], np.random.default_rng((run.info.seed, _STREAM))
+    found = stats.dependence(diffs, run.categories, N_PERMUTATIONS, rng)
+    if found is None:
+        return None
+    told = stats.left_out_categories(diffs, run.categories)
+    return Categories(len(set(run.categories)), found, told, len(diffs))
 
 
 def by_category(run: Run, selection: Selection = CARD) -> list[CategoryPart]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from plantain.findings.atlas import Atlas, AxisFacts, Competition, Replication, Selectivity
 from plantain.report.labels import UNIT_WORDS
-from plantain.report.numbers import DASH, count, counted, interval, number
+from plantain.report.numbers import DASH, LEVEL, count, counted, interval, number
 from plantain.report.statements import Kind, Statement
 from plantain.report.tables import markdown_table
 from plantain.runs.info import RANDOM
@@ -15,8 +15,6 @@ SIBLINGS = {  # share of units over |t| > 3 on the siblings' own cards, of the s
     "Physical scale": "about 43%", "Perspective taking": "about 74%", "Self-reference": "about 13%",
     "Post-event": "about 1%",
 }  # fmt: skip
-
-LEVEL = 0.05  # below which a p is taken for more than chance
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _rank(atlas: Atlas, found: Competition) -> tuple[bool, str]:
     if above:
         said = f"{above} of {others} {'moves' if above == 1 else 'move'} as many or more"
     caution = size_caution(atlas)
-    return not above and p < LEVEL, (
+    return not above and p <= LEVEL, (
         f"{found.against[0].counts[0]:,} units over |t| > {found.threshold:g}, and {said}. This is rank {found.rank} "
         f"of {found.of}.{caution and f' {caution}'}"
     )
@@ -113,9 +111,9 @@ def _again(_atlas: Atlas, found: Replication) -> tuple[bool, str]:
 
 def _selective(_atlas: Atlas, found: Selectivity) -> tuple[bool, str]:
     """Say whether any chosen unit responds to the axis more than to the controls."""
-    n = sum(unit.p is not None and unit.p < LEVEL for unit in found.units)
+    n = sum(unit.p is not None and unit.p <= LEVEL for unit in found.units)
     return n > 0, (
-        f"{n} of these {len(found.units)} units, measured on new pairs (family-wise p < {LEVEL:g}; "
+        f"{n} of these {len(found.units)} units, measured on new pairs (family-wise p ≤ {LEVEL:g}; "
         f"{counted(len(found.controls), 'control')}; the test is of the equality of all these sets)."
     )
 

@@ -12,7 +12,7 @@ from plantain.findings.published import Published, comparable
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
 from plantain.report import labels
-from plantain.report.numbers import DASH
+from plantain.report.numbers import DASH, LEVEL
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import metrics
 from plantain.runs.info import RANDOM
@@ -23,8 +23,6 @@ from plantain.runs.units import CARD, HEADS, Selection
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in front, no "--": it goes into a comment
 
 _LONGEST_NAME = 80
-
-_LEVEL = 0.05
 
 _FIRST = (Kind.COUNT, Kind.CORRECTED, Kind.RELIABILITY)  # what everyone should read; the rest is folded away
 
@@ -114,7 +112,7 @@ def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Publ
     facts, theirs = summary.inference.thresholds[3], published.thresholds[3]
     said = (
         f"{summary.thresholds[3].count:,} of {summary.n_units:,} slices exceed |t| > 3: "
-        f"{'more than' if facts.p <= _LEVEL else 'no more than'} chance gives (sign flips: {facts.null_median:,.0f} in "
+        f"{'more than' if facts.p <= LEVEL else 'no more than'} chance gives (sign flips: {facts.null_median:,.0f} in "
         f"the median, p = {facts.p:.2g})."
     )
     if control is not None:

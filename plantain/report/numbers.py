@@ -9,6 +9,8 @@ from plantain.runs.analysis import LargeEffects, ThresholdCount
 
 DASH = "–"
 
+LEVEL = 0.05  # a p that is no larger is called more than chance
+
 
 def number(value: float | None, form: str = ".2f", missing: str = DASH) -> str:
     """Format a number; None and NaN become `missing`."""

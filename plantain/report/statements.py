@@ -14,13 +14,13 @@ import numpy as np
 
 from plantain import stats
 from plantain.findings.comparison import Comparison
-from plantain.findings.pairs import PairPart, TokenRelation, against_tokens
+from plantain.findings.pairs import Categories, PairPart, TokenRelation, against_tokens, between_categories
 from plantain.findings.published import CARD_PAIRS, CARD_SIZE, same_question
 from plantain.findings.unit import UnitProfile
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
-from plantain.report.numbers import number, share, span
+from plantain.report.numbers import LEVEL, number, share, span
 from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Reliability
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import Selection, scope_changes
@@ -36,7 +36,7 @@ FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs
 
 Kind = Enum(
     "Kind",
-    "COUNT CORRECTED EFFECT POWER RELIABILITY GAIN PARTS WHERE BASELINE "  # of a run's statistics
+    "COUNT CORRECTED EFFECT POWER RELIABILITY GAIN PARTS WHERE BASELINE DEPENDENCE "  # of a run's statistics
     "INFLUENCE RELATION UNIT "  # of its pairs, of one unit
     "COMPARABLE FEW RANDOM LENGTHS DEGENERATE CONFOUND "  # of what limits a reading
     "AGREEMENT SHARED "  # of two runs
@@ -71,6 +71,7 @@ def careful_statements(run: Run, selection: Selection) -> list[Statement]:
     if selection.units == "card":
         found.append(Statement(Kind.PARTS, _parts(run, selection.scope)))
     found.append(Statement(Kind.WHERE, _where(run, selection.units)))
+    found += [Statement(Kind.DEPENDENCE, text) for text in _dependence(between_categories(run, selection))]
     if summary.text_baseline:
         found.append(Statement(Kind.BASELINE, _baseline(summary)))
     return found
@@ -173,6 +174,26 @@ def _where(run: Run, units: str) -> str:
     parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in run.sums.present)
     return (
         f"Mean change of the sum of squares, in percent of the whole: {parts}; together {sum(changes.values()):+.3g}%."
+    )
+
+
+def _dependence(found: Categories | None) -> Iterator[str]:
+    """Say whether pairs of one category agree more than others: sign flips need pairs that do not."""
+    if found is None:
+        return
+    facts = found.dependence
+    means = f"mean product of standardised differences {facts.within:+.3f} and {facts.between:+.3f}, p = {facts.p:.2g}"
+    if facts.p > LEVEL:
+        text = f"Pairs of one category agree no more than pairs of different ones ({means}, permuted labels)."
+    else:
+        text = (
+            f"PAIRS DEPEND ON THEIR CATEGORY: those of one agree more than those of different ones ({means}, permuted "
+            "labels). The p values above take pairs as independent, so they are too small."
+        )
+    yield (
+        f"{text} By a rule of the other categories {found.told} of {found.n_pairs} pairs are told right. Whether any "
+        f"of this holds for other categories cannot be tested with {found.n} (the smallest two-sided p of flips of whole "
+        f"categories is 1/{2 ** (found.n - 1)})."
     )
 
 

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from plantain.findings.held_out import HeldOut, Told
 from plantain.report.labels import weights_label
-from plantain.report.numbers import number
+from plantain.report.numbers import LEVEL, number
 from plantain.runs.info import RANDOM
 from plantain.runs.run import Run
-
-LEVEL = 0.05
 
 _SMALLEST = 0.001
 

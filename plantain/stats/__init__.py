@@ -19,6 +19,7 @@ from plantain.stats.counts import (
     quantile_interval,
     shrinkage,
 )
+from plantain.stats.dependence import Dependence, dependence, left_out_categories
 from plantain.stats.dimensionality import Dimension, dimension
 from plantain.stats.effect_size import detectable_effect, dz_interval, hedges_g, mean_interval
 from plantain.stats.held_out import HeldOut, Rule, held_out_null, held_out_test, learn_rule, transfer_test
