@@ -21,6 +21,7 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
 from plantain.report.numbers import LEVEL, number, share, span
+from plantain.runs.analysis import Analysis
 from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Reliability
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import Selection, scope_changes
@@ -64,7 +65,7 @@ def careful_statements(run: Run, selection: Selection) -> list[Statement]:
     found += [
         Statement(Kind.CORRECTED, f"{corrected_count(summary)} {_corrected_limits(facts)}"),
         Statement(Kind.EFFECT, f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are the same criterion."),
-        Statement(Kind.POWER, power(summary)),
+        Statement(Kind.POWER, power(run.analysis(selection))),
         Statement(Kind.RELIABILITY, _reliability(facts.reliability)),
         Statement(Kind.GAIN, _gain(facts.gain, summary)),
     ]
@@ -87,14 +88,16 @@ def corrected_count(summary: RunSummary) -> str:
     return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}."
 
 
-def power(summary: Headline) -> str:
+def power(analysis: Analysis) -> str:
     """Write which effect of one unit this number of pairs finds: what a null result excludes."""
-    n, units = summary.n_pairs, summary.n_units
-    if not units:
-        return "There is no unit in which an effect could be found."
+    n, units = len(analysis.differences), int(analysis.tested.sum())
+    largest = analysis.null.max_abs_t
+    critical = float(stats.quantile_above(largest, 0.95)) if len(largest) else 0.0
+    if not 0 < critical < np.inf:
+        return "No unit moves, so that no effect can be found."
     return (
-        f"{n} pairs find one unit of {units:,} with 80% power at a family-wise .05 where its |d_z| is at least "
-        f"{stats.detectable_effect(n, units):.2f}: a null result excludes no smaller effect."
+        f"{n} pairs find one unit of {units:,} with 80% power at a family-wise .05 (|t| > {critical:.2f}) where its "
+        f"|d_z| is at least {stats.detectable_effect(n, critical):.2f}: a null result excludes no smaller effect."
     )
 
 
@@ -192,8 +195,8 @@ def _dependence(found: Categories | None) -> Iterator[str]:
         )
     yield (
         f"{text} By a rule of the other categories {found.told} of {found.n_pairs} pairs are told right. Whether any "
-        f"of this holds for other categories cannot be tested with {found.n} (the smallest two-sided p of flips of whole "
-        f"categories is 1/{2 ** (found.n - 1)})."
+        f"of this holds for other categories cannot be tested with {found.n} (the smallest two-sided p of flips of "
+        f"whole categories is 1/{2 ** (found.n - 1)})."
     )
 
 

@@ -113,13 +113,15 @@ def _noncentrality(t: np.ndarray, df: int, p: float, alpha: float) -> np.ndarray
     return result
 
 
-def detectable_effect(n_pairs: int, n_units: int, level: float = 0.05, power: float = 0.8) -> float:
-    """Smallest |d_z| of one unit that is found with a given power among many, at a family-wise level (Bonferroni).
+def detectable_effect(n_pairs: int, critical: float, power: float = 0.8) -> float:
+    """Smallest |d_z| of one unit whose |t| exceeds a critical value with a given power.
 
     Parameters
     ----------
-    n_pairs, n_units : int
-    level, power : float
+    n_pairs : int
+    critical : float
+        A |t|, such as the 95th percentile of max |t| over all units under sign flips: then a family-wise .05.
+    power : float
         Between 0 and 1.
 
     Returns
@@ -130,7 +132,7 @@ def detectable_effect(n_pairs: int, n_units: int, level: float = 0.05, power: fl
     Raises
     ------
     ValueError
-        Fewer than two pairs, no unit, or a level or power that is not between 0 and 1.
+        Fewer than two pairs, a critical value that is not above zero, or a power that is not between 0 and 1.
 
     References
     ----------
@@ -138,16 +140,14 @@ def detectable_effect(n_pairs: int, n_units: int, level: float = 0.05, power: fl
 
     Examples
     --------
-    >>> [round(detectable_effect(n, 600), 2) for n in (25, 50, 100)]
-    [1.1, 0.71, 0.48]
+    >>> round(detectable_effect(25, 4.52), 2)
+    1.1
     """
     from scipy.optimize import brentq
-    from scipy.special import stdtrit
     from scipy.stats import nct
 
-    if n_pairs < 2 or n_units < 1:
-        raise ValueError(f"{n_pairs} pairs and {n_units} units: at least two pairs and one unit are needed.")
-    critical = stdtrit(n_pairs - 1, 1 - checked_level(level) / (2 * n_units))
+    if n_pairs < 2 or not 0 < critical < math.inf:
+        raise ValueError(f"{n_pairs} pairs and |t| {critical}: at least two pairs and a |t| above zero are needed.")
     lacking = checked_level(power)
     # Of the other sign nothing is found at such a distance.
     return float(brentq(lambda d: nct.sf(critical, n_pairs - 1, d * math.sqrt(n_pairs)) - lacking, 0.0, 1e3))
