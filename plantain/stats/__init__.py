@@ -35,3 +35,4 @@ from plantain.stats.two_sample import (
     selectivity_test,
     true_correlation,
 )
+from plantain.stats.unique_share import UniqueShare, unique_share
