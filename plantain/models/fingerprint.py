@@ -65,7 +65,7 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
         "chat_template": pipe.tokenizer.chat_template,
     }
     info = ModelInfo(
-        model=_label(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
+        model=label_of(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
         revision=None,
         # The configuration first: a copy of random weights stays known as such.
         weights=mark if mark in WEIGHTS else "local",
@@ -82,8 +82,8 @@ def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
 
 
-def _label(name_or_path: str | None) -> str:
-    """Return what a pipeline may be called."""
+def label_of(name_or_path: str | None) -> str:
+    """Return what a pipeline from a folder is called: a path is nobody's business."""
     path = Path(name_or_path).resolve() if name_or_path else Path()
     cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/[0-9a-f]{40}$", path.as_posix())
     return f"{cached[1]}/{cached[2]}" if cached else path.name
