@@ -45,6 +45,7 @@ class Published:
     note: str
     units_note: str
     n_units: int
+    n_pairs: int
     thresholds: dict[int, PublishedCount]
     large_effect: LargeEffects
     split_half: SplitHalf

@@ -12,13 +12,15 @@ from typing import Any
 
 from plantain import __version__
 from plantain._files import replace_folder
+from plantain.findings.atlas import Atlas
 from plantain.findings.published import PUBLISHED, load_published
+from plantain.findings.reproduction import Reproduction
 from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 from plantain.hub.errors import HubError
 from plantain.hub.repo import RUNS, Remote
 from plantain.report.figures.catalogue import OnCard, figure
 from plantain.report.figures.png import png
-from plantain.report.model_card import card_fields, check_publishable, results_section
+from plantain.report.model_card import atlas_section, card_fields, check_publishable, results_section
 from plantain.runs.info import is_control
 from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
 from plantain.runs.run import Run
@@ -43,11 +45,13 @@ class Offer:
     name : str
         The run's, from its folder.
     files : dict of str to bytes
-        By path in the repository: the run's files, and the figure.
+        By path in the repository: the files of one run or of several, and the figure.
     section : str
         Markdown for the card.
     fields : dict
         For the card's front matter, where it lacks them.
+    request : str
+        Title of the pull request that it shares with other offers; one of its own unless given.
     """
 
     name: str
@@ -55,11 +59,12 @@ class Offer:
     files: dict[str, bytes]
     section: str
     fields: dict[str, Any]
+    request: str = ""
 
     @property
     def title(self) -> str:
         """Of the commit and the pull request; an open request is found again by it."""
-        return f"plantain: run {self.name}"
+        return self.request or f"plantain: run {self.name}"
 
 
 @dataclass(frozen=True)
@@ -97,22 +102,71 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> tup
     folder = Path(folder).resolve()
     run = replace(load_run(folder), folder=None)  # statistics kept beside it may be anybody's: they are computed anew
     check_publishable(run, folder.name)
-    return folder.name, run, _control(run, control)
+    return folder.name, run, find_control(run, control)
 
 
-def make_offer(name: str, run: Run, control: Run | None, repo_id: str) -> Offer:
-    """Compute what a card says of a run; half a minute at full size."""
-    with TemporaryDirectory() as temporary:  # written anew, so that what is sent is what was checked
-        folder = save_run(run, Path(temporary) / name)
-        files = {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+def make_offer(
+    name: str,
+    run: Run,
+    control: Run | None,
+    repo_id: str,
+    reproduction: Reproduction | None = None,
+    request: str = "",
+) -> Offer:
+    """Compute what a card says of a run; half a minute at full size.
+
+    Parameters
+    ----------
+    name, run, control
+        From `load_candidate`.
+    repo_id : str
+    reproduction : Reproduction, optional
+        The run beside the published card, where it repeats that.
+    request : str
+        As in `Offer`.
+    """
+    files = _files(name, run)
     path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
     files[path] = png(heads.document)
     alt = f"{heads.title} {heads.caption}"
-    section = results_section(run, name, repo_id, control, load_published(), (path, alt))
-    return Offer(name, repo_id, files, section, card_fields(run))
+    section = results_section(run, name, repo_id, control, load_published(), (path, alt), reproduction)
+    return Offer(name, repo_id, files, section, card_fields(run), request)
 
 
-def _control(run: Run, folder: str | Path | None) -> Run | None:
+def make_atlas_offer(name: str, runs: dict[str, Run], atlas: Atlas, repo_id: str, request: str = "") -> Offer:
+    """Compute what a card says of several prompt sets; half a minute a run at full size.
+
+    Parameters
+    ----------
+    name : str
+        Of the section. A run is called like it, with its axis' name behind.
+    runs : dict of str to Run
+        By the name of the axis; checked as `load_candidate` does.
+    atlas : Atlas
+        Of these runs.
+    repo_id, request : str
+
+    Raises
+    ------
+    RunError
+        A run must not be published.
+    """
+    files: dict[str, bytes] = {}
+    for axis, run in runs.items():
+        check_publishable(run, f"{name}-{axis}")
+        files |= _files(f"{name}-{axis}", run)
+    fields = card_fields(next(iter(runs.values())))
+    return Offer(name, repo_id, files, atlas_section(atlas, runs, name, repo_id), fields, request)
+
+
+def _files(name: str, run: Run) -> dict[str, bytes]:
+    """Return a run's files by their paths in a repository, written anew: what is sent is what was checked."""
+    with TemporaryDirectory() as temporary:
+        folder = save_run(run, Path(temporary) / name)
+        return {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+
+
+def find_control(run: Run, folder: str | Path | None = None) -> Run | None:
     """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
     try:
         control = load_run(SHIPPED_CONTROL if folder is None else folder)

@@ -79,7 +79,7 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
 def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     """Return a model's description with the precision and the device that it has now, in this process."""
     weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
-    return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
+    return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=name_of_device(weight.device))
 
 
 def label_of(name_or_path: str | None) -> str:
@@ -89,11 +89,12 @@ def label_of(name_or_path: str | None) -> str:
     return f"{cached[1]}/{cached[2]}" if cached else path.name
 
 
-def _device_name(device: torch.device) -> str:
+def name_of_device(device: torch.device) -> str:
+    """Return what a result calls a device."""
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getname_of_device(device)
     facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
     name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
     return f"{device.type} ({name[1] if name else platform.machine()})"

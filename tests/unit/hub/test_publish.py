@@ -21,7 +21,7 @@ from offers import (
 )
 
 from plantain.hub.card import section_names
-from plantain.hub.publish import _control
+from plantain.hub.publish import find_control
 from plantain.runs.io import RunError, load_run, save_run
 
 
@@ -225,9 +225,9 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
 
 def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_prompts(tmp_path):
     shipped = load_run(SHIPPED)
-    like = _control(with_weights(shipped), None)
-    assert like.info.weights == "untrained" and _control(with_weights(shipped, title="Other"), None) is None
-    assert _control(shipped, None) is None
+    like = find_control(with_weights(shipped), None)
+    assert like.info.weights == "untrained" and find_control(with_weights(shipped, title="Other"), None) is None
+    assert find_control(shipped, None) is None
 
 
 def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
