@@ -49,9 +49,8 @@ def reservations(found: Reproduction, run: Run, published: Published) -> Iterato
         yield f"Same model: {i.model}."
     else:
         yield f"Weights: the card's figures are of {published.base_model}, these of {weights_label(i)}."
-    default = "the pipeline's default"
-    size = default if i.size == CARD_SIZE else f"not {CARD_SIZE} px, {default}"
-    yield f"Size and seed: {i.size} px ({size}) and {i.seed}. The card states neither."
+    size = "the pipeline's default" if i.size == CARD_SIZE else f"not the pipeline's default of {CARD_SIZE} px"
+    yield f"Size: {i.size} px, {size}. Seed: {i.seed}. The card states neither."
     if len(run.pairs) != published.n_pairs:
         yield f"Pairs: {len(run.pairs)}, on the card {published.n_pairs}. t grows with the root of their number."
     if not found.same_units:

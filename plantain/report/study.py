@@ -46,7 +46,7 @@ def price_text(stages: list[Stage], done: Mapping[str, Run], shape: Shape, devic
         left = [part for part in stage.parts if part.name not in done]
         costs = price(left, shape.layout, known, device)
         passes.append(costs.seconds if costs.seconds is None else costs.seconds / n_processes)
-        processor += costs.statistics + atlas_price(stage, shape.layout)
+        processor += costs.statistics + (atlas_price(stage, shape.layout) if left else 0.0)
         n_bytes += costs.n_bytes
         there = len(stage.parts) - len(left)
         state = "to do" if not there else "done" if not left else f"{there} of {len(stage.parts)} done"
@@ -68,16 +68,18 @@ def _what(stage: Stage) -> str:
 
 
 def _seconds(seconds: float | None) -> str:
-    return number(seconds, ",.0f", "unknown")
+    return DASH if seconds == 0 else number(seconds and max(seconds, 1.0), ",.0f", "unknown")
 
 
 def _speed(known: Seconds, shape: Shape, device: str, sizes: list[int], n_processes: int) -> Iterator[str]:
     """Say on which speed the seconds rest, and whose it is."""
     found = {size: known.estimate(PAIR, size, device) for size in sizes}
     if None in found.values():
-        names = ", ".join(dict.fromkeys(row.device for row in klein_table() if row.kind == PAIR))
-        where = f"on {device}" if shape.is_klein else "of this shape"
-        yield f"Speed: unknown {where} until the first stage is done. Known for Klein 4B's shape: {names} (--gpu NAME)."
+        where, known_devices = "for a model of this shape", ""
+        if shape.is_klein:
+            names = ", ".join(dict.fromkeys(row.device for row in klein_table() if row.kind == PAIR))
+            where, known_devices = f"on {device}", f" It is known of {names} (--dry-run --gpu NAME)."
+        yield f"Speed: unknown {where} until the first stage is done.{known_devices}"
         return
     for source in dict.fromkeys(estimate.source for estimate in found.values()):
         pairs = (f"{e.seconds:.3g} s a pair at {size} px" for size, e in found.items() if e.source == source)
