@@ -192,7 +192,8 @@ def _maker(study: _Study, distributed: Distributed) -> Callable[[Part], Run]:
         for name, run in study.done.items():
             tidy(study.folder / name, run.info)
     if not study.left() and all(made_by(run.info, options.model, options.dtype) for run in done):
-        print(f"All of it is done, in {study.folder}; the model is not loaded.")
+        if distributed.is_main:
+            print(f"All of it is done, in {study.folder}; the model is not loaded.\n", flush=True)
         return _nothing_left
     if distributed.is_main:
         from plantain.models.load import device_name
@@ -215,8 +216,9 @@ def _maker(study: _Study, distributed: Distributed) -> Callable[[Part], Run]:
         return probe_set(part.prompt_set, out, config, whole or model, distributed, options.batch, check=check)
 
     if not study.left():  # it was only loaded to tell whether these are its runs
+        info = (whole or model.load_in_turn()).info
         for run in done:
-            check_model(run, (whole or model.load_in_turn()).info)
+            check_model(run, info)
     return make
 
 
@@ -252,7 +254,7 @@ def _found_on_card(study: _Study, runs: dict[str, Run]) -> _Found:
 
     run, published = runs[CARD_STAGE], study.published
     control, found = find_control(run), None
-    lines = card_lines(run, control, published)
+    lines = card_lines(run, control, published, study.options.same_prompts)
     if same_question(run):
         found = reproduce(run, published, study.options.same_prompts)
         text, table = reproduction_text(found, run, published), study.folder / "card.md"

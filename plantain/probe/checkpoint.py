@@ -52,7 +52,7 @@ class Checkpoint:
         elif found != settings:
             raise RunError(
                 f"{self.folder}: holds pairs of a run with other settings ({_differing(found, settings)}). Repeat that "
-                "command to finish it, delete the folder, or add --overwrite."
+                "command to finish it, delete the folder, or replace it by `run … --overwrite`."
             )
         self._write("settings.json", json.dumps(settings, indent=1).encode(), begin=True)
 

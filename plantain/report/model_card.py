@@ -10,7 +10,7 @@ from plantain._files import printable
 from plantain.findings.atlas import Atlas
 from plantain.findings.comparison import differences
 from plantain.findings.published import Published, comparable
-from plantain.findings.reproduction import Reproduction
+from plantain.findings.reproduction import Prompts, Reproduction
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
 from plantain.report import labels
@@ -93,6 +93,7 @@ def results_section(
         Markdown with ``\\n`` as line ends. Words that come from the run are escaped.
     """
     i, summary = run.info, run.summary()
+    same = reproduction is not None and reproduction.prompts is Prompts.SAME
     of = f"{i.positive} vs. {i.negative} ({name})"
     heading = f"Results of plantain: {i.model}, {of}"
     if i.weights == "untrained":
@@ -103,7 +104,7 @@ def results_section(
     blocks = [
         f"## {_plain(heading)}",
         *([f"**{RANDOM}**"] if i.is_random else []),
-        _plain(verdict(run, summary, control, published)),
+        _plain(verdict(run, summary, control, published, same)),
         _plain(labels.provenance(run)),
         *(_reproduced(reproduction, run, published) if reproduction else ()),
         *(_table(run, units, control, published) for units in ("card", "heads")),
@@ -186,7 +187,9 @@ def _folded(title: str, lines: Iterable[str]) -> str:
     return f"<details><summary>{title}</summary>\n\n{_listed(lines)}\n\n</details>"
 
 
-def verdict(run: Run, summary: RunSummary, control: Run | None, published: Published) -> str:
+def verdict(
+    run: Run, summary: RunSummary, control: Run | None, published: Published, same_prompts: bool = False
+) -> str:
     """Say the first figure in words, beside chance, the control and what was published."""
     facts, theirs = summary.inference.thresholds[3], published.thresholds[3]
     said = (
@@ -198,9 +201,8 @@ def verdict(run: Run, summary: RunSummary, control: Run | None, published: Publi
         said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
     if comparable(run, CARD):
         other = "" if run.info.model == published.base_model else f" and weights of {published.base_model}"
-        said += (
-            f" The card {published.name} published {theirs.count:,} ({theirs.percent}%), on prompts of its own{other}."
-        )
+        prompts = "the same prompts, as is said by who ran this" if same_prompts else "prompts of its own"
+        said += f" The card {published.name} published {theirs.count:,} ({theirs.percent}%), on {prompts}{other}."
     return said
 
 

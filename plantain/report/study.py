@@ -101,9 +101,9 @@ def _beside(shape: Shape, processor: float) -> str:
 # --- what a stage found ------------------------------------------------------------------------------------
 
 
-def card_lines(run: Run, control: Run | None, published: Published) -> list[str]:
+def card_lines(run: Run, control: Run | None, published: Published, same_prompts: bool) -> list[str]:
     """Say what the card's own probe found."""
-    return [*_warning([run]), verdict(run, run.summary(), control, published)]
+    return [*_warning(run), verdict(run, run.summary(), control, published, same_prompts)]
 
 
 def seeds_lines(run: Run, published: Published) -> list[str]:
@@ -112,7 +112,7 @@ def seeds_lines(run: Run, published: Published) -> list[str]:
     counts = ", ".join(f"{measure.over[0]:,}" for measure in alone)
     r = [measure.r_others for measure in alone]
     return [
-        *_warning([run]),
+        *_warning(run),
         verdict(run, run.summary(), None, published),
         f"Each seed alone has {counts} slices over |t| > 3; its map of t correlates with that of the others by "
         f"{min(r):.2f} to {max(r):.2f}.",
@@ -124,5 +124,5 @@ def controls_lines(atlas: Atlas, runs: Iterable[Run]) -> list[str]:
     return [statement.text for statement in finding(atlas, any(run.info.is_random for run in runs))]
 
 
-def _warning(runs: list[Run]) -> list[str]:
-    return [RANDOM] if runs[0].info.is_random else []
+def _warning(run: Run) -> list[str]:
+    return [RANDOM] if run.info.is_random else []
