@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plantain._files import settle
-from plantain.findings.atlas import expected_seconds
+from plantain.findings.atlas import MIN_PAIRS, expected_seconds
 from plantain.findings.published import CARD_SIZE
 from plantain.models.fingerprint import label_of
 from plantain.models.info import ModelInfo
@@ -78,7 +78,7 @@ def plan_study(stages: Iterable[str] = STAGES, own: PromptSet | None = None, siz
     stages : iterable of str
         Of `STAGES`.
     own : PromptSet, optional
-        Prompts to put in the place of the moral set; the controls get them beside it.
+        Prompts to put in the place of the moral set; the controls get them beside it, if an atlas takes so few pairs.
     size : int, optional
         Of every image in pixels, in place of each stage's own.
 
@@ -89,7 +89,7 @@ def plan_study(stages: Iterable[str] = STAGES, own: PromptSet | None = None, siz
     """
     main, one = own or load_prompt_set("moral_valence"), (SEED,)
     sets = {path.stem: prompt_set for path, prompt_set in shipped_sets().values()}
-    if own is not None and own.sha256 not in shipped_sets():
+    if own is not None and own.sha256 not in shipped_sets() and len(own.pairs) >= MIN_PAIRS:
         sets[OWN] = own
     parts = {
         CARD_STAGE: [Part(CARD_STAGE, main, Conditions(size or CARD_SIZE, one))],

@@ -52,6 +52,8 @@ def test_own_prompts_take_the_moral_sets_place_and_stand_beside_it_in_the_atlas(
     card, seeds, controls = plan_study(own=own)
     assert card.parts[0].prompt_set is seeds.parts[0].prompt_set is own
     assert {p.name: p.prompt_set for p in controls.parts}["controls/own"] is own and len(controls.parts) == 12
+    few = dataclasses.replace(own, pairs=own.pairs[:5])  # too few for an atlas, which would end in an error
+    assert plan_study(own=few)[0].parts[0].prompt_set is few and len(plan_study(own=few)[2].parts) == 11
     tempo = load_prompt_set("tempo")  # one of the shipped sets stands in the atlas already
     assert len(plan_study(own=tempo)[2].parts) == 11
 
