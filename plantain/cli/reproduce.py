@@ -15,7 +15,7 @@ from plantain.cli.hub import add_publish_options, check_private, open_remote, pr
 from plantain.cli.options import add_model_options, add_pass_options, not_empty
 from plantain.cli.progress import bar
 from plantain.cli.run import load_model, probe_set, warn_of_words
-from plantain.findings.atlas import cached_atlas, read_axes
+from plantain.findings.atlas import Atlas, Axis, make_atlas, read_atlas, read_axes, write_atlas
 from plantain.findings.published import SIDES, Published, load_published, same_question
 from plantain.findings.reproduction import reproduce
 from plantain.findings.study import (
@@ -44,7 +44,7 @@ from plantain.report.model_card import check_weights
 from plantain.report.reproduction import reproduction_text
 from plantain.report.study import card_lines, controls_lines, price_text, seeds_lines
 from plantain.runs.info import size_fault
-from plantain.runs.io import RunError
+from plantain.runs.io import RunError, load_run
 from plantain.runs.run import Run
 from plantain.runs.seconds import H200
 from plantain.runs.units import CARD
@@ -80,7 +80,12 @@ def add_commands(commands: Any) -> None:
     )
     add_publish_options(parser)
     add("--dry-run", action="store_true", help="say what would be done and what it costs; needs no weights")
-    add("--gpu", **text, metavar="NAME", help=f"with --dry-run: the device of the price (default: {H200})")
+    add(
+        "--gpu",
+        **text,
+        metavar="NAME",
+        help=f"with --dry-run: the device of the price (default: that of finished stages, else {H200})",
+    )
     parser.set_defaults(command=_reproduce)
 
 
@@ -126,7 +131,8 @@ class _Study:
 def _reproduce(options: argparse.Namespace) -> None:
     study = _plan(options)
     if options.dry_run:
-        print(study.price(options.gpu or H200))
+        here = next((run.info.device for run in study.done.values()), H200)
+        print(study.price(options.gpu or here))
         print(f"{_where_to(options)}\nNothing was done.")
         return
     distributed = find_distributed(options.device)
@@ -285,23 +291,31 @@ def _found_by_controls(study: _Study, runs: dict[str, Run]) -> _Found:
 
     folder = study.folder / CONTROLS_STAGE
     runs = {Path(name).name: run for name, run in runs.items()}
-    with bar("comparing", "step") as show:
-        atlas = cached_atlas(read_axes(runs), CARD, folder, show)
+    axes = read_axes(runs)
+    kept = read_atlas(axes, CARD, folder)
+    atlas = kept or _compare(axes)
+    if not kept:
+        write_atlas(atlas, axes, folder)
 
     def offer(name: str, request: str) -> Offer:
-        return make_atlas_offer(
-            name, {axis: _anew(run) for axis, run in runs.items()}, atlas, study.options.repo_id, request
-        )
+        mine = {axis: _anew(run) for axis, run in runs.items()}
+        fresh = _compare(read_axes(mine)) if kept else atlas  # what lies in a folder may be anybody's
+        return make_atlas_offer(name, mine, fresh, study.options.repo_id, request)
 
     return _Found(controls_lines(atlas, runs.values()), f"atlas {folder}/*", offer)
+
+
+def _compare(axes: list[Axis]) -> Atlas:
+    with bar("comparing", "step") as show:
+        return make_atlas(axes, CARD, show)
 
 
 _FOUND = {CARD_STAGE: _found_on_card, SEEDS_STAGE: _found_by_seeds, CONTROLS_STAGE: _found_by_controls}
 
 
 def _anew(run: Run) -> Run:
-    """Return a run whose statistics are computed anew where they were not computed here."""
-    return replace(run, folder=None) if run.folder else run
+    """Return a run to be published: what was read from its folder's statistics, which may be anybody's, is gone."""
+    return replace(load_run(run.folder), folder=None) if run.folder else run
 
 
 def _keep(path: Path, text: str) -> None:
@@ -329,14 +343,13 @@ class _Desk:
 
     def publish(self, stage: Stage, make: Callable[[str, str], Offer]) -> None:
         """Publish a stage; what is there already is not sent again."""
-        from plantain.hub.errors import HubError
         from plantain.hub.publish import publish
 
         name = f"{self._name}-{stage.name}"
         try:
             offer = make(name, f"plantain: the whole study of {self._name}")
             outcome = publish(self._remote, offer, self._as_request, self._create, self._options.private)
-        except HubError as error:
+        except PlantainError as error:
             self._failed[stage.name] = error
             print(f"plantain: warning: {stage.name} is not published: {printable(str(error))}", file=sys.stderr)
         else:

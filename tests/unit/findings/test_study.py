@@ -102,6 +102,12 @@ def test_a_model_without_a_speed_gets_one_from_the_runs_that_are_done():
     assert f"{run.info.seconds / 25:.3g} s a pair at 256 px (measured here)" in text
 
 
+def test_processes_share_the_seconds():
+    found = [price_text(plan_study(("card",)), {}, shape_of(KLEIN), H200, n) for n in (1, 4)]
+    assert [re.search(r"\| card .*?\| to do \| 25 +\| 50 +\| (\d+) ", text)[1] for text in found] == ["8", "2"]
+    assert "shared by 4 processes" in found[1] and "shared" not in found[0]
+
+
 def test_what_is_no_model_is_refused_without_a_network(tmp_path):
     with pytest.raises(ModelError, match="no such folder"):
         shape_of("nowhere")
