@@ -1,8 +1,8 @@
 """The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
-``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), `PLANTAIN_LOG`
-(off: no line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
+``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too),
+`PLANTAIN_CARD_REPO` (OWNER/NAME of the model card that its owner publishes to from the page), `PLANTAIN_LOG` (off: no line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
 `GRADIO_SERVER_PORT`.
 """
 
@@ -29,6 +29,7 @@ from plantain.models.load import KLEIN
 from plantain.prompts.sets import PromptPair, load_prompt_set
 from plantain.runs.info import Conditions
 from plantain.ui import RunStore, build_demo, launch_options, start_log
+from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine, Item
 
 ROOT = Path(__file__).resolve().parent
@@ -81,6 +82,17 @@ def open_store() -> RunStore:
     return RunStore(folder, {repo_id: published}, notices)
 
 
+def open_desk() -> Desk | None:
+    """Return where the owner publishes from the page: nowhere, unless a repository is named."""
+    results = os.environ.get("PLANTAIN_RESULTS_REPO") or None
+    card = os.environ.get("PLANTAIN_CARD_REPO") or results
+    if card is None:
+        return None
+    from plantain.hub import owner  # only here, as above
+
+    return owner.Desk(card, results)
+
+
 def share_heaps() -> None:
     """Let all threads allocate from the same heaps, where the C library is glibc.
 
@@ -110,7 +122,7 @@ def main() -> None:
         engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
     store = open_store()
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
-    demo = build_demo(store, engine, load_published(), prompt_set)
+    demo = build_demo(store, engine, load_published(), prompt_set, open_desk())
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))

@@ -62,7 +62,17 @@ class Offer:
     @property
     def title(self) -> str:
         """Of the commit and the pull request; an open request is found again by it."""
-        return f"plantain: run {self.name}"
+        return title_of(self.name)
+
+    @property
+    def run_files(self) -> dict[str, bytes]:
+        """The run's own files, without the figure."""
+        return {path: content for path, content in self.files.items() if path.startswith(f"{RUNS}/")}
+
+
+def title_of(name: str) -> str:
+    """Return the title of a run's commit and pull request."""
+    return f"plantain: run {name}"
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class Remote:
         if is_offline_mode():  # our client does not look at it, as the library's own does
             raise HubError("HF_HUB_OFFLINE is set, so nothing is sent. Unset it and try again.")
         self._token = self._api.token if isinstance(self._api.token, str) else None
+        self._account: str | None = None
         set_client_factory(_client)
 
     @property
@@ -76,9 +77,11 @@ class Remote:
         return f"{self._api.endpoint}/{prefix}{self.repo_id}"
 
     def account(self) -> str:
-        """Return whose token is used."""
-        with explained(self.repo_id, self._token):
-            return self._api.whoami()["name"]
+        """Return whose token is used; the Hub is asked once, for it grants this answer to few requests a minute."""
+        if self._account is None:
+            with explained(self.repo_id, self._token):
+                self._account = str(self._api.whoami()["name"])
+        return self._account
 
     def may_write(self) -> bool:
         """Tell whether the token may write to the repository. The Hub decides it: by owner, role and the token's scope.

@@ -75,6 +75,15 @@ EXAMPLES = {
 }
 
 
+PUBLISH_HELP = """For the owner of the model card `{card}`: whoever may write to that repository on the Hub can
+publish the chosen run to it. A section of the card, the run's files and a figure go there as a pull request, with your
+own sign-in.{results} You see the exact difference first. The page keeps no token, and nobody else gets the button."""
+
+
+PUBLISH_ELSEWHERE = """This run is in the memory of this page only. Download it in the tab “Take away” as “Whole run as
+zip”, unpack it, and give its folder:"""
+
+
 TAKE_HELP = """Every file is of the chosen run, units and scope, and says which weights made it. The CSV has a row a
 unit, with every number in full. The JSON is what `python -m plantain report --json` prints, with the run's provenance.
 The zip is the run's folder: unpacked, the command line and `load_run` read it to the bit. The figures of two runs, and
