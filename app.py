@@ -2,7 +2,8 @@
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
 ``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too),
-`PLANTAIN_CARD_REPO` (OWNER/NAME of the model card that its owner publishes to from the page), `PLANTAIN_LOG` (off: no line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
+`PLANTAIN_CARD_REPO` (OWNER/NAME of the model card that its owner publishes to from the page), `PLANTAIN_LOG` (off: no
+line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
 `GRADIO_SERVER_PORT`.
 """
 

@@ -92,15 +92,38 @@ class Desk:
         self._offers: OrderedDict[tuple[str, str], Offer] = OrderedDict()
         self._computing = threading.Lock()
 
-    def account(self, token: str) -> str:
-        """Return whose token it is, where the Hub lets it write to the card's repository.
+    def admit(self, token: str, run: Run | None = None, called: str = "") -> tuple[str, str]:
+        """Return whose token it is, and a name for a run; who may not write to the card's repository is refused.
+
+        Parameters
+        ----------
+        token : str
+        run : Run, optional
+        called : str
+            What a saved run is called; without it, and where such a name cannot be published, its facts name it.
+
+        Returns
+        -------
+        account, name : str
+            No other run has the name, in a repository or in an open pull request of the account; empty without a run.
 
         Raises
         ------
-        HubError
-            The Hub does not know the token, or does not let it write.
+        UnknownTokenError
+            The Hub does not know the token, or not any more.
+        RefusedError
+            The Hub does not let it write.
         """
-        return self._admitted(token).account()
+        remote = self._admitted(token)
+        if run is None:
+            return remote.account(), ""
+        try:
+            check_publishable(run, called)
+        except PlantainError:
+            called = run_name(run)
+        with _as_sign_in():
+            names = (called if n == 1 else f"{called}-{n}" for n in count(1))
+            return remote.account(), next(name for name in names if not self._taken(remote, token, run, name))
 
     def _admitted(self, token: str) -> Remote:
         """Return the card's repository for a token that may write to it."""
@@ -114,25 +137,6 @@ class Desk:
         else:
             why = f"Only who may write there publishes from here. If you may, {_AGAIN.lower()}, and grant it."
         raise RefusedError(f"{name}'s sign-in may not write to {self.card_repo}. {why}")
-
-    def propose_name(self, token: str, run: Run, called: str = "") -> str:
-        """Return a name for a run that no other run has, in a repository or in an open pull request of the account.
-
-        Parameters
-        ----------
-        token : str
-        run : Run
-        called : str
-            What a saved run is called; without it, and where such a name cannot be published, its facts name it.
-        """
-        remote = self._admitted(token)
-        try:
-            check_publishable(run, called)
-        except PlantainError:
-            called = run_name(run)
-        with _as_sign_in():
-            names = (called if n == 1 else f"{called}-{n}" for n in count(1))
-            return next(name for name in names if not self._taken(remote, token, run, name))
 
     def compare(self, token: str, run: Run, name: str) -> Difference:
         """Find out what publishing a run would change; half a minute at full size, the second time at once.

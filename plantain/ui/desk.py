@@ -41,11 +41,8 @@ class Desk(Protocol):
     card_repo: str
     results_repo: str | None
 
-    def account(self, token: str) -> str:
-        """Return whose token it is."""
-
-    def propose_name(self, token: str, run: Run, called: str = "") -> str:
-        """Return a name for a run that no other run has."""
+    def admit(self, token: str, run: Run | None = None, called: str = "") -> tuple[str, str]:
+        """Return whose token it is, and a name for a run that no other run has."""
 
     def compare(self, token: str, run: Run, name: str) -> Difference:
         """Find out what publishing a run would change."""
@@ -61,9 +58,7 @@ def why_nobody_signs_in() -> str:
     publishes nothing at all.
     """
     if os.environ.get("SYSTEM") != "spaces" or not os.environ.get("SPACE_ID"):  # as Gradio tells a Space
-        return (
-            "On a machine of your own, publish from the command line: with your own token, which this page never uses."
-        )
+        return "On a machine of your own, publish from the command line, with your own token: this page never uses it."
     wanted = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
     if not all(map(os.environ.get, wanted)):
         return "Nobody can sign in here: the Space's README needs `hf_oauth: true` in its front matter."

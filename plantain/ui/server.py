@@ -48,9 +48,7 @@ _BACK = "/?tab=publish"
 """Where a sign-in leads: its address would hold that of the page else, which may hold a visitor's words, and Gradio
 prints it."""
 
-_NOT_SIGNED_IN = (
-    f'<p>Nobody was signed in: the sign-in was cancelled or failed. <a href="{_BACK}">Back to the page</a></p>'
-)
+_NOT_SIGNED_IN = f'<p>Nobody was signed in: it was cancelled, or it failed. <a href="{_BACK}">Back to the page</a></p>'
 
 _QUIET = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/theme.css", "/favicon.ico")
 """Dozens of each a visit, which say nothing."""

@@ -28,7 +28,7 @@ TAB = "publish"
 
 _BUSY = {"concurrency_id": "publish", "concurrency_limit": 1}  # one section is computed at a time
 
-_STEPS = 3
+ANY_NAME = "run"  # where only the run is asked about, and no name is chosen yet
 
 
 class _Seen(NamedTuple):
@@ -45,36 +45,30 @@ class _Counter:
     def __init__(self, page: Page, desk: Desk) -> None:
         self.page, self.desk = page, desk
 
-    def about(self, name: str | None) -> str:
-        """Show the chosen run, or why it cannot be published."""
-        try:
-            run = self.page.run(name)
-            check_publishable(run, "run")
-        except PlantainError as error:
-            return html.error_html(str(error))
-        return html.chip_html(run)
-
     def arrive(
-        self, request: gr.Request, token: gr.OAuthToken | None, opened: bool, name: str | None
+        self, request: gr.Request, token: gr.OAuthToken | None, opened: bool, chosen: str | None
     ) -> tuple[Any, ...]:
-        """Say who is signed in; who may publish gets the controls, with a name for the chosen run."""
+        """Say who is signed in and what is chosen; who may publish it gets the controls, with a name for the run."""
         if not opened:
             return (gr.skip(),) * 7
-        nothing = self.about(name), "", HIDDEN, None
+        try:
+            run = self.page.run(chosen)
+            check_publishable(run, ANY_NAME)
+            about = html.chip_html(run)
+        except PlantainError as error:
+            about, run = html.error_html(str(error)), None
+        nothing = about, "", HIDDEN, None
         if token is None:
             return html.message_html("Nobody is signed in."), HIDDEN, "", *nothing
         try:
             with logged("sign-in"):
-                token = signed_in(request, token)
-                account = self.desk.account(token)
-                run = self.page.store.find(name)
-                proposed = "" if run is None else self.desk.propose_name(token, run, self._called(name))
+                account, proposed = self.desk.admit(signed_in(request, token), run, self._called(chosen))
         except Exception as error:
             return failure_html(error), HIDDEN, "", *nothing
         said = html.message_html(f"Signed in as {account}, who may write to {self.desk.card_repo}.")
-        return said, gr.update(visible=True), proposed, *nothing
+        return said, gr.update(visible=run is not None), proposed, *nothing
 
-    def _called(self, name: str) -> str:
+    def _called(self, name: str | None) -> str:
         """Return what a saved run is called for others; the name of a visitor's own opens it, and is told to nobody."""
         return name.partition(" (")[0] if name in self.page.store.saved else ""
 
@@ -85,9 +79,8 @@ class _Counter:
         try:
             with logged("difference"):
                 token = signed_in(request, token)
-                yield _progress(0, "Asking the Hub …"), "", HIDDEN, None
-                self.desk.account(token)
-                yield _progress(1, "Computing what the card will say: half a minute at full size …"), "", HIDDEN, None
+                words = "Computing what the card will say: half a minute at full size, at once the second time …"
+                yield _progress(words), "", HIDDEN, None
                 found = self.desk.compare(token, self.page.run(chosen), name.strip())
             yield "", *self._shown(found, chosen, name.strip())
         except Exception as error:
@@ -113,14 +106,12 @@ class _Counter:
                 token = signed_in(request, token)
                 if seen is None:
                     raise UsageError("Look at the difference first.")
-                yield _progress(1, "Comparing with the card as it is now …"), stay, HIDDEN, stay, stay
+                yield _progress("Comparing with the card as it is now, then sending …"), stay, HIDDEN, stay, stay
                 run = self.page.run(seen.run)
                 sent = self.desk.send(token, run, seen.name, seen.digest)
                 again = None if sent else self.desk.compare(token, run, seen.name)
             if again:
-                changed = html.error_html(
-                    "The card changed since you looked, so nothing was sent. This is how it is now."
-                )
+                changed = html.error_html("The card changed since you looked, so nothing was sent. Look again:")
                 yield "", *self._shown(again, seen.run, seen.name, changed), stay
             else:
                 self.page.store.refresh()
@@ -196,8 +187,8 @@ def _results_words(desk: Desk) -> str:
     return f" The run itself also goes to `{desk.results_repo}`, and every page that watches that repository shows it."
 
 
-def _progress(done: int, words: str) -> str:
-    return html.progress_html("steps of publishing done", done, _STEPS, words)
+def _progress(words: str) -> str:
+    return f'<div class="pl-busy"><progress aria-label="publishing"></progress><p role="status">{words}</p></div>'
 
 
 def difference_html(found: Difference, desk: Desk) -> str:
@@ -234,7 +225,7 @@ def command_html(page: Page, desk: Desk, name: str | None) -> str:
     """Write the command that publishes the chosen run, for a page on which nobody signs in."""
     try:
         run = page.run(name)
-        check_publishable(run, "run")
+        check_publishable(run, ANY_NAME)
     except PlantainError as error:
         return html.error_html(str(error))
     saved = name in page.store.saved
@@ -252,7 +243,7 @@ def may_be_published(page: Page, name: str | None) -> bool:
     if page.desk is None or run is None:
         return False
     try:
-        check_publishable(run, "run")
+        check_publishable(run, ANY_NAME)
     except PlantainError:
         return False
     return True
