@@ -126,6 +126,7 @@ class _Refused(Exception):
 
 class _Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the client to confirm the headers
     server: LoopbackHub
 
     def log_message(self, *_):
