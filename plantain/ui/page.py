@@ -24,7 +24,7 @@ from plantain.ui.tabs.findings import findings_tab
 from plantain.ui.tabs.new_pair import visitor_tab
 from plantain.ui.tabs.pairs import pairs_tab
 from plantain.ui.tabs.probe import probe_tab
-from plantain.ui.tabs.publish import publish_tab
+from plantain.ui.tabs.publish import publish_tab, sign_in_button
 from plantain.ui.tabs.unit import heads_tab
 from plantain.ui.texts import INTRODUCTION
 from plantain.ui.theme import static
@@ -72,6 +72,7 @@ def build_demo(
         Launch it with `launch_options(demo)`.
     """
     page = Page(store, engine, published, prompt_set, desk)
+    sign_in = sign_in_button() if desk else None
     base = share_base()  # the code has an address on a Space; elsewhere it is the reader's own folder
     code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
@@ -90,7 +91,7 @@ def build_demo(
             compare_tab(page, choice, tabs)
             atlas_tab(page, choice)
             probe_tab(page, choice, tabs)
-            publish_tab(page, choice, demo)
+            publish_tab(page, choice, demo, sign_in)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
                 gr.Markdown(static("method.md"))

@@ -28,6 +28,8 @@ TAB = "publish"
 
 _BUSY = {"concurrency_id": "publish", "concurrency_limit": 1}  # one section is computed at a time
 
+SIGN_IN, _SIGN_OUT = "Sign in with Hugging Face", "Sign out"  # the script tells them apart
+
 ANY_NAME = "run"  # where only the run is asked about, and no name is chosen yet
 
 
@@ -46,18 +48,24 @@ class _Counter:
         self.page, self.desk = page, desk
 
     def arrive(
-        self, request: gr.Request, token: gr.OAuthToken | None, opened: bool, chosen: str | None
+        self,
+        request: gr.Request,
+        token: gr.OAuthToken | None,
+        profile: gr.OAuthProfile | None,
+        opened: bool,
+        chosen: str | None,
     ) -> tuple[Any, ...]:
         """Say who is signed in and what is chosen; who may publish it gets the controls, with a name for the run."""
         if not opened:
-            return (gr.skip(),) * 7
+            return (gr.skip(),) * 8
         try:
             run = self.page.run(chosen)
             check_publishable(run, ANY_NAME)
             about = html.chip_html(run)
         except PlantainError as error:
             about, run = html.error_html(str(error)), None
-        nothing = about, "", HIDDEN, None
+        label = SIGN_IN if profile is None else f"{_SIGN_OUT} ({profile.username})"
+        nothing = about, "", HIDDEN, None, gr.update(value=label)
         if token is None:
             return html.message_html("Nobody is signed in."), HIDDEN, "", *nothing
         try:
@@ -131,23 +139,32 @@ class _Counter:
         return gr.Dropdown(self.page.saved_choices() + mine, value=kept), mine
 
 
-def publish_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
-    """Build the tab, where a desk is there."""
+def sign_in_button() -> gr.LoginButton | None:
+    """Make the button to sign in, where anybody can; call it outside of any Blocks.
+
+    Made inside, Gradio adds a listener of its own to it that says who is signed in, as a public endpoint. That there
+    is such a button tells Gradio to serve the addresses of a sign-in.
+    """
+    return None if why_nobody_signs_in() else gr.LoginButton(SIGN_IN, elem_id="sign-in", size="md", render=False)
+
+
+def publish_tab(page: Page, choice: Choice, demo: gr.Blocks, sign_in: gr.LoginButton | None) -> None:
+    """Build the tab, where a desk is there, with the button that `sign_in_button` made."""
     desk = page.desk
     if desk is None:
         return
     with gr.Tab("Publish", id=TAB) as tab:
         gr.Markdown(PUBLISH_HELP.format(card=desk.card_repo, results=_results_words(desk)))
-        if reason := why_nobody_signs_in():
-            gr.HTML(html.message_html(reason))
+        if sign_in is None:
+            gr.HTML(html.message_html(why_nobody_signs_in()))
             command = gr.HTML(elem_id="publish-command")
             choice.fill(tab, lambda name, *_: (command_html(page, desk, name),), [], [command])
             return
-        _desk(_Counter(page, desk), choice, tab, demo)
+        sign_in.render()
+        _desk(_Counter(page, desk), choice, tab, demo, sign_in)
 
 
-def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks) -> None:
-    sign_in = gr.LoginButton("Sign in with Hugging Face", "Sign out ({})", elem_id="sign-in", size="md")
+def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_in: gr.LoginButton) -> None:
     who = gr.HTML(elem_id="publish-who")
     about = gr.HTML(elem_id="publish-about")
     with gr.Column(visible=False, elem_id="publish-desk") as controls:
@@ -162,7 +179,7 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks) -> No
     seen, opened = gr.State(None), gr.State(False)
     kept = gr.Textbox(visible="hidden", elem_id="publish-kept")
 
-    arrival = [who, controls, name, about, difference, go, seen]
+    arrival = [who, controls, name, about, difference, go, seen, sign_in]
     tab.select(listener(lambda: True), None, opened, **VIEW).then(
         listener(counter.arrive), [opened, choice.run], arrival, **LATER
     )
@@ -175,7 +192,7 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks) -> No
     go.click(listener(counter.send), [seen], [progress, difference, go, seen, outcome], **_BUSY, **queued(progress))
     # Signing in leaves the page. The browser's tab remembers which run was chosen, for a visitor's own is in no list.
     script = f"({static('signing.js')})"
-    sign_in.click(None, choice.run, None, js=f"{script}.keep", **VIEW)
+    sign_in.click(None, [choice.run, sign_in], None, js=f"{script}.go", **VIEW)
     demo.load(None, None, kept, js=f"{script}.bring", **VIEW).then(
         listener(counter.brought), [kept, choice.mine], [choice.run, choice.mine], **VIEW
     )

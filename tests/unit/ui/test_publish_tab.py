@@ -27,6 +27,9 @@ SPACE = {"SYSTEM": "spaces", "SPACE_ID": "bob/space", "OAUTH_CLIENT_ID": "i", "O
          "OAUTH_SCOPES": "openid", "OPENID_PROVIDER_URL": "http://127.0.0.1:1"}  # fmt: skip
 
 
+BOB = gr.OAuthProfile({"name": "Bob", "preferred_username": "bob", "profile": "", "picture": ""})
+
+
 @dataclass
 class FakeDesk:
     """Lets in the token "bobs", and notes what it is asked for."""
@@ -59,7 +62,7 @@ def asked(**headers):
 
 
 def token(value="bobs", seconds=60):
-    return gr.oauth.OAuthToken(value, "write-repos", int(time.time()) + seconds)
+    return gr.OAuthToken(value, "write-repos", int(time.time()) + seconds)
 
 
 @pytest.fixture
@@ -89,7 +92,7 @@ def test_a_sign_in_counts_on_this_page_and_until_it_ends():
         with pytest.raises(UsageError, match=words):
             signed_in(asked(), bad)
     with pytest.raises(UsageError, match="has expired"):  # as Gradio makes one of what a request brings by itself
-        signed_in(asked(), gr.oauth.OAuthToken("bobs", "", 0))
+        signed_in(asked(), gr.OAuthToken("bobs", "", 0))
     for site in ("cross-site", "same-site", "none"):
         with pytest.raises(UsageError, match="another page"):
             signed_in(asked(**{"sec-fetch-site": site}), token())
@@ -101,7 +104,7 @@ def test_a_sign_in_counts_on_this_page_and_until_it_ends():
 )
 def test_every_listener_refuses_by_itself(counter, desk, given, headers):
     request = asked(**headers)
-    who, controls, name, _, difference, go, seen = counter.arrive(request, given, True, "klein")
+    who, controls, name, _, difference, go, seen, _ = counter.arrive(request, given, None, True, "klein")
     assert controls["visible"] is False and go["visible"] is False and not (name or difference or seen)
     assert "Nobody is signed in" in who or "pl-error" in who
     *_, (said, difference, go, seen) = counter.compare(request, given, "klein", "klein")
@@ -112,7 +115,9 @@ def test_every_listener_refuses_by_itself(counter, desk, given, headers):
 
 
 def test_a_tab_that_nobody_opened_asks_nobody(counter, desk):
-    assert all("__type__" in part for part in counter.arrive(asked(), token(), False, "klein")) and desk.calls == ()
+    assert (
+        all("__type__" in part for part in counter.arrive(asked(), token(), BOB, False, "klein")) and desk.calls == ()
+    )
 
 
 # --- what is offered ---------------------------------------------------------------------------------------
@@ -120,17 +125,18 @@ def test_a_tab_that_nobody_opened_asks_nobody(counter, desk):
 
 def test_a_visitors_own_run_is_offered_and_its_secret_name_told_to_nobody(counter, desk, store):
     own = store.add(store.saved["klein"])
-    who, controls, name, *_ = counter.arrive(asked(), token(), True, own)
+    who, controls, name, *_ = counter.arrive(asked(), token(), BOB, True, own)
     assert (
         controls["visible"] and name == "by-its-facts" and desk.calls == (("admit", ""),) and "Signed in as bob" in who
     )
     store.saved[f"klein ({RESULTS})"] = store.saved["klein"]
     for chosen in ("klein", f"klein ({RESULTS})"):
-        assert counter.arrive(asked(), token(), True, chosen)[2] == "klein"
+        assert counter.arrive(asked(), token(), BOB, True, chosen)[2] == "klein"
 
 
 def test_a_stand_ins_run_is_not_offered(counter, store):
-    who, controls, _, about, *_ = counter.arrive(asked(), token(), True, "tiny")
+    who, controls, _, about, *_, button = counter.arrive(asked(), token(), BOB, True, "tiny")
+    assert button["value"] == "Sign out (bob)"
     assert "Signed in as bob" in who and controls["visible"] is False and "run of the stand-in" in about
     assert [may_be_published(counter.page, name) for name in ("klein", "tiny", "gone", None)] == [
         True,
