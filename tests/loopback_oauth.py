@@ -39,7 +39,7 @@ def _signed(claims: dict) -> str:
 class Provider:
     """Signs people in: `person` is who sits at the browser, and grants `scopes` for `seconds`.
 
-    With `person` empty the sign-in is cancelled. `codes` and `tokens` are what must be seen in no log.
+    With `person` empty the sign-in is cancelled. `given` codes and `tokens` must be seen in no log.
     """
 
     hub: LoopbackHub
@@ -47,6 +47,7 @@ class Provider:
     scopes: str = SCOPES
     seconds: int = 3600
     codes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    given: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,7 @@ class Provider:
         if self.person:
             code = f"code-{secrets.token_hex(8)}"
             self.codes[code] = self.person, asked.get("nonce", "")
+            self.given.append(code)
             said = {"code": code}
         else:
             said = {"error": "access_denied", "error_description": "The user said no."}

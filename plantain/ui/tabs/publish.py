@@ -180,10 +180,16 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
     kept = gr.Textbox(visible="hidden", elem_id="publish-kept")
 
     arrival = [who, controls, name, about, difference, go, seen, sign_in]
-    tab.select(listener(lambda: True), None, opened, **VIEW).then(
-        listener(counter.arrive), [opened, choice.run], arrival, **LATER
+    asking = html.message_html("Asking the Hub …"), HIDDEN
+    # The controls are away until the answer: it brings a name, which must not come over one that is being typed.
+    events = (
+        tab.select(listener(lambda: (True, *asking)), None, [opened, who, controls], **VIEW),
+        choice.run.change(
+            listener(lambda opened: asking if opened else (gr.skip(), gr.skip())), opened, [who, controls], **VIEW
+        ),
     )
-    choice.run.change(listener(counter.arrive), [opened, choice.run], arrival, **LATER)
+    for event in events:
+        event.then(listener(counter.arrive), [opened, choice.run], arrival, **LATER)
     # Another name is another section: what was shown is not what would be sent.
     name.input(listener(lambda: ("", HIDDEN, None)), None, [difference, go, seen], **VIEW)
     look.click(
