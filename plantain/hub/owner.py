@@ -238,8 +238,10 @@ class Desk:
 
 
 def run_name(run: Run) -> str:
-    """Name a run by its facts: ``klein-base-4b-1024px-seed0``."""
+    """Name a run by its facts, ``klein-base-4b-1024px-seed0``; weights other than the model's own stand in front."""
     model = re.sub(r"^flux\.?2-", "", run.info.model.rstrip("/").rpartition("/")[2].lower())
+    if run.info.weights != "pretrained" and run.info.weights not in model:
+        model = f"{run.info.weights}-{model}"
     parts = (model, f"{run.info.size}px", f"seed{run.info.seed}")
     return re.sub(r"[^a-z0-9._]+", "-", "-".join(parts)).strip("-.")
 

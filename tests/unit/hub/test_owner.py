@@ -250,14 +250,14 @@ def test_a_desk_keeps_no_token(hub, repo, run):
 
 
 @pytest.mark.parametrize(
-    ("model", "name"),
+    ("model", "weights", "name"),
     [
-        ("black-forest-labs/FLUX.2-klein-base-4B", "klein-base-4b-1024px-seed3"),
-        ("untrained-klein-4b", "untrained-klein-4b-1024px-seed3"),
-        ("somebody/Größe  1!", "gr-e-1-1024px-seed3"),
+        ("black-forest-labs/FLUX.2-klein-base-4B", "pretrained", "klein-base-4b-1024px-seed3"),
+        ("untrained-klein-4b", "untrained", "untrained-klein-4b-1024px-seed3"),
+        ("FLUX.2-klein-base-4B", "untrained", "untrained-klein-base-4b-1024px-seed3"),
+        ("somebody/Größe  1!", "pretrained", "gr-e-1-1024px-seed3"),
     ],
 )
-def test_a_run_is_named_by_its_facts(run, model, name):
-    assert (
-        run_name(dataclasses.replace(run, info=dataclasses.replace(run.info, model=model, size=1024, seed=3))) == name
-    )
+def test_a_run_is_named_by_its_facts(run, model, weights, name):
+    info = dataclasses.replace(run.info, model=model, weights=weights, size=1024, seed=3)
+    assert run_name(dataclasses.replace(run, info=info)) == name
