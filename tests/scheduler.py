@@ -141,16 +141,17 @@ class Emulated:
 
 
 @contextmanager
-def emulated(folder: Path, model: str = "tiny-random"):
-    """Start the app as on ZeroGPU."""
+def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed", **environment: str):
+    """Start the app as on ZeroGPU; its calls ask for the shipped seconds and a start, unless prices are ``learned``."""
     scheduler = Scheduler()
-    environment = {
+    environment |= {
         "HOME": str(folder),
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{scheduler.server_port}",
         "SYSTEM": "spaces",
         "SPACE_ID": "owner/space",
         "PLANTAIN_MODEL": model,
+        "PRICES": prices,
     }
     try:
         with serving([sys.executable, str(ROOT / "tests" / "zero_gpu.py")], folder / "log", **environment) as url:

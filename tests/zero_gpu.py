@@ -11,6 +11,7 @@ torch._C._cuda_init = lambda: None
 torch.cuda._is_in_bad_fork = bool
 
 import json
+import os
 from importlib.resources import files
 
 import spaces.zero.config
@@ -36,4 +37,7 @@ import misbehave
 import app
 
 misbehave.install()
+if os.environ["PRICES"] == "fixed":  # else what one test asks for would depend on what the others took
+    app.engine.prices.known.learn = lambda *_args: None
+    app.engine.prices.warm = lambda: False
 app.main()

@@ -6,10 +6,13 @@ what the measured pass computes, and costs no pass beside it.
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
+
+MOST_PIXELS = 512  # height and width of a packed picture: it is blurry, so nothing is lost
 
 
 def unpacked(vae: Any, latents: torch.Tensor) -> torch.Tensor:
@@ -38,22 +41,30 @@ def unpacked(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def pictures(vae: Any, latents: torch.Tensor) -> np.ndarray:
+def pictures(pipe: Any, parts: Sequence[torch.Tensor]) -> list[Any]:
     """Decode expected images.
 
     Parameters
     ----------
-    vae : AutoencoderKLFlux2
-    latents : tensor (n_images, n_image_tokens, n_channels)
-        From `Passes(..., expected=...)`.
+    pipe
+        A Klein pipeline with its VAE.
+    parts : sequence of tensor (n_images, n_image_tokens, n_channels)
+        What `Passes(..., expected=...)` gave, one after the other.
 
     Returns
     -------
-    uint8 array (n_images, height, width, 3)
-        RGB; black where the model gave a number that is none.
+    list of PIL.Image.Image
+        Black where the model gave a number that is none.
     """
-    decoded = [
-        vae.decode(one, return_dict=False)[0] for one in unpacked(vae, latents).split(1)
-    ]  # one at a time: memory
-    levels = torch.cat(decoded).float().nan_to_num(nan=-1.0).clamp(-1, 1) * 0.5 + 0.5
-    return (255 * levels).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    latents = unpacked(pipe.vae, torch.cat(tuple(parts)))
+    # One at a time: decoding takes more memory than the passes.
+    decoded = torch.cat([pipe.vae.decode(one, return_dict=False)[0] for one in latents.split(1)])
+    return pipe.image_processor.postprocess(decoded.float().nan_to_num(nan=-1.0), output_type="pil")
+
+
+def packed(image: Any) -> bytes:
+    """Pack a picture as WebP of at most 512 pixels a side."""
+    out = io.BytesIO()
+    image.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    image.save(out, format="WEBP", quality=80)
+    return out.getvalue()

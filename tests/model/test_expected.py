@@ -38,7 +38,7 @@ def test_the_expected_pictures_are_those_that_the_pipeline_draws_in_one_step(dra
     plain = Passes(drawn, Conditions(SIZE, (SEED,))).capture([pair])[0]
     # More seeds and steps are more measures; the picture is of the first, at sigma 1.
     capture = Passes(drawn, Conditions(SIZE, (SEED, 3), steps=2), expected=seen.append).capture([pair])[0]
-    found = pictures(drawn.vae, torch.cat(seen))
+    found = np.stack([np.asarray(image) for image in pictures(drawn, seen)])
     assert found.shape == (2, SIZE, SIZE, 3) and found.dtype == np.uint8
     for side, own in zip(SIDES, found, strict=True):
         levels = 255 * one_step(drawn, getattr(pair, side))
