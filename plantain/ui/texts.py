@@ -44,7 +44,7 @@ Start from an example of helping and ignoring, or write your own:"""
 
 
 EXPECTED = """From pure noise the model can only expect an average of all the pictures that fit a prompt, so these are
-blurry. They are what the measured passes compute, decoded, at no pass beside them; they are no drawings."""
+blurry. They are decoded from what the measured passes compute anyway, and are no finished drawings."""
 
 
 EXPECTED_RANDOM = "The weights are random: the pictures look like noise and show nothing of FLUX.2 Klein."

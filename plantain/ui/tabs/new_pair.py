@@ -141,7 +141,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         if result:
             record = pair_record(result, run, name, shown.date, {"plantain": __version__, **software_versions()})
             frame = pair_frame(result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
-        link = name if name in page.store.saved else None
+        link = (name or "") if not name or name in page.store.saved else None
         return {
             under_positive: side_html(counts[0], words[0]),
             under_negative: side_html(counts[1], words[1]),
@@ -361,7 +361,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
     Parameters
     ----------
     run : str or None
-        The run's name, for the link; None for a run that ends with the page.
+        The run's name, for the link; None for a run that ends with the page, empty where there is none.
     positive, negative : str
     record : dict or None
         From `answers.pair_record`.
@@ -380,7 +380,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
             f'<a class="pl-button" download="plantain-pair-{record["date"][:19].replace(":", "")}.json" '
             f'href="data:application/json;base64,{content}">Download this answer (JSON)</a>'
         )
-    missing = "" if run else "<p>The link does not name the run: yours ends with this page.</p>"
+    missing = "" if run is not None else "<p>The link does not name the run: yours ends with this page.</p>"
     return (
         f'<div class="pl-actions">{download}<button type="button" class="pl-button" data-base="{base}" '
         f'data-query="{address}">Copy link to these prompts</button><span class="pl-copied" role="status"></span>'
