@@ -146,7 +146,7 @@ def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_befor
     )
     assert cost_words(18, None, 0.5).startswith("About 9 s for 18 pairs")
     assert cost_words(18, None, 50.0).startswith("About 15 min for 18 pairs")
-    assert cost_words(18, None, None).startswith("No pair of this size was timed here yet")
+    assert cost_words(18, None, None).startswith("No pair of this size was timed on this device yet")
     assert cost_words(0, 22, 0.5) == "Nothing is left to be run."
 
 
