@@ -141,10 +141,10 @@ class Emulated:
 
 
 @contextmanager
-def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed", **environment: str):
+def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed"):
     """Start the app as on ZeroGPU; its calls ask for the shipped seconds and a start, unless prices are ``learned``."""
     scheduler = Scheduler()
-    environment |= {
+    environment = {
         "HOME": str(folder),
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": f"http://127.0.0.1:{scheduler.server_port}",
