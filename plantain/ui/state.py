@@ -57,10 +57,10 @@ class Page:
     prompt_set: PromptSet
     desk: Desk | None = None  # where the owner publishes; None where no repository is named
 
-    def cost(self, pairs: int, size: int | None) -> str:
-        """Say on a button what a call costs; nothing where nothing is counted."""
-        asked = self.engine.asks(pairs, size)
-        return "" if asked is None else f" ({asked} s of your GPU quota)"
+    def cost(self, pairs: int, size: int | None, pictures: int = 0) -> str:
+        """Say on a button what a call costs at most; nothing where nothing is counted."""
+        asked = self.engine.asks(pairs, size, pictures)
+        return "" if asked is None else f" (up to {asked} s of your GPU quota)"
 
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""

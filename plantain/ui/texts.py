@@ -36,10 +36,18 @@ OWN_PROMPTS = "These prompts are none of the project's own sets. What their word
 
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only what the run asks about
 differs (the act, for helping against ignoring). They go through the same model and settings as the chosen run, and
-your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen above. One pair
-is one pair: this is a look, not a test of the axis.
+your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen above. Where the
+loaded model made no run yet, the pair is measured, not ranked. One pair is one pair: this is a look, not a test of the
+axis.
 
 Start from an example of helping and ignoring, or write your own:"""
+
+
+EXPECTED = """From pure noise the model can only expect an average of all the pictures that fit a prompt, so these are
+blurry. They are decoded from what the measured passes compute anyway, and are no finished drawings."""
+
+
+EXPECTED_RANDOM = "The weights are random: the pictures look like noise and show nothing of FLUX.2 Klein."
 
 
 PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
@@ -53,8 +61,9 @@ columns, the first row has to name them: positive, negative, id, category. A pro
 memory of this page's process and written to no disk."""
 
 
-PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
-of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
+PROBE_QUOTA = """A click asks ZeroGPU for up to {asked} s of your daily GPU quota for {now} pairs: by what its like
+took, with the start of a GPU (which a click right after another saves), a margin, and this hardware's factor of 1.5. A
+visitor without an account has 120 s a day, a free account 300 s."""
 
 
 PROBE_AFTERWARDS = """The run is kept in this page's memory, among the last {kept} probes of all visitors, and on no

@@ -242,8 +242,8 @@ def cost_words(now: int, asked: int | None, each: float | None) -> str:
     if asked is not None:
         return PROBE_QUOTA.format(asked=asked, now=now)
     if each is None:
-        return "No pair of this size was timed here yet; the first ones will show how long it takes."
-    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed here."
+        return "No pair of this size was timed on this device yet; the first ones will show how long it takes."
+    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed on this device."
 
 
 def progress_html(step: Step) -> str:
