@@ -172,6 +172,15 @@ class PhasedPipeline:
         """Put the transformer in the text encoder's place, on the device."""
         return self._swap("transformer", self._source.transformer).to(self.device)
 
+    def keep_vae(self) -> bool:
+        """Put the VAE in memory as well, for good; tell whether the model has one that can be read."""
+        try:
+            vae = self._source.vae()
+        except ModelError:  # its other parts were read: it can be probed, without pictures
+            return False
+        self.pipe.register_modules(vae=vae.to(self.device))
+        return True
+
     @contextmanager
     def with_vae(self) -> Iterator[Flux2KleinPipeline]:
         """Lend the pipeline its VAE as well, for pictures; a probe runs without."""

@@ -46,8 +46,8 @@ def check_publishable(run: Run, name: str) -> None:
     check_weights(run.info.weights, name)
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise RunError(
-            f"{name!r}: a published run needs a folder name of at most {_LONGEST_NAME} letters, digits, dots, single "
-            "hyphens and underscores, with no dot or hyphen in front. Rename the folder."
+            f"{name!r}: a published run needs a name of at most {_LONGEST_NAME} letters, digits, dots, single "
+            "hyphens and underscores, with no dot or hyphen in front. Rename it."
         )
 
 

@@ -244,10 +244,10 @@ def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
     ("weights", "name", "words"),
     [
         ("stand-in", "klein", "is a run of the stand-in"),
-        ("pretrained", "two words", "needs a folder name"),
-        ("pretrained", "a--b", "needs a folder name"),
-        ("pretrained", "-a", "needs a folder name"),
-        ("pretrained", "x" * 81, "needs a folder name"),
+        ("pretrained", "two words", "needs a name"),
+        ("pretrained", "a--b", "needs a name"),
+        ("pretrained", "-a", "needs a name"),
+        ("pretrained", "x" * 81, "needs a name"),
     ],
 )
 def test_what_must_not_stand_on_a_card_is_refused_before_anything_is_asked(
