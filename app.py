@@ -1,8 +1,9 @@
 """The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
 
 Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
-``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too), `PLANTAIN_LOG`
-(off: no line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
+``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too),
+`PLANTAIN_CARD_REPO` (OWNER/NAME of the model card that its owner publishes to from the page), `PLANTAIN_LOG` (off: no
+line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
 `GRADIO_SERVER_PORT`.
 """
 
@@ -26,45 +27,38 @@ if ON_ZERO_GPU:
 
 from plantain.findings.published import load_published
 from plantain.models.load import KLEIN
-from plantain.prompts.sets import PromptPair, load_prompt_set
-from plantain.runs.info import Conditions
+from plantain.prompts.sets import load_prompt_set
 from plantain.ui import RunStore, build_demo, launch_options, start_log
-from plantain.ui.engine import Engine, Item
+from plantain.ui.desk import Desk
+from plantain.ui.engine import Engine, Item, Work
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
-COLD_START = 15  # seconds: a cold worker moves 16 GB to the card inside the requested time
 ARENAS, M_ARENA_MAX = 2, -8  # the second is glibc's number, in malloc.h
 FACTOR = 1.5  # by which ZeroGPU counts a second of half an RTX Pro 6000; a test holds it against `spaces`
 
 
-def gpu_seconds(pairs: int, size: int | None = None) -> int:
-    """Return the GPU seconds to ask for. A guess from passes and pixels: nothing was measured on ZeroGPU yet."""
-    per_pass = 0.1 + 0.4 * ((size or 1024) / 1024) ** 2
-    return COLD_START + round(2 * pairs * per_pass)
-
-
-def call_seconds(pairs: tuple[PromptPair, ...], conditions: Conditions) -> int:
-    """Return the same for a call; a repeated measure costs as much as a pair."""
-    return gpu_seconds(len(pairs) * conditions.n_repeats, conditions.size)
-
-
-def quota_seconds(pairs: int, size: int | None) -> int:
+def quota_seconds(seconds: int) -> int:
     """Return what ZeroGPU holds against a visitor's quota: the seconds asked for, times the hardware's factor."""
-    return round(gpu_seconds(pairs, size) * FACTOR)  # as `spaces` rounds what it asks for
+    return round(seconds * FACTOR)  # as `spaces` rounds what it asks for
 
 
-def captures_on_gpu(pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
-    """Yield every pair's capture from where the accelerator is; plain data crosses the process boundary."""
-    yield from engine.captures(pairs, conditions)
+def work_seconds(work: Work) -> int:
+    """Return the seconds that a call asks for; `plantain.ui.prices` settled them."""
+    return work.seconds
+
+
+def work_on_gpu(work: Work) -> Iterator[Item]:
+    """Yield what comes from where the accelerator is; plain data crosses the process boundary."""
+    yield from engine.captures(work)
 
 
 if ON_ZERO_GPU:
-    captures_on_gpu = spaces.GPU(duration=call_seconds)(captures_on_gpu)
+    work_on_gpu = spaces.GPU(duration=work_seconds)(work_on_gpu)
 
 engine = Engine(
     os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None),
-    on_device=captures_on_gpu,
+    on_device=work_on_gpu,
     quota=quota_seconds if ON_ZERO_GPU else None,
 )
 
@@ -79,6 +73,17 @@ def open_store() -> RunStore:
 
     published, notices = bring_runs(repo_id)
     return RunStore(folder, {repo_id: published}, notices)
+
+
+def open_desk() -> Desk | None:
+    """Return where the owner publishes from the page: nowhere, unless a repository is named."""
+    results = os.environ.get("PLANTAIN_RESULTS_REPO") or None
+    card = os.environ.get("PLANTAIN_CARD_REPO") or results
+    if card is None:
+        return None
+    from plantain.hub import owner  # only here, as above
+
+    return owner.Desk(card, results)
 
 
 def share_heaps() -> None:
@@ -109,8 +114,9 @@ def main() -> None:
     if ON_ZERO_GPU:
         engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
     store = open_store()
+    engine.learn_from(store.saved.values())
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
-    demo = build_demo(store, engine, load_published(), prompt_set)
+    demo = build_demo(store, engine, load_published(), prompt_set, open_desk())
     start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))

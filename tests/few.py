@@ -2,11 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from browser import ROOT
 
+from plantain.prompts.sets import SHIPPED
+
 N_PAIRS = 8
+
+STUDY_SETS = ("moral_valence", "tempo")  # the fewest of which there is an atlas
 
 
 def write_set(path: Path, n_pairs: int = N_PAIRS, last: str = "Ben walks on.") -> Path:
@@ -20,6 +25,15 @@ def write_set(path: Path, n_pairs: int = N_PAIRS, last: str = "Ben walks on.") -
     head = 'name = "few"\ntitle = "A few"\npositive = "helping"\nnegative = "waiting"\n'
     path.write_text(head + "".join(rows), encoding="utf-8")
     return path
+
+
+def write_sets(folder: Path, names: Sequence[str] = STUDY_SETS, n_pairs: int = 6) -> Path:
+    """Write the first pairs of some shipped sets into a folder, as if no others were shipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        head, *pairs = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8").split("[[pair]]")
+        (folder / f"{name}.toml").write_text("[[pair]]".join([head, *pairs[:n_pairs]]), encoding="utf-8")
+    return folder
 
 
 def run_args(prompts: Path, out: Path) -> list[str]:

@@ -11,12 +11,21 @@ import http.server
 import json
 import re
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
 READER, WRITER = "hf_reader", "hf_writer"  # tokens of alice, who may write nothing, and of bob
 ACCOUNTS = {READER: "alice", WRITER: "bob"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a token of a sign-in stands for: an account, the scopes that it granted."""
+
+    name: str
+    scopes: frozenset[str]
 
 
 @dataclass
@@ -64,6 +73,8 @@ class LoopbackHub(http.server.ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.tokens: set[tuple[str, str]] = set()
+        self.sessions: dict[str, Session] = {}  # by token; those that people gave to a page by signing in
+        self.oauth: Callable[[_Answers, str], tuple | None] | None = None  # answers for a path of the provider's
         self.released = threading.Event()
         self.hurry = 1 / 120  # of the client's patience is kept where a request hangs
 
@@ -115,6 +126,7 @@ class _Refused(Exception):
 
 class _Answers(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the client to confirm the headers
     server: LoopbackHub
 
     def log_message(self, *_):
@@ -175,6 +187,8 @@ class _Answers(http.server.BaseHTTPRequestHandler):
     def _route(self):
         parts = urlsplit(self.path)
         path, self.query = unquote(parts.path), parse_qs(parts.query)
+        if self.server.oauth and (answer := self.server.oauth(self, path)):
+            return answer
         if path == "/api/whoami-v2":
             return self._whoami()
         if path == "/api/validate-yaml":
@@ -193,7 +207,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
     def _repo(self, kind: str, repo_id: str) -> Repo:
         self.kind, self.repo_id = kind, repo_id
         repo = self.server.repos.get((kind, repo_id))
-        if self.token and self.token not in ACCOUNTS:
+        if self.token and not self._account():
             raise _Refused(401, "", "Invalid credentials in Authorization header")
         if repo is None:
             raise _Refused(404, "RepoNotFound", "Repository not found")
@@ -201,15 +215,24 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             raise _Refused(403, "GatedRepo", "Access is restricted")
         return repo
 
-    def _writer(self) -> str:
-        if self.token != WRITER:
+    def _account(self) -> str:
+        session = self.server.sessions.get(self.token)
+        return session.name if session else ACCOUNTS.get(self.token, "")
+
+    def _writer(self, scope: str = "write-repos") -> str:
+        session = self.server.sessions.get(self.token)
+        if self._account() != ACCOUNTS[WRITER] or (session and scope not in session.scopes):
             raise _Refused(403, "", "Forbidden: you have no write right")
-        return ACCOUNTS[self.token]
+        return self._account()
 
     def _whoami(self):
-        if self.token not in ACCOUNTS:
+        if not self._account():
             raise _Refused(401, "", "Invalid username or password.")
-        return 200, {"type": "user", "name": ACCOUNTS[self.token], "orgs": []}, {}
+        return 200, {"type": "user", "name": self._account(), "orgs": []}, {}
+
+    def _auth_check(self, repo: Repo):
+        self._writer()
+        return 200, {}, {}
 
     def _create(self):
         self._writer()
@@ -280,7 +303,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         return 200, {}, {}
 
     def _commit(self, repo: Repo, rev: str):
-        author = self._writer()
+        author = self._writer("write-discussions" if "create_pr" in self.query else "write-repos")
         lines = [json.loads(line) for line in self.body.splitlines()]
         header = lines[0]["value"]
         parent, create_pr = header.get("parentCommit"), "create_pr" in self.query
@@ -322,6 +345,7 @@ _ROUTES = [
     (rf"{_API}/preupload/(?P<rev>.+)", _Answers._preupload),
     (rf"{_API}/commit/(?P<rev>.+)", _Answers._commit),
     (rf"{_API}/discussions", _Answers._discussions),
+    (rf"{_API}/auth-check/write", _Answers._auth_check),
     (rf"/(?P<kind>spaces/)?{_ANY}\.git/info/lfs/objects/batch", _Answers._batch),
     (rf"/(?P<kind>spaces/)?{_ANY}/resolve/(?P<rev>refs/pr/\d+|[^/]+)/(?P<path>.+)", _Answers._resolve),
 ]

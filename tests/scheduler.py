@@ -141,8 +141,8 @@ class Emulated:
 
 
 @contextmanager
-def emulated(folder: Path, model: str = "tiny-random"):
-    """Start the app as on ZeroGPU."""
+def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed"):
+    """Start the app as on ZeroGPU; its calls ask for the shipped seconds and a start, unless prices are ``learned``."""
     scheduler = Scheduler()
     environment = {
         "HOME": str(folder),
@@ -151,6 +151,7 @@ def emulated(folder: Path, model: str = "tiny-random"):
         "SYSTEM": "spaces",
         "SPACE_ID": "owner/space",
         "PLANTAIN_MODEL": model,
+        "PRICES": prices,
     }
     try:
         with serving([sys.executable, str(ROOT / "tests" / "zero_gpu.py")], folder / "log", **environment) as url:

@@ -32,20 +32,15 @@ def add_commands(commands: Any) -> None:
 
     def add(name: str, command: object, what: str, repo: str) -> argparse.ArgumentParser:
         parser = commands.add_parser(name, help=what, epilog=_TOKEN)
-        parser.add_argument("--repo-id", required=True, type=_repo_id, metavar="OWNER/NAME", help=repo)
+        parser.add_argument("--repo-id", required=True, type=repo_id, metavar="OWNER/NAME", help=repo)
         parser.set_defaults(command=command)
         return parser
-
-    def add_create(parser: argparse.ArgumentParser, what: str) -> None:
-        parser.add_argument("--create", action="store_true", help=f"create the {what} if there is none")
-        parser.add_argument("--private", action="store_true", help="with --create: only its owner sees it")
 
     parser = add("publish", _publish, "offer a run to a model card on the Hub", "model repository with the card")
     parser.add_argument("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
     words = "run of the untrained control (default: the shipped one on the same prompts)"
     parser.add_argument("--control", metavar="DIR", help=words)
-    parser.add_argument("--no-pr", action="store_true", help="commit directly instead of opening a pull request")
-    add_create(parser, "repository")
+    add_publish_options(parser)
     words = "write what would be sent to DIR.publish, with the diff; no network"
     parser.add_argument("--dry-run", action="store_true", help=words)
     parser.add_argument("--card", metavar="FILE", help="with --dry-run: the card that it would go into")
@@ -57,11 +52,23 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace runs that are here with other content")
 
     parser = add("space", _space, "create or update the Space from these files", "the Space")
-    add_create(parser, "Space")
+    _add_create(parser, "Space")
     parser.add_argument("--dry-run", action="store_true", help="list what would be sent; no network")
 
 
-def _repo_id(text: str) -> str:
+def add_publish_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--no-pr``, ``--create`` and ``--private``."""
+    parser.add_argument("--no-pr", action="store_true", help="commit directly instead of opening a pull request")
+    _add_create(parser, "repository")
+
+
+def _add_create(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--create", action="store_true", help=f"create the {what} if there is none")
+    parser.add_argument("--private", action="store_true", help="with --create: only its owner sees it")
+
+
+def repo_id(text: str) -> str:
+    """Read a repository's id."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -81,20 +88,16 @@ def _publish(options: argparse.Namespace) -> None:
 
     if options.card and not options.dry_run:
         raise UsageError("--card goes with --dry-run: a publish reads the card from the Hub.")
-    _check_private(options)
+    check_private(options)
     candidate = publish.load_candidate(options.run, options.control)
     if options.dry_run:
         return _dry_run(options, publish.make_offer(*candidate, options.repo_id))
-    remote = _remote(options)
-    remote.account()  # what cannot be sent is told before half a minute of statistics
-    create = options.create or _asked_to_create(remote)
-    if not create:
-        remote.base_or_created(create=False)
+    remote, create = open_remote(options)
     if sys.stderr.isatty():
         print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
     offer = publish.make_offer(*candidate, options.repo_id)
     outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
-    _print_outcome(options.repo_id, outcome)
+    print_outcome(options.repo_id, outcome)
     if outcome.state in (publish.OPENED, publish.UPDATED):
         number = outcome.url.rpartition("/")[2]
         print(f"Look at it first: python -m plantain pull --repo-id {options.repo_id} --revision refs/pr/{number}")
@@ -115,9 +118,26 @@ def _dry_run(options: argparse.Namespace, offer: Offer) -> None:
     print(f"\nNothing was sent. All of it is in {folder}. The card, against {before}:\n\n{diff or 'unchanged'}")
 
 
-def _check_private(options: argparse.Namespace) -> None:
+def check_private(options: argparse.Namespace) -> None:
+    """Raise `UsageError` where ``--private`` stands without ``--create``."""
     if options.private and not options.create:
         raise UsageError("--private goes with --create: it does not change a repository that exists.")
+
+
+def open_remote(options: argparse.Namespace) -> tuple[Remote, bool]:
+    """Return the repository to publish to, and whether to create it; what cannot be sent is told before any work.
+
+    Raises
+    ------
+    HubError
+        The token is not accepted, or there is no such repository and it is not to be created.
+    """
+    remote = _remote(options)
+    remote.account()
+    create = options.create or _asked_to_create(remote)
+    if not create:
+        remote.base_or_created(create=False)
+    return remote, create
 
 
 def _asked_to_create(remote: Remote) -> bool:
@@ -149,14 +169,14 @@ def _pull(options: argparse.Namespace) -> None:
 def _space(options: argparse.Namespace) -> None:
     from plantain.hub import space
 
-    _check_private(options)
+    check_private(options)
     files = space.space_files()
     if options.dry_run:
         _print_files(files)
         print("\nNothing was sent.")
         return
     outcome = space.push_space(_remote(options, "space"), files, options.create, options.private)
-    _print_outcome(options.repo_id, outcome)
+    print_outcome(options.repo_id, outcome)
     if outcome.state != space.NOTHING:
         print("ZeroGPU is chosen in the Space's settings. Its page builds anew within minutes of a change.")
 
@@ -185,7 +205,8 @@ def _print_files(files: dict[str, bytes]) -> None:
     print(f"{sum(map(len, files.values())):>12,}  bytes in {len(files)} files")
 
 
-def _print_outcome(repo_id: str, outcome: Outcome) -> None:
+def print_outcome(repo_id: str, outcome: Outcome) -> None:
+    """Say what a publish did, and what else the publisher should know."""
     print(f"{repo_id}: {_DONE[outcome.state]}.\n{outcome.url}")
     for remark in outcome.remarks:
         print(f"NOTE: {printable(remark)}")

@@ -26,6 +26,14 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", metavar="T", help=types)
 
 
+def add_pass_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--low-memory`` and ``--batch``."""
+    memory = "encode all prompts first, then run all passes: half the memory (by itself where memory is short)"
+    parser.add_argument("--low-memory", action="store_true", help=memory)
+    batch = "prompts in one pass (default: 1 on a processor, more on CUDA)"
+    parser.add_argument("--batch", type=at_least_one, metavar="N", help=batch)
+
+
 def seed_list(text: str) -> tuple[int, ...]:
     """Read whole numbers with commas between them."""
     parts = [part.strip() for part in text.split(",")]

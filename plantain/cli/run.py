@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
-from plantain.cli.options import add_model_options, at_least_one, not_empty, seed_list
+from plantain.cli.options import add_model_options, add_pass_options, at_least_one, not_empty, seed_list
 from plantain.cli.progress import bar
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
@@ -18,9 +19,11 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
+from plantain.runs.run import Run
 
 if TYPE_CHECKING:
     from plantain.probe.reference import ReferenceSet
+    from plantain.probe.runner import Plan
 
 
 def add_commands(commands: Any) -> None:
@@ -44,10 +47,7 @@ def add_commands(commands: Any) -> None:
     folder = "folder with a reference image ID.png for every pair"
     images.add_argument("--reference-set", **text, metavar="DIR", help=folder)
     add_model_options(parser)
-    memory = "encode all prompts first, then run all passes: half the memory (by itself where memory is short)"
-    add("--low-memory", action="store_true", help=memory)
-    batch = "prompts in one pass (default: 1 on a processor, more on CUDA)"
-    add("--batch", type=at_least_one, metavar="N", help=batch)
+    add_pass_options(parser)
     add("--overwrite", action="store_true", help="replace an existing run")
     parser.set_defaults(command=_run)
 
@@ -68,16 +68,33 @@ def _run(options: argparse.Namespace) -> None:
         check_images(files)
     config, distributed = _config(options), find_distributed(options.device)
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
-        for warning in confounds_of_own_set(prompt_set) if distributed.is_main else ():
-            print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
+        if distributed.is_main:
+            warn_of_words(path, prompt_set)
+    model, whole = load_model(options, distributed)
+    for path, prompt_set in sets.items():
+        references, out = encode_with(model, images[path]), targets[path]
+        run = probe_set(
+            prompt_set, out, config, whole or model, distributed, options.batch, references, options.overwrite
+        )
+        if distributed.is_main:
+            print(f"{out}: {provenance(run)}")
+            print(f"Look at it: python -m plantain report {out}")
+    if distributed.is_main and several:
+        print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
+
+
+def warn_of_words(path: str, prompt_set: PromptSet) -> None:
+    """Say on stderr what besides meaning separates the sides of somebody's own set."""
+    for warning in confounds_of_own_set(prompt_set):
+        print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
+
+
+def load_model(options: argparse.Namespace, distributed: Distributed) -> tuple[PhasedPipeline, LoadedModel | None]:
+    """Load the model that was asked for: as a whole too, where memory allows and nobody said otherwise."""
     device = own_device(options.device, distributed.local_rank) if distributed.size > 1 else options.device
     model = PhasedPipeline(options.model, device, options.dtype)
     whole = None if options.low_memory or not model.fit_together() else model.load_both()
-    for path, prompt_set in sets.items():
-        references = encode_with(model, images[path])
-        _run_set(options, prompt_set, targets[path], config, whole or model, distributed, references)
-    if distributed.is_main and several:
-        print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
+    return model, whole
 
 
 def _config(options: argparse.Namespace) -> Any:
@@ -90,30 +107,49 @@ def _config(options: argparse.Namespace) -> Any:
     return ProbeConfig(seed=seed, seeds=options.seeds or (seed,), **named)
 
 
-def _run_set(
-    options: argparse.Namespace,
+def probe_set(
     prompt_set: PromptSet,
     out: Path,
     config: Any,
     model: LoadedModel | PhasedPipeline,
     distributed: Distributed,
-    references: ReferenceSet | None,
-) -> None:
-    """Probe one prompt set and save its run."""
-    from plantain.probe.runner import Plan, run_probe
+    batch: int | None = None,
+    references: ReferenceSet | None = None,
+    overwrite: bool = False,
+    check: Callable[[Plan], None] = lambda _plan: None,
+) -> Run:
+    """Probe one prompt set and save its run, from the pairs that are kept.
+
+    Parameters
+    ----------
+    prompt_set, config, model, distributed, batch, references
+        As for `probe.runner.run_probe`.
+    out : Path
+        Folder of the run.
+    overwrite : bool
+        Replace an existing run.
+    check : callable
+        Called with the plan before the first pass; raises where the run must not be made.
+
+    Returns
+    -------
+    Run
+        In every process; the first one saves it.
+    """
+    from plantain.probe.runner import run_probe
 
     kept: list[Checkpoint] = []
 
     def keep(plan: Plan) -> Checkpoint:
+        check(plan)
         with distributed.leader_first():  # the others find the folder as the first one left it
-            kept.append(Checkpoint(out, plan.settings(), options.overwrite and distributed.is_main))
+            kept.append(Checkpoint(out, plan.settings(), overwrite and distributed.is_main))
         return kept[0]
 
     shown = distributed.is_main
     with bar("probing", shown=shown) as probing, bar("encoding", shown=shown) as encoding:
-        run = run_probe(model, prompt_set, config, probing, keep, options.batch, distributed, references, encoding)
+        run = run_probe(model, prompt_set, config, probing, keep, batch, distributed, references, encoding)
     if distributed.is_main:
-        save_run(run, out, options.overwrite)
+        save_run(run, out, overwrite)
         kept[0].discard()
-        print(f"{out}: {provenance(run)}")
-        print(f"Look at it: python -m plantain report {out}")
+    return run

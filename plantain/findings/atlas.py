@@ -367,7 +367,12 @@ def atlas_key(axes: list[Axis], selection: Selection) -> str:
 
 def atlas_seconds(axes: list[Axis], n_units: int) -> float:
     """Estimate how long an atlas takes, from what the steps took on 2 shared cores of an AMD EPYC."""
-    pairs, rivals = len(axes) * (len(axes) - 1) // 2, len(_rivals(axes))
+    return expected_seconds(len(axes), len(_rivals(axes)), n_units)
+
+
+def expected_seconds(n_axes: int, n_rivals: int, n_units: int) -> float:
+    """Estimate the same from how many axes there are, and how many of them are siblings or controls."""
+    pairs, rivals = n_axes * (n_axes - 1) // 2, n_rivals
     return 4 + pairs * (0.03 + 2.2e-4 * n_units) + rivals * (0.5 + 5e-4 * n_units)
 
 

@@ -1,4 +1,4 @@
-"""A new pair ranked among a run's pairs by full conformal prediction."""
+"""A new pair: ranked among a run's pairs by full conformal prediction, or measured by itself where there is no run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from plantain import stats
+from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptPair
 from plantain.runs.capture import PairCapture
+from plantain.runs.info import Conditions
 from plantain.runs.run import Run
-from plantain.runs.units import HEADS, Selection, magnitudes
+from plantain.runs.units import HEADS, Layout, Selection, magnitudes, unit_table
 
 N_TOP, N_FLIPS = 20, 999
+
+N_STRONGEST = 5
+
+IMAGE_HEADS = Selection("heads", "image")
 
 LEVEL = 0.05
 
@@ -139,8 +145,7 @@ def score_pair(run: Run, pair: PromptPair, capture: PairCapture, selection: Sele
     scores = stats.conformal_scores(np.vstack([a.differences, new]), N_TOP)
     # One of the run's own pairs, put in again, ties with itself but for rounding; ties count against a claim.
     low = int(np.count_nonzero(scores <= scores[-1] + 1e-9))
-    words = capture.sums.tokens[:, 0, capture.sums.token_scopes.index("words")].tolist()
-    names = a.table.names
+    words, names = _words(capture), a.table.names
     expected = stats.prediction_intervals(a.differences, N_TOP)
     intervals = {int(u): ends for u, *ends in zip(*(part.tolist() for part in expected), strict=True)}
     top = tuple(
@@ -149,7 +154,7 @@ def score_pair(run: Run, pair: PromptPair, capture: PairCapture, selection: Sele
     )
     return PairResult(
         selection.units, selection.scope, pair, float(scores[-1]), tuple(scores[:-1].tolist()), low, low / len(scores),
-        (words[0], words[1]), words[0] == words[1], agreement(run, selection), top,
+        words, words[0] == words[1], agreement(run, selection), top,
     )  # fmt: skip
 
 
@@ -170,3 +175,91 @@ def agreement(run: Run, selection: Selection = HEADS) -> Agreement:
 def _known(ends: list[float] | None) -> tuple[float, float] | None:
     """Leave out an interval without limits: JSON has no infinity."""
     return (ends[0], ends[1]) if ends and np.isfinite(ends).all() else None
+
+
+@dataclass(frozen=True)
+class UnitChange:
+    """How one unit differs between the two prompts of a pair.
+
+    Attributes
+    ----------
+    unit : str
+    difference : float
+        Positive minus negative, in the unit of the activations.
+    percent : float
+        The same in percent of the mean of both magnitudes.
+    """
+
+    unit: str
+    difference: float
+    percent: float
+
+
+@dataclass(frozen=True, eq=False)
+class PairMeasure:
+    """A pair by itself: how far its two prompts move every attention head, over the image tokens.
+
+    One pair has no t and no p.
+
+    Attributes
+    ----------
+    pair : PromptPair
+    model : ModelInfo
+    conditions : Conditions
+    names : tuple of str
+        Of the units.
+    magnitudes : float64 array (2, n_units)
+        Positive first.
+    tokens : tuple of int
+        Tokens of the positive and the negative prompt.
+    """
+
+    pair: PromptPair
+    model: ModelInfo
+    conditions: Conditions
+    names: tuple[str, ...]
+    magnitudes: np.ndarray
+    tokens: tuple[int, int]
+
+    @property
+    def comparable(self) -> bool:
+        """The two token counts are equal."""
+        return self.tokens[0] == self.tokens[1]
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Positive minus negative, float64 (n_units,)."""
+        return self.magnitudes[0] - self.magnitudes[1]
+
+    @property
+    def percent(self) -> np.ndarray:
+        """The differences in percent of the mean of both magnitudes; NaN for a unit that is zero on both sides."""
+        mean = self.magnitudes.mean(axis=0)
+        return 100 * self.differences / np.where(mean > 0, mean, np.nan)
+
+    @property
+    def rms_percent(self) -> float:
+        """RMS of `percent` over the units."""
+        found = self.percent[np.isfinite(self.percent)]
+        return float(np.sqrt(np.mean(found**2))) if found.size else 0.0
+
+    @property
+    def strongest(self) -> tuple[UnitChange, ...]:
+        """The units with the largest differences in percent, at most five."""
+        percent, differences = self.percent, self.differences
+        order = np.argsort(-np.nan_to_num(np.abs(percent), nan=-1.0), kind="stable")[:N_STRONGEST]
+        found = (int(u) for u in order if np.isfinite(percent[u]))
+        return tuple(UnitChange(self.names[u], float(differences[u]), float(percent[u])) for u in found)
+
+
+def measure_pair(
+    pair: PromptPair, capture: PairCapture, layout: Layout, model: ModelInfo, conditions: Conditions
+) -> PairMeasure:
+    """Measure a captured pair on the attention heads over the image tokens (pure arithmetic, no model)."""
+    found = magnitudes(capture.sums, layout, IMAGE_HEADS)[:, 0]
+    return PairMeasure(pair, model, conditions, unit_table(layout, IMAGE_HEADS).names, found, _words(capture))
+
+
+def _words(capture: PairCapture) -> tuple[int, int]:
+    positive, negative = capture.sums.tokens[:, 0, capture.sums.token_scopes.index("words")].tolist()
+    return positive, negative

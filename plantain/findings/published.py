@@ -35,17 +35,19 @@ class Published:
 
     Attributes
     ----------
-    name, source : str
-        Of the card on the Hub, and its address.
+    name, source, base_model : str
+        Of the card on the Hub, its address, and the model whose figures they are.
     note, units_note : str
         What to say beside the figures, and of what the card calls heads.
     """
 
     name: str
     source: str
+    base_model: str
     note: str
     units_note: str
     n_units: int
+    n_pairs: int
     thresholds: dict[int, PublishedCount]
     large_effect: LargeEffects
     split_half: SplitHalf

@@ -14,15 +14,20 @@ from huggingface_hub.utils import get_token, parse_ratelimit_headers
 from plantain import PlantainError
 from plantain._files import printable
 
-SECRETS: set[str] = set()
-"""Tokens of callers' own `HfApi`, kept out of every message; the hub library's own is found by `get_token`."""
-
 NONSENSE = (json.JSONDecodeError, KeyError)
 """What the hub library raises where an answer is not what it expects."""
 
 
 class HubError(PlantainError, RuntimeError):
     """The Hub refuses what is asked, or what comes from it cannot be used: the caller has to change something."""
+
+
+class UnknownTokenError(HubError):
+    """The Hub does not know the token, or not any more."""
+
+
+class RefusedError(HubError):
+    """The Hub knows the token, which may not do what is asked."""
 
 
 class HubTroubleError(HubError):
@@ -37,8 +42,8 @@ _MEANINGS = (
     (hub.HFValidationError, HubError, "{repo!r} is no repository id. Give OWNER/NAME."),
     (hub.GatedRepoError, HubError, "{repo}: access is gated. Accept its terms on its page, with your token's account."),
     (hub.RepositoryNotFoundError, HubError, "{repo}: there is no such repository, or your token may not see it."),
-    (401, HubError, "The Hub does not accept your token. Log in again with `hf auth login`."),
-    (403, HubError, "{repo}: your token may not do this ({said}). Take one that may write to it, or ask its owner."),
+    (401, UnknownTokenError, "The Hub does not accept your token. Log in again with `hf auth login`."),
+    (403, RefusedError, "{repo}: your token may not do this ({said}). Take one that may write, or ask its owner."),
     (404, HubError, "{repo}: the Hub does not find what was asked for ({said})."),
     (409, HubTroubleError, "{repo}: another change is under way ({said}). Run it again."),
     (412, HubTroubleError, "{repo}: someone changed it meanwhile. Nothing was overwritten: run it again."),
@@ -54,18 +59,27 @@ _MEANINGS = (
 
 
 @contextmanager
-def explained(repo_id: str) -> Iterator[None]:
-    """Turn whatever the hub library raises into a `HubError`."""
+def explained(repo_id: str, token: str | None = None) -> Iterator[None]:
+    """Turn whatever the hub library raises into a `HubError`, as `hub_error` does."""
     try:
         yield
     except PlantainError:
         raise
     except Exception as error:  # the hub library raises httpx2's errors, OSErrors, ValueErrors and RuntimeErrors
-        raise hub_error(error, repo_id) from error
+        raise hub_error(error, repo_id, token) from error
 
 
-def hub_error(error: BaseException, repo_id: str) -> HubError:
-    """Say in one sentence what an error of the hub library means, and what to do."""
+def hub_error(error: BaseException, repo_id: str, token: str | None = None) -> HubError:
+    """Say in one sentence what an error of the hub library means, and what to do.
+
+    Parameters
+    ----------
+    error : BaseException
+    repo_id : str
+    token : str, optional
+        The caller's own, kept out of the sentence as the hub library's is. It is handed over with every call, so that
+        nobody's token outlives the call that it came with.
+    """
     while isinstance(error, RuntimeError) and error.__cause__ is not None:  # so the library wraps what uploads meet
         error = error.__cause__
     status, said, headers = 0, error, {}
@@ -74,7 +88,7 @@ def hub_error(error: BaseException, repo_id: str) -> HubError:
         said = error.server_message or error.response.reason_phrase or status
     fits = (min(status, 500) == key if isinstance(key, int) else isinstance(error, key) for key, _, _ in _MEANINGS)
     _, kind, words = next(compress(_MEANINGS, fits))
-    facts = {"status": status, "said": _one_line(said), "wait": _wait(headers), "kind": type(error).__name__}
+    facts = {"status": status, "said": _one_line(said, token), "wait": _wait(headers), "kind": type(error).__name__}
     return kind(words.format(repo=repo_id, **facts))
 
 
@@ -85,9 +99,9 @@ def _wait(headers: Mapping[str, str]) -> str:
     return f"in {seconds} s" if seconds.isdecimal() else "in a few minutes"
 
 
-def _one_line(what: object) -> str:
+def _one_line(what: object, token: str | None = None) -> str:
     """Shorten foreign words to a line; a token that they repeat is not shown."""
     words = " ".join(str(what).split()) or type(what).__name__
-    for token in filter(None, (get_token(), *SECRETS)):
-        words = words.replace(token, "…")
+    for secret in filter(None, (get_token(), token)):
+        words = words.replace(secret, "…")
     return printable(words[:200])

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import unified_diff
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from huggingface_hub import Discussion
+
 from plantain import __version__
 from plantain._files import replace_folder
+from plantain.findings.atlas import Atlas
 from plantain.findings.published import PUBLISHED, load_published
+from plantain.findings.reproduction import Reproduction
 from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 from plantain.hub.errors import HubError
-from plantain.hub.repo import RUNS, Remote
+from plantain.hub.repo import MAIN, RUNS, Base, Remote
 from plantain.report.figures.catalogue import OnCard, figure
 from plantain.report.figures.png import png
-from plantain.report.model_card import card_fields, check_publishable, results_section
+from plantain.report.model_card import atlas_section, card_fields, check_publishable, results_section
 from plantain.runs.info import is_control
 from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
 from plantain.runs.run import Run
@@ -43,11 +48,13 @@ class Offer:
     name : str
         The run's, from its folder.
     files : dict of str to bytes
-        By path in the repository: the run's files, and the figure.
+        By path in the repository: the files of one run or of several, and the figure.
     section : str
         Markdown for the card.
     fields : dict
         For the card's front matter, where it lacks them.
+    request : str
+        Title of the pull request that it shares with other offers; one of its own unless given.
     """
 
     name: str
@@ -55,11 +62,22 @@ class Offer:
     files: dict[str, bytes]
     section: str
     fields: dict[str, Any]
+    request: str = ""
 
     @property
     def title(self) -> str:
         """Of the commit and the pull request; an open request is found again by it."""
-        return f"plantain: run {self.name}"
+        return self.request or title_of(self.name)
+
+    @property
+    def run_files(self) -> dict[str, bytes]:
+        """The run's own files, without the figure."""
+        return {path: content for path, content in self.files.items() if path.startswith(f"{RUNS}/")}
+
+
+def title_of(name: str) -> str:
+    """Return the title of a run's commit and pull request."""
+    return f"plantain: run {name}"
 
 
 @dataclass(frozen=True)
@@ -95,24 +113,79 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> tup
         A run cannot be read, the run must not be published, or the control is none.
     """
     folder = Path(folder).resolve()
-    run = replace(load_run(folder), folder=None)  # statistics kept beside it may be anybody's: they are computed anew
-    check_publishable(run, folder.name)
-    return folder.name, run, _control(run, control)
+    return candidate(folder.name, load_run(folder), control)
 
 
-def make_offer(name: str, run: Run, control: Run | None, repo_id: str) -> Offer:
-    """Compute what a card says of a run; half a minute at full size."""
-    with TemporaryDirectory() as temporary:  # written anew, so that what is sent is what was checked
-        folder = save_run(run, Path(temporary) / name)
-        files = {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+def candidate(name: str, run: Run, control: str | Path | None = None) -> tuple[str, Run, Run | None]:
+    """Prepare a run that is in memory, as `load_candidate` does one of a folder; returns and errors are the same."""
+    check_publishable(run, name)
+    if run.folder is not None:  # statistics kept beside it may be anybody's: they are computed anew
+        run = Run(run.info, run.pairs, run.sums, run.signs, run.halves, repeats=run.repeats)
+    return name, run, find_control(run, control)
+
+
+def make_offer(
+    name: str,
+    run: Run,
+    control: Run | None,
+    repo_id: str,
+    reproduction: Reproduction | None = None,
+    request: str = "",
+) -> Offer:
+    """Compute what a card says of a run; half a minute at full size.
+
+    Parameters
+    ----------
+    name, run, control
+        From `load_candidate`.
+    repo_id : str
+    reproduction : Reproduction, optional
+        The run beside the published card, where it repeats that.
+    request : str
+        As in `Offer`.
+    """
+    files = _files(name, run)
     path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
     files[path] = png(heads.document)
     alt = f"{heads.title} {heads.caption}"
-    section = results_section(run, name, repo_id, control, load_published(), (path, alt))
-    return Offer(name, repo_id, files, section, card_fields(run))
+    section = results_section(run, name, repo_id, control, load_published(), (path, alt), reproduction)
+    return Offer(name, repo_id, files, section, card_fields(run), request)
 
 
-def _control(run: Run, folder: str | Path | None) -> Run | None:
+def make_atlas_offer(name: str, runs: dict[str, Run], atlas: Atlas, repo_id: str, request: str = "") -> Offer:
+    """Compute what a card says of several prompt sets; half a minute a run at full size.
+
+    Parameters
+    ----------
+    name : str
+        Of the section. A run is called like it, with its axis' name behind.
+    runs : dict of str to Run
+        By the name of the axis; checked as `load_candidate` does.
+    atlas : Atlas
+        Of these runs.
+    repo_id, request : str
+
+    Raises
+    ------
+    RunError
+        A run must not be published.
+    """
+    files: dict[str, bytes] = {}
+    for axis, run in runs.items():
+        check_publishable(run, f"{name}-{axis}")
+        files |= _files(f"{name}-{axis}", run)
+    fields = card_fields(next(iter(runs.values())))
+    return Offer(name, repo_id, files, atlas_section(atlas, runs, name, repo_id), fields, request)
+
+
+def _files(name: str, run: Run) -> dict[str, bytes]:
+    """Return a run's files by their paths in a repository, written anew: what is sent is what was checked."""
+    with TemporaryDirectory() as temporary:
+        folder = save_run(run, Path(temporary) / name)
+        return {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+
+
+def find_control(run: Run, folder: str | Path | None = None) -> Run | None:
     """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
     try:
         control = load_run(SHIPPED_CONTROL if folder is None else folder)
@@ -154,6 +227,56 @@ def render(card: bytes | None, offer: Offer) -> bytes:
     return set_section(add_fields(text, offer.fields), offer.name, offer.section).encode()
 
 
+def card_diff(before: bytes | None, after: bytes) -> str:
+    """Return the unified difference of two cards; empty where they are the same."""
+    lines = (text.decode().splitlines() for text in (before or b"", after))
+    return "".join(f"{line}\n" for line in unified_diff(*lines, f"{CARD} (before)", f"{CARD} (after)", lineterm=""))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a publish is about to send, and onto what.
+
+    Attributes
+    ----------
+    base : Base
+        The commit that it is made on: the head of main, or of the account's open pull request for this run.
+    request : Discussion or None
+        That pull request.
+    card : bytes or None
+        The card at the base.
+    content : dict of str to bytes
+        By path: the card as it will be, the run's files, the figure.
+    changed : tuple of str
+        The paths that the base lacks or has otherwise; only these are sent.
+    remarks : tuple of str
+        What else the publisher should know.
+    as_request : bool
+        As a pull request.
+    """
+
+    base: Base
+    request: Discussion | None
+    card: bytes | None
+    content: dict[str, bytes]
+    changed: tuple[str, ...]
+    remarks: tuple[str, ...]
+    as_request: bool
+
+    @property
+    def diff(self) -> str:
+        """Of the card, unified; empty where it stays as it is."""
+        return card_diff(self.card, self.content[CARD])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that a reader was shown: where it goes, the card as it was, every file that is sent."""
+        parts = [self.base.revision.encode(), self.card or b"", b"" if self.card is None else b"card"]
+        for path in self.changed:
+            parts += [path.encode(), self.content[path]]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
 def publish(
     remote: Remote, offer: Offer, as_request: bool = True, create: bool = False, private: bool = False
 ) -> Outcome:
@@ -180,6 +303,13 @@ def publish(
     HubTroubleError
         The Hub fails, or someone changed the repository between reading and writing; nothing is overwritten.
     """
+    return carry_out(remote, offer, make_plan(remote, offer, as_request, create, private))
+
+
+def make_plan(
+    remote: Remote, offer: Offer, as_request: bool = True, create: bool = False, private: bool = False
+) -> Plan:
+    """Find out what `publish` would send, without sending it; parameters and errors are the same."""
     author = remote.account()
     main, created = remote.base_or_created(create, private=private)
     as_request = as_request and not created  # there is nothing yet that could be reviewed
@@ -189,29 +319,37 @@ def publish(
         if as_request:
             raise
         request = None  # a direct commit needs no right to see requests
-    content = {CARD: render(remote.read(CARD, main), offer), **offer.files}
+    card = remote.read(CARD, main)
+    content = {CARD: render(card, offer), **offer.files}
     changed, base, more = remote.differing(content, main), main, []
     if request and changed and as_request:
         base = remote.base(request.git_reference)
-        card = render(remote.read(CARD, base), offer)
-        if card != content[CARD]:
+        new, card = content[CARD], remote.read(CARD, base)
+        content[CARD] = render(card, offer)
+        if content[CARD] != new:
             more = [f"The card changed since pull request {request.num} was opened: merge or close it soon."]
-        content[CARD] = card
         changed = remote.differing(content, base)
     elif request:
         more = [f"Your pull request {request.num} with this run is still open: close it."]
     remarks = (*_remarks(content[CARD].decode(), offer), *more)
-    if not changed:
-        return Outcome(NOTHING, remote.url if base == main else request.url, remarks)
-    opens = as_request and base == main
+    return Plan(base, request, card, content, tuple(changed), remarks, as_request)
+
+
+def carry_out(remote: Remote, offer: Offer, plan: Plan) -> Outcome:
+    """Send what was planned, on the very commit that the plan was made on; errors are those of `publish`."""
+    onto_request = plan.base.revision != MAIN
+    if not plan.changed:
+        return Outcome(NOTHING, plan.request.url if onto_request else remote.url, plan.remarks)
+    opens = plan.as_request and not onto_request
     text = (
-        f"Written by plantain {__version__} on the card as it was at {base.sha[:12]}. It changes one section of the "
-        "card, between two markers, adds fields that the front matter lacked, and brings the run's files."
+        f"Written by plantain {__version__} on the card as it was at {plan.base.sha[:12]}. It changes one section of "
+        "the card, between two markers, adds fields that the front matter lacked, and brings the run's files."
     )
-    url = remote.send(base, offer.title, changed, text=text, as_request=opens)
-    if base != main:
-        return Outcome(UPDATED, request.url, remarks)
-    return Outcome(OPENED if opens else COMMITTED, url, remarks)
+    changed = {path: plan.content[path] for path in plan.changed}
+    url = remote.send(plan.base, offer.title, changed, text=text, as_request=opens)
+    if onto_request:
+        return Outcome(UPDATED, plan.request.url, plan.remarks)
+    return Outcome(OPENED if opens else COMMITTED, url, plan.remarks)
 
 
 def _remarks(card: str, offer: Offer) -> tuple[str, ...]:
@@ -255,8 +393,7 @@ def write_out(offer: Offer, card: bytes | None, folder: Path) -> str:
         The folder holds something else, or cannot be written.
     """
     after = render(card, offer)
-    lines = (text.decode().splitlines() for text in (card or b"", after))
-    diff = "".join(f"{line}\n" for line in unified_diff(*lines, f"{CARD} (before)", f"{CARD} (after)", lineterm=""))
+    diff = card_diff(card, after)
     try:
         with replace_folder(folder, partial(_check_dry_run, folder)) as new:
             for path, content in {CARD: after, DIFF: diff.encode(), **offer.files}.items():

@@ -25,7 +25,7 @@ from huggingface_hub import (
 from huggingface_hub import errors as hub
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from plantain.hub.errors import NONSENSE, SECRETS, HubError, HubTroubleError, explained, hub_error
+from plantain.hub.errors import NONSENSE, HubError, HubTroubleError, explained, hub_error
 
 MAIN, RUNS = "main", "runs"  # the branch; where published runs lie
 
@@ -66,8 +66,8 @@ class Remote:
         self.repo_id, self.repo_type, self._api = repo_id, repo_type, api or HfApi()
         if is_offline_mode():  # our client does not look at it, as the library's own does
             raise HubError("HF_HUB_OFFLINE is set, so nothing is sent. Unset it and try again.")
-        if isinstance(self._api.token, str):
-            SECRETS.add(self._api.token)
+        self._token = self._api.token if isinstance(self._api.token, str) else None
+        self._account: str | None = None
         set_client_factory(_client)
 
     @property
@@ -77,13 +77,36 @@ class Remote:
         return f"{self._api.endpoint}/{prefix}{self.repo_id}"
 
     def account(self) -> str:
-        """Return whose token is used."""
-        with explained(self.repo_id):
-            return self._api.whoami()["name"]
+        """Return whose token is used; the Hub is asked once, for it grants this answer to few requests a minute."""
+        if self._account is None:
+            with explained(self.repo_id, self._token):
+                self._account = str(self._api.whoami()["name"])
+        return self._account
+
+    def may_write(self) -> bool:
+        """Tell whether the token may write to the repository. The Hub decides it: by owner, role and the token's scope.
+
+        Raises
+        ------
+        HubError
+            There is no such repository, or it is not seen.
+        UnknownTokenError
+            The Hub does not know the token.
+        """
+        with explained(self.repo_id, self._token):
+            try:
+                self._api.auth_check(self.repo_id, repo_type=self.repo_type, write=True)
+            except hub.GatedRepoError:
+                raise
+            except hub.HfHubHTTPError as error:
+                if error.response.status_code != 403:
+                    raise
+                return False
+            return True
 
     def base(self, revision: str = MAIN) -> Base:
         """Return the commit at the head of a branch or pull request."""
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             return self._base(revision)
 
     def _base(self, revision: str) -> Base:
@@ -96,7 +119,7 @@ class Remote:
 
     def head(self) -> Base | None:
         """Return the commit at the head of the main branch; None where the repository is not there, or not seen."""
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             try:
                 return self._base(MAIN)
             except hub.GatedRepoError:
@@ -111,7 +134,7 @@ class Remote:
             return found, False
         if not create:
             raise HubError(f"{self.repo_id}: there is no such repository, or your token may not see it. See --create.")
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             try:
                 self._api.create_repo(self.repo_id, repo_type=self.repo_type, **options)
             except hub.HfHubHTTPError as error:
@@ -124,7 +147,7 @@ class Remote:
     def read(self, path: str, base: Base) -> bytes | None:
         """Return a file at a commit; None where there is none."""
         url = hf_hub_url(self.repo_id, path, repo_type=self.repo_type, revision=base.sha, endpoint=self._api.endpoint)
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             answer = get_session().get(url, headers=build_hf_headers(token=self._api.token))
             try:
                 hf_raise_for_status(answer)
@@ -134,7 +157,7 @@ class Remote:
 
     def files(self, base: Base) -> dict[str, Any]:
         """Return all files at a commit by path, as `huggingface_hub` describes them, with sizes and hashes."""
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             info = self._info(base.sha, files_metadata=True)
             return {sibling.rfilename: sibling for sibling in info.siblings or []}
 
@@ -145,7 +168,7 @@ class Remote:
 
     def open_request(self, title: str, author: str) -> Discussion | None:
         """Return an account's open pull request with this title, the newest one; None without one."""
-        with explained(self.repo_id):
+        with explained(self.repo_id, self._token):
             kind = {"repo_type": self.repo_type, "discussion_type": "pull_request", "discussion_status": "open"}
             found = self._api.get_repo_discussions(self.repo_id, author=author, **kind)
             mine = (d for d in found if d.author == author and d.title == title)
@@ -199,7 +222,7 @@ class Remote:
                 parent_commit=base.sha,
             )
         except Exception as error:
-            said = hub_error(error, self.repo_id)
+            said = hub_error(error, self.repo_id, self._token)
             if _may_have_arrived(error):
                 look = f"The commit may have arrived all the same: look at {self.url} before you repeat it."
                 said = HubTroubleError(f"{said} {look}")

@@ -65,7 +65,7 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
         "chat_template": pipe.tokenizer.chat_template,
     }
     info = ModelInfo(
-        model=_label(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
+        model=label_of(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
         revision=None,
         # The configuration first: a copy of random weights stays known as such.
         weights=mark if mark in WEIGHTS else "local",
@@ -79,21 +79,22 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
 def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     """Return a model's description with the precision and the device that it has now, in this process."""
     weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
-    return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=_device_name(weight.device))
+    return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=name_of_device(weight.device))
 
 
-def _label(name_or_path: str | None) -> str:
-    """Return what a pipeline may be called."""
+def label_of(name_or_path: str | None) -> str:
+    """Return what a pipeline from a folder is called: a path is nobody's business."""
     path = Path(name_or_path).resolve() if name_or_path else Path()
     cached = re.search(r"models--([^/]+)--([^/]+)/snapshots/[0-9a-f]{40}$", path.as_posix())
     return f"{cached[1]}/{cached[2]}" if cached else path.name
 
 
-def _device_name(device: torch.device) -> str:
+def name_of_device(device: torch.device) -> str:
+    """Return what a result calls a device."""
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getname_of_device(device)
     facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
     name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
     return f"{device.type} ({name[1] if name else platform.machine()})"

@@ -38,6 +38,11 @@ class ModelInfo:
     dtype: str
     device: str
 
+    @property
+    def is_random(self) -> bool:
+        """Say whether the weights are random: a stand-in's or an untrained model's."""
+        return self.weights in ("stand-in", "untrained")
+
 
 def software_versions() -> dict[str, str]:
     """Return the versions of the libraries that a result depends on."""

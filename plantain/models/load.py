@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plantain.models.fingerprint import describe, encoder_facts, layers_needed, located, transformer_facts
+from plantain.models.fingerprint import (
+    describe,
+    encoder_facts,
+    layers_needed,
+    located,
+    name_of_device,
+    transformer_facts,
+)
 from plantain.models.info import ModelInfo
 from plantain.models.sources import ModelError, Saved, StandIn
 from plantain.models.stand_in import STAND_IN
@@ -165,6 +172,15 @@ class PhasedPipeline:
         """Put the transformer in the text encoder's place, on the device."""
         return self._swap("transformer", self._source.transformer).to(self.device)
 
+    def keep_vae(self) -> bool:
+        """Put the VAE in memory as well, for good; tell whether the model has one that can be read."""
+        try:
+            vae = self._source.vae()
+        except ModelError:  # its other parts were read: it can be probed, without pictures
+            return False
+        self.pipe.register_modules(vae=vae.to(self.device))
+        return True
+
     @contextmanager
     def with_vae(self) -> Iterator[Flux2KleinPipeline]:
         """Lend the pipeline its VAE as well, for pictures; a probe runs without."""
@@ -203,6 +219,11 @@ class PhasedPipeline:
         if self.device.type == "cuda":
             return needed + _ROOM <= torch.cuda.mem_get_info(self.device)[0]
         return 2 * needed <= psutil.virtual_memory().available
+
+
+def device_name(device: str | None) -> str:
+    """Name the device that a model would be loaded on, as a run does; arguments and errors of `load_pipeline`."""
+    return name_of_device(_resolve_device(device))
 
 
 def own_device(device: str | None, index: int) -> str | None:

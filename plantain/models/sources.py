@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
 from plantain.models.info import ModelInfo
-from plantain.models.stand_in import STAND_IN, WEIGHTS_MARK, build_stand_in
+from plantain.models.stand_in import STAND_IN, TRANSFORMER, WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
     import torch
@@ -213,6 +213,40 @@ def _saved_mark(folder: Path) -> str | None:
         return None  # from_pretrained says what is wrong with the folder
 
 
+def transformer_config(model: str) -> dict[str, Any] | None:
+    """Read the configuration of a model's transformer; no weights, no network.
+
+    Parameters
+    ----------
+    model : str
+        As for `models.load.load_pipeline`.
+
+    Returns
+    -------
+    dict or None
+        None for a model that is on the Hub.
+
+    Raises
+    ------
+    ModelError
+        It is no id and no folder of a Klein pipeline.
+    """
+    if model == STAND_IN:
+        return TRANSFORMER
+    folder = Path(model)
+    if not folder.is_dir():
+        _check_id(model, _WANTED)
+        return None
+    _require_klein(folder / "model_index.json", model)
+    try:
+        return dict(json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{model}: has no readable transformer/config.json.") from error
+
+
+_WANTED = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
+
+
 def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Return the folder with the pipeline, downloaded if need be, and the commit if it is from the Hub."""
     folder = Path(model)
@@ -222,8 +256,7 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
-    wanted = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
-    with hub_errors(model, wanted, f"use --model {STAND_IN} (random weights)"):
+    with hub_errors(model, _WANTED, f"use --model {STAND_IN} (random weights)"):
         # The index first: a wrong repository is refused before gigabytes are fetched.
         index = Path(hf_hub_download(model, "model_index.json", revision=revision))
         _require_klein(index, model)
@@ -251,8 +284,7 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     """
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo_id):
-        raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
+    _check_id(repo_id, wanted)
     try:
         yield
     except ModelError:
@@ -268,6 +300,11 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # httpx2, OSError and ValueError, depending on where the hub failed
         raise ModelError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error
+
+
+def _check_id(repo_id: str, wanted: str) -> None:
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo_id):
+        raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
 
 
 def _require_klein(index: Path, model: str) -> None:

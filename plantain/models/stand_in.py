@@ -20,6 +20,13 @@ STAND_IN = "tiny-random"
 WEIGHTS_MARK = "plantain_weights"
 
 
+TRANSFORMER = {
+    "num_layers": 5, "num_single_layers": 20, "attention_head_dim": 32, "num_attention_heads": 4, "in_channels": 16,
+    "joint_attention_dim": 96, "timestep_guidance_channels": 32, "mlp_ratio": 3.0, "axes_dims_rope": (8, 8, 8, 8),
+    "rope_theta": 2000, "guidance_embeds": False,
+}  # fmt: skip
+"""The transformer's configuration, as the arguments of its class."""
+
 # Klein's chat template, as far as one user message without thinking goes.
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -39,11 +46,7 @@ def build_stand_in(seed: int = 0) -> Flux2KleinPipeline:
         num_attention_heads=2, num_key_value_heads=1, head_dim=16, tie_word_embeddings=True,
         **{WEIGHTS_MARK: "stand-in"},
     )  # fmt: skip
-    transformer = Transformer(
-        num_layers=5, num_single_layers=20, attention_head_dim=32, num_attention_heads=4, in_channels=16,
-        joint_attention_dim=96, timestep_guidance_channels=32, mlp_ratio=3.0, axes_dims_rope=(8, 8, 8, 8),
-        rope_theta=2000, guidance_embeds=False,
-    )  # fmt: skip
+    transformer = Transformer(**TRANSFORMER)
     vae = AutoencoderKLFlux2(
         latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 
 from plantain._files import write_atomic
 from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.info import RunInfo
 from plantain.runs.io import UNFINISHED, RunError
 from plantain.runs.scopes import STREAM_SCOPES
 
@@ -50,7 +52,7 @@ class Checkpoint:
         elif found != settings:
             raise RunError(
                 f"{self.folder}: holds pairs of a run with other settings ({_differing(found, settings)}). Repeat that "
-                "command to finish it, delete the folder, or add --overwrite."
+                "command to finish it, delete the folder, or replace it by `run … --overwrite`."
             )
         self._write("settings.json", json.dumps(settings, indent=1).encode(), begin=True)
 
@@ -105,6 +107,27 @@ class Checkpoint:
     def discard(self) -> None:
         """Remove what was kept; called when the run stands."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def tidy(folder: Path, info: RunInfo) -> None:
+    """Remove the pairs of a finished run that a kill left: those of other settings stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the finished run.
+    info : RunInfo
+        Its own.
+    """
+    pairs = folder.with_name(folder.name + UNFINISHED)
+    try:
+        found = json.loads((pairs / "settings.json").read_text(encoding="utf-8"))
+        theirs = [found[key] for key in ("fingerprint", "dtype", "prompts_sha256", "conditions", "references")]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    conditions = {**asdict(info.conditions), "seeds": list(info.seeds)}
+    if theirs == [info.fingerprint, info.dtype, info.prompts_sha256, conditions, info.references]:
+        shutil.rmtree(pairs, ignore_errors=True)
 
 
 def _differing(found: dict[str, Any], settings: dict[str, Any]) -> str:

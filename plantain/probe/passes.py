@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 Embed = Callable[[PromptPair], torch.Tensor]
 """Where the embeddings of a pair's two prompts are kept, (2, 512, 7680) for Klein."""
+
+
+Expected = Callable[[torch.Tensor], None]
+"""Takes the images that the model expects at sigma 1, as latents (n_prompts, n_image_tokens, n_channels)."""
 
 
 _TOKENS = 8192  # of text and image in one pass on an accelerator, unless told otherwise
@@ -79,6 +84,34 @@ def unpack_embeddings(content: bytes | None) -> tuple[torch.Tensor, float] | Non
         return None
 
 
+@dataclass(frozen=True)
+class Denoised:
+    """What one denoising step saw and gave, of every prompt's image tokens.
+
+    Attributes
+    ----------
+    latents : tensor (n_prompts, n_image_tokens, n_channels)
+        The noisy image that went in.
+    velocity : tensor (n_prompts, n_image_tokens, n_channels)
+        What the transformer gave for it: noise minus image, as it expects them.
+    sigma : tensor ()
+        How much of `latents` is noise; 1 at the first step.
+    """
+
+    latents: torch.Tensor
+    velocity: torch.Tensor
+    sigma: torch.Tensor
+
+    def expected(self) -> torch.Tensor:
+        """Return the image that the model expects here, as latents: where one straight step to sigma 0 would lead.
+
+        Returns
+        -------
+        float32 tensor (n_prompts, n_image_tokens, n_channels)
+        """
+        return self.latents.float() - self.sigma.to(self.latents.device) * self.velocity.float()
+
+
 @torch.no_grad()
 def denoise(
     pipe: Any,
@@ -88,7 +121,7 @@ def denoise(
     steps: int = 1,
     reference: Reference | None = None,
     attended: torch.Tensor | None = None,
-) -> Iterator[None]:
+) -> Iterator[Denoised]:
     """Run what the probe needs of ``pipe(prompt, num_inference_steps=steps, guidance_scale=1.0)``.
 
     Parameters
@@ -110,7 +143,7 @@ def denoise(
 
     Yields
     ------
-    None
+    Denoised
         After the pass of every step.
     """
     weight = next(pipe.transformer.parameters())
@@ -142,9 +175,9 @@ def denoise(
             img_ids=ids,
             joint_attention_kwargs=mask,
             return_dict=False,
-        )[0]
-        yield
-        latents = scheduler.step(out[:, :n_image], time_, latents, return_dict=False)[0].to(latents.dtype)
+        )[0][:, :n_image]
+        yield Denoised(latents, out, time_ / 1000)
+        latents = scheduler.step(out, time_, latents, return_dict=False)[0].to(latents.dtype)
 
 
 def denoising_schedule(pipe: Flux2KleinPipeline, steps: int, n_image: int) -> tuple[Any, torch.Tensor]:
@@ -209,6 +242,8 @@ class Passes:
     references : ReferenceSet, optional
         Every pair's reference image. With images no more than one pair goes through at once: they may differ in
         size.
+    expected : callable, optional
+        Is given what the model expects at the first seed's first step, which is at sigma 1: costs no pass.
     """
 
     def __init__(
@@ -218,10 +253,11 @@ class Passes:
         batch: int | None = None,
         embed: Embed | None = None,
         references: ReferenceSet | None = None,
+        expected: Expected | None = None,
     ) -> None:
         self._pipe, self._conditions = pipe, conditions
         self._layout, self._n_image = layout_of(pipe), image_tokens(pipe, conditions.size)
-        self._embed, self._references = embed, references
+        self._embed, self._references, self._expected = embed, references, expected
         self.batch = batch or usual_batch(pipe, conditions.size)
 
     @property
@@ -278,11 +314,14 @@ class Passes:
         embeds = encode(self._pipe, prompts) if embeds is None else embeds
         n_reference = reference.n_tokens if reference else 0
         attended = _without_padding(tokens, self._n_image + n_reference) if c.mask_padding else None
-        measures = []
+        measures, first = [], None
         with recording(self._pipe.transformer, texts, self._n_image, n_reference) as recorder:
             for seed in c.seeds:
-                for _ in denoise(self._pipe, embeds, c.size, seed, c.steps, reference, attended):
+                for step in denoise(self._pipe, embeds, c.size, seed, c.steps, reference, attended):
                     measures.append(recorder.collect(self._layout, prompts))
+                    first = first or step
+        if self._expected:
+            self._expected(first.expected())
         return [list(own) for own in zip(*measures, strict=True)]
 
     def _join(self, tokens: list[Tokens], sides: list[_Measures], n_reference: int) -> PairCapture:

@@ -36,7 +36,7 @@ from plantain.runs.info import (
 )
 from plantain.runs.io import CAPTURE, LARGEST, RunError
 from plantain.runs.run import Run
-from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
+from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
 from plantain.runs.units import Layout
 
 if TYPE_CHECKING:
@@ -123,9 +123,7 @@ class Plan:
     def capture_size(self) -> int:
         """Return how large the run's raw material will be, in bytes, but for the draws and the file's head."""
         tokens = TOKEN_SCOPES if self.references else PLAIN_SCOPES
-        numbers = sum(len(recorded_scopes(s, tokens)) * self.layout.n_slices(s) for s in STREAM_SCOPES)
-        measures = self.conditions.n_repeats + 1 if self.conditions.n_repeats > 1 else 1  # the average as well
-        return 4 * len(SIDES) * len(self.prompt_set.pairs) * numbers * measures
+        return self.layout.capture_size(len(self.prompt_set.pairs), self.conditions.n_repeats, tokens)
 
     def settings(self) -> dict[str, Any]:
         """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""

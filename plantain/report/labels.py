@@ -7,6 +7,7 @@ from typing import Any
 
 from plantain.findings.comparison import Difference
 from plantain.findings.published import SIDES
+from plantain.models.info import ModelInfo
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
@@ -39,7 +40,7 @@ _DIFFERENCES = {
 _HASHES = ("revision", "fingerprint", "references_sha256", "vae", "prompts_sha256")
 
 
-def weights_label(info: RunInfo) -> str:
+def weights_label(info: RunInfo | ModelInfo) -> str:
     """Name the model and the kind of its weights."""
     revision = f" at {info.revision[:12]}" if info.revision else ""
     return f"{info.model}{revision} ({WEIGHTS_WORDS[info.weights]})"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plantain._files import printable
+from plantain.findings.atlas import Atlas
 from plantain.findings.comparison import differences
 from plantain.findings.published import Published, comparable
+from plantain.findings.reproduction import Prompts, Reproduction
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_file
 from plantain.report import labels
+from plantain.report.atlas import Part, atlas_parts, finding
 from plantain.report.numbers import DASH, LEVEL
+from plantain.report.reproduction import BLOCKS_HEAD, HEAD, block_rows, figure_rows, reservations
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import metrics
 from plantain.runs.info import RANDOM
@@ -37,20 +41,31 @@ def check_publishable(run: Run, name: str) -> None:
     RunError
         The run is a stand-in's, or its folder's name does not fit in a card's markers and a repository's paths.
     """
-    if run.info.weights == "stand-in":
+    check_weights(run.info.weights, name)
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise RunError(
+            f"{name!r}: a published run needs a name of at most {_LONGEST_NAME} letters, digits, dots, single "
+            "hyphens and underscores, with no dot or hyphen in front. Rename it."
+        )
+
+
+def check_weights(weights: str, name: str) -> None:
+    """Raise `RunError` where weights are the stand-in's."""
+    if weights == "stand-in":
         raise RunError(
             f"{name}: is a run of the stand-in, whose numbers say nothing about any model: it is not published. "
             "Publish a run of Klein, or of the untrained control."
         )
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise RunError(
-            f"{name!r}: a published run needs a folder name of at most {_LONGEST_NAME} letters, digits, dots, single "
-            "hyphens and underscores, with no dot or hyphen in front. Rename the folder."
-        )
 
 
 def results_section(
-    run: Run, name: str, repo_id: str, control: Run | None, published: Published, figure: tuple[str, str]
+    run: Run,
+    name: str,
+    repo_id: str,
+    control: Run | None,
+    published: Published,
+    figure: tuple[str, str],
+    reproduction: Reproduction | None = None,
 ) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
@@ -67,6 +82,8 @@ def results_section(
         From `findings.published.load_published`.
     figure : tuple of str
         The figure's path in the repository, and what it shows in words.
+    reproduction : Reproduction, optional
+        The run beside the published card, where it repeats that.
 
     Returns
     -------
@@ -74,6 +91,7 @@ def results_section(
         Markdown with ``\\n`` as line ends. Words that come from the run are escaped.
     """
     i, summary = run.info, run.summary()
+    same = reproduction is not None and reproduction.prompts is Prompts.SAME
     of = f"{i.positive} vs. {i.negative} ({name})"
     heading = f"Results of plantain: {i.model}, {of}"
     if i.weights == "untrained":
@@ -84,8 +102,9 @@ def results_section(
     blocks = [
         f"## {_plain(heading)}",
         *([f"**{RANDOM}**"] if i.is_random else []),
-        _plain(_verdict(run, summary, control, published)),
+        _plain(verdict(run, summary, control, published, same)),
         _plain(labels.provenance(run)),
+        *(_reproduced(reproduction, run, published) if reproduction else ()),
         *(_table(run, units, control, published) for units in ("card", "heads")),
         r"**Top blocks by max \|t\|,** slices of 16 channels:",
         _listed(map(labels.block_line, summary.top_blocks)),
@@ -99,6 +118,65 @@ def results_section(
     return "\n\n".join(blocks)
 
 
+def _reproduced(found: Reproduction, run: Run, published: Published) -> Iterator[str]:
+    """Write what the card states beside what the run found."""
+    yield f"**Beside the card {_plain(published.name)}: published, obtained, difference.**"
+    yield _listed(reservations(found, run, published))
+    yield _rows(HEAD, figure_rows(found))
+    yield _rows(BLOCKS_HEAD, block_rows(found))
+
+
+def atlas_section(atlas: Atlas, runs: Mapping[str, Run], name: str, repo_id: str) -> str:
+    """Write the section of several prompt sets' runs: what their atlas comes to, its tables, where the runs are.
+
+    Parameters
+    ----------
+    atlas : Atlas
+    runs : mapping of str to Run
+        By the name of the axis in the atlas.
+    name : str
+        Of the section; that of an axis follows it in the name of its run.
+    repo_id : str
+        Where to.
+
+    Returns
+    -------
+    str
+        Markdown with ``\\n`` as line ends. Words that come from runs are escaped.
+    """
+    info = next(iter(runs.values())).info
+    heading = f"Prompt sets of plantain side by side: {info.model} ({name})"
+    if info.weights == "untrained":
+        heading = f"Prompt sets through random weights in Klein's architecture, not FLUX.2 Klein ({name})"
+    first, *more = (statement.text for statement in finding(atlas, info.is_random))
+    made = [f"runs/{name}-{axis}: {labels.provenance(run)}" for axis, run in runs.items()]
+    blocks = [
+        f"## {_plain(heading)}",
+        *([f"**{RANDOM}**"] if info.is_random else []),
+        _plain(first),
+        _listed(more),
+        *(block for part in atlas_parts(atlas) for block in _part(part)),
+        "**How to look at it,** in plantain's folder:\n\n"
+        f"```bash\npython -m plantain pull --repo-id {repo_id} --into published\n"
+        f"python -m plantain atlas published/{name}-*\n```",
+        _folded("Provenance", made),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _part(part: Part) -> Iterator[str]:
+    yield f"**{_plain(part.heading)}**"
+    yield from map(_plain, part.before)
+    yield _rows(part.head, part.rows)
+    yield from map(_plain, part.after)
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table; every cell is escaped."""
+    first, *lines = ("| " + " | ".join(_plain(cell) or DASH for cell in row) + " |" for row in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *lines])
+
+
 def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"- {_plain(line)}" for line in lines)
 
@@ -107,7 +185,9 @@ def _folded(title: str, lines: Iterable[str]) -> str:
     return f"<details><summary>{title}</summary>\n\n{_listed(lines)}\n\n</details>"
 
 
-def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Published) -> str:
+def verdict(
+    run: Run, summary: RunSummary, control: Run | None, published: Published, same_prompts: bool = False
+) -> str:
     """Say the first figure in words, beside chance, the control and what was published."""
     facts, theirs = summary.inference.thresholds[3], published.thresholds[3]
     said = (
@@ -118,7 +198,9 @@ def _verdict(run: Run, summary: RunSummary, control: Run | None, published: Publ
     if control is not None:
         said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
     if comparable(run, CARD):
-        said += f" The card {published.name} published {theirs.count:,} ({theirs.percent}%), on prompts of its own."
+        other = "" if run.info.model == published.base_model else f" and weights of {published.base_model}"
+        prompts = "the same prompts, as is said by who ran this" if same_prompts else "prompts of its own"
+        said += f" The card {published.name} published {theirs.count:,} ({theirs.percent}%), on {prompts}{other}."
     return said
 
 
@@ -154,8 +236,7 @@ def _table(run: Run, units: str, control: Run | None, published: Published) -> s
     found = metrics(summary, published, control.headline(Selection(units)) if control else None)
     rows = [["Metric", "Value", "Against its null", *(["Untrained control"] if control else []), "Prompt embedding"]]
     rows += [[m.name, m.value, m.significance, *([m.control] if control else []), m.baseline] for m in found]
-    head, *lines = ("| " + " | ".join(_plain(cell) or DASH for cell in row) + " |" for row in rows)
-    return "\n".join([f"**{_plain(title)}**", "", head, "|" + "---|" * len(rows[0]), *lines])
+    return f"**{_plain(title)}**\n\n{_rows(rows[0], rows[1:])}"
 
 
 def _how_to(run: Run, name: str, repo_id: str) -> str:

@@ -1,4 +1,4 @@
-"""One more pair, ranked among a run's pairs, in words, as a table and as a record to cite."""
+"""One more pair, ranked among a run's pairs, in words, as a table and as a record to cite; or measured by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plantain.findings.new_pair import PairResult, UnitScore, Way
+from plantain.findings.new_pair import PairMeasure, PairResult, UnitScore, Way
 from plantain.prompts.sets import SIDES
 from plantain.report.labels import weights_label, weights_words
 from plantain.report.statements import Kind, Statement
@@ -90,7 +90,35 @@ def _remarks(result: PairResult, run: Run) -> Iterator[Statement]:
         yield Statement(Kind.RANDOM, "These weights are random: the score says nothing about FLUX.2 Klein.")
 
 
-def length_warning(result: PairResult) -> str:
+def measure_sentence(measure: PairMeasure) -> str:
+    """Write in one sentence how far the two prompts of a pair move the attention heads."""
+    return (
+        f"Between your two prompts the magnitudes of the {len(measure.names)} attention heads differ by "
+        f"{measure.rms_percent:.3g}% over the image tokens (RMS over the heads)."
+    )
+
+
+def measure_remarks(measure: PairMeasure) -> list[Statement]:
+    """Write what a reader has to know beside the sentence: what one pair cannot say, lengths, weights."""
+    found = [
+        Statement(
+            Kind.SCORE, "This is one pair and no test: any two prompts differ. One pair has no t, no p and no rank."
+        ),
+        Statement(Kind.WEIGHTS, f"Weights: {weights_label(measure.model)}. Passes: {measure.conditions.words}."),
+    ]
+    if not measure.comparable:
+        found.insert(0, Statement(Kind.LENGTHS, length_warning(measure)))
+    if measure.model.is_random:
+        found.append(Statement(Kind.RANDOM, "These weights are random: the numbers say nothing about FLUX.2 Klein."))
+    return found
+
+
+def measure_rows(measure: PairMeasure) -> list[tuple[str, str, str]]:
+    """List the strongest heads: name, difference, and the difference in percent of the magnitude."""
+    return [(u.unit, f"{u.difference:+.3g}", f"{u.percent:+.2f}%") for u in measure.strongest]
+
+
+def length_warning(result: PairResult | PairMeasure) -> str:
     """Say why a pair of unequal lengths is not comparable."""
     a, b = result.tokens
     return (

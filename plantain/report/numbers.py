@@ -37,6 +37,16 @@ def share(p: float) -> str:
     return f"{100 * p:.0f}%" if p >= 0.1 else f"{100 * p:.2g}%" if p >= 1e-4 else "fewer than 1 in 10,000"
 
 
+def duration(seconds: float) -> str:
+    """Format a time: seconds up to two minutes, then minutes."""
+    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{round(seconds / 60)} min"
+
+
+def megabytes(n_bytes: float) -> str:
+    """Format a size on the disk in MB, rounded up."""
+    return f"{max(1, -(-int(n_bytes) // 10**6)):,} MB"
+
+
 def counted(n: int, what: str) -> str:
     """Format a number of things, as ``1 control`` or ``3 controls``."""
     return f"{n} {what}{'' if n == 1 else 's'}"

@@ -17,6 +17,7 @@ from plantain.findings.comparison import Comparison
 from plantain.findings.pairs import Categories, PairPart, TokenRelation, against_tokens, between_categories
 from plantain.findings.published import CARD_PAIRS, CARD_SIZE, same_question
 from plantain.findings.unit import UnitProfile
+from plantain.models.load import KLEIN
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
@@ -319,6 +320,8 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
             Kind.COMPARABLE,
             "The published figures count 16,320 slices over all tokens: do not compare other choices with them.",
         )
+    if i.weights == "pretrained" and i.model != KLEIN:
+        yield Statement(Kind.COMPARABLE, f"The published figures are of {KLEIN}, this run is of {i.model}.")
     if not i.is_plain:
         yield Statement(
             Kind.COMPARABLE,

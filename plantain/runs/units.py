@@ -6,7 +6,7 @@ pair, scope, unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated, Any
@@ -18,7 +18,16 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from plantain import PlantainError
 from plantain._files import STRICT, first_fault
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.scopes import SCOPES, TOKEN_SCOPES, UNIT_STREAMS, UNITS, stream_scopes
+from plantain.runs.scopes import (
+    PLAIN_SCOPES,
+    SCOPES,
+    STREAM_SCOPES,
+    TOKEN_SCOPES,
+    UNIT_STREAMS,
+    UNITS,
+    recorded_scopes,
+    stream_scopes,
+)
 
 
 class SelectionError(PlantainError, ValueError):
@@ -120,6 +129,12 @@ class Layout:
     def n_slices(self, stream: str) -> int:
         """Slices of all the stream's blocks together."""
         return self.n_blocks(stream) * self.n_channels(stream) // SLICE
+
+    def capture_size(self, n_pairs: int, n_repeats: int = 1, tokens: Sequence[str] = PLAIN_SCOPES) -> int:
+        """Return how large a run's raw material is, in bytes, but for the draws and the file's head."""
+        numbers = sum(len(recorded_scopes(s, tokens)) * self.n_slices(s) for s in STREAM_SCOPES)
+        measures = n_repeats + 1 if n_repeats > 1 else 1  # the average as well
+        return 4 * 2 * n_pairs * numbers * measures
 
     def block_name(self, stream: str, index: int) -> str:
         name = stream.removesuffix("_image").removesuffix("_text")

@@ -6,11 +6,11 @@ torch is imported only when the model loads, so that a page can be served before
 from __future__ import annotations
 
 import copy
-import statistics
+import os
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -18,13 +18,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
-from plantain.findings.new_pair import PairResult, score_pair
+from plantain.findings.new_pair import PairMeasure, PairResult, measure_pair, score_pair
 from plantain.models.info import ModelInfo
 from plantain.probe.checkpoint import Done
-from plantain.prompts.sets import PromptPair, PromptSet
+from plantain.prompts.sets import PromptPair, PromptSet, user_pair
 from plantain.report.labels import WEIGHTS_WORDS
 from plantain.runs.info import Conditions, NotComparableError, check_reference, check_same_model
 from plantain.runs.run import Run
+from plantain.ui.prices import Prices, Quota
 
 if TYPE_CHECKING:
     from plantain.models.load import LoadedModel
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 _PATIENCE = 600  # seconds to wait for a model that is still loading
 
 UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
-
-_TIMED = 25  # pairs of one size by which the next are estimated
 
 
 class EngineError(PlantainError, RuntimeError):
@@ -45,13 +44,84 @@ class PassError(EngineError):
     """A pass failed on the device, so the device was used; the message says why."""
 
 
-Item = ModelInfo | Done | str
+@dataclass(frozen=True)
+class Work:
+    """What a call asks of the device; plain data, which crosses to another process.
+
+    Attributes
+    ----------
+    pairs : tuple of PromptPair
+    conditions : Conditions
+    pictures : bool
+        Draw every pair's expected pictures too.
+    seconds : int
+        What the call may take, where that is limited.
+    """
+
+    pairs: tuple[PromptPair, ...]
+    conditions: Conditions
+    pictures: bool = False
+    seconds: int = 0
+
+
+@dataclass(frozen=True)
+class Began:
+    """What comes from the device first.
+
+    Attributes
+    ----------
+    model : ModelInfo
+        As the device sees it: on ZeroGPU the parent process is fooled.
+    start : float or None
+        Seconds since the process there began, where this is its first work; None where it was there before.
+    """
+
+    model: ModelInfo
+    start: float | None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures that a model expects of a pair's two prompts, positive first.
+
+    Attributes
+    ----------
+    webp : tuple of bytes
+        At most 512 pixels a side.
+    seconds : float
+        What decoding took.
+    """
+
+    webp: tuple[bytes, ...]
+    seconds: float
+
+
+Item = Began | Done | Pictures | str
 """What comes from the device. Text says why a pass failed: of an exception in a worker only the class name comes."""
 
-OnDevice = Callable[[tuple[PromptPair, ...], Conditions], Generator[Item, None, None]]
+OnDevice = Callable[[Work], Generator[Item, None, None]]
 
-Quota = Callable[[int, int | None], int]
-"""(pairs, size) -> seconds of a visitor's GPU quota that a call asks for."""
+
+@dataclass(frozen=True)
+class PairAnswer:
+    """What came of a visitor's pair.
+
+    Attributes
+    ----------
+    result : PairResult or None
+        Where it was ranked among a run's pairs.
+    measure : PairMeasure or None
+        Where there was no run to rank it in.
+    pictures : Pictures or None
+        None where none were asked for, the model has no VAE, or memory was short.
+    model : ModelInfo
+        As the device saw it.
+    """
+
+    result: PairResult | None
+    measure: PairMeasure | None
+    pictures: Pictures | None
+    model: ModelInfo
 
 
 @dataclass(frozen=True)
@@ -104,7 +174,7 @@ class Engine:
     on_device : callable, optional
         Runs `captures` where the accelerator is: on ZeroGPU a decorated function, elsewhere `captures` itself.
     quota : callable, optional
-        What a call asks of a visitor's quota, where there is one.
+        How a call's seconds count against a visitor's quota, where there is one.
     """
 
     def __init__(self, model: str | None = None, on_device: OnDevice | None = None, quota: Quota | None = None) -> None:
@@ -113,12 +183,14 @@ class Engine:
         self._status = Status("loading", "The model is loading. The saved results are here already.")
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
-        self._timed: dict[int, deque[float]] = {}  # by size: the last pairs' seconds
+        self._shelf: list[Run] = []  # runs to learn from, once the model is there
         self._counter: Any = None
         self._counting = threading.Lock()
         self._one_pair = threading.Lock()  # hooks sit on the one model: two pairs must not run through it at once
+        self._worked_in = os.getpid()  # the process in which the device worked last; a worker is another one
+        self.draws = False  # whether the loaded model can decode pictures
         self.on_device = on_device or self.captures
-        self.quota = quota
+        self.prices = Prices(quota)
 
     # --- loading ---
 
@@ -127,10 +199,14 @@ class Engine:
         try:
             from plantain.models.load import PhasedPipeline, default_model
 
-            loaded = PhasedPipeline(self._model or default_model()).load_both()
+            phased = PhasedPipeline(self._model or default_model())
+            loaded = phased.load_both()
+            self.draws = phased.keep_vae()
             # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
             self._counter = copy.deepcopy(loaded.pipe.tokenizer)
             self._loaded, info = loaded, loaded.info
+            self.prices.runs_on(info.device)
+            self.learn_from(())
             self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
             why = str(error) or type(error).__name__
@@ -160,16 +236,17 @@ class Engine:
 
     # --- passes ---
 
-    def captures(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Iterator[Item]:
-        """Yield the model's facts as the device sees them, then every pair's capture. Plain data only."""
+    def captures(self, work: Work) -> Iterator[Item]:
+        """Yield the model's facts as the device sees them, then what the pairs gave. Plain data only."""
         from plantain.models.fingerprint import located
         from plantain.probe.passes import Passes
         from plantain.probe.runner import iter_pairs
 
-        model = self._ready()
-        yield located(model.info, model.pipe)
-        passes = Passes(model.pipe, conditions)
-        for pair in pairs:
+        model, conditions = self._ready(), work.conditions
+        yield Began(located(model.info, model.pipe), self._own_start())
+        for pair in work.pairs:
+            expected: list[Any] = []
+            passes = Passes(model.pipe, conditions, expected=expected.append if work.pictures else None)
             try:
                 with self._one_pair:
                     item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
@@ -177,22 +254,52 @@ class Engine:
                 yield str(error)
                 return
             except Exception as error:
-                # By name: torch's is no MemoryError, and torch is not imported here. Passes halve their batches before.
-                if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+                if not _short_of_memory(error):  # passes halve their batches before
                     raise
                 yield f"the device has too little memory at {conditions.size} px; choose a smaller image."
                 return
             yield item
+            if expected and (pictures := self._drawn(model, expected)):
+                yield pictures
 
-    def _items(self, pairs: tuple[PromptPair, ...], conditions: Conditions) -> Generator[ModelInfo | Done, None, None]:
-        """Yield what the device yields; a failure there becomes an error here."""
-        with closing(self.on_device(pairs, conditions)) as items:
+    def _own_start(self) -> float | None:
+        """Return the seconds since this process began where it is a new worker, else None."""
+        import psutil
+
+        known, self._worked_in = self._worked_in, os.getpid()
+        return None if known == os.getpid() else max(0.0, time.time() - psutil.Process().create_time())
+
+    def _drawn(self, model: LoadedModel, expected: list[Any]) -> Pictures | None:
+        """Decode what a pair's passes expect. Too little memory costs the pictures, not the numbers."""
+        from plantain.probe.expected import packed, pictures
+
+        start = time.perf_counter()
+        try:
+            with self._one_pair:
+                drawn = _in_own_thread(partial(pictures, model.pipe, expected))
+        except Exception as error:
+            if not _short_of_memory(error):
+                raise
+            return None
+        return Pictures(tuple(map(packed, drawn)), time.perf_counter() - start)
+
+    def _items(
+        self, work: str, pairs: tuple[PromptPair, ...], conditions: Conditions, pictures: bool = False
+    ) -> Generator[Began | Done | Pictures, None, None]:
+        """Yield what the device yields; a failure there becomes an error here, and what it took is learned."""
+        with (
+            self.prices.call(work, len(pairs), conditions, 2 * len(pairs) * pictures) as call,
+            closing(self.on_device(Work(pairs, conditions, pictures, call.seconds))) as items,
+        ):
             for item in items:
                 if isinstance(item, str):
                     raise PassError(item)
-                if not isinstance(item, ModelInfo):
-                    timed = self._timed.setdefault(conditions.size, deque(maxlen=_TIMED))
-                    timed.append(item[1] / conditions.n_repeats)
+                if isinstance(item, Began):
+                    call.began(item.start)
+                elif isinstance(item, Pictures):
+                    call.pictures(len(item.webp), item.seconds)
+                else:
+                    call.pair(item[1])
                 yield item
 
     def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
@@ -203,11 +310,47 @@ class Engine:
         PlantainError
             No model, another model than the run's, or prompts that cannot be taken.
         """
+        return self.ranked(run, positive, negative, pictures=False).result
+
+    def ranked(self, run: Run, positive: str, negative: str, pictures: bool = True) -> PairAnswer:
+        """Score a visitor's pair as `probe_pair`, with the expected pictures of its first passes where wanted."""
         from plantain.probe.runner import prepare_pair
 
         pair = prepare_pair(self._ready(), run, positive, negative)
-        _, (capture, _) = self._items((pair,), run.info.conditions)
-        return score_pair(run, pair, capture)
+        began, (capture, _), drawn = self._one(pair, run.info.conditions, pictures)
+        return PairAnswer(score_pair(run, pair, capture), None, drawn, began.model)
+
+    def measure_pair(self, positive: str, negative: str, size: int | None = None) -> PairMeasure:
+        """Measure a visitor's pair by itself, where there is no run to rank it in.
+
+        Parameters
+        ----------
+        positive, negative : str
+        size : int, optional
+            Of the image in pixels; the device's default unless given.
+
+        Raises
+        ------
+        PlantainError
+            No model, or prompts or a size that cannot be taken.
+        """
+        return self.measured(positive, negative, size, pictures=False).measure
+
+    def measured(self, positive: str, negative: str, size: int | None = None, pictures: bool = True) -> PairAnswer:
+        """Measure a visitor's pair as `measure_pair`, with the expected pictures of its passes where wanted."""
+        from plantain.probe.passes import layout_of
+        from plantain.probe.runner import ProbeConfig, check_prompts
+
+        model, pair = self._ready(), user_pair(positive, negative)
+        conditions = ProbeConfig(size=size).conditions_for(model.pipe)
+        check_prompts(model.pipe, pair)
+        began, (capture, _), drawn = self._one(pair, conditions, pictures)
+        measure = measure_pair(pair, capture, layout_of(model.pipe), began.model, conditions)
+        return PairAnswer(None, measure, drawn, began.model)
+
+    def _one(self, pair: PromptPair, conditions: Conditions, pictures: bool) -> tuple[Began, Done, Pictures | None]:
+        began, done, *drawn = self._items("pair", (pair,), conditions, pictures and self.draws)
+        return began, done, drawn[0] if drawn else None
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a prompt's words by the model's own tokenizer: no pass, and no waiting for the model.
@@ -246,12 +389,21 @@ class Engine:
 
     def seconds_per_pair(self, size: int | None) -> float | None:
         """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
-        timed = self._loaded and self._timed.get(self._size(size))
-        return statistics.median(timed) if timed else None
+        return self.prices.per_pair(self._size(size)) if self._loaded else None
 
-    def asks(self, pairs: int, size: int | None) -> int | None:
-        """Return the seconds of a visitor's quota that a call asks for, or None where there is no quota."""
-        return self.quota(pairs, size) if self.quota else None
+    def asks(self, pairs: int, size: int | None, pictures: int = 0) -> int | None:
+        """Return the seconds of a visitor's quota that a call asks for at most, or None where there is no quota."""
+        return self.prices.asks(pairs, size, pictures)
+
+    def learn_from(self, runs: Iterable[Run]) -> None:
+        """Learn from saved runs what work takes, now or as soon as the model is there."""
+        self._shelf += runs
+        if self._loaded:
+            from plantain.probe.passes import layout_of
+
+            layout, known, self._shelf = layout_of(self._loaded.pipe), self._shelf, []
+            for run in known:
+                self.prices.learn_from(run, layout)
 
     def _size(self, size: int | None) -> int:
         from plantain.probe.runner import ProbeConfig
@@ -289,11 +441,11 @@ class Engine:
         pairs, key = prompt_set.pairs, self._key(prompt_set, size, seed)
         state = self._unfinished.pop(key, _Unfinished())
         todo = pairs[len(state.done) :][:most]
-        items = self._items(todo, plan.conditions)
+        items = self._items("probe", todo, plan.conditions)
         try:
             yield Step(len(state.done), len(pairs), None)
             if todo:  # else nothing is asked of the device: only the end was missing
-                state.model, start = next(items), time.monotonic()
+                state.model, start = next(items).model, time.monotonic()
                 for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
                     state.done.append(item)
                     left = (time.monotonic() - start) / i * (len(todo) - i)
@@ -310,6 +462,11 @@ class Engine:
                 self._unfinished.popitem(last=False)
             # Not here: a page closes generators on its event loop, and ZeroGPU's waits for the pair in hand.
             threading.Thread(target=items.close, name="probe-end", daemon=True).start()
+
+
+def _short_of_memory(error: Exception) -> bool:
+    """Tell whether memory was short. By name: torch's error is no MemoryError, and torch is not imported here."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _in_own_thread(work: Callable[[], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -25,6 +26,17 @@ def figure_html(figure: Figure) -> str:
     # Focusable, so that the keyboard can scroll it too.
     frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{figure.svg}</div>'
     return f"<figure>{frame}{words_html(figure)}</figure>"
+
+
+def pictures_html(pictures: Iterable[tuple[str, bytes]], title: str, caption: str) -> str:
+    """Show pictures (WebP) side by side, each with its name, and what they are."""
+    shown = "".join(
+        f'<div><img src="data:image/webp;base64,{base64.b64encode(packed).decode()}" '
+        f'alt="{escape(f"{title}: {name}", quote=True)}"><p>{escape(name)}</p></div>'
+        for name, packed in pictures
+    )
+    words = f"<figcaption><strong>{escape(title)}.</strong> {escape(caption)}</figcaption>"
+    return f'<figure class="pl-expected"><div class="pl-pictures">{shown}</div>{words}</figure>'
 
 
 def words_html(figure: Figure, more: str = "") -> str:

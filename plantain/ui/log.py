@@ -91,15 +91,18 @@ def write_line(kind: str, start: float, outcome: str, **more: Any) -> None:
 
 
 @contextmanager
-def logged(kind: str) -> Iterator[None]:
-    """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped."""
+def logged(kind: str) -> Iterator[dict[str, Any]]:
+    """Write one line about what is done inside: ok, refused or failed (with the error's class), or stopped.
+
+    The dict that is yielded takes what else the line should say.
+    """
     start, outcome, more = time.perf_counter(), "stopped", {}  # a generator is closed when its visitor leaves
     try:
-        yield
+        yield more
         outcome = "ok"
     except Exception as error:
         outcome = "refused" if isinstance(error, PlantainError) else "failed"
-        more = {"error": type(error).__name__}
+        more["error"] = type(error).__name__
         raise
     finally:
         write_line(kind, start, outcome, **more)

@@ -12,6 +12,7 @@ from plantain.runs.scopes import UNITS
 from plantain.ui import html
 from plantain.ui.address import keep_address, link_row, share_base
 from plantain.ui.api import add_endpoints
+from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 from plantain.ui.state import LATER, VIEW, Choice, Page, RunStore
@@ -23,6 +24,7 @@ from plantain.ui.tabs.findings import findings_tab
 from plantain.ui.tabs.new_pair import visitor_tab
 from plantain.ui.tabs.pairs import pairs_tab
 from plantain.ui.tabs.probe import probe_tab
+from plantain.ui.tabs.publish import publish_tab, sign_in_button
 from plantain.ui.tabs.unit import heads_tab
 from plantain.ui.texts import INTRODUCTION
 from plantain.ui.theme import static
@@ -46,7 +48,9 @@ SCOPE_LABELS = {
 }
 
 
-def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet) -> gr.Blocks:
+def build_demo(
+    store: RunStore, engine: Engine, published: Published, prompt_set: PromptSet, desk: Desk | None = None
+) -> gr.Blocks:
     """Build the page.
 
     Parameters
@@ -59,13 +63,16 @@ def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
         What "Run the probe" runs.
+    desk : Desk, optional
+        Where the owner of a card publishes a run; without one the page has no such tab.
 
     Returns
     -------
     gr.Blocks
         Launch it with `launch_options(demo)`.
     """
-    page = Page(store, engine, published, prompt_set)
+    page = Page(store, engine, published, prompt_set, desk)
+    sign_in = sign_in_button() if desk else None
     base = share_base()  # the code has an address on a Space; elsewhere it is the reader's own folder
     code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
@@ -83,7 +90,8 @@ def build_demo(store: RunStore, engine: Engine, published: Published, prompt_set
             pairs_tab(page, choice)
             compare_tab(page, choice, tabs)
             atlas_tab(page, choice)
-            probe_tab(page, choice)
+            probe_tab(page, choice, tabs)
+            publish_tab(page, choice, demo, sign_in)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
                 gr.Markdown(static("method.md"))

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 from gradio.route_utils import FnIndexInferError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from plantain import __version__
 from plantain.ui.engine import Engine
@@ -39,8 +40,15 @@ CLOSED = (
 _KINDS = {
     "/gradio_api/call/": "endpoint", "/gradio_api/run/": "endpoint", "/gradio_api/api/": "endpoint",
     "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp", "/health": "health",
+    "/login/": "sign-in", "/logout": "sign-in",
 }  # fmt: skip
 """What a line calls an address that begins so. The address itself may hold a visitor's words."""
+
+_BACK = "/?tab=publish"
+"""Where a sign-in leads: its address would hold that of the page else, which may hold a visitor's words, and Gradio
+prints it."""
+
+_NOT_SIGNED_IN = f'<p>Nobody was signed in: it was cancelled, or it failed. <a href="{_BACK}">Back to the page</a></p>'
 
 _QUIET = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/", "/theme.css", "/favicon.ico")
 """Dozens of each a visit, which say nothing."""
@@ -90,6 +98,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _without_words(scope)
         start, path, status = time.perf_counter(), scope["path"], 0
         added = self._first if (scope["method"], path) == ("GET", "/") else b""
 
@@ -110,15 +119,17 @@ class Gate:
         except Exception as error:  # not let through: the server prints its words, which may be a visitor's
             # So Gradio says that it knows no such endpoint or event, the last one in an answer that has begun.
             cause, asked = error.__cause__ or error, LookupError if path.startswith("/gradio_api/") else ()
-            unknown = isinstance(cause, (FnIndexInferError, HTTPException, asked))
+            unknown, signing = isinstance(cause, (FnIndexInferError, HTTPException, asked)), path.startswith("/login/")
             if not unknown:
                 LOG.exception("a request failed")
             if status:  # an answer has begun: end it
                 await send({"type": "http.response.body", "body": b""})
+            elif signing:  # such as by a visitor who cancels it on the Hub
+                await HTMLResponse(_NOT_SIGNED_IN, 400)(scope, receive, answer)
             else:
                 said = "there is no such endpoint" if unknown else "this failed on the server"
                 await JSONResponse({"error": said}, 404 if unknown else 500)(scope, receive, answer)
-            status = 404 if unknown else 500
+            status = 404 if unknown else 400 if signing else 500
         finally:  # a visitor who leaves ends a stream as well
             if not path.startswith(_QUIET):
                 write_line(_kind(path), start, _outcome(status), status=status)
@@ -134,6 +145,15 @@ class Gate:
         else:
             app, receive = self._app, _limited(receive)
         await app(scope, receive, send)
+
+
+def _without_words(scope: dict) -> dict:
+    """Leave of the address that begins or ends a sign-in only what Gradio counts its own attempts by."""
+    if scope["path"] not in ("/login/huggingface", "/logout"):
+        return scope
+    tries = [(k, v) for k, v in parse_qsl(scope["query_string"].decode("latin-1")) if k == "_nb_redirects"]
+    query = urlencode([("_target_url", _BACK), *((k, v) for k, v in tries if v.isdecimal())])
+    return {**scope, "query_string": query.encode()}
 
 
 def _limited(receive: Callable) -> Callable:

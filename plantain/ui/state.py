@@ -24,6 +24,7 @@ from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import Selection, SelectionError
 from plantain.ui import html
+from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 
@@ -54,11 +55,12 @@ class Page:
     engine: Engine
     published: Published
     prompt_set: PromptSet
+    desk: Desk | None = None  # where the owner publishes; None where no repository is named
 
-    def cost(self, pairs: int, size: int | None) -> str:
-        """Say on a button what a call costs; nothing where nothing is counted."""
-        asked = self.engine.asks(pairs, size)
-        return "" if asked is None else f" ({asked} s of your GPU quota)"
+    def cost(self, pairs: int, size: int | None, pictures: int = 0) -> str:
+        """Say on a button what a call costs at most; nothing where nothing is counted."""
+        asked = self.engine.asks(pairs, size, pictures)
+        return "" if asked is None else f" (up to {asked} s of your GPU quota)"
 
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""
@@ -228,6 +230,9 @@ class RunStore:
                 for scope in run.scopes(units):
                     with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
                         run.headline(Selection(units, scope))
+
+    def refresh(self) -> None:
+        """Ask the results repository now whether it has new runs."""
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

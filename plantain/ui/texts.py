@@ -36,10 +36,18 @@ OWN_PROMPTS = "These prompts are none of the project's own sets. What their word
 
 PAIR_HELP = """Write two prompts with the same scene and the same people, in which only what the run asks about
 differs (the act, for helping against ignoring). They go through the same model and settings as the chosen run, and
-your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen above. One pair
-is one pair: this is a look, not a test of the axis.
+your pair is ranked among the run's pairs: always on the true heads over all tokens, whatever is chosen above. Where the
+loaded model made no run yet, the pair is measured, not ranked. One pair is one pair: this is a look, not a test of the
+axis.
 
 Start from an example of helping and ignoring, or write your own:"""
+
+
+EXPECTED = """From pure noise the model can only expect an average of all the pictures that fit a prompt, so these are
+blurry. They are decoded from what the measured passes compute anyway, and are no finished drawings."""
+
+
+EXPECTED_RANDOM = "The weights are random: the pictures look like noise and show nothing of FLUX.2 Klein."
 
 
 PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
@@ -53,8 +61,9 @@ columns, the first row has to name them: positive, negative, id, category. A pro
 memory of this page's process and written to no disk."""
 
 
-PROBE_QUOTA = """A click asks ZeroGPU for {asked} s of your daily GPU quota for {now} pairs: an estimate, with the start
-of a GPU and this hardware's factor of 1.5. A visitor without an account has 120 s a day, a free account 300 s."""
+PROBE_QUOTA = """A click asks ZeroGPU for up to {asked} s of your daily GPU quota for {now} pairs: by what its like
+took, with the start of a GPU (which a click right after another saves), a margin, and this hardware's factor of 1.5. A
+visitor without an account has 120 s a day, a free account 300 s."""
 
 
 PROBE_AFTERWARDS = """The run is kept in this page's memory, among the last {kept} probes of all visitors, and on no
@@ -73,6 +82,15 @@ EXAMPLES = {
     "Stray dog": ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
     "Only a colour": ("Anna paints the old garden gate bright green.", "Anna paints the old garden gate bright brown."),
 }
+
+
+PUBLISH_HELP = """For the owner of the model card `{card}`: whoever may write to that repository on the Hub can
+publish the chosen run to it. A section of the card, the run's files and a figure go there as a pull request, with your
+own sign-in.{results} You see the exact difference first. The page keeps no token, and nobody else gets the button."""
+
+
+PUBLISH_ELSEWHERE = """This run is in the memory of this page only. Download it in the tab “Take away” as “Whole run as
+zip”, unpack it, and give its folder:"""
 
 
 TAKE_HELP = """Every file is of the chosen run, units and scope, and says which weights made it. The CSV has a row a

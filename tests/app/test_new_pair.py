@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from browser import ROOT, app_command, serving
+from browser import OUTPUT, ROOT, app_command, serving
 from visit import download, pick, show_tab
 
 from plantain import __version__
@@ -125,6 +125,7 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
     box = cells.nth(2).bounding_box()
     assert float(cells.nth(2).inner_text()) == round(record["top"][0]["t"], 2) and box["x"] + 50 < width  # to be seen
     assert page.locator("#pair-table .virtual-row").count() == 20
+    pictures_are_shown(page, width)
 
 
 def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
@@ -272,16 +273,72 @@ def test_a_run_of_another_model_names_one_that_fits(opened, tmp_path):
     (tmp_path / "a-stranger" / "run.json").write_text(json.dumps(run), encoding="utf-8")
     with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="tiny-random", PLANTAIN_RUNS=str(tmp_path)) as url:
         page = opened(url)
-        page.wait_for_selector("#pair-warning >> text=It made “the-stand-in (stand-in)”")  # also while it still loads
-        assert page.is_disabled("#score-pair")
+        page.wait_for_selector("#pair-warning >> text=choose “the-stand-in (stand-in)”")  # also while it still loads
+        page.wait_for_selector("#score-pair:enabled >> text=Measure this pair")
         page.click("#fitting-run")
-        page.wait_for_selector("#score-pair:enabled")
+        page.wait_for_selector("#score-pair:enabled >> text=Score this pair")
         assert page.input_value("#run input") == "the-stand-in (stand-in)"
         scored(page)
         pick(page, "Run", "a-stranger")
         page.wait_for_selector("#pair-warning >> text=some/other-model")
         assert page.inner_text("#pair-answer").strip() == ""
         page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_runs, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(without_runs)
+    show_tab(page, "Your pair")
+    page.wait_for_selector("#pair-note >> text=Both prompts have 42 tokens")  # the model is there
+    assert "ranked only against a run: nobody has run this model here yet" in page.inner_text("#pair-warning")
+    assert not page.is_visible("#fitting-run")
+    page.wait_for_selector("#score-pair:enabled >> text=Measure this pair")
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer .pl-sentence >> text=attention heads differ by", timeout=60_000)
+    assert page.locator("#pair-answer tbody tr").count() == 5
+    pictures_are_shown(page, width)
+    page.locator("#pair-negative textarea").fill("Sam drops his books and Lena admires them.")
+    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")
+    page.click("#last-answer")
+    page.wait_for_selector("#pair-answer .pl-sentence")
+    page.locator("#pair-negative textarea").fill(texts(page)[0])
+    page.click("#score-pair")
+    page.wait_for_selector("#pair-answer [role=alert] >> text=Both prompts are the same")
+    page.close()
+
+
+def test_a_program_is_still_refused_where_there_is_no_run(without_runs):
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError, match="no run of that name"):
+        Client(without_runs, verbose=False).predict("tiny-random", *FIRST, api_name="/probe_pair")
+
+
+@pytest.fixture(scope="module")
+def without_runs(tmp_path_factory):
+    """The address of a page that has the stand-in and no run."""
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "runs").mkdir()
+    options = {"PLANTAIN_MODEL": "tiny-random", "PLANTAIN_RUNS": str(folder / "runs")}
+    with serving(app_command(), folder / "log", **options) as url:
+        yield url
+
+
+def pictures_are_shown(page, width):
+    """Look at the two expected pictures of an answer."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('.pl-expected img')].filter(i => i.naturalWidth === 256).length === 2"
+    )
+    named = [image.get_attribute("alt") for image in page.locator(".pl-expected img").all()]
+    assert named == ["Expected picture: Positive (helping)", "Expected picture: Negative (ignoring)"]
+    words = page.inner_text(".pl-expected figcaption")
+    assert "average" in words and "tiny-random (STAND-IN" in words and "The weights are random" in words
+    boxes = [image.bounding_box() for image in page.locator(".pl-expected img").all()]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert boxes[1]["x"] + boxes[1]["width"] <= width
+    page.screenshot(path=OUTPUT / f"expected-{width}.png", full_page=True)
 
 
 def test_a_full_queue_is_said_and_the_button_works_again(browser, url):

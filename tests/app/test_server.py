@@ -173,6 +173,45 @@ def test_a_fault_behind_the_gate_is_an_answer_with_headers_and_a_line(caplog, mo
     assert (line["kind"], line["outcome"], line["status"]) == ("other", "failed", 500)
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "left"),
+    [
+        ("/login/huggingface", f"_target_url=/?positive={SECRET}&negative=x", ""),
+        ("/login/huggingface", f"_nb_redirects=2&_target_url=//{SECRET}", "&_nb_redirects=2"),
+        ("/login/huggingface", f"_nb_redirects={SECRET}", ""),
+        ("/logout", f"_target_url=/&positive={SECRET}", ""),
+    ],
+)
+def test_a_sign_in_leads_back_to_its_tab_and_is_told_nothing_of_what_a_visitor_wrote(path, query, left):
+    """Gradio prints the address that it leads to."""
+    found = server._without_words({"path": path, "query_string": query.encode(), "type": "http"})
+    assert found["query_string"].decode() == f"_target_url=%2F%3Ftab%3Dpublish{left}" and found["type"] == "http"
+    others = (
+        {"path": "/login/callback", "query_string": b"code=x&state=y"},
+        {"path": "/", "query_string": b"positive=x"},
+    )
+    assert [server._without_words(other) for other in others] == [*others]
+
+
+def test_a_sign_in_that_fails_leads_back_and_leaves_no_words_in_the_log(caplog, monkeypatch):
+    monkeypatch.setattr(log.LOG, "propagate", True)
+    sent = []
+
+    async def cancelled(_scope, _receive, _send):
+        raise ValueError(f"access_denied: {SECRET}")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/login/callback", "query_string": SECRET.encode(), "headers": []}
+    with caplog.at_level(logging.INFO, logger="plantain.requests"):
+        asyncio.run(server.Gate(cancelled, dict)(scope, None, send))
+    assert sent[0]["status"] == 400 and b'<a href="/?tab=publish">' in sent[1]["body"]
+    line = json.loads(caplog.records[-1].message)
+    assert (line["kind"], line["outcome"], line["status"]) == ("sign-in", "refused", 400)
+    assert SECRET not in "".join(record.getMessage() for record in caplog.records)
+
+
 def test_an_event_or_endpoint_that_is_not_known_is_an_error_and_no_fault(app):
     url, log = app
     before = settled(log)

@@ -17,7 +17,10 @@ from scheduler import Refusal, emulated
 
 import app
 from plantain.models.load import identify
+from plantain.runs.info import Conditions
+from plantain.ui.engine import Work
 from plantain.ui.errors import ZERO_GPU
+from plantain.ui.prices import Prices
 
 TEXTS = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
 QUOTA = Refusal(429, {"left": 10, "wait": 3600}, "quota-exceeded")
@@ -52,11 +55,13 @@ def test_the_seconds_on_the_buttons_are_those_that_zero_gpu_counts():
     configs = json.loads(files("spaces.zero").joinpath("configs.json").read_text())
     (factor,) = [c["duration_factor"] for c in configs if "RTX PRO 6000" in c["model"]]
     assert factor == app.FACTOR
-    assert app.quota_seconds(25, None) == app.quota_seconds(25, 1024) == round(1.5 * app.gpu_seconds(25, 1024)) == 60
     pairs = app.load_prompt_set(ROOT / "prompts" / "moral_valence.toml").pairs
-    once, again = (app.Conditions(512, seeds) for seeds in ((3,), (3, 4)))
-    assert app.call_seconds(pairs, once) == app.gpu_seconds(25, 512)  # as `duration=` is called, and as buttons are
-    assert app.call_seconds(pairs, again) == app.gpu_seconds(50, 512)
+    prices = Prices(app.quota_seconds)
+    assert prices.asks(25, None) == prices.asks(25, 1024) == round(1.5 * prices.seconds(25, 1024)) == 98
+    once, again = (Conditions(512, seeds) for seeds in ((3,), (3, 4)))
+    for conditions, measures in ((once, 25), (again, 50)):  # as `duration=` is called, and as buttons are
+        with prices.call("probe", len(pairs), conditions, 0) as call:
+            assert app.work_seconds(Work(pairs, conditions, seconds=call.seconds)) == prices.seconds(measures, 512)
 
 
 def test_every_title_of_zero_gpus_errors_is_explained():
@@ -79,13 +84,13 @@ def test_passes_run_in_a_worker_and_give_the_same_numbers(zero, client, moral_ru
     probed = client.predict(64, 0, api_name="/run_probe")
     assert probed["summary"]["max_abs_t"] == pytest.approx(abs(moral_run.analysis().t).max(), rel=1e-4)
     assert probed["device"].startswith("cpu")  # read in the worker: the parent process believes in a card
-    assert zero.scheduler.durations()[-2:] == [22, 30]  # 15 and 20 s, times 1.5
+    assert zero.scheduler.durations()[-2:] == [28, 44]  # 19 and 29 s, times 1.5
 
 
 def test_a_program_is_told_what_happened_what_it_cost_and_what_to_do(zero, client):
     with zero.refusing(QUOTA):
         said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
-    assert "22 s are asked for, 10 s are left" in said and "no GPU second was spent" in said and "Wait 1:00 h" in said
+    assert "28 s are asked for, 10 s are left" in said and "no GPU second was spent" in said and "Wait 1:00 h" in said
     with zero.refusing(Refusal(500, {})):
         said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
     assert "scheduler answered with an error (500 Internal Server Error)" in said
@@ -104,9 +109,9 @@ def test_a_worker_that_dies_loses_no_pair_that_is_done(zero, client):
     """The pairs are kept in the parent process; the next call asks for the missing ones only."""
     zero.orders.give("die", after=5)
     said = error_of(client, 64, 1, api_name="/run_probe")
-    assert "The GPU was taken away" in said and "up to 30 s" in said and "5 of 25 pairs are done and kept" in said
+    assert "The GPU was taken away" in said and "up to 44 s" in said and "5 of 25 pairs are done and kept" in said
     probed = client.predict(64, 1, api_name="/run_probe")
-    assert probed["n_pairs"] == 25 and zero.scheduler.durations()[-2:] == [30, 28]
+    assert probed["n_pairs"] == 25 and zero.scheduler.durations()[-2:] == [44, 40]
 
 
 def test_a_worker_that_hangs_is_ended_by_zero_gpu_and_holds_up_nobody(zero, client):
@@ -122,7 +127,7 @@ def test_a_worker_that_hangs_is_ended_by_zero_gpu_and_holds_up_nobody(zero, clie
         assert other.predict("tiny-random", api_name="/summary")["n_pairs"] == 25
         assert not hanging.done()
         said = hanging.result(60)
-    assert "The GPU was taken away" in said and "up to 30 s" in said and "5 of 25 pairs are done and kept" in said
+    assert "The GPU was taken away" in said and "up to 44 s" in said and "5 of 25 pairs are done and kept" in said
     zero.orders.clear()
     assert client.predict(64, 3, api_name="/run_probe")["n_pairs"] == 25
     assert not psutil.pid_exists(hung) and hung not in zero.orders.processes()[-20:]
@@ -131,7 +136,7 @@ def test_a_worker_that_hangs_is_ended_by_zero_gpu_and_holds_up_nobody(zero, clie
 def test_a_failed_pass_in_the_worker_says_its_reason(zero, client):
     zero.orders.give("fail")
     said = error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
-    assert said.startswith("single[3]: NaN or infinite activation.") and "up to 22 s of your GPU quota" in said
+    assert said.startswith("single[3]: NaN or infinite activation.") and "up to 28 s of your GPU quota" in said
 
 
 def test_too_little_memory_on_the_card_comes_back_in_words(zero, client):
@@ -189,3 +194,30 @@ def test_a_worker_in_which_a_pass_failed_gives_the_next_visitor_what_a_new_one_w
     assert result["score"] == pytest.approx(expected.score, rel=1e-4)
     assert [u["new"] for u in result["top"]] == pytest.approx([u.new for u in expected.top], rel=1e-4, abs=1e-9)
     assert len(set(zero.orders.processes()[before:])) == 1  # one worker for both, else nothing was tested
+
+
+def test_the_seconds_asked_for_fall_with_measurements_and_a_start_is_asked_for_only_when_cold(tmp_path):
+    from gradio_client import Client
+
+    with emulated(tmp_path, prices="learned") as zero:
+        client = Client(zero.url, verbose=False)
+
+        def pair():
+            client.predict("tiny-random", *TEXTS, api_name="/probe_pair")
+            return zero.scheduler.durations()[-1]
+
+        cold, warm = pair(), pair()
+        assert (cold, warm) == (28, 6)  # 19 s, of them 15 for the start; then 4 s
+        assert len(set(zero.orders.processes())) == 1  # the worker was there indeed
+        client.predict(256, 0, api_name="/run_probe")
+        assert pair() == 3  # a pair took .05 s 25 times, and a second more
+        zero.orders.give("die")
+        error_of(client, "tiny-random", *TEXTS, api_name="/probe_pair")
+        assert pair() == 15  # a worker that died is not counted on; a start took 5 s once, and 3.6 s more
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if '"kind": "gpu"' in line]
+    assert [line["outcome"] for line in lines] == ["ok"] * 4 + ["failed", "ok"]
+    assert [line["cold"] for line in lines] == [True, False, False, False, False, True]
+    assert [round(1.5 * line["asked"]) for line in lines] == zero.scheduler.durations()
+    assert [line["work"] for line in lines[:3]] == ["pair", "pair", "probe"] and lines[2]["pairs"] == 25
+    for line in lines[:4]:
+        assert line["spent"] > 0 and not set(TEXTS) & set(map(str, line.values()))

@@ -69,7 +69,7 @@ def opened(browser, zero, width, mode, headers=None):
     page.wait_for_selector("#findings .pl-card")
     show_tab(page, "Run the probe")
     pick(page, "Image size", "256 px")
-    page.wait_for_selector("#run-probe >> text=(32 s of your GPU quota)")
+    page.wait_for_selector("#run-probe >> text=(up to 44 s of your GPU quota)")
     return page
 
 
@@ -83,14 +83,14 @@ def choose_seed(page, seed):
     """Choose another seed, so that no pair is kept from before."""
     show_tab(page, "Run the probe")
     page.get_by_label("Seed").fill(str(seed))
-    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (32 s of your GPU quota)")
+    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (up to 44 s of your GPU quota)")
 
 
 def failure_of(page, tab, button, answer):
     """Click, and return the words of the failure that is shown; the button can be clicked again."""
     show_tab(page, tab)
     page.wait_for_selector(f"{button}:not([disabled])")
-    asked = int(re.search(r"\((\d+) s of your GPU quota\)", page.inner_text(button))[1])
+    asked = int(re.search(r"\(up to (\d+) s of your GPU quota\)", page.inner_text(button))[1])
     shown = f"{answer} [role=alert]:not([data-old])"
     page.evaluate("s => document.querySelectorAll(s).forEach(e => e.dataset.old = '')", shown)
     page.click(button)
@@ -134,13 +134,13 @@ def test_a_refusal_says_what_happened_what_it_cost_and_what_to_do(zero, pages, n
     choose_seed(page, 10)
     with zero.refusing(refusal):
         words, asked = of_probe(page)
-        assert zero.scheduler.durations()[-1] == asked == 32  # what the button said is what was asked for
+        assert zero.scheduler.durations()[-1] == asked == 44  # what the button said is what was asked for
         assert_says(words, expected, asked)
         assert COMMAND in words
         page.screenshot(path=OUTPUT / f"zero-gpu-{name.replace(' ', '-')}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         words, asked = of_pair(page)
-        assert zero.scheduler.durations()[-1] == asked == 22
+        assert zero.scheduler.durations()[-1] == asked == 28
         assert_says(words, expected, asked)
     assert_findings_stay(page, before)
     assert zero.orders.begun() == began  # no pass was run
@@ -155,7 +155,7 @@ def test_a_break_in_the_worker_keeps_the_pairs_and_goes_on(zero, page, how):
     words, asked = of_probe(page)
     assert_says(words, BREAKS[how], asked)
     assert "2 of 25 pairs are done and kept: the same settings continue from there." in words
-    page.wait_for_selector("#run-probe >> text=Go on: 23 pairs left (32 s of your GPU quota)")
+    page.wait_for_selector("#run-probe >> text=Go on: 23 pairs left (up to 42 s of your GPU quota)")
     page.screenshot(path=OUTPUT / f"zero-gpu-{how}.png", full_page=True)
     zero.orders.give(how)
     words, asked = of_pair(page)
@@ -168,11 +168,11 @@ def test_what_broke_off_goes_on_for_the_cost_of_what_is_left_only(zero, page):
     zero.orders.give("die", after=17)
     words, _ = of_probe(page)
     assert "17 of 25 pairs are done and kept" in words
-    page.wait_for_selector("#run-probe >> text=Go on: 8 pairs left (26 s of your GPU quota)")
+    page.wait_for_selector("#run-probe >> text=Go on: 8 pairs left (up to 33 s of your GPU quota)")
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress >> text=Done: 25 pairs", timeout=60_000)
-    assert zero.scheduler.durations()[-1] == 26
-    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (32 s of your GPU quota)")
+    assert zero.scheduler.durations()[-1] == 33
+    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (up to 44 s of your GPU quota)")
 
 
 def test_a_probe_that_is_stopped_gives_the_card_back_and_holds_up_nobody(zero, page):

@@ -9,7 +9,8 @@ import torch
 from plantain.models.load import identify
 from plantain.probe.passes import Passes
 from plantain.runs.info import Conditions
-from plantain.ui.engine import UNFINISHED, Engine, PassError
+from plantain.ui.engine import UNFINISHED, Engine, PassError, Work
+from plantain.ui.prices import Prices
 
 
 @pytest.fixture
@@ -25,9 +26,9 @@ def asked(engine, monkeypatch):
     """What the device is asked for, call by call."""
     calls = []
 
-    def on_device(pairs, conditions):
-        calls.append(len(pairs))
-        return engine.captures(pairs, conditions)
+    def on_device(work):
+        calls.append(len(work.pairs))
+        return engine.captures(work)
 
     monkeypatch.setattr(engine, "on_device", on_device)
     return calls
@@ -91,9 +92,9 @@ def test_the_device_is_told_that_a_probe_is_closed_but_not_waited_for(engine, mo
     """ZeroGPU's generator waits for the pair in hand when it is closed; a page closes probes on its event loop."""
     told, go_on = threading.Event(), threading.Event()
 
-    def on_device(pairs, conditions):
+    def on_device(work):
         try:
-            yield from engine.captures(pairs, conditions)
+            yield from engine.captures(work)
         except GeneratorExit:
             go_on.wait(60)
             told.set()
@@ -112,7 +113,7 @@ def test_too_little_memory_comes_back_as_data_in_words(engine, moral_set, monkey
         raise error
 
     monkeypatch.setattr(Passes, "capture", fail)
-    *_, last = engine.captures(moral_set.pairs, Conditions(64))
+    *_, last = engine.captures(Work(moral_set.pairs, Conditions(64)))
     assert last == "the device has too little memory at 64 px; choose a smaller image."
     with pytest.raises(PassError, match="too little memory at 64 px"):
         list(engine.iter_probe(moral_set, 64, 0))
@@ -135,5 +136,5 @@ def test_a_fault_of_ours_is_raised_where_it_happens_and_the_pairs_stay(engine, m
 
 def test_what_a_call_asks_of_a_quota_is_said_only_where_there_is_one(engine):
     assert engine.asks(25, 64) is None
-    engine.quota = lambda pairs, size: pairs + size
-    assert engine.asks(25, 64) == 89
+    engine.prices = Prices(lambda seconds: 1000 + seconds)
+    assert engine.asks(25, 64) == 1000 + engine.prices.seconds(25, 64)

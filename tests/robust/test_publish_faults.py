@@ -12,7 +12,7 @@ from loopback_hub import READER, WRITER
 from offers import CARD, COMMIT, REPO, make_offers_once, offer_of, outside, published
 
 from plantain.cli import main
-from plantain.hub.errors import SECRETS, _one_line
+from plantain.hub.errors import _one_line
 from plantain.hub.publish import publish
 from plantain.hub.repo import Remote
 
@@ -218,4 +218,4 @@ def test_a_name_that_is_taken_by_what_cannot_be_seen_is_said(hub, local_run, cli
 @pytest.mark.parametrize("words", ["x" * 190 + WRITER, WRITER])
 def test_no_part_of_a_token_is_shown(words, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", WRITER)
-    assert WRITER[:6] not in _one_line(words) and "hf_own" not in (SECRETS.add("hf_own"), _one_line("hf_own"))[1]
+    assert WRITER[:6] not in _one_line(words) and _one_line("hf_own is bad", "hf_own") == "… is bad"

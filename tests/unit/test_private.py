@@ -10,6 +10,7 @@ LIBRARIES = {"gradio", "huggingface_hub", "diffusers", "transformers", "spaces"}
 
 NO_PUBLIC_WAY = {
     "plantain/cli/hub.py: constants.HF_HUB_DISABLE_XET = …": "a public constant, read from the environment at import",
+    "plantain/hub/owner.py: constants.HF_HUB_DISABLE_XET = …": "the same; put back after the upload",
     "plantain/ui/log.py: sys.stderr = …": "the process's own stream, through which Gradio prints what a call brought",
 }
 """`file: what`, and why it stands there."""

@@ -1,4 +1,4 @@
-"""The tab where a visitor types a pair and sees where it falls among the run's."""
+"""The tab where a visitor types a pair and sees where it falls among the run's, or, without one, what it moves."""
 
 from __future__ import annotations
 
@@ -15,23 +15,33 @@ from urllib.parse import quote, urlencode
 import gradio as gr
 
 from plantain import PlantainError, __version__
-from plantain.findings.new_pair import PairResult
-from plantain.models.info import software_versions
+from plantain.findings.new_pair import PairMeasure, PairResult
+from plantain.models.info import ModelInfo, software_versions
 from plantain.prompts.diff import ALIKE, shared_words
 from plantain.prompts.sets import SIDES, PromptError, is_blank
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, OnePair, figure
-from plantain.report.labels import weights_words
-from plantain.report.new_pair import length_warning, pair_frame, pair_record, pair_remarks, pair_sentence
+from plantain.report.labels import weights_label, weights_words
+from plantain.report.new_pair import (
+    length_warning,
+    measure_remarks,
+    measure_rows,
+    measure_sentence,
+    pair_frame,
+    pair_record,
+    pair_remarks,
+    pair_sentence,
+)
+from plantain.report.statements import Kind
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
-from plantain.ui.engine import EngineError
+from plantain.ui.engine import EngineError, Pictures
 from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
-from plantain.ui.texts import EXAMPLES, PAIR_HELP
+from plantain.ui.texts import EXAMPLES, EXPECTED, EXPECTED_RANDOM, PAIR_HELP
 
 MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
 
@@ -55,9 +65,13 @@ class Answer:
     date : str
         ISO 8601, UTC.
     result : PairResult or None
-        None where it failed.
+        Where it was ranked in the run.
+    measure : PairMeasure or None
+        Where there was no run to rank it in.
+    pictures : str
+        HTML of the expected pictures; empty where there are none.
     failure : str
-        HTML that says why; empty where it did not fail.
+        HTML that says why it failed; empty where it did not.
     """
 
     run: str | None
@@ -65,6 +79,8 @@ class Answer:
     negative: str
     date: str
     result: PairResult | None = None
+    measure: PairMeasure | None = None
+    pictures: str = ""
     failure: str = ""
 
     def is_for(self, run: str | None, positive: str, negative: str) -> bool:
@@ -119,24 +135,24 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
         words, reason, run = html.marked(positive, negative), _mismatch(page, name), page.store.find(name)
-        fits = _fitting(page, mine) if reason else None
+        fits = None if run and not reason else _fitting(page, mine)
         shown = kept if kept and kept.is_for(name, positive, negative) else None
         result, record, frame = shown.result if shown and run else None, None, None
         if result:
             record = pair_record(result, run, name, shown.date, {"plantain": __version__, **software_versions()})
             frame = pair_frame(result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
-        link = name if name in page.store.saved else None
+        link = (name or "") if not name or name in page.store.saved else None
         return {
             under_positive: side_html(counts[0], words[0]),
             under_negative: side_html(counts[1], words[1]),
             note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
-            mismatch: html.error_html(_mismatch_words(reason, run, fits)) if reason else "",
+            mismatch: _unranked_html(page, name, run, reason, fits),
             fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
-            go: gr.Button(_label(page, name), interactive=not reason and not busy),
-            back: gr.update(visible=bool(kept and kept.result and not shown)),
+            go: gr.Button(_label(page, name), interactive=not busy),
+            back: gr.update(visible=bool(kept and (kept.result or kept.measure) and not shown)),
             timer: gr.Timer(active=status.state == "loading"),
             figures: gr.Column(visible=bool(result)),
-            answer: answer_html(result, run) if result else shown.failure if shown else "",
+            answer: _shown_html(shown, result, run) if shown else "",
             actions: actions_html(link, positive, negative, record),
             table: gr.update(value=frame, visible=True) if result else HIDDEN,
         }
@@ -204,8 +220,15 @@ def _from_address(request: gr.Request) -> tuple[Any, Any]:
 
 
 def _label(page: Page, name: str | None) -> str:
-    run = page.store.find(name)
-    return "Score this pair" + (page.cost(run.info.conditions.n_repeats, run.info.size) if run else page.cost(1, None))
+    run, drawn = _rankable(page, name), 2 * page.engine.draws
+    if run is None:
+        return "Measure this pair" + page.cost(1, None, drawn)
+    return "Score this pair" + page.cost(run.info.conditions.n_repeats, run.info.size, drawn)
+
+
+def _rankable(page: Page, name: str | None) -> Run | None:
+    """Return the chosen run where a pair can be ranked in it, as far as is known; without one a pair is measured."""
+    return None if _mismatch(page, name) else page.store.find(name)
 
 
 def _count(page: Page, text: str) -> Count:
@@ -234,25 +257,33 @@ def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
     return next((one for one in known if _mismatch(page, one[1]) is None), None)
 
 
-def _mismatch_words(reason: str, run: Run | None, fits: tuple[str, str] | None) -> str:
+def _unranked_html(
+    page: Page, name: str | None, run: Run | None, reason: str | None, fits: tuple[str, str] | None
+) -> str:
+    """Say why a pair is not ranked, and that it can be measured; nothing where it is ranked."""
+    if name and not reason:
+        return ""
+    made = f"choose “{fits[0]}”, which the loaded model made" if fits else "nobody has run this model here yet"
+    words = f"Here a pair is measured and drawn, but ranked only against a run: {made}."
     if run and run.info.references:
-        advice = "This page sends no reference images."
-    elif fits:
-        advice = f"It made “{fits[0]}”."
-    else:
-        advice = "It made none of the runs here: use the tab “Run the probe” first."
-    return f"No pair can be compared with the chosen run: {reason} {advice}"
+        words += " This page sends no reference images."
+    if reason:
+        return html.error_html(f"No pair can be compared with the chosen run: {reason} {words}")
+    return html.message_html(words)
 
 
 def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answer:
     """Score a pair; whatever goes wrong is an answer too, to these texts."""
     now, asked = datetime.now(UTC).isoformat(timespec="seconds"), None
     try:
-        run = page.run(name)
-        asked = page.engine.asks(run.info.conditions.n_repeats, run.info.size)
+        run, drawn = page.run(name) if name else None, 2 * page.engine.draws
+        if run and _mismatch(page, name):
+            run = None
+        asked = page.engine.asks(run.info.conditions.n_repeats if run else 1, run.info.size if run else None, drawn)
         with logged("pair"):
-            result = page.engine.probe_pair(run, positive, negative)
-        return Answer(name, positive, negative, now, result)
+            made = page.engine.ranked(run, positive, negative) if run else page.engine.measured(positive, negative)
+        pictures = expected_html(made.pictures, made.model, _side_labels(page, name)) if made.pictures else ""
+        return Answer(name, positive, negative, now, made.result, made.measure, pictures)
     except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
         return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))
 
@@ -265,6 +296,37 @@ def _figure(
         raise PlantainError("There is no answer to these prompts yet: score the pair first.")
     made = file_name("pair", kept.date[:19].replace(":", ""), chosen, suffix="")
     return made, figure(chosen, OnePair(kept.result, page.run(name)))
+
+
+def _shown_html(shown: Answer, result: PairResult | None, run: Run | None) -> str:
+    """Show an answer; one to a run that is gone is none."""
+    if result:
+        return answer_html(result, run) + shown.pictures
+    return measure_html(shown.measure) + shown.pictures if shown.measure else shown.failure
+
+
+def measure_html(measure: PairMeasure) -> str:
+    """Show a pair that was measured by itself: one plain sentence, the strongest heads, and what limits it."""
+    heads = html.table_html(
+        "strongest heads", ("Head", "Difference", "Of its magnitude"), measure_rows(measure),
+        "The heads that differ most. Above zero the positive prompt has the larger magnitude.",
+    )  # fmt: skip
+    loud = " pl-warn" if measure.model.is_random else ""
+    remarks = "".join(
+        f'<p><span class="pl-chip{loud}">{escape(remark.text)}</span></p>'
+        if remark.kind in (Kind.WEIGHTS, Kind.RANDOM)
+        else html.error_html(remark.text)
+        if remark.kind is Kind.LENGTHS
+        else f"<p>{escape(remark.text)}</p>"
+        for remark in measure_remarks(measure)
+    )
+    return f'<p class="pl-sentence">{escape(measure_sentence(measure))}</p>{remarks}{heads}'
+
+
+def expected_html(pictures: Pictures, model: ModelInfo, sides: tuple[str, str]) -> str:
+    """Show the two expected pictures of a pair, with what they are and whose."""
+    weights = f"Weights: {weights_label(model)}." + (f" {EXPECTED_RANDOM}" if model.is_random else "")
+    return html.pictures_html(zip(sides, pictures.webp, strict=True), "Expected picture", f"{EXPECTED} {weights}")
 
 
 def answer_html(result: PairResult, run: Run) -> str:
@@ -299,7 +361,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
     Parameters
     ----------
     run : str or None
-        The run's name, for the link; None for a run that ends with the page.
+        The run's name, for the link; None for a run that ends with the page, empty where there is none.
     positive, negative : str
     record : dict or None
         From `answers.pair_record`.
@@ -318,7 +380,7 @@ def actions_html(run: str | None, positive: str, negative: str, record: dict[str
             f'<a class="pl-button" download="plantain-pair-{record["date"][:19].replace(":", "")}.json" '
             f'href="data:application/json;base64,{content}">Download this answer (JSON)</a>'
         )
-    missing = "" if run else "<p>The link does not name the run: yours ends with this page.</p>"
+    missing = "" if run is not None else "<p>The link does not name the run: yours ends with this page.</p>"
     return (
         f'<div class="pl-actions">{download}<button type="button" class="pl-button" data-base="{base}" '
         f'data-query="{address}">Copy link to these prompts</button><span class="pl-copied" role="status"></span>'

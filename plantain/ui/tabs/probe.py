@@ -19,6 +19,8 @@ from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words, listener
 from plantain.ui.log import logged
 from plantain.ui.state import KEPT, VIEW, Choice, Page, duration, queued
 from plantain.ui.tabs.prompt_set import PromptSets, pair_html, set_chooser
+from plantain.ui.tabs.publish import TAB as PUBLISH
+from plantain.ui.tabs.publish import may_be_published
 from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
 
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
@@ -158,7 +160,7 @@ class _Probes:
         return html.message_html(f"Stopped. {kept}")
 
 
-def probe_tab(page: Page, choice: Choice) -> None:
+def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     """Build the tab; its result is chosen for the whole page at once."""
     probes = _Probes(page)
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
@@ -180,6 +182,7 @@ def probe_tab(page: Page, choice: Choice) -> None:
             go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
             stop = gr.Button("Stop", variant="stop", interactive=False)
         progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
+        onward = gr.Button("Publish this run …", visible=False, elem_id="probe-publish")
     settings = [size, seed, at_once, *chosen]
     controls = [*settings, stop]
     # One listener: of two, an answer to older settings could come last and stay.
@@ -206,6 +209,8 @@ def probe_tab(page: Page, choice: Choice) -> None:
         return *probes.settings(*values), *free
 
     event.then(listener(idle), settings, [go, cost, *controls], **VIEW)
+    event.then(listener(lambda name: gr.update(visible=may_be_published(page, name))), choice.run, onward, **VIEW)
+    onward.click(listener(lambda: gr.Tabs(selected=PUBLISH)), None, tabs, **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
 
     def broke(request: gr.Request, *values: Any) -> tuple:
@@ -237,8 +242,8 @@ def cost_words(now: int, asked: int | None, each: float | None) -> str:
     if asked is not None:
         return PROBE_QUOTA.format(asked=asked, now=now)
     if each is None:
-        return "No pair of this size was timed here yet; the first ones will show how long it takes."
-    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed here."
+        return "No pair of this size was timed on this device yet; the first ones will show how long it takes."
+    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed on this device."
 
 
 def progress_html(step: Step) -> str:

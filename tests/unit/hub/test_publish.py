@@ -21,7 +21,7 @@ from offers import (
 )
 
 from plantain.hub.card import section_names
-from plantain.hub.publish import _control
+from plantain.hub.publish import find_control
 from plantain.runs.io import RunError, load_run, save_run
 
 
@@ -225,9 +225,9 @@ def test_the_control_on_the_same_prompts_and_architecture_stands_beside(cli, mad
 
 def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_prompts(tmp_path):
     shipped = load_run(SHIPPED)
-    like = _control(with_weights(shipped), None)
-    assert like.info.weights == "untrained" and _control(with_weights(shipped, title="Other"), None) is None
-    assert _control(shipped, None) is None
+    like = find_control(with_weights(shipped), None)
+    assert like.info.weights == "untrained" and find_control(with_weights(shipped, title="Other"), None) is None
+    assert find_control(shipped, None) is None
 
 
 def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
@@ -244,10 +244,10 @@ def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
     ("weights", "name", "words"),
     [
         ("stand-in", "klein", "is a run of the stand-in"),
-        ("pretrained", "two words", "needs a folder name"),
-        ("pretrained", "a--b", "needs a folder name"),
-        ("pretrained", "-a", "needs a folder name"),
-        ("pretrained", "x" * 81, "needs a folder name"),
+        ("pretrained", "two words", "needs a name"),
+        ("pretrained", "a--b", "needs a name"),
+        ("pretrained", "-a", "needs a name"),
+        ("pretrained", "x" * 81, "needs a name"),
     ],
 )
 def test_what_must_not_stand_on_a_card_is_refused_before_anything_is_asked(

@@ -56,6 +56,8 @@ def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     assert not any(path.startswith(("tests/", ".")) for path in files)
     front = yaml.safe_load(files["README.md"].split(b"---")[1])
     assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and front["python_version"] == "3.12"
+    # To commit, and to open a pull request: no more, for it is the owner's own account that grants it.
+    assert front["hf_oauth"] is True and front["hf_oauth_scopes"] == ["write-repos", "write-discussions"]
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)

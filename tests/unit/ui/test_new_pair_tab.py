@@ -1,6 +1,7 @@
 """The visitor's tab without a browser: what is said before, the answer, its link and its file."""
 
 import base64
+import dataclasses
 import json
 import re
 from html import unescape
@@ -10,13 +11,21 @@ import pytest
 
 from plantain.findings.new_pair import N_TOP
 from plantain.findings.published import load_published
-from plantain.prompts.sets import PromptPair
 from plantain.report.figures.rows import pair_dots, rank_dots
 from plantain.report.new_pair import pair_record, pair_sentence
 from plantain.ui import RunStore, build_demo, html
 from plantain.ui.address import share_base
 from plantain.ui.engine import Engine
-from plantain.ui.tabs.new_pair import Answer, actions_html, answer_html, note_html, side_html
+from plantain.ui.state import Page
+from plantain.ui.tabs.new_pair import (
+    Answer,
+    actions_html,
+    answer_html,
+    expected_html,
+    measure_html,
+    note_html,
+    side_html,
+)
 from plantain.ui.texts import EXAMPLES
 
 TEXTS = ("Sam drops his books and Lena gathers them.", "Sam drops his books and Lena ignores them.")
@@ -172,14 +181,49 @@ def test_the_file_is_the_record(result, moral_run):
 # --- what it costs -----------------------------------------------------------------------------------------
 
 
-def test_the_button_says_the_seconds_that_are_requested_times_zero_gpus_factor(tmp_path, moral_set):
+def test_the_button_says_the_seconds_that_are_requested_times_zero_gpus_factor(tmp_path, moral_set, moral_folder):
     import app
 
-    pair = PromptPair("visitor", "visitor", "a", "b")
-    for size in (64, 256, 1024, 2048):
-        requested = app.call_seconds((pair,), app.Conditions(size))
-        assert app.quota_seconds(1, size) == round(1.5 * requested)
     engine = Engine("tiny-random", quota=app.quota_seconds)
-    demo = build_demo(RunStore(tmp_path), engine, load_published(), moral_set)
-    labels = [b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "score-pair"]
-    assert labels == [f"Score this pair ({app.quota_seconds(1, None)} s of your GPU quota)"]
+    for folder, words in ((tmp_path, "Measure"), (moral_folder.parent, "Score")):
+        demo = build_demo(RunStore(folder), engine, load_published(), moral_set)
+        labels = [b.value for b in demo.blocks.values() if getattr(b, "elem_id", None) == "score-pair"]
+        asked = engine.prices.seconds(1, None if words == "Measure" else 64)
+        assert labels == [f"{words} this pair (up to {round(1.5 * asked)} s of your GPU quota)"]
+
+
+def test_pictures_are_paid_for(tmp_path, moral_set):
+    import app
+
+    engine = Engine("tiny-random", quota=app.quota_seconds)
+    without = Page(RunStore(tmp_path), engine, load_published(), moral_set).cost(1, 1024)
+    assert without != Page(RunStore(tmp_path), engine, load_published(), moral_set).cost(1, 1024, 20)
+
+
+# --- without a run -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured():
+    engine = Engine("tiny-random")
+    engine.load()
+    return engine.measured(*TEXTS, size=64)
+
+
+def test_a_pair_without_a_run_is_a_sentence_the_strongest_heads_and_what_limits_it(measured):
+    shown = unescape(re.sub("<.*?>", " ", measure_html(measured.measure)))
+    assert f"attention heads differ by {measured.measure.rms_percent:.3g}%" in shown
+    assert [u.unit for u in measured.measure.strongest] == re.findall(r"[a-z]+\[\d+\] head \d+", shown)
+    assert "no t, no p and no rank" in shown and "These weights are random" in shown and "STAND-IN" in shown
+    assert "NOT COMPARABLE" not in shown
+    unequal = dataclasses.replace(measured.measure, tokens=(42, 43))
+    assert "NOT COMPARABLE: the prompts have 42 and 43 tokens" in measure_html(unequal)
+
+
+def test_expected_pictures_have_names_and_say_what_they_are(measured):
+    shown = expected_html(measured.pictures, measured.model, ("Positive (<b>)", "Negative (ignoring)"))
+    assert shown.count('src="data:image/webp;base64,') == 2 and "<b>" not in shown
+    assert 'alt="Expected picture: Positive (&lt;b&gt;)"' in shown and "average" in shown
+    assert "tiny-random" in shown and "look like noise" in shown
+    klein = dataclasses.replace(measured.model, weights="pretrained")
+    assert "look like noise" not in expected_html(measured.pictures, klein, ("a", "b"))

@@ -141,10 +141,12 @@ def test_the_button_says_what_is_left():
 
 
 def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_before():
-    assert "asks ZeroGPU for 45 s of your daily GPU quota for 18 pairs" in re.sub(r"\s+", " ", cost_words(18, 45, 0.5))
+    assert "asks ZeroGPU for up to 45 s of your daily GPU quota for 18 pairs" in re.sub(
+        r"\s+", " ", cost_words(18, 45, 0.5)
+    )
     assert cost_words(18, None, 0.5).startswith("About 9 s for 18 pairs")
     assert cost_words(18, None, 50.0).startswith("About 15 min for 18 pairs")
-    assert cost_words(18, None, None).startswith("No pair of this size was timed here yet")
+    assert cost_words(18, None, None).startswith("No pair of this size was timed on this device yet")
     assert cost_words(0, 22, 0.5) == "Nothing is left to be run."
 
 

@@ -1,0 +1,195 @@
+"""The seconds that a call asks of the device: by what its like took, and with a cold start only where one is due.
+
+On ZeroGPU a call that takes longer than it asked for is killed, and one that asks for much is refused to visitors with
+little quota left. So the seconds are learned from what workers measured, with a margin that shrinks as they add up.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from plantain import PlantainError
+from plantain.runs.info import Conditions
+from plantain.runs.run import Run
+from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, klein_table
+from plantain.runs.units import Layout
+from plantain.ui.log import logged
+
+Quota = Callable[[int], int]
+"""Seconds of a call -> seconds that are held against a visitor's quota."""
+
+WARM = 30  # seconds after an answer in which ZeroGPU is trusted to use its worker again; nothing was measured there
+
+DEFAULT_SIZE = 1024  # of an image on a GPU
+
+CARD = "RTX PRO 6000"  # in the name that ZeroGPU's hardware gives itself
+
+
+def margin(seconds: float, measured: int) -> float:
+    """Add to an estimate what it may be wrong by: half of it and 3 s, of many measurements a sixth and a second."""
+    return seconds * (1.15 + 0.35 / (1 + measured)) + 1 + 2 / (1 + measured)
+
+
+class Prices:
+    """What the calls of one device ask for, and what they took.
+
+    Parameters
+    ----------
+    quota : callable, optional
+        Where there is a quota; without one nothing is asked for, but what the work takes is learned all the same.
+    known : Seconds, optional
+        The shipped table unless given.
+    clock : callable
+        Seconds since some moment.
+    """
+
+    def __init__(
+        self, quota: Quota | None = None, known: Seconds | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.quota, self.known, self._clock = quota, known or Seconds(klein_table()), clock
+        self.device = ZERO_GPU if quota else ""  # elsewhere as the loaded model says
+        self._warm_for = float(WARM)
+        self._lock, self._under_way, self._answered = threading.Lock(), 0, -math.inf
+
+    # --- before a call ---
+
+    def seconds(self, pairs: int, size: int | None, pictures: int = 0, cold: bool = True) -> int:
+        """Return the seconds to ask for.
+
+        Parameters
+        ----------
+        pairs : int
+            Repeated measures count as pairs.
+        size : int or None
+            Of the image; None for a GPU's default.
+        pictures : int
+            Latents to decode.
+        cold : bool
+            Ask for a worker's start too.
+        """
+        size = size or DEFAULT_SIZE
+        pair, picture, start = (self._each(*work) for work in ((PAIR, size), (PICTURE, size), (COLD, 0)))
+        asked = margin(pairs * pair + pictures * picture, self.known.count(PAIR, size, self.device))
+        if cold:  # the shipped guess is generous by itself
+            n = self.known.count(COLD, 0, self.device)
+            asked += margin(start, n) if n else start
+        return math.ceil(asked)
+
+    def asks(self, pairs: int, size: int | None, pictures: int = 0) -> int | None:
+        """Return what a call may hold against a visitor's quota at most: with a cold start. None without a quota."""
+        return self.quota(self.seconds(pairs, size, pictures)) if self.quota else None
+
+    def warm(self) -> bool:
+        """Tell whether the next call will find a worker that has the weights on its card.
+
+        Only where an answer came a moment ago and no other call is under way: a start that was not asked for would
+        have the call killed.
+        """
+        return self._under_way == 0 and self._clock() - self._answered < self._warm_for
+
+    def per_pair(self, size: int) -> float | None:
+        """Return what a pair of this size took here, or None if none was timed."""
+        found = self.known.estimate(PAIR, size, self.device)
+        return found.seconds if found and found.measured else None
+
+    def runs_on(self, device: str) -> None:
+        """Note where the loaded model is; behind a quota it is on ZeroGPU, whatever the parent process believes."""
+        if self.quota is None:
+            self.device = device
+
+    def learn_from(self, run: Run, layout: Layout) -> None:
+        """Learn from a saved run of a model of the same shape, made on the same device."""
+        info, own = run.info, CARD if self.quota else self.device
+        if info.layout == layout and own and own in info.device and info.seconds > 0:
+            each = info.seconds / (len(run.pairs) * info.conditions.n_repeats)
+            self.known.learn(PAIR, info.size, each, self.device)
+
+    def _each(self, kind: str, size: int) -> float:
+        found = self.known.estimate(kind, size, self.device)
+        return found.seconds if found else 0.0
+
+    # --- a call ---
+
+    @contextmanager
+    def call(self, work: str, pairs: int, conditions: Conditions, pictures: int) -> Iterator[Call]:
+        """Settle what a call asks for, follow it, and log what it asked for and took; no word of a visitor.
+
+        Parameters
+        ----------
+        work : str
+            What it is for, for the log.
+        pairs : int
+        conditions : Conditions
+        pictures : int
+        """
+        measures, size = pairs * conditions.n_repeats, conditions.size
+        with self._lock:
+            warm = self.warm()
+            call = Call(self, conditions, self.seconds(measures, size, pictures, cold=not warm), warm)
+            self._under_way += 1
+        facts = {"work": work, "pairs": measures, "size": size, "pictures": pictures, "asked": call.seconds}
+        try:
+            with logged("gpu") if self.quota else nullcontext({}) as line:
+                try:
+                    yield call
+                finally:
+                    line |= {**facts, "spent": round(call.spent, 3), "cold": call.cold}
+        except PlantainError:  # came as data from a worker that lives on
+            raise
+        except Exception:
+            self._answered = -math.inf
+            raise
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def heard(self, surprise: bool = False) -> None:
+        """Note that a worker lives; a surprise is one that was new where an old one was counted on."""
+        self._answered = self._clock()
+        if surprise:
+            self._warm_for /= 2
+
+
+class Call:
+    """One call of the device, as its items arrive.
+
+    Attributes
+    ----------
+    seconds : int
+        Asked for.
+    spent : float
+        What the worker said that it took, its start included.
+    cold : bool or None
+        Whether the worker was new; None before it said so.
+    """
+
+    def __init__(self, prices: Prices, conditions: Conditions, seconds: int, trusted: bool) -> None:
+        self._prices, self._conditions, self._trusted = prices, conditions, trusted
+        self._start: float | None = None  # of a new worker, until its first pair is done
+        self.seconds, self.spent, self.cold = seconds, 0.0, None
+
+    def began(self, start: float | None) -> None:
+        """Note the seconds of a new worker's start; None of one that was there."""
+        self._start, self.cold, self.spent = start, start is not None, start or 0.0
+        self._prices.heard(surprise=self.cold and self._trusted)
+
+    def pair(self, seconds: float) -> None:
+        """Learn what a pair took; the first one of a new worker counts as its start, which it is slower by."""
+        known, device = self._prices.known, self._prices.device
+        self.spent += seconds
+        if self._start is None:
+            known.learn(PAIR, self._conditions.size, seconds / self._conditions.n_repeats, device)
+        else:
+            known.learn(COLD, 0, self._start + seconds, device)
+            self._start = None
+        self._prices.heard()
+
+    def pictures(self, n: int, seconds: float) -> None:
+        """Learn what some pictures took."""
+        self.spent += seconds
+        self._prices.known.learn(PICTURE, self._conditions.size, seconds / n, self._prices.device)
+        self._prices.heard()
