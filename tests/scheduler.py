@@ -141,8 +141,8 @@ class Emulated:
 
 
 @contextmanager
-def emulated(folder: Path, model: str = "tiny-random"):
-    """Start the app as on ZeroGPU."""
+def emulated(folder: Path, model: str = "tiny-random", **more: str):
+    """Start the app as on ZeroGPU, with more variables in its environment."""
     scheduler = Scheduler()
     environment = {
         "HOME": str(folder),
@@ -151,6 +151,7 @@ def emulated(folder: Path, model: str = "tiny-random"):
         "SYSTEM": "spaces",
         "SPACE_ID": "owner/space",
         "PLANTAIN_MODEL": model,
+        **more,
     }
     try:
         with serving([sys.executable, str(ROOT / "tests" / "zero_gpu.py")], folder / "log", **environment) as url:

@@ -34,6 +34,8 @@ spaces.zero.config.get_config = lambda: next(c for c in CONFIGS if "RTX PRO 6000
 import misbehave
 
 import app
+from plantain.ui import page, watch
 
+page.FOLLOW = watch.PAUSE = 1  # seconds: no test waits for a minute
 misbehave.install()
 app.main()
