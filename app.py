@@ -17,7 +17,7 @@ if __name__ == "__main__":
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from plantain.models.load import KLEIN
 from plantain.prompts.sets import load_prompt_set
 from plantain.ui import RunStore, build_demo, launch_options, start_log
 from plantain.ui.desk import Desk
-from plantain.ui.engine import Engine, Item, Work
+from plantain.ui.engine import PAUSES_AT_START, Engine, Item, Work
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
@@ -63,16 +63,17 @@ engine = Engine(
 )
 
 
-def open_store() -> RunStore:
-    """Read the saved runs and, where a repository is named, the published ones."""
+def open_store() -> tuple[RunStore, Callable[[], None]]:
+    """Read the saved runs, and return them with what has published ones brought, where a repository is named."""
     folder = os.environ.get("PLANTAIN_RUNS") or ROOT / "precomputed"
     repo_id = os.environ.get("PLANTAIN_RESULTS_REPO")
     if not repo_id:
-        return RunStore(folder)
-    from plantain.hub.pull import bring_runs  # only here: a page without published runs starts without it
+        return RunStore(folder), lambda: None
+    from plantain.hub.pull import Published  # only here: a page without published runs starts without it
 
-    published, notices = bring_runs(repo_id)
-    return RunStore(folder, {repo_id: published}, notices)
+    published = Published(repo_id)
+    store = RunStore(folder, {repo_id: published.folder})
+    return store, lambda: store.watch(repo_id, published.look)
 
 
 def open_desk() -> Desk | None:
@@ -111,19 +112,23 @@ def warm_up(store: RunStore) -> threading.Thread | None:
 def main() -> None:
     """Start the page; off ZeroGPU it is served before torch is imported."""
     share_heaps()
+    start_log()
     if ON_ZERO_GPU:
-        engine.load()  # in the main thread and before launch(): ZeroGPU packs the weights there
-    store = open_store()
+        engine.load(PAUSES_AT_START)  # in the main thread and before launch(): ZeroGPU packs the weights there
+    store, watch = open_store()
     engine.learn_from(store.saved.values())
     prompt_set = load_prompt_set(ROOT / "prompts" / "moral_valence.toml")
     demo = build_demo(store, engine, load_published(), prompt_set, open_desk())
-    start_log()
     demo.queue(max_size=QUEUE, default_concurrency_limit=4)
     demo.launch(prevent_thread_lock=True, **launch_options(demo, store, engine))
+    watch()  # once the page is served: it need not wait for the Hub
     warm_up(store)
     if not ON_ZERO_GPU:
         engine.start_loading()
-    demo.block_thread()
+    try:
+        demo.block_thread()
+    finally:
+        store.close()
 
 
 if __name__ == "__main__":

@@ -261,6 +261,11 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         files, wanted = repo.commits[self._sha(repo, rev)], parse_qs(self.body.decode())["paths"]
         return 200, [{"type": "file", **_described(p, files[p], "path")} for p in wanted if p in files], {}
 
+    def _tree(self, repo: Repo, rev: str):
+        """List all files; the only folder that is asked for is the whole repository, recursively."""
+        files = repo.commits[self._sha(repo, rev)]
+        return 200, [{"type": "file", **_described(p, c, "path")} for p, c in files.items()], {}
+
     def _resolve(self, repo: Repo, rev: str, path: str):
         sha = self._sha(repo, rev)
         content = repo.commits[sha].get(path)
@@ -342,6 +347,7 @@ _ROUTES = [
     (_API, _Answers._info),
     (rf"{_API}/revision/(?P<rev>.+)", _Answers._info),
     (rf"{_API}/paths-info/(?P<rev>.+)", _Answers._paths_info),
+    (rf"{_API}/tree/(?P<rev>[^/]+)", _Answers._tree),
     (rf"{_API}/preupload/(?P<rev>.+)", _Answers._preupload),
     (rf"{_API}/commit/(?P<rev>.+)", _Answers._commit),
     (rf"{_API}/discussions", _Answers._discussions),

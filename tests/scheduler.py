@@ -141,8 +141,11 @@ class Emulated:
 
 
 @contextmanager
-def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed"):
-    """Start the app as on ZeroGPU; its calls ask for the shipped seconds and a start, unless prices are ``learned``."""
+def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed", **more: str):
+    """Start the app as on ZeroGPU, with more variables in its environment.
+
+    Its calls ask for the shipped seconds and a start, unless prices are ``learned``.
+    """
     scheduler = Scheduler()
     environment = {
         "HOME": str(folder),
@@ -152,6 +155,7 @@ def emulated(folder: Path, model: str = "tiny-random", prices: str = "fixed"):
         "SPACE_ID": "owner/space",
         "PLANTAIN_MODEL": model,
         "PRICES": prices,
+        **more,
     }
     try:
         with serving([sys.executable, str(ROOT / "tests" / "zero_gpu.py")], folder / "log", **environment) as url:

@@ -45,6 +45,14 @@ def reported(units="card", scope="all"):
     return json.loads(done.stdout)
 
 
+# How far things moved while the page was loading, summed, without what a visitor caused.
+SHIFTS = """
+window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
 # Toasts are Gradio's own and cannot be mended from here.
 EXCEPTED = {"exclude": [[".toast-wrap"]]}
 # Text that does not fit its element. A figure's text must lie inside its figure and be at least 11 px high on screen.

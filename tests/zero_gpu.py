@@ -36,7 +36,9 @@ import misbehave
 
 import app
 from plantain.runs.seconds import COLD, PAIR, PICTURE
+from plantain.ui import page, watch
 
+page.FOLLOW = watch.PAUSE = 1  # seconds: no test waits for a minute
 misbehave.install()
 TOOK = {PAIR: 0.05, PICTURE: 0.01, COLD: 5.0}  # seconds, made up: a busy machine must change no price
 known = app.engine.prices.known

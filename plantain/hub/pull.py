@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from plantain import PlantainError
 from plantain._files import printable, replace_folder
 from plantain.hub.errors import HubError
 from plantain.hub.repo import MAIN, RUNS, Base, Remote, is_content
+from plantain.runs.arrivals import Arrivals
 from plantain.runs.io import CAPTURE, LARGEST, RUN_JSON, RunError, check_target, load_run, save_run
 from plantain.runs.run import Run
 
@@ -31,9 +31,12 @@ _RUN_FILE = re.compile(rf"{RUNS}/([A-Za-z0-9_][A-Za-z0-9._-]{{0,79}})/({re.escap
 
 _LEADS_OUT = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:|[\x00-\x1f\x7f]")
 
-PATIENCE = 15.0  # seconds at the start of the app; a page that waits longer looks broken
-
 NEW, SAME, REFUSED = "new", "same", "refused"
+
+_BEGUN = "begun"  # its run.json is there
+
+Offered = dict[str, dict[str, Any]]
+"""By a run's name and a file's: what the Hub says of it."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,25 @@ def pull_runs(
     offered, found = _offered(remote.files(base))
     if not offered and not found:
         raise HubError(f"{remote.repo_id}: has no published runs (no {RUNS}/NAME/{RUN_JSON}).")
+    _make(folder)
+    pulling = _iter_pulled(remote, base, offered, folder, overwrite, with_statistics)
+    for done, pulled in enumerate(pulling, 1):
+        found.append(pulled)
+        if progress is not None:
+            progress(done, len(offered))
+    return sorted(found, key=lambda pulled: pulled.name)
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HubError(f"{folder}: cannot be written ({error.strerror}).") from error
-    for done, (name, files) in enumerate(sorted(offered.items())):
-        if progress is not None:
-            progress(done, len(offered))
-        found.append(_pull(remote, base, files, folder / name, overwrite, with_statistics))
-    return sorted(found, key=lambda pulled: pulled.name)
 
 
-def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pulled]]:
+def _offered(files: dict[str, Any]) -> tuple[Offered, list[Pulled]]:
     """Sort a repository's files into runs, and into what is refused by its path or number."""
-    offered: dict[str, dict[str, Any]] = {}
+    offered: Offered = {}
     refused = []
     for path, about in files.items():
         if _LEADS_OUT.search(path):
@@ -107,7 +115,7 @@ def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pul
             offered.setdefault(found[1], {})[found[2]] = about
     total = 0
     for number, name in enumerate(sorted(offered), 1):
-        total += sum(about.size or 0 for about in offered[name].values())
+        total += _n_bytes(offered[name])
         if number > MOST_RUNS or total > MOST_BYTES:
             del offered[name]
             refused.append(
@@ -116,49 +124,84 @@ def _offered(files: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], list[Pul
     return offered, refused
 
 
-def _pull(
-    remote: Remote, base: Base, files: dict[str, Any], folder: Path, overwrite: bool, with_statistics: bool
-) -> Pulled:
-    """Fetch and check one run, and put it where it belongs. Whatever is wrong with it concerns it alone."""
-    name = folder.name
-    if _is_here(folder, files):
-        return Pulled(name, SAME)
+def _iter_pulled(
+    remote: Remote, base: Base, offered: Offered, folder: Path, overwrite: bool, with_statistics: bool
+) -> Iterator[Pulled]:
+    """Bring runs one by one: what is here already first, then the small ones.
+
+    The run.json of all comes before any capture, so that what is no run costs no more than that. Whatever is wrong
+    with a run concerns it alone.
+    """
     with TemporaryDirectory(prefix="plantain-") as work:
-        fetched = Path(work) / name
-        try:
-            _fetch(remote, base, files, fetched)
+
+        def attempt(name: str, do: Callable[[], str]) -> Pulled:
+            try:
+                return Pulled(name, do())
+            except HubError:
+                raise
+            except Exception as error:  # a stranger's file, which no check foresaw
+                if isinstance(error.__cause__ or error, OSError):  # a full disk is no fault of the run
+                    raise HubError(f"{folder / name}: cannot be written ({error}).") from error
+                reason = str(error) if isinstance(error, PlantainError) else f"it cannot be read ({_kind(error)})"
+                return Pulled(name, REFUSED, printable(reason.replace(f"{work}{os.sep}", "")))
+
+        def begin(name: str) -> str:
+            files, fetched = offered[name], Path(work) / name
+            if _is_here(folder / name, files):
+                return SAME
+            _check_sizes(files)
+            fetched.mkdir()
+            _fetch(remote, base, fetched, RUN_JSON, files[RUN_JSON])
+            return _BEGUN
+
+        def finish(name: str) -> str:
+            fetched = Path(work) / name
+            _fetch(remote, base, fetched, CAPTURE, offered[name][CAPTURE])
             run = load_run(fetched)
-            if _is_same(run, folder):
-                return Pulled(name, SAME)
+            if _is_same(run, folder / name):
+                return SAME
             if with_statistics:
-                save_run(run, folder, overwrite)
+                save_run(run, folder / name, overwrite)
             else:
-                with replace_folder(folder, partial(check_target, folder, overwrite)) as new:
+                with replace_folder(folder / name, partial(check_target, folder / name, overwrite)) as new:
                     shutil.copytree(fetched, new, dirs_exist_ok=True)
-        except HubError:
-            raise
-        except Exception as error:  # a stranger's file, which no check foresaw
-            if isinstance(error.__cause__ or error, OSError):  # a full disk is no fault of the run
-                raise HubError(f"{folder}: cannot be written ({error}).") from error
-            reason = str(error) if isinstance(error, PlantainError) else f"it cannot be read ({type(error).__name__})"
-            return Pulled(name, REFUSED, printable(reason.replace(f"{work}{os.sep}", "")))
-    return Pulled(name, NEW)
+            shutil.rmtree(fetched)
+            return NEW
+
+        begun = []
+        for name in sorted(offered, key=lambda name: (_n_bytes(offered[name]), name)):
+            pulled = attempt(name, partial(begin, name))
+            if pulled.state == _BEGUN:
+                begun.append(name)
+            else:
+                yield pulled
+        for name in begun:
+            yield attempt(name, partial(finish, name))
 
 
-def _fetch(remote: Remote, base: Base, files: dict[str, Any], folder: Path) -> None:
-    """Download a run's two files into a new folder, once their sizes are allowed, and check them by their hashes."""
+def _kind(error: Exception) -> str:
+    return type(error).__name__
+
+
+def _n_bytes(files: dict[str, Any]) -> int:
+    return sum(about.size or 0 for about in files.values())
+
+
+def _check_sizes(files: dict[str, Any]) -> None:
     for part in (RUN_JSON, CAPTURE):
         if part not in files:
             raise RunError(f"{part} is missing")
         size, most = files[part].size, LARGEST[part]
         if size > most:
             raise RunError(f"{part} has {size:,} bytes; at most {most:,} bytes are taken")
-    folder.mkdir()
-    for part, about in files.items():
-        content = remote.read(f"{RUNS}/{folder.name}/{part}", base)
-        if content is None or not is_content(content, about):
-            raise RunError(f"{part} is not what the Hub says it is (its hash differs)")
-        (folder / part).write_bytes(content)
+
+
+def _fetch(remote: Remote, base: Base, folder: Path, part: str, about: Any) -> None:
+    """Download one file of a run into a new folder, and check it by its hash."""
+    content = remote.read(f"{RUNS}/{folder.name}/{part}", base)
+    if content is None or not is_content(content, about):
+        raise RunError(f"{part} is not what the Hub says it is (its hash differs)")
+    (folder / part).write_bytes(content)
 
 
 def _is_here(folder: Path, files: dict[str, Any]) -> bool:
@@ -178,53 +221,62 @@ def _is_same(run: Run, folder: Path) -> bool:
     return (here.capture_sha256, here.info, here.pairs) == (run.capture_sha256, run.info, run.pairs)
 
 
-# --- at the start of the app -------------------------------------------------------------------------------
+# --- for a page --------------------------------------------------------------------------------------------
 
 
-def bring_runs(repo_id: str) -> tuple[Path, list[str]]:
-    """Pull the runs of a repository into a folder of the hub library's cache, and wait `PATIENCE` for them.
-
-    What arrives later is shown at the next start.
+class Published:
+    """The runs of a repository as a page shows them: in a folder of the hub library's cache.
 
     Parameters
     ----------
     repo_id : str
-        OWNER/NAME.
+        OWNER/NAME. No token is needed.
 
-    Returns
-    -------
+    Attributes
+    ----------
     folder : Path
         With the runs that were brought now and at earlier starts.
-    notices : list of str
-        What went wrong, in sentences.
     """
-    folder = Path(constants.HF_HOME) / "plantain" / re.sub(r"[^A-Za-z0-9._-]", "-", repo_id.replace("/", "--"))
-    notices: list[str] = []
 
-    def bring() -> None:
-        try:
-            notices.extend(_brought(repo_id, folder))
-        except Exception as error:  # the thread must not die without a word
-            said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
-            notices.append(f"Published runs were not brought. {said} {_EARLIER}")
+    def __init__(self, repo_id: str) -> None:
+        self.repo_id = repo_id
+        name = re.sub(r"[^A-Za-z0-9._-]", "-", repo_id.replace("/", "--"))
+        self.folder = Path(constants.HF_HOME) / "plantain" / name
+        self._seen: str | None = None
 
-    thread = threading.Thread(target=bring, name="published runs", daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    if thread.is_alive():
-        notices.append(f"Not all runs that are published in {repo_id} came within {PATIENCE:g} s. {_EARLIER}")
-    return folder, list(notices)
+    def look(self, tell: Callable[[Arrivals], None]) -> None:
+        """Bring what is new since the last look, and take away what is no longer published.
 
+        Parameters
+        ----------
+        tell : callable
+            Told how things stand at the beginning and after every run; not where the repository is as it was.
 
-_EARLIER = "Shown are those that are here; the next start of the app tries again."
+        Raises
+        ------
+        HubError, HubTroubleError
+            What was brought before stays.
+        """
+        remote = Remote(self.repo_id)
+        base = remote.base()
+        if base.sha == self._seen:
+            return
+        offered, refused = _offered(remote.files(base))
+        _make(self.folder)
+        left, notices = set(offered), {pulled.name: self._notice(pulled) for pulled in refused}
+        tell(Arrivals(self.folder, len(left), dict(notices)))
+        for pulled in _iter_pulled(remote, base, offered, self.folder, overwrite=True, with_statistics=False):
+            left.discard(pulled.name)
+            if pulled.state == REFUSED:
+                notices[pulled.name] = self._notice(pulled)
+            if pulled.state != SAME:
+                tell(Arrivals(self.folder, len(left), dict(notices)))
+        for path in self.folder.iterdir():
+            if not path.name.startswith(".") and path.name not in offered:
+                shutil.rmtree(path, ignore_errors=True)
+        self._seen = base.sha
+        tell(Arrivals(self.folder, 0, notices))
 
-
-def _brought(repo_id: str, folder: Path) -> list[str]:
-    """Pull, take away what is no longer published, and return what there is to say."""
-    found = pull_runs(Remote(repo_id), folder, overwrite=True, with_statistics=False)
-    offered = {pulled.name: pulled for pulled in found}
-    for path in folder.iterdir():
-        if not path.name.startswith(".") and path.name not in offered:
-            shutil.rmtree(path, ignore_errors=True)
-    refused = [(p, " as it is now, but as it was" * (folder / p.name).exists()) for p in found if p.state == REFUSED]
-    return [f"The run “{p.name}”, published in {repo_id}, is not shown{kept}: {p.reason}" for p, kept in refused]
+    def _notice(self, refused: Pulled) -> str:
+        kept = " as it is now, but as it was" * (self.folder / refused.name).exists()
+        return f"The run “{refused.name}”, published in {self.repo_id}, is not shown{kept}: {refused.reason}"

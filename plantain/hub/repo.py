@@ -8,7 +8,7 @@ else's change in between is noticed, and it is never sent twice.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,17 @@ def _client() -> httpx2.Client:
     return httpx2.Client(follow_redirects=True, timeout=httpx2.Timeout(_PATIENCE, connect=20.0))
 
 
+_used: Callable[[], httpx2.Client] | None = None
+
+
+def _set_client() -> None:
+    """Have the hub library use our client. Once: setting it closes the one that another thread may be using."""
+    global _used
+    if _used is not _client:
+        set_client_factory(_client)
+        _used = _client
+
+
 class Remote:
     """A repository on the Hub.
 
@@ -68,7 +79,7 @@ class Remote:
             raise HubError("HF_HUB_OFFLINE is set, so nothing is sent. Unset it and try again.")
         self._token = self._api.token if isinstance(self._api.token, str) else None
         self._account: str | None = None
-        set_client_factory(_client)
+        _set_client()
 
     @property
     def url(self) -> str:

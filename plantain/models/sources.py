@@ -30,6 +30,10 @@ class ModelError(PlantainError, RuntimeError):
     """A model that cannot be loaded; the message says why and what to do."""
 
 
+class DownloadError(ModelError):
+    """A model that did not come from the Hub, for now: the network or the Hub was at fault."""
+
+
 class Saved:
     """A diffusers folder, local or downloaded."""
 
@@ -261,7 +265,9 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
         index = Path(hf_hub_download(model, "model_index.json", revision=revision))
         _require_klein(index, model)
         commit = index.parent.name
-        return Path(Flux2KleinPipeline.download(model, revision=commit)), commit
+        folder = Path(Flux2KleinPipeline.download(model, revision=commit))
+        _require_whole(folder, model)
+        return folder, commit
 
 
 @contextmanager
@@ -280,8 +286,11 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     Raises
     ------
     ModelError
-        It is no id, access is gated, there is no such repository, the network is down, or the download failed.
+        It is no id, access is gated, or there is no such repository.
+    DownloadError
+        The network is down, or the download failed: later it may work.
     """
+    from huggingface_hub import is_offline_mode
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     _check_id(repo_id, wanted)
@@ -294,12 +303,13 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise ModelError(f"{repo_id}: no such model on the Hub (or it is private: `hf auth login`).") from error
     except LocalEntryNotFoundError as error:
-        raise ModelError(
+        kind = ModelError if is_offline_mode() else DownloadError
+        raise kind(
             f"{repo_id}: no folder of that name is here, the Hub cannot be reached and the model is not in the local "
             f"cache. Check the network, or {instead}."
         ) from error
     except Exception as error:  # httpx2, OSError and ValueError, depending on where the hub failed
-        raise ModelError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error
+        raise DownloadError(f"{repo_id}: the download failed ({_first_line(error)}). Try again.") from error
 
 
 def _check_id(repo_id: str, wanted: str) -> None:
@@ -314,6 +324,15 @@ def _require_klein(index: Path, model: str) -> None:
         raise ModelError(f"{model}: has no readable model_index.json, so it is no diffusers pipeline.") from error
     if found != PIPELINE_CLASS:
         raise ModelError(f"{model}: holds a {found}, not a {PIPELINE_CLASS}. Choose a FLUX.2 Klein model.")
+
+
+def _require_whole(folder: Path, model: str) -> None:
+    """Refuse a download that lacks a part: where the Hub falls silent half-way, the library returns what it has."""
+    parts = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    named = [part for part, value in parts.items() if isinstance(value, list) and value != [None, None]]
+    missing = [part for part in named if not any((folder / part).glob("*"))]
+    if missing:
+        raise DownloadError(f"{model}: only a part of it arrived ({missing[0]} is missing). Try again.")
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from io import StringIO
@@ -258,8 +259,14 @@ def _stay_inside(root: Path, path: Path) -> None:
             raise RunError(f"{path}: {part.name} is a link that leads out of {root}. Copy the run there.")
 
 
-def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
+def list_runs(folder: str | Path, known: Mapping[str, Run] | None = None) -> tuple[dict[str, Run], dict[str, str]]:
     """Read all runs of a folder.
+
+    Parameters
+    ----------
+    folder : path
+    known : mapping of str to Run, optional
+        Runs of the folder that need not be read again: taken as they are where their folder is still there.
 
     Returns
     -------
@@ -282,7 +289,7 @@ def list_runs(folder: str | Path) -> tuple[dict[str, Run], dict[str, str]]:
             if path.name.startswith(".") or not path.is_dir() or not {RUN_JSON, CAPTURE} & set(os.listdir(path)):
                 continue
             _stay_inside(root, path)
-            runs[path.name] = load_run(path)
+            runs[path.name] = (known or {}).get(path.name) or load_run(path)
         except RunError as error:
             problems[path.name] = str(error)
         except OSError as error:

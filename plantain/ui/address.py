@@ -50,7 +50,7 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
     ids = list(labels.values())
 
     def opened(request: gr.Request) -> tuple[Any, ...]:
-        asked = read_address(page.store.saved, ids, dict(request.query_params))
+        asked = read_address(page.store.saved, ids, dict(request.query_params), page.first)
         values = (asked.run, asked.units, asked.scope, asked.unit)
         updates = (gr.skip() if value is None else gr.update(value=value) for value in values)
         return *updates, gr.Tabs(selected=asked.tab) if asked.tab else gr.skip(), notice_html(asked.problems)
@@ -60,18 +60,20 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
         return gr.skip() if not unit or (run and has_unit(run, unit)) else ""
 
     shown, (button, notice) = [*choice.inputs, choice.unit], link
+    told = [*shown, choice.known]
     demo.load(listener(opened), None, [*shown, tabs, notice], **VIEW)
     choice.run.change(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
-    runs = list(page.store.saved)
-    first = {**FIRST, "run": runs[0] if runs else "", "tab": next(iter(ids), "")}
-    facts = {"runs": runs, "tabs": labels, "first": first, "base": share_base()}
+    first = {**FIRST, "tab": next(iter(ids), "")}
+    facts = {"tabs": labels, "first": first, "base": share_base()}
     script = f"({static('address.js')})({json.dumps(facts)}, {static('copy.js')})"
     changes = [component.change for component in (*shown, tabs)]
-    gr.on(changes, None, shown, None, js=f"{script}.write", **VIEW)
-    button.click(None, shown, notice, js=f"{script}.link", **VIEW)
+    gr.on(changes, None, told, None, js=f"{script}.write", **VIEW)
+    button.click(None, told, notice, js=f"{script}.link", **VIEW)
 
 
-def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapping[str, str]) -> Asked:
+def read_address(
+    saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapping[str, str], first: str | None
+) -> Asked:
     """Check an address's parameters one by one; what is not known here is left out and named.
 
     Parameters
@@ -82,6 +84,8 @@ def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapp
         The tabs' ids.
     parameters : mapping of str to str
         Those that are not the page's choice are ignored.
+    first : str or None
+        The run that is shown where none is asked for.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def read_address(saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapp
 
     run = take("run", saved.__contains__, "no saved run has this name")
     units = take("units", UNITS.__contains__, f"choose one of {', '.join(UNITS)}")
-    shown = saved.get(run) if run else next(iter(saved.values()), None)
+    shown = saved.get(run or first or "")
     kind = units or FIRST["units"]
     tokens = shown.scopes(kind) if shown else scopes_of(kind)
     scope = take("scope", tokens.__contains__, f"choose one of {', '.join(tokens)} with these units")

@@ -15,16 +15,19 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
 from plantain.findings.new_pair import PairMeasure, PairResult, measure_pair, score_pair
 from plantain.models.info import ModelInfo
+from plantain.models.load import KLEIN
 from plantain.probe.checkpoint import Done
 from plantain.prompts.sets import PromptPair, PromptSet, user_pair
 from plantain.report.labels import WEIGHTS_WORDS
 from plantain.runs.info import Conditions, NotComparableError, check_reference, check_same_model
 from plantain.runs.run import Run
+from plantain.ui.log import write_line
 from plantain.ui.prices import Prices, Quota
 
 if TYPE_CHECKING:
@@ -32,6 +35,16 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = 600  # seconds to wait for a model that is still loading
+
+PAUSES_AT_START = (5, 20)  # seconds between tries where a page is not served before the model is there
+
+_PAUSES = (10, 30, 60, 120, 300, 600)  # and where it is: the last one again and again
+
+_FAILED = (
+    "No model is loaded: {why} Restart needed: a model is only loaded when the app starts. The saved results stay."
+)
+
+_AGAIN = "The model could not be loaded: {why} It is tried again in {pause} s. The saved results are here."
 
 UNFINISHED = 4  # probes that were broken off and can be continued; 13 MB each at full size
 
@@ -126,10 +139,26 @@ class PairAnswer:
 
 @dataclass(frozen=True)
 class Status:
-    """How the model stands: ``loading``, ``ready`` or ``failed``, and one sentence."""
+    """How the model stands.
+
+    Attributes
+    ----------
+    state : str
+        ``loading``, ``retrying`` (it failed, and is tried again), ``ready``, or ``failed`` (only a restart can help).
+    text : str
+        One sentence or two.
+    why : str
+        What went wrong, if it did.
+    """
 
     state: str
     text: str
+    why: str = ""
+
+    @property
+    def unsettled(self) -> bool:
+        """Tell whether it may still change by itself."""
+        return self.state in ("loading", "retrying")
 
 
 @dataclass(frozen=True)
@@ -181,6 +210,7 @@ class Engine:
         self._model = model
         self._loaded: LoadedModel | None = None
         self._status = Status("loading", "The model is loading. The saved results are here already.")
+        self.settled: Callable[[], None] = lambda: None  # called when the model is there, or not to be had
         self._settled = threading.Event()
         self._unfinished: OrderedDict[tuple, _Unfinished] = OrderedDict()
         self._shelf: list[Run] = []  # runs to learn from, once the model is there
@@ -194,29 +224,61 @@ class Engine:
 
     # --- loading ---
 
-    def load(self) -> None:
-        """Load the model; a failure becomes the status, it is not raised."""
-        try:
-            from plantain.models.load import PhasedPipeline, default_model
+    def load(self, pauses: Iterable[float] = ()) -> None:
+        """Load the model; a failure becomes the status, it is not raised.
 
-            phased = PhasedPipeline(self._model or default_model())
-            loaded = phased.load_both()
-            self.draws = phased.keep_vae()
-            # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
-            self._counter = copy.deepcopy(loaded.pipe.tokenizer)
-            self._loaded, info = loaded, loaded.info
-            self.prices.runs_on(info.device)
-            self.learn_from(())
-            self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
+        Parameters
+        ----------
+        pauses : iterable of float
+            Where the network was at fault it is tried again after each of these, in seconds.
+        """
+        for pause in pauses:
+            if not self._try(pause):
+                return
+            time.sleep(pause)
+        self._try(None)
+
+    def _try(self, pause: float | None) -> bool:
+        """Try to load once, and say whether another try, after the pause, may help."""
+        from plantain.models.sources import DownloadError
+
+        start, again = time.perf_counter(), False
+        try:
+            self._load()
+            write_line("model", start, "ok")
         except Exception as error:  # a page with saved runs must start whatever is wrong with the model
-            why = str(error) or type(error).__name__
-            self._status = Status("failed", f"No model is loaded: {why} The saved results stay.")
+            why, again = str(error) or type(error).__name__, pause is not None and isinstance(error, DownloadError)
+            why = why if why.endswith((".", "!", "?")) else f"{why}."
+            text = _AGAIN.format(why=why, pause=f"{pause:g}") if again else _FAILED.format(why=why)
+            self._status = Status("retrying" if again else "failed", text, why)
+            write_line("model", start, self._status.state, error=type(error).__name__)
         finally:
             self._settled.set()
+        self.settled()
+        return again
+
+    def _load(self) -> None:
+        from plantain.models.load import PhasedPipeline, default_model
+
+        phased = PhasedPipeline(self._model or default_model())
+        loaded = phased.load_both()
+        self.draws = phased.keep_vae()
+        # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
+        self._counter = copy.deepcopy(loaded.pipe.tokenizer)
+        self._loaded, info = loaded, loaded.info
+        self.prices.runs_on(info.device)
+        self.learn_from(())
+        self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
 
     def start_loading(self) -> None:
-        """Load in a thread of its own."""
-        threading.Thread(target=self.load, name="model-loader", daemon=True).start()
+        """Load in a thread of its own; where the network is at fault, try again with growing pauses."""
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        threading.Thread(target=self.load, args=(pauses,), name="model-loader", daemon=True).start()
+
+    @property
+    def is_kleins(self) -> bool:
+        """Tell whether the model is, or is going to be, one whose runs are Klein's: no stand-in, no local folder."""
+        return self._loaded.info.weights == "pretrained" if self._loaded else self._model == KLEIN
 
     def status(self) -> Status:
         """Say how the model stands."""
@@ -391,6 +453,12 @@ class Engine:
         """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
         return self.prices.per_pair(self._size(size)) if self._loaded else None
 
+    def expected_per_pair(self, size: int | None) -> float | None:
+        """Return what a pair of this size will take: as timed here, or for Klein by the table; None if unknown."""
+        if not self._loaded:
+            return None
+        return self.prices.per_pair(self._size(size), measured=not self.is_kleins)
+
     def asks(self, pairs: int, size: int | None, pictures: int = 0) -> int | None:
         """Return the seconds of a visitor's quota that a call asks for at most, or None where there is no quota."""
         return self.prices.asks(pairs, size, pictures)
@@ -404,6 +472,18 @@ class Engine:
             layout, known, self._shelf = layout_of(self._loaded.pipe), self._shelf, []
             for run in known:
                 self.prices.learn_from(run, layout)
+
+    def would_make(self, run: Run, prompt_set: PromptSet, size: int | None, seed: int) -> bool:
+        """Tell whether a probe with these settings would make a run again; not before the model is there."""
+        if not self._loaded:
+            return False
+        model, i = self._loaded.info, run.info
+        return (
+            (model.fingerprint, model.dtype) == (i.fingerprint, i.dtype)
+            and prompt_set.sha256 == i.prompts_sha256
+            and i.conditions == Conditions(self._size(size), (seed,))
+            and not i.references
+        )
 
     def _size(self, size: int | None) -> int:
         from plantain.probe.runner import ProbeConfig

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import threading
+from collections.abc import Callable
 from html import escape
+from typing import Any
+from weakref import WeakSet
 
 import gradio as gr
 
@@ -15,7 +21,7 @@ from plantain.ui.api import add_endpoints
 from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
-from plantain.ui.state import LATER, VIEW, Choice, Page, RunStore
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, RunStore
 from plantain.ui.tabs.atlas import atlas_tab
 from plantain.ui.tabs.chance import chance_tab
 from plantain.ui.tabs.compare import compare_tab
@@ -29,6 +35,8 @@ from plantain.ui.tabs.unit import heads_tab
 from plantain.ui.texts import INTRODUCTION
 from plantain.ui.theme import static
 
+_log = logging.getLogger(__name__)
+
 UNIT_LABELS = {
     "card": "card's slices",
     "heads": "true heads",
@@ -36,6 +44,10 @@ UNIT_LABELS = {
     "mlp": "MLP groups",
     "embedding": "embedding",
 }
+
+FOLLOW = 20  # seconds after which an open page asks for runs that have arrived
+
+ARRIVED = "A run on Klein’s own weights has arrived: “{label}”."
 
 SCOPE_LABELS = {
     "all": "all tokens",
@@ -56,7 +68,7 @@ def build_demo(
     Parameters
     ----------
     store : RunStore
-        Runs to show; the first saved one is on the page at once.
+        Runs to show; the first saved one is on the page at once. Where runs of it arrive later, open pages follow.
     engine : Engine
         The model behind "Your pair" and "Run the probe"; it may still be loading.
     published : Published
@@ -77,13 +89,12 @@ def build_demo(
     code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
     with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
         gr.HTML(INTRODUCTION.format(code=code), elem_id="introduction")
-        damaged = [f"The saved run “{name}” is not shown. {reason}" for name, reason in store.problems.items()]
-        for notice in (*damaged, *store.notices):
-            gr.HTML(html.error_html(notice))
-        choice = _choice_row(page)
+        notices = gr.HTML(elem_id="notices")
+        choice, serve_choice = _choice_row(page)
         link = link_row()
+        serve_notices = _arrivals(page, choice, notices, demo)
         with gr.Tabs() as tabs:
-            findings_tab(page, choice, tabs, demo)
+            serve_findings = findings_tab(page, choice, tabs, demo)
             visitor_tab(page, choice)
             heads_tab(page, choice, demo)
             chance_tab(page, choice)
@@ -98,7 +109,72 @@ def build_demo(
         keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
+    serving, taught = threading.Lock(), WeakSet(store.saved.values())
+
+    def serve() -> None:
+        """Have pages that are opened from now on begin with what is there now, and learn what new runs took."""
+        try:
+            with serving:
+                new = [run for run in store.saved.values() if run not in taught]
+                taught.update(new)
+                engine.learn_from(new)
+                for write in (serve_choice, serve_notices, serve_findings):
+                    write()
+                demo.config = demo.get_config_file()
+        except Exception:  # of a run that nobody foresaw; the thread that brings runs goes on
+            _log.exception("the page could not be written anew")
+
+    store.changed = engine.settled = serve
     return demo
+
+
+def _notices_html(page: Page) -> str:
+    damaged = [f"The saved run “{name}” is not shown. {why}" for name, why in page.store.problems.items()]
+    return "".join(html.error_html(notice) for notice in (*damaged, *page.store.notices))
+
+
+def _arrivals(page: Page, choice: Choice, notices: gr.HTML, demo: gr.Blocks) -> Callable[[], None]:
+    """Have an open page follow the runs that arrive: offer them, and show the first where it shows none."""
+    with gr.Row(visible=False, elem_id="arrived") as row:
+        line = gr.HTML()
+        button = gr.Button("Show it", size="sm", scale=0, min_width=120)
+    timer = gr.Timer(FOLLOW, active=page.store.follows)
+
+    def serve() -> None:
+        notices.value = _notices_html(page)
+        notices.visible = bool(notices.value)
+
+    def follow(request: gr.Request, known: str, name: str | None, mine: list[tuple[str, str]]) -> dict[Any, Any]:
+        now = page.known
+        if known == now:
+            return {choice.known: gr.skip()}
+        first, said = page.first, _notices_html(page)
+        choices = page.saved_choices() + mine
+        empty = not name and "run" not in request.query_params  # else another view brings the run that is asked for
+        changed = {
+            choice.known: now,
+            choice.run: gr.Dropdown(choices, value=first) if first and empty else gr.Dropdown(choices),
+            notices: gr.update(value=said, visible=bool(said)),
+        }
+        new, shown = page.store.find(first), page.store.find(name)
+        weights = [run and run.info.weights for run in (new, shown)]
+        if shown and weights[0] == "pretrained" != weights[1] and first != _first_of(known):
+            changed |= {row: gr.update(visible=True), line: html.message_html(ARRIVED.format(label=first))}
+        return changed
+
+    outputs = [choice.known, choice.run, notices, row, line]
+    gr.on([timer.tick, demo.load], listener(follow), [choice.known, choice.run, choice.mine], outputs, **VIEW)
+    button.click(listener(lambda: (page.first, HIDDEN)), None, [choice.run, row], **VIEW)
+    serve()
+    return serve
+
+
+def _first_of(known: str) -> str:
+    """Return which run a page knew as the first; nothing where it does not say."""
+    try:
+        return str(json.loads(known)["first"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def _status_line(page: Page, demo: gr.Blocks) -> None:
@@ -106,7 +182,7 @@ def _status_line(page: Page, demo: gr.Blocks) -> None:
     timer = gr.Timer(2)
 
     def tick() -> tuple[str, gr.Timer]:
-        return page.status_html(), gr.Timer(active=page.engine.status().state == "loading")
+        return page.status_html(), gr.Timer(active=page.engine.status().unsettled)
 
     gr.on([timer.tick, demo.load], listener(tick), None, [status, timer], **VIEW)
 
@@ -116,33 +192,28 @@ def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
     return [(SCOPE_LABELS[s], s) for s in page.scopes(name, units)]
 
 
-def _choice_row(page: Page) -> Choice:
-    first = next(iter(page.store.saved), None)
+def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
     with gr.Row():
         # Any value, here and for the scope: Gradio forgets a session's own runs when many others come, and of units
         # that were just chosen the page still sends the last scope. Gradio would refuse both; the views check them.
-        run = gr.Dropdown(
-            page.saved_choices(),
-            value=first,
-            label="Run",
-            elem_id="run",
-            allow_custom_value=True,
-            min_width=280,
-            scale=2,
-        )
+        run = gr.Dropdown(label="Run", elem_id="run", allow_custom_value=True, min_width=280, scale=2)
         units = gr.Dropdown(
             [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
         )
-        scope = gr.Dropdown(
-            _scopes(page, first, "card"), value="all", label="Scope", allow_custom_value=True, min_width=150
-        )
+        scope = gr.Dropdown(value="all", label="Scope", allow_custom_value=True, min_width=150)
     with gr.Accordion("What are units and scopes?", open=False):
         gr.Markdown(static("units.md"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
-    choice = Choice(page, run, units, scope, unit, gr.State([]))
+    known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
+    choice = Choice(page, run, units, scope, unit, gr.State([]), known)
+
+    def serve() -> None:
+        known.value, run.choices, run.value = page.known, page.saved_choices(), page.first
+        scope.choices = _scopes(page, run.value, "card")
 
     def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
         return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
 
     gr.on([run.change, units.change], listener(offered), choice.inputs, scope, **LATER)
-    return choice
+    serve()
+    return choice, serve

@@ -91,10 +91,10 @@ class Prices:
         """
         return self._under_way == 0 and self._clock() - self._answered < self._warm_for
 
-    def per_pair(self, size: int) -> float | None:
-        """Return what a pair of this size took here, or None if none was timed."""
+    def per_pair(self, size: int, measured: bool = True) -> float | None:
+        """Return what a pair of this size took here, or None if none was timed; else also what is known of its like."""
         found = self.known.estimate(PAIR, size, self.device)
-        return found.seconds if found and found.measured else None
+        return found.seconds if found and (found.measured or not measured) else None
 
     def runs_on(self, device: str) -> None:
         """Note where the loaded model is; behind a quota it is on ZeroGPU, whatever the parent process believes."""

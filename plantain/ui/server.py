@@ -85,12 +85,12 @@ class Gate:
     app : ASGI application
     health : callable
         Returns what ``/health`` answers.
-    first : str
-        HTML that is added to the end of the page.
+    first : callable
+        Returns HTML that is added to the end of the page.
     """
 
-    def __init__(self, app: Any, health: Callable[[], dict[str, Any]], first: str = "") -> None:
-        self._app, self._health, self._first = app, health, first.encode()
+    def __init__(self, app: Any, health: Callable[[], dict[str, Any]], first: Callable[[], str] = str) -> None:
+        self._app, self._health, self._first = app, health, first
         self._headers = security_headers("SPACE_ID" in os.environ)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -100,7 +100,7 @@ class Gate:
             return
         scope = _without_words(scope)
         start, path, status = time.perf_counter(), scope["path"], 0
-        added = self._first if (scope["method"], path) == ("GET", "/") else b""
+        added = self._first().encode() if (scope["method"], path) == ("GET", "/") else b""
 
         async def answer(message: dict) -> None:
             nonlocal status
@@ -180,11 +180,12 @@ def _outcome(status: int) -> str:
 def health(store: RunStore, engine: Engine) -> dict[str, Any]:
     """Say how the page stands: version, model and runs, without anything of a visitor's."""
     status = engine.status()
+    words = {"failed": "restart needed", "retrying": "without a model"}
     return {
-        "status": "ok" if status.state != "failed" else "without a model",
+        "status": words.get(status.state, "ok"),
         "version": __version__,
-        "model": {"name": engine.model_name, "state": status.state},
-        "runs": {"shown": sorted(store.saved), "damaged": sorted(store.problems)},
+        "model": {"name": engine.model_name, "state": status.state, "why": status.why},
+        "runs": {"shown": sorted(store.saved), "arriving": store.arriving, "damaged": store.damaged},
     }
 
 
@@ -199,7 +200,7 @@ def first_screen_html(demo: gr.Blocks) -> str:
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
     """Return what belongs to `Blocks.launch`: looks, the first screen, the gate, nothing kept of what visitors type."""
-    gate = Middleware(Gate, health=partial(health, store, engine), first=first_screen_html(demo))
+    gate = Middleware(Gate, health=partial(health, store, engine), first=partial(first_screen_html, demo))
     return {
         "theme": page_theme(),
         "css_paths": STYLES,

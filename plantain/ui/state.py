@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -15,18 +18,22 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.published import Published
+from plantain.findings.published import CARD_SIZE, Published, comparable
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import run_label
+from plantain.report.numbers import duration
+from plantain.runs.arrivals import Arrivals
 from plantain.runs.info import is_control
-from plantain.runs.io import list_runs
+from plantain.runs.io import RUN_JSON, list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
-from plantain.runs.units import Selection, SelectionError
+from plantain.runs.units import CARD, Selection, SelectionError
 from plantain.ui import html
 from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
+from plantain.ui.log import write_line
+from plantain.ui.watch import Watch
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -62,6 +69,29 @@ class Page:
         asked = self.engine.asks(pairs, size, pictures)
         return "" if asked is None else f" (up to {asked} s of your GPU quota)"
 
+    @property
+    def first(self) -> str | None:
+        """The saved run that a page shows by itself.
+
+        None where there is none; and where the model is Klein's and no run is: a stand-in's or a control's numbers are
+        no answer to the page's question, so they are shown where somebody chooses them.
+        """
+        name, run = next(iter(self.store.saved.items()), (None, None))
+        return None if run and self.engine.is_kleins and run.info.weights != "pretrained" else name
+
+    @property
+    def known(self) -> str:
+        """What an open page knows of the saved runs, as JSON: by it a page sees that it is behind."""
+        generation = self.store.generation  # first: what is read after it is no older
+        return json.dumps({"generation": generation, "runs": list(self.store.saved), "first": self.first or ""})
+
+    def price(self, pairs: int, size: int | None) -> str:
+        """Say what a call costs, of the visitor's quota or in time; nothing where neither is known."""
+        asked, each = self.engine.asks(pairs, size), self.engine.expected_per_pair(size)
+        if asked is not None:
+            return f"about {asked} s of your GPU quota"
+        return "" if each is None else f"about {duration(each * pairs)}"
+
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""
         if not name:
@@ -93,7 +123,7 @@ class Page:
     def status_html(self) -> str:
         """Show how the model stands."""
         status = self.engine.status()
-        loud = " pl-warn" if status.state == "failed" else ""
+        loud = " pl-warn" if status.why else ""
         return f'<p role="status"><span class="pl-chip{loud}">{escape(status.text)}</span></p>'
 
     def saved_choices(self) -> list[tuple[str, str]]:
@@ -106,6 +136,7 @@ class Choice:
 
     `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
+    `known`, not seen either, holds `Page.known` as this page has it.
     """
 
     page: Page
@@ -114,6 +145,7 @@ class Choice:
     scope: gr.Dropdown
     unit: gr.Textbox
     mine: gr.State
+    known: gr.Textbox
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -154,7 +186,11 @@ class Choice:
         Gradio repeats a deferred event with all of its listeners, so that two views which defer one another never
         stop. After a relay, which only the browser runs, every view is an event of its own.
         """
-        return gr.on([*(component.change for component in self.inputs), *more], None, js="() => []", **VIEW)
+        return self.relay_of(*(component.change for component in self.inputs), *more)
+
+    def relay_of(self, *triggers: Any) -> Any:
+        """Return such an event for these triggers alone."""
+        return gr.on(list(triggers), None, js="() => []", **VIEW)
 
 
 def or_error(*others: Any) -> Callable[[Callable], Callable]:
@@ -173,11 +209,6 @@ def or_error(*others: Any) -> Callable[[Callable], Callable]:
     return guard
 
 
-def duration(seconds: float) -> str:
-    """Write a time for a reader: seconds up to two minutes, then minutes."""
-    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{round(seconds / 60)} min"
-
-
 def short(value: Any) -> Any:
     """Shorten a table's numbers for reading; small p values keep their size."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
@@ -185,9 +216,56 @@ def short(value: Any) -> Any:
 
 KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
+_TRIED = "Shown are those that are here; it is tried again."
+
+
+def _place(run: Run) -> tuple[bool, bool, bool]:
+    """Sort runs: pretrained weights first; of these the published card's way to count, then its size."""
+    return run.info.weights != "pretrained", not comparable(run, CARD), run.info.size != CARD_SIZE
+
+
+@dataclass(frozen=True)
+class _Theirs:
+    """Somebody else's runs as they are now; see `RunStore`."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    files: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of every run, what changes when another comes
+    damaged: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    arriving: int = 0
+    trouble: str = ""
+
+    def with_runs(self, folder: Path) -> _Theirs:
+        """Read what is new in the folder."""
+        now = {name: seen for name in _names(folder) if (seen := _identity(folder / name))}
+        known = {name: run for name, run in self.runs.items() if now.get(name) == self.files.get(name)}
+        runs, damaged = list_runs(folder, known)
+        return replace(self, runs=runs, files=now, damaged=damaged)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []  # there is none yet
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    """Return what changes when another run takes the folder's place; None where there is no run."""
+    with suppress(OSError):
+        found = (folder / RUN_JSON).stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
+
+
+Look = Callable[[Callable[[Arrivals], None]], None]
+"""Looks once for runs that arrive from elsewhere: tells the callable how far it is, raises `PlantainError`."""
+
 
 class RunStore:
-    """Saved runs of folders, read once, and visitors' runs of this process.
+    """Saved runs of folders, those that arrive while the page is up, and visitors' runs of this process.
+
+    Readers are in other threads than the one that brings runs: what they read is replaced whole, never changed.
 
     Parameters
     ----------
@@ -196,43 +274,125 @@ class RunStore:
     others : mapping of str to path, optional
         Folders of runs that are somebody else's, by whose: a run is called ``NAME (WHOSE)``, and not shown where it is
         one's own.
-    notices : sequence of str
-        What else the page should say above its tabs.
 
     Attributes
     ----------
     folder : Path
         Of one's own runs.
     saved : dict of str to Run
+        Those of pretrained weights first, and of these the ones that repeat the published card's probe.
     problems : dict of str to str
-        Folders that could not be read, with the reason.
+        Runs that cannot be shown, by folder, with the reason.
+    notices : tuple of str
+        What else the page should say.
+    arriving : int
+        Runs that are known of and not here yet.
+    follows : bool
+        Whether there are others, whose runs may arrive at any time.
+    generation : int
+        Grows with every change of the above.
+    changed : callable
+        Called after every change, in the thread that brought it; to be set by whoever has to know.
     """
 
-    def __init__(
-        self, folder: str | Path, others: Mapping[str, str | Path] | None = None, notices: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: str | Path, others: Mapping[str, str | Path] | None = None) -> None:
         self.folder = Path(folder)
-        self.saved, self.problems = list_runs(folder)
-        own = {(name, run.capture_sha256) for name, run in self.saved.items()}
-        for whose, other in (others or {}).items():
-            runs, damaged = list_runs(other)
-            self.problems |= damaged
-            self.saved |= {f"{n} ({whose})": run for n, run in runs.items() if (n, run.capture_sha256) not in own}
-        self.notices = tuple(notices)
+        self._own, self._damaged = list_runs(folder)
+        self._theirs: dict[str, _Theirs] = {}
+        self.follows = bool(others)
+        self._watches: list[Watch] = []
+        self._writing = threading.Lock()
         self._visitors: OrderedDict[str, Run] = OrderedDict()
+        self.generation = 0
+        self.changed: Callable[[], None] = lambda: None  # called after a change, in the thread that brought it
+        for whose, other in (others or {}).items():
+            self._theirs[whose] = _Theirs().with_runs(Path(other))
+        self._publish()
+
+    def _publish(self) -> None:
+        """Put everything together anew."""
+        own = {(name, run.capture_sha256) for name, run in self._own.items()}
+        saved, problems, notices = dict(self._own), dict(self._damaged), []
+        for whose, theirs in self._theirs.items():
+            saved |= {f"{n} ({whose})": run for n, run in theirs.runs.items() if (n, run.capture_sha256) not in own}
+            problems |= theirs.damaged
+            notices += [*theirs.refused.values(), *filter(None, (theirs.trouble,))]
+        self.saved = dict(sorted(saved.items(), key=lambda item: _place(item[1])))  # stable: else the order stays
+        self.problems, self.notices = problems, tuple(notices)
+        self.arriving = sum(theirs.arriving for theirs in self._theirs.values())
+        self.refused = {f"{name} ({whose})" for whose, theirs in self._theirs.items() for name in theirs.refused}
+        self.generation += 1
+
+    def watch(self, whose: str, look: Look) -> None:
+        """Show runs that arrive, from now on until `close`.
+
+        Parameters
+        ----------
+        whose : str
+            As in `others`.
+        look : callable
+            Looks once; it is called again and again, in a thread of its own.
+        """
+
+        def change(**facts: Any) -> None:
+            with self._writing:
+                self._theirs[whose] = replace(self._theirs.get(whose, _Theirs()), **facts)
+                self._publish()
+            self.changed()
+
+        def arrived(news: Arrivals) -> None:
+            with self._writing:
+                theirs = self._theirs.get(whose, _Theirs()).with_runs(news.folder)
+                self._theirs[whose] = replace(theirs, arriving=news.arriving, refused=news.refused)
+                self._publish()
+            self.changed()
+
+        def once() -> bool:
+            start, before = time.perf_counter(), self.generation
+            try:
+                look(arrived)
+                error = None
+                if self._theirs.get(whose, _Theirs()).trouble:
+                    change(trouble="")
+            except Exception as caught:  # the thread must not die without a word
+                error = caught
+                said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
+                change(trouble=f"Published runs were not brought. {said} {_TRIED}", arriving=0)
+            if self.generation != before:
+                counts = {"shown": len(self.saved), "arriving": self.arriving, "damaged": len(self.damaged)}
+                outcome = {"outcome": "failed", "error": type(error).__name__} if error else {"outcome": "ok"}
+                write_line("published runs", start, **outcome, **counts)
+            return error is None
+
+        watch = Watch(once, "published runs")
+        self._watches.append(watch)
+        watch.start()
+
+    def refresh(self, patience: float = 10.0) -> None:
+        """Look at once for runs that arrive, and wait for it, at most so many seconds; harmless without any watch."""
+        for watch in self._watches:
+            watch.ask(patience)
+
+    def close(self) -> None:
+        """End all watches."""
+        for watch in self._watches:
+            watch.stop()
+
+    @property
+    def damaged(self) -> list[str]:
+        """The names of all runs that cannot be shown."""
+        return sorted({*self.problems, *self.refused})
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
-        for run in self.saved.values():
+        runs = list(self.saved.values())
+        for run in runs:
             run.summary()
-        for run in self.saved.values():
+        for run in runs:
             for units in UNITS:
                 for scope in run.scopes(units):
                     with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
                         run.headline(Selection(units, scope))
-
-    def refresh(self) -> None:
-        """Ask the results repository now whether it has new runs."""
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

@@ -239,7 +239,7 @@ def test_health_says_version_model_and_runs(app):
         if found["model"]["state"] == "ready":
             break
     assert found["status"] == "ok" and found["version"] == __version__
-    assert found["runs"] == {"shown": ["tiny-random", "untrained-klein-4b"], "damaged": []}
+    assert found["runs"] == {"shown": ["tiny-random", "untrained-klein-4b"], "arriving": 0, "damaged": []}
     assert found["model"]["name"] in (None, "tiny-random")
 
 

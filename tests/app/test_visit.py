@@ -1,5 +1,6 @@
 """The app as a visitor meets it: a real Chromium on a real server, with the stand-in."""
 
+import json
 import re
 import signal
 import urllib.request
@@ -9,7 +10,7 @@ import pytest
 from asking import ask
 from browser import ROOT, app_command, serving
 from loopback_hub import loopback_hub
-from visit import pick, reported, show_tab
+from visit import SHIFTS, pick, reported, show_tab
 
 
 @pytest.fixture
@@ -56,14 +57,6 @@ def test_without_scripts_the_figures_can_be_read(browser, url):
     page.goto(url)
     assert page.locator(".pl-first .pl-card").count() == 4 and page.is_visible(".pl-first .pl-card >> nth=3")
     context.close()
-
-
-SHIFTS = """
-window.shifted = 0;
-new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
-}).observe({type: "layout-shift", buffered: true});
-"""
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -196,6 +189,9 @@ def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(bro
     page = browser.new_page()
     page.goto(without_model[0])
     page.wait_for_selector("#model-status >> text=no such folder", timeout=60_000)
+    assert "Restart needed" in page.inner_text("#model-status")
+    health = json.loads(ask(without_model[0], "/health")[2])
+    assert health["status"] == "restart needed" and "no such folder" in health["model"]["why"]
     assert "STAND-IN" in page.inner_text("#findings")
     show_tab(page, "Your pair")
     page.wait_for_selector("#pair-note >> text=No model is loaded")
@@ -220,6 +216,7 @@ def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):
         page = browser.new_page()
         page.goto(url)
         page.wait_for_selector("#findings .pl-card")
+        page.wait_for_selector("#notices [role=alert]", timeout=60_000)
         notice = page.inner_text("[role=alert]")
         assert "Published runs were not brought. owner/name: the connection to the Hub failed" in notice
         page.close()

@@ -5,10 +5,13 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from plantain.models import load
+from plantain.models.sources import DownloadError, ModelError
 from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptError
 from plantain.runs.info import NotComparableError
@@ -46,6 +49,78 @@ def test_a_model_that_cannot_be_loaded_is_a_status_and_a_clear_error(moral_run):
         engine.probe_pair(moral_run, "a", "b")
     with pytest.raises(EngineError, match="no such folder"):
         list(engine.iter_probe(None, 64, 0))
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Return a function that makes loading fail so many times, and a list with an entry a try."""
+    real, tries = load.PhasedPipeline, []
+
+    def break_it(error, times):
+        def pipeline(model):
+            tries.append(model)
+            if len(tries) <= times:
+                raise error
+            return real(model)
+
+        monkeypatch.setattr(load, "PhasedPipeline", pipeline)
+        return tries
+
+    return break_it
+
+
+def test_a_download_that_fails_is_tried_again(broken):
+    tries, told = broken(DownloadError("the network is down."), 2), []
+    engine = Engine("tiny-random")
+    engine.settled = lambda: told.append((engine.status().state, engine.status().why))
+    engine.load((0, 0, 0))
+    assert len(tries) == 3 and engine.status().state == "ready"
+    assert told == [("retrying", "the network is down.")] * 2 + [("ready", "")]
+
+
+def test_between_two_tries_nobody_waits_for_the_model(broken, moral_run):
+    broken(DownloadError("the network is down."), 1)
+    engine, said = Engine("tiny-random"), []
+
+    def ask():
+        if engine.status().state == "retrying":
+            said.append(engine.status().text)
+            with pytest.raises(EngineError, match="It is tried again in 0 s"):
+                engine.probe_pair(moral_run, "a", "b")
+
+    engine.settled = ask
+    engine.load((0,))
+    assert said == [
+        "The model could not be loaded: the network is down. It is tried again in 0 s. The saved results are here."
+    ]
+    assert engine.status().state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(DownloadError("the network is down."), 3), (ModelError("no such folder"), 1)]
+)
+def test_a_model_that_does_not_come_needs_a_restart(broken, error, tries):
+    made = broken(error, 9)
+    engine = Engine("tiny-random")
+    engine.load((0, 0))
+    status = engine.status()
+    assert len(made) == tries and status.state == "failed" and not status.unsettled
+    assert status.text.startswith(f"No model is loaded: {str(error).rstrip('.')}. Restart needed: a model is only ")
+
+
+def test_whose_runs_a_model_makes_is_known_before_it_is_there(engine):
+    assert Engine(load.KLEIN).is_kleins and not Engine("tiny-random").is_kleins and not Engine().is_kleins
+    assert not engine.is_kleins
+
+
+def test_a_run_is_told_from_one_of_other_settings(engine, moral_set, small_set, moral_run):
+    assert engine.would_make(moral_run, moral_set, 64, 0)
+    assert not engine.would_make(moral_run, moral_set, 80, 0) and not engine.would_make(moral_run, moral_set, 64, 1)
+    assert not engine.would_make(moral_run, small_set, 64, 0)
+    for other in ({"fingerprint": "0" * 64}, {"dtype": "bfloat16"}, {"seeds": (0, 1)}, {"mask_padding": True}):
+        changed = SimpleNamespace(info=replace(moral_run.info, **other))
+        assert not engine.would_make(changed, moral_set, 64, 0)
+    assert not Engine("tiny-random").would_make(moral_run, moral_set, 64, 0)  # the model is not there
 
 
 def test_a_probe_reports_every_pair_and_ends_with_the_same_run_as_the_library(engine, moral_set, moral_run):

@@ -20,7 +20,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, Repo
 
 from plantain.models.fingerprint import describe
 from plantain.models.load import PhasedPipeline, identify, load_pipeline
-from plantain.models.sources import ModelError
+from plantain.models.sources import DownloadError, ModelError
 from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
 from plantain.probe.passes import encode
 
@@ -316,6 +316,22 @@ def test_a_hub_that_fails_half_way_gives_one_error(monkeypatch, saved, error, ma
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(saved / "model_index.json"))
     monkeypatch.setattr(Flux2KleinPipeline, "download", raiser(error))
     refused(REPO, match)
+
+
+def test_a_download_of_which_a_part_did_not_arrive_is_said_and_can_be_tried_again(hub):
+    shutil.rmtree(hub / "vae")
+    with pytest.raises(DownloadError, match=f"^{REPO}: only a part of it arrived .vae is missing.. Try again"):
+        PhasedPipeline(REPO)
+
+
+def test_what_trying_again_cannot_help_is_told_from_what_it_can(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "is_offline_mode", lambda: False)
+    for error, _ in HUB_ERRORS:
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", raiser(error))
+        with pytest.raises(ModelError) as caught:
+            PhasedPipeline(REPO)
+        final = isinstance(error, RepositoryNotFoundError | GatedRepoError)
+        assert isinstance(caught.value, DownloadError) != final
 
 
 def test_the_hub_out_of_reach_is_said_without_any_mock():

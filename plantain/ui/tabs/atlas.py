@@ -30,12 +30,13 @@ from plantain.report.atlas import Part, atlas_parts, finding, siblings_part, siz
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, FigureError, ManyAxes, figure
 from plantain.report.labels import run_command, weights_label
+from plantain.report.numbers import duration
 from plantain.runs.info import NotComparableError, RunInfo
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import failure_html, listener
-from plantain.ui.state import HIDDEN, VIEW, Choice, Page, duration, or_error, queued
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, or_error, queued
 from plantain.ui.texts import ATLAS_HELP
 
 REFUSED = "Nothing was compared: the queue is full or the connection broke. Try again in a minute."

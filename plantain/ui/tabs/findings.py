@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -29,21 +30,44 @@ CONTROL = (
     "comes from, nor what another contrast in wording would give."
 )
 
+BEGIN = "Go to the probe"
+
+UNANSWERED = (
+    "The probe sends {n} pairs of prompts like this one through Klein and records how strongly each part of its "
+    "attention responds. The two prompts of a pair differ in the marked words only:"
+)
+
+RANDOM_ONLY = (
+    "The runs that can be chosen above are not Klein’s: they show what the page has to show, and say nothing about it."
+)
+
+NOT_RUN_HERE = "Published by its author on his own prompts; not re-run here."
+
 COMPUTED = html.message_html("Nulls and corrections are being computed …")
 
 
-def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> None:
-    """Build the tab; the first run is in the page as it is served."""
+def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> Callable[[], None]:
+    """Build the tab; the first run is in the page as it is served.
 
-    def show(name: str | None, units: str, scope: str) -> tuple[str, str, str]:
+    Returns
+    -------
+    callable
+        Writes the first run anew into the page as it is served from then on; call it after `choice`'s own is written.
+    """
+
+    def show(name: str | None, units: str, scope: str) -> tuple[str, Any, str, str, Any]:
         """Return what is there at once; the slower statistics come after it."""
-        selection = Selection(units, scope)
+        selection, waits = Selection(units, scope), not name and page.engine.is_kleins and page.first is None
+        look = gr.update(visible=waits), gr.update(visible=not waits)
+        if waits:
+            return unanswered_html(page), look[0], "", card_html(page.published), look[1]
         try:
             run = page.run(name) if name else None
             figures = findings_html(run, page.published, selection, page.control_for(run))
-            return figures, main_map(run, selection), blocks_html(run, page.published, selection)
+            drawn = main_map(run, selection), blocks_html(run, page.published, selection)
         except PlantainError as error:
-            return html.error_html(str(error)), "", blocks_html(None, page.published, selection)
+            figures, drawn = html.error_html(str(error)), ("", blocks_html(None, page.published, selection))
+        return figures, look[0], *drawn, look[1]
 
     def care(name: str | None, units: str, scope: str) -> str:
         return page.slowly(name, units, scope, careful_html)
@@ -53,27 +77,44 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         others = [panel for panel in PANELS if panel != drawn_units(units)]
         return "".join(panel_html(run, Selection(panel, scope)) for panel in others) if run else ""
 
-    figures, picture, blocks = show(choice.run.value, "card", "all")
+    def waiting(name: str | None) -> str:
+        return COMPUTED if name else ""
+
     with gr.Tab("Findings", id="findings"):
-        shown = [gr.HTML(figures, elem_id="findings")]
-        careful = gr.HTML(COMPUTED, elem_id="careful")
+        figures = gr.HTML(elem_id="findings")
+        begin = gr.Button(BEGIN, variant="primary", elem_id="begin")
+        careful = gr.HTML(elem_id="careful")
         with gr.Row():
-            with gr.Column(min_width=320, scale=7):
-                shown.append(unit_map(picture, "heat-map"))
+            with gr.Column(min_width=320, scale=7) as maps:
+                picture = unit_map("", "heat-map")
                 with gr.Accordion("Further maps: the other kinds of units", open=False) as panels:
                     further = unit_map("", "further-maps")
             with gr.Column(min_width=300, scale=4):
-                shown.append(gr.HTML(blocks, elem_id="top-blocks"))
+                blocks = gr.HTML(elem_id="top-blocks")
         opened = gr.State(False)
+    shown = [figures, begin, picture, blocks, maps]
+
+    def serve() -> None:
+        """Write what is shown first; Gradio takes it from the components."""
+        figures.value, look, picture.value, blocks.value, whole = show(choice.run.value, "card", "all")
+        begin.visible, maps.visible, careful.value = look["visible"], whole["visible"], waiting(choice.run.value)
+
+    serve()
+    begin.click(listener(lambda: gr.Tabs(selected="probe")), None, tabs, **VIEW)
     change = choice.on_change(show, [], shown)
+    # What arrives, and what the model does, is said where no run is on show.
+    choice.relay_of(choice.known.change).then(
+        listener(lambda *now: (gr.skip(),) * len(shown) if now[0] else show(*now)), choice.inputs, shown, **LATER
+    )
     # One chain for the page's start and every change: of two answers to one place the older must not come last.
-    choice.relay(demo.load).then(listener(lambda: COMPUTED), None, careful, **VIEW).then(
+    choice.relay(demo.load).then(listener(waiting), choice.run, careful, **VIEW).then(
         listener(care), choice.inputs, careful, **LATER
     )
     change.then(listener(more), [*choice.inputs, opened], further, **LATER)
     panels.expand(listener(lambda *now: (more(*now, True), True)), choice.inputs, [further, opened], **VIEW)
-    for drawn in (shown[1], further):
+    for drawn in (picture, further):
         opens_units(drawn, choice, tabs)
+    return serve
 
 
 def main_map(run: Run | None, selection: Selection) -> str:
@@ -90,6 +131,38 @@ def panel_html(run: Run, selection: Selection) -> str:
     except PlantainError as error:
         return html.message_html(f"{PANEL_WORDS[selection.units]}: {error}")
     return map_html(analysis, figure("map of heads", OneRun(run, selection)))
+
+
+def unanswered_html(page: Page) -> str:
+    """Show what there is to see before Klein's own weights were run: one pair, and what an answer costs."""
+    prompts, status = page.prompt_set, page.engine.status()
+    pair, n = prompts.pairs[0], len(prompts.pairs)
+    texts = html.marked(pair.positive, pair.negative)
+    shown = "".join(
+        f'<p><span class="pl-side">{escape(side)}</span> {text}</p>'
+        for side, text in zip((prompts.positive, prompts.negative), texts, strict=True)
+    )
+    price = page.price(n, None)
+    said = "Nobody has run this here yet" + (f": {price}." if price else ".")
+    if arriving := page.store.arriving:
+        said += f" Published runs are arriving ({arriving}); one on Klein is shown as soon as it is here."
+    trouble = html.error_html(status.text) if status.why else ""
+    others = f"<p class='pl-small'>{escape(RANDOM_ONLY)}</p>" if page.store.saved else ""
+    return (
+        f'<p class="pl-answer">{escape(said)}</p>{trouble}'
+        f"<p>{escape(UNANSWERED.format(n=n))}</p>"
+        f'<div class="pl-pair pl-one-pair">{shown}</div>{others}'
+    )
+
+
+def card_html(published: Published) -> str:
+    """Show the published figures by themselves: the card's table and its blocks."""
+    rows = [
+        (metric.name, ", ".join(filter(None, (metric.published, metric.published_significance))))
+        for metric in metrics(None, published)
+    ]
+    table = html.table_html("published figures", ("Figure", "Published"), rows, NOT_RUN_HERE)
+    return table + _block_table(f"Top blocks. {NOT_RUN_HERE}", published.top_blocks)
 
 
 def findings_html(run: Run | None, published: Published, selection: Selection, control: Run | None = None) -> str:

@@ -150,7 +150,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
             fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
             go: gr.Button(_label(page, name), interactive=not busy),
             back: gr.update(visible=bool(kept and (kept.result or kept.measure) and not shown)),
-            timer: gr.Timer(active=status.state == "loading"),
+            timer: gr.Timer(active=status.unsettled),
             figures: gr.Column(visible=bool(result)),
             answer: _shown_html(shown, result, run) if shown else "",
             actions: actions_html(link, positive, negative, record),

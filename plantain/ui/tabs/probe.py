@@ -12,12 +12,13 @@ import gradio as gr
 from plantain import PlantainError, UsageError
 from plantain.prompts.sets import PromptError, PromptSet, shipped_file
 from plantain.report.labels import run_label
+from plantain.report.numbers import duration
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.engine import UNFINISHED, Step
 from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words, listener
 from plantain.ui.log import logged
-from plantain.ui.state import KEPT, VIEW, Choice, Page, duration, queued
+from plantain.ui.state import HIDDEN, KEPT, LATER, VIEW, Choice, Page, queued
 from plantain.ui.tabs.prompt_set import PromptSets, pair_html, set_chooser
 from plantain.ui.tabs.publish import TAB as PUBLISH
 from plantain.ui.tabs.publish import may_be_published
@@ -28,6 +29,8 @@ SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 
 AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
 
 REFUSED = "Nothing was run: the queue is full or the connection broke. Try again in a minute."
+
+SHELF = "This was run on {date}: “{label}” has the same model, prompts, size and seed. To see it costs nothing."
 
 LARGEST_SEED = 2**53 - 1  # a browser's numbers are exact up to here
 
@@ -101,6 +104,25 @@ class _Probes:
         """Say the same, but leave a button that a probe has locked."""
         button, cost = self.settings(*controls)
         return gr.update(value=button["value"]) if request.session_hash in self.locked else button, cost
+
+    def on_shelf(self, *controls: Any) -> str | None:
+        """Return the saved run that a click would make again; None where there is none, or nothing can be run."""
+        try:
+            asked = self.read(*controls)
+            saved = self.page.store.saved.items()
+            made = self.page.engine.would_make
+            return next((name for name, run in saved if made(run, asked.prompt_set, asked.size, asked.seed)), None)
+        except PlantainError:
+            return None
+
+    def offer(self, *controls: Any) -> tuple[str, Any]:
+        """Offer the saved run that a click would make again, in place of GPU seconds."""
+        name = self.on_shelf(*controls)
+        if name is None:
+            return "", HIDDEN
+        info = self.page.store.saved[name].info
+        words = SHELF.format(date=info.date[:10], label=run_label(name, info))
+        return html.message_html(words), gr.update(visible=True)
 
     def taken_back(self, request: gr.Request) -> tuple[str, Any]:
         """Say at once that a click on Stop was seen; what Gradio tells of the end is no refusal then."""
@@ -178,6 +200,8 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
                 list(AT_ONCE), value=first[2], label="Pairs now", info="the rest can follow later", **options
             )
         cost = gr.HTML(cost_now, elem_id="probe-cost")
+        shelf = gr.HTML(elem_id="probe-shelf")
+        show = gr.Button("Show the saved run", visible=False, elem_id="show-saved")
         with gr.Row():
             go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
             stop = gr.Button("Stop", variant="stop", interactive=False)
@@ -188,6 +212,10 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     # One listener: of two, an answer to older settings could come last and stay.
     changes = [tab.select, *(component.change for component in settings)]
     gr.on(changes, listener(probes.shown), settings, [go, cost], trigger_mode="always_last", **VIEW)
+    choice.relay_of(*changes, choice.known.change).then(listener(probes.offer), settings, [shelf, show], **LATER)
+    show.click(listener(lambda *now: probes.on_shelf(*now) or gr.skip()), settings, choice.run, **VIEW).then(
+        listener(lambda: gr.Tabs(selected="findings")), None, tabs, **VIEW
+    )
     # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
     waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
     locked = [gr.update(interactive=False)] * len(settings)

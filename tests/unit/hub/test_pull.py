@@ -11,7 +11,9 @@ from offers import THEIRS as REPO
 from offers import files_of, pulled, with_facts
 
 from plantain.hub import pull
-from plantain.hub.pull import bring_runs
+from plantain.hub.errors import HubError, HubTroubleError
+from plantain.hub.pull import Published
+from plantain.hub.repo import Remote
 from plantain.runs.io import load_run, save_run
 from plantain.ui import RunStore
 
@@ -53,47 +55,84 @@ def test_runs_are_published_for_everyone(hub, cli, good, tmp_path, monkeypatch):
     assert pulled(cli, tmp_path / "runs")[0] == 0
 
 
-# --- at the start of the app -------------------------------------------------------------------------------
+def test_small_runs_come_first_and_every_run_json_before_any_capture(hub, good, tmp_path, made_run):
+    save_run(made_run(1, n_pairs=9), tmp_path / "there" / "a-large")
+    files = {**files_of(good, "z-small"), **files_of(tmp_path / "there" / "a-large", "a-large")}
+    hub.add(REPO, {**files, "runs/z-small/images/1.png": b"x", "runs/z-small/interventions/cut.json": b"x"})
+    pull.pull_runs(Remote(REPO), tmp_path / "runs", with_statistics=False)
+    fetched = [line.rpartition("/runs/")[2] for line in hub.log if "/resolve/" in line]
+    assert fetched == [
+        "z-small/run.json", "a-large/run.json", "z-small/capture.safetensors", "a-large/capture.safetensors",
+    ]  # fmt: skip
 
 
-def test_the_app_gets_the_published_runs_and_has_them_when_the_hub_is_down(hub, good):
+# --- for a page --------------------------------------------------------------------------------------------
+
+
+def look(published):
+    """Look once, and return everything that was told."""
+    told = []
+    published.look(told.append)
+    return told
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_page_gets_the_published_runs_and_has_them_when_the_hub_is_down(hub, good):
     bad = with_facts(files_of(good, "bad"), "bad", lambda facts: facts.update(schema=99))
     hub.add(REPO, {**files_of(good, "good"), **bad})
-    folder, notices = bring_runs(REPO)
-    assert [p.name for p in folder.iterdir()] == ["good"]
-    assert len(notices) == 1 and notices[0].startswith(f"The run “bad”, published in {REPO}, is not shown: ")
+    published = Published(REPO)
+    told = look(published)
+    assert [news.arriving for news in told] == [2, 1, 0, 0] and names(published.folder) == ["good"]
+    assert list(told[-1].refused) == ["bad"]
+    assert told[-1].refused["bad"].startswith(f"The run “bad”, published in {REPO}, is not shown: ")
     hub.fail(".", 503)
-    folder, notices = bring_runs(REPO)
-    assert load_run(folder / "good") and len(notices) == 1
-    assert "has trouble of its own (error 503)" in notices[0] and "Shown are those that are here" in notices[0]
+    with pytest.raises(HubTroubleError, match="has trouble of its own"):
+        look(Published(REPO))
+    assert load_run(published.folder / "good")
 
 
-def test_the_app_fetches_nothing_twice_computes_nothing_and_forgets_what_was_withdrawn(hub, good):
+def test_a_page_fetches_nothing_twice_computes_nothing_and_forgets_what_was_withdrawn(hub, good):
     repo = hub.add(REPO, {**files_of(good, "good"), **files_of(good, "gone")})
-    folder, notices = bring_runs(REPO)
-    assert notices == [] and sorted(p.name for p in folder.iterdir()) == ["gone", "good"]
-    assert sorted(p.name for p in (folder / "good").iterdir()) == ["capture.safetensors", "run.json"]
-    fetched = hub.sent("GET .*/resolve/")
+    published = Published(REPO)
+    assert look(published)[-1].refused == {} and names(published.folder) == ["gone", "good"]
+    assert names(published.folder / "good") == ["capture.safetensors", "run.json"]
+    fetched, asked = hub.sent("GET .*/resolve/"), len(hub.log)
+    assert look(published) == [] and len(hub.log) == asked + 1  # the head alone was asked for
     repo.commit("main", files_of(good, "good"))
-    assert bring_runs(REPO)[1] == [] and hub.sent("GET .*/resolve/") == fetched > 0
-    assert [p.name for p in folder.iterdir()] == ["good"]
+    assert look(published)[-1].refused == {} and hub.sent("GET .*/resolve/") == fetched > 0
+    assert names(published.folder) == ["good"]
     repo.commit("main", with_facts(files_of(good, "good"), "good", lambda facts: facts.update(schema=99)))
-    (notice,) = bring_runs(REPO)[1]
-    assert "is not shown as it is now, but as it was: good: has schema 99" in notice and str(folder) not in notice
-    assert load_run(folder / "good")
+    notice = look(published)[-1].refused["good"]
+    assert "is not shown as it is now, but as it was: good: has schema 99" in notice
+    assert str(published.folder) not in notice and load_run(published.folder / "good")
 
 
-def test_a_full_size_run_is_here_within_the_apps_patience(hub):
+def test_a_look_that_broke_off_is_taken_up_by_the_next(hub, good):
+    hub.add(REPO, {**files_of(good, "one"), **files_of(good, "two")})
+    published, told = Published(REPO), []
+    hub.fail("resolve/.*/two/capture", 503)
+    with pytest.raises(HubTroubleError):
+        published.look(told.append)
+    assert names(published.folder) == ["one"] and told[-1].arriving == 1
+    hub.faults.clear()
+    assert look(published)[-1].arriving == 0 and names(published.folder) == ["one", "two"]
+
+
+def test_a_full_size_run_comes_to_a_page(hub):
     hub.add(REPO, files_of(ROOT / "precomputed" / "untrained-klein-4b", "full", ("run.json", "capture.safetensors")))
-    folder, notices = bring_runs(REPO)
-    assert notices == [] and load_run(folder / "full").info.weights == "untrained"
+    published = Published(REPO)
+    assert look(published)[-1].refused == {} and load_run(published.folder / "full").info.weights == "untrained"
 
 
 def test_two_repositories_never_share_a_folder(hub, good):
-    for repo_id in ("eve/a-b", "eve-a/b"):
-        hub.add(repo_id, files_of(good, repo_id.replace("/", ".")))
-    first, second = (bring_runs(repo_id)[0] for repo_id in ("eve/a-b", "eve-a/b"))
-    assert first != second and [p.name for p in first.iterdir()] == ["eve.a-b"]
+    first, second = Published("eve/a-b"), Published("eve-a/b")
+    for published in (first, second):
+        hub.add(published.repo_id, files_of(good, published.repo_id.replace("/", ".")))
+        look(published)
+    assert first.folder != second.folder and names(first.folder) == ["eve.a-b"]
 
 
 def test_what_no_check_foresaw_concerns_one_run_alone(hub, cli, good, tmp_path, monkeypatch):
@@ -109,7 +148,7 @@ def test_what_no_check_foresaw_concerns_one_run_alone(hub, cli, good, tmp_path, 
     code, out, _ = pulled(cli, tmp_path / "runs")
     assert code == 2 and "bad: REFUSED: it cannot be read (RuntimeError)" in out and "good: brought" in out
     monkeypatch.setattr(pull, "load_run", lambda folder: 1 / 0)
-    assert "ZeroDivisionError" in bring_runs(REPO)[1][0]
+    assert "ZeroDivisionError" in look(Published(REPO))[-1].refused["good"]
 
 
 def test_a_full_disk_is_not_the_runs_fault(hub, cli, good, tmp_path, monkeypatch):
@@ -123,34 +162,30 @@ def test_a_full_disk_is_not_the_runs_fault(hub, cli, good, tmp_path, monkeypatch
     assert (code, out) == (2, "") and "No space left on device" in err and not (tmp_path / "runs" / "good").exists()
 
 
-def test_a_hub_that_does_not_answer_costs_the_app_no_more_than_its_patience(hub, good, monkeypatch):
-    monkeypatch.setattr(pull, "PATIENCE", 0.2)
-    hub.add(REPO, files_of(good, "good"))
-    hub.fail(".", "hang")
-    hub.hurry = 1.0
-    folder, notices = bring_runs(REPO)
-    assert notices == [
-        f"Not all runs that are published in {REPO} came within 0.2 s. "
-        "Shown are those that are here; the next start of the app tries again."
-    ]
-    assert not folder.exists()
-
-
 @pytest.mark.parametrize("repo_id", ["no slash", "nobody/nothing", "../../x"])
-def test_a_repository_that_is_none_is_a_notice(hub, repo_id, tmp_path):
-    folder, (notice,) = bring_runs(repo_id)
-    assert repo_id in notice and folder.parent == tmp_path / "home" / "plantain"
+def test_a_repository_that_is_none_is_said(hub, repo_id, tmp_path):
+    published = Published(repo_id)
+    with pytest.raises(HubError, match=repo_id.replace(".", r"\.")):
+        look(published)
+    assert published.folder.parent == tmp_path / "home" / "plantain"
 
 
-def test_the_app_shows_published_runs_beside_the_shipped_ones_and_no_run_twice(hub, good, made_run, tmp_path):
+def test_the_page_shows_published_runs_beside_the_shipped_ones_and_no_run_twice(hub, good, made_run, tmp_path):
     shipped = tmp_path / "shipped"
     save_run(made_run(5), shipped / "same")
     save_run(made_run(6), shipped / "good")
     hub.add(REPO, {**files_of(shipped / "same", "same"), **files_of(good, "good"), **files_of(good, "more")})
-    folder, notices = bring_runs(REPO)
-    store = RunStore(shipped, {REPO: folder}, notices)
+    published = Published(REPO)
+    look(published)
+    store = RunStore(shipped, {REPO: published.folder})
     assert list(store.saved) == ["good", "same", f"good ({REPO})", f"more ({REPO})"] and store.problems == {}
     assert store.saved[f"good ({REPO})"].capture_sha256 == load_run(good).capture_sha256
+
+
+def test_an_empty_repository_has_nothing_and_that_is_no_fault(hub):
+    hub.add(REPO)
+    published = Published(REPO)
+    assert [(news.arriving, news.refused) for news in look(published)] == [(0, {}), (0, {})]
 
 
 def test_a_run_published_by_an_owner_with_other_weights_keeps_its_label(hub, cli, made_run, tmp_path):

@@ -7,9 +7,11 @@ import sys
 import pytest
 import yaml
 from browser import ROOT
+from small_klein import write_small_klein
 
 from plantain.hub.errors import HubError
 from plantain.hub.space import ENDINGS, FILES, space_files
+from plantain.models.load import KLEIN
 
 SPACE = "bob/plantain"
 COMMIT = "^POST /api/spaces/bob/plantain/commit/"
@@ -130,3 +132,14 @@ def test_a_damaged_run_or_a_missing_file_is_told_before_anything_is_sent(hub, cl
         space_files(tree)
     code, _, err = cli("space", "--repo-id", SPACE)
     assert code == 2 and "damaged" in err and hub.log == []
+
+
+def test_what_a_space_preloads_is_all_that_is_loaded_and_nothing_else(tmp_path):
+    """The small Klein has the files of a pipeline as diffusers saves it; Klein's text encoder comes in two files."""
+    front = yaml.safe_load((ROOT / "README.md").read_bytes().split(b"---")[1])
+    ((repo_id, files),) = [entry.split() for entry in front["preload_from_hub"]]
+    listed, folder = set(files.split(",")), write_small_klein(tmp_path / "klein")
+    saved = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert repo_id == KLEIN and saved - {"text_encoder/model.safetensors"} <= listed
+    weights = {name for name in listed if name.endswith(".safetensors")}
+    assert len(weights) == 4 and all("/" in name for name in weights)  # not the single file for other software

@@ -28,7 +28,7 @@ def store(tmp_path, made_run):
 
 
 def asked(store, **parameters):
-    return read_address(store.saved, TABS, parameters)
+    return read_address(store.saved, TABS, parameters, next(iter(store.saved)))
 
 
 def test_a_good_address_is_followed(store):
@@ -72,7 +72,7 @@ def test_a_visitors_run_cannot_be_asked_for(store, made_run):
 
 
 def test_a_page_without_runs_takes_any_address(tmp_path):
-    got = read_address({}, TABS, {"run": "x", "unit": "joint[0] head 0", "units": "mlp"})
+    got = read_address({}, TABS, {"run": "x", "unit": "joint[0] head 0", "units": "mlp"}, None)
     assert (got.run, got.unit, got.units) == (None, None, "mlp") and len(got.problems) == 2
 
 

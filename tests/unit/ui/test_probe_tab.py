@@ -1,6 +1,7 @@
 """What the probe's tab says, and what is said of failures: pure words."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,11 @@ from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.pasted import read_pasted
 from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
 from plantain.report.run import report_text
+from plantain.runs.io import save_run
 from plantain.runs.units import Selection
 from plantain.ui.engine import Engine, EngineError, PassError, Step
 from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, kept_words
-from plantain.ui.state import Page, RunStore
+from plantain.ui.state import HIDDEN, Page, RunStore
 from plantain.ui.tabs.compare import figures_html
 from plantain.ui.tabs.findings import blocks_html, findings_html
 from plantain.ui.tabs.probe import LARGEST_SEED, _Probes, button_words, cost_words, progress_html, seed_of
@@ -243,3 +245,18 @@ def test_a_run_of_the_same_question_stands_beside_the_card(moral_run, made_run):
     assert "Published card" not in figures_html(
         made_run(), made_run(1), names, Selection("card", "all"), load_published()
     )
+
+
+def test_a_saved_run_of_the_same_settings_is_offered_from_the_shelf(page, moral_run, tmp_path):
+    probes, first = _Probes(page), page.prompt_set.sha256
+    page.engine.load()
+    save_run(moral_run, tmp_path / "saved")
+    page = replace(page, store=RunStore(tmp_path))
+    probes.page = page
+    rest = "all that are left", first, "", "", "", ""
+    assert probes.on_shelf("256 px", 0, *rest) == probes.on_shelf("the device's default", 0, *rest) == "saved"
+    words, button = probes.offer("256 px", 0, *rest)
+    assert f"This was run on {moral_run.info.date[:10]}: “saved (stand-in)”" in words and button["visible"]
+    assert probes.settings("256 px", 0, *rest)[0]["interactive"]  # to run it again stays possible
+    assert probes.offer("512 px", 0, *rest) == probes.offer("256 px", 1, *rest) == ("", HIDDEN)
+    assert probes.offer("256 px", 1.5, *rest) == ("", HIDDEN)  # which is said elsewhere
