@@ -144,12 +144,14 @@ def test_the_button_says_what_is_left():
 
 def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_before():
     assert "asks ZeroGPU for up to 45 s of your daily GPU quota for 18 pairs" in re.sub(
-        r"\s+", " ", cost_words(18, 45, 0.5)
+        r"\s+", " ", cost_words(18, 19, 45, 0.5)
     )
-    assert cost_words(18, None, 0.5).startswith("About 9 s for 18 pairs")
-    assert cost_words(18, None, 50.0).startswith("About 15 min for 18 pairs")
-    assert cost_words(18, None, None).startswith("No pair of this size was timed on this device yet")
-    assert cost_words(0, 22, 0.5) == "Nothing is left to be run."
+    assert cost_words(18, 19, None, 0.5).startswith("About 10 s for 18 pairs")
+    assert cost_words(18, 18, None, 50.0).startswith("About 15 min for 18 pairs")
+    assert cost_words(18, 18, None, None).startswith("No pair of this size was timed on this device yet")
+    assert cost_words(0, 1, 22, 0.5).startswith("A click asks ZeroGPU for up to 22 s")
+    assert "one prompt beside itself" in cost_words(0, 1, None, 0.5)
+    assert cost_words(0, 0, 22, 0.5) == "Nothing is left to be run."
 
 
 def test_progress_says_pairs_time_left_and_the_pair_just_done():
