@@ -11,7 +11,7 @@ from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
 from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
-from plantain.report.verdict import verdict_lines
+from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
@@ -38,6 +38,7 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
     top = tables.top_units_frame(run.analysis(selection), 5, inference=run.inference(selection))
     units = f"{summary.n_units:,} {UNIT_WORDS[selection.units]}. Scope: {selection.scope}. Pairs: {summary.n_pairs}."
     made = [
+        standing(run, selection),
         provenance(run),
         *(f"NOTE: {note.text}" for note in notes(run, summary)),
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
