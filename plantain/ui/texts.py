@@ -50,8 +50,8 @@ blurry. They are decoded from what the measured passes compute anyway, and are n
 EXPECTED_RANDOM = "The weights are random: the pictures look like noise and show nothing of FLUX.2 Klein."
 
 
-PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair; at the end
-one prompt beside itself, which has to give no difference.
+PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair;
+at the end one prompt beside itself, which has to give no difference.
 “Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
 memory (of the last {unfinished} such probes), and the same settings continue from there."""
 

@@ -13,7 +13,7 @@ from plantain.findings.held_out import ALONE, Beside, held_out, is_here
 from plantain.findings.published import Published, comparable, same_question
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.figures.maps import PANELS, drawn_units
-from plantain.report.labels import UNIT_WORDS, provenance, weights_label
+from plantain.report.labels import UNIT_WORDS, family_line, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.report.verdict import standing, verdict_lines
@@ -182,7 +182,7 @@ def card_html(published: Published) -> str:
         for metric in metrics(None, published)
     ]
     table = html.table_html("published figures", ("Figure", "Published"), rows, NOT_RUN_HERE)
-    return table + _block_table(f"Top blocks. {NOT_RUN_HERE}", published.top_blocks)
+    return table + _block_table(f"Top blocks. {NOT_RUN_HERE}", published.top_blocks) + _family(published)
 
 
 def findings_html(run: Run | None, published: Published, selection: Selection, control: Run | None = None) -> str:
@@ -263,10 +263,15 @@ def _answer(run: Run) -> str:
 def blocks_html(run: Run | None, published: Published, selection: Selection) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
     theirs = _block_table("Published card (slices, all tokens; not run by us)", published.top_blocks)
+    theirs += _family(published)
     if run is None:
         return theirs
     mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(selection).top_blocks)
     return mine + theirs if comparable(run, Selection("card", "all")) else mine
+
+
+def _family(published: Published) -> str:
+    return f"<p class='pl-small pl-family'>{escape(family_line(published))}</p>"
 
 
 def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:
