@@ -235,7 +235,7 @@ def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pip
     assert "4 pairs of prompts, fast against slow." in shown
     assert "Published" not in shown and "3,221" not in shown and "helping against ignoring" in shown
     report = report_text(run, load_published())
-    assert "PROMPTS: " in report and "Published card, of helping against ignoring" in report
+    assert "PROMPTS: " in report and "published, of helping against ignoring" in report
 
 
 def test_a_run_of_the_same_question_stands_beside_the_card(moral_run, made_run):
