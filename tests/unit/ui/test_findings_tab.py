@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from html import escape
 
 import pytest
 from made import small_run
@@ -23,7 +24,8 @@ def of_set(role, seed=0, **changes):
     run = small_run(seed=seed, n_pairs=len(prompt_set.pairs))
     pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, prompt_set.pairs, strict=True))
     facts = {name: getattr(prompt_set, name) for name in ("title", "positive", "negative")}
-    info = replace(run.info, prompt_set=prompt_set.name, prompts_sha256=sha256, **facts, **changes)
+    facts |= {"prompt_set": prompt_set.name, "prompts_sha256": sha256, "seed": 0, "seeds": (0,), **changes}
+    info = replace(run.info, **facts)
     return replace(run, info=info, pairs=pairs, _analyses={}, inferences={})
 
 
@@ -83,16 +85,16 @@ def test_the_shipped_runs_have_it():
 def test_fitting_runs_of_the_store_stand_beside_it():
     moral, again, control = of_set("axis"), of_set("replication", 1), of_set("control", 2)
     others = {
-        "other-size": of_set("replication", 3, size=128), "again": again, "later": of_set("replication", 4),
+        "other-size": of_set("replication", 3, size=128), "<b>again": again, "later": of_set("replication", 4),
         "control": control, "moral": moral, "noise": of_set("noise floor", 5),
     }  # fmt: skip
     beside = fitting(moral, others)
-    assert beside.replication == ("again", again) and beside.controls == {"control": control}
+    assert beside.replication == ("<b>again", again) and beside.controls == {"control": control}
     assert fitting(control, others) == Beside()
     shown = headline_html(moral, beside)
     for line in verdict_lines(moral, held_out(moral, beside.replication, beside.controls))[1:3]:
-        assert line.replace("'", "&#x27;") in shown
-    assert "on the new pairs of again" in shown and "control " in shown
+        assert escape(line) in shown
+    assert "on the new pairs of &lt;b&gt;again" in shown and "control " in shown
 
 
 def test_for_the_card_they_are_found_in_the_folder_beside_the_run(tmp_path):
@@ -107,11 +109,6 @@ def test_for_the_card_they_are_found_in_the_folder_beside_the_run(tmp_path):
     beside = findings.find_beside(moral, tmp_path / "moral")
     assert beside.replication[0] == "again" and list(beside.controls) == ["contact"]
     assert findings.find_beside(of_set("control"), tmp_path / "contact") == Beside()
-
-
-def test_names_of_runs_are_escaped():
-    moral = of_set("axis")
-    assert "<b>" not in headline_html(moral, Beside(("<b>x", of_set("replication", 1))))
 
 
 def test_the_published_family_stands_by_the_cards_table():
