@@ -162,7 +162,7 @@ def unanswered_html(page: Page) -> str:
         f'<p><span class="pl-side">{escape(side)}</span> {text}</p>'
         for side, text in zip((prompts.positive, prompts.negative), texts, strict=True)
     )
-    price = page.price(n, None)
+    price = page.price(n + 1, None)  # and one prompt beside itself
     said = "Nobody has run this here yet" + (f": {price}." if price else ".")
     if arriving := page.store.arriving:
         said += f" Published runs are arriving ({arriving}); one on Klein is shown as soon as it is here."
