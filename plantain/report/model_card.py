@@ -104,7 +104,7 @@ def results_section(
     careful = careful_statements(run, CARD)
     first = [statement.text for statement in careful if statement.kind in _FIRST]
     more = [statement.text for statement in careful if statement.kind not in _FIRST]
-    one, *beside = verdict_lines(run, found or held_out(run))
+    one, *beside = verdict_lines(run, found or held_out(run), label=False)
     blocks = [
         f"## {_plain(heading)}",
         f"**{_plain(one)}**",

@@ -15,7 +15,7 @@ from plantain.runs.units import Selection
 _SMALLEST = 0.001
 
 
-def verdict_lines(run: Run, found: HeldOut) -> list[str]:
+def verdict_lines(run: Run, found: HeldOut, label: bool = True) -> list[str]:
     """Write the headline, what stands beside it, and how large the differences are.
 
     Parameters
@@ -23,13 +23,15 @@ def verdict_lines(run: Run, found: HeldOut) -> list[str]:
     run : Run
     found : HeldOut
         Of the run.
+    label : bool
+        Say of random weights that they are random; where that stands beside, it is not said twice.
 
     Returns
     -------
     list of str
         At most four sentences or pairs of sentences; plain text.
     """
-    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found)]
+    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found, label)]
 
 
 def headline(found: HeldOut) -> str:
@@ -84,8 +86,8 @@ def _words(told: Told) -> str:
     return f"{told.k} of {told.n} ({p_words(told)})"
 
 
-def _size(run: Run, found: HeldOut) -> str:
-    random = f" {RANDOM}" if run.info.is_random else ""
+def _size(run: Run, found: HeldOut, label: bool) -> str:
+    random = f" {RANDOM}" if label and run.info.is_random else ""
     return (
         f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude{_floor(run)}. "
         f"Weights: {weights_label(run.info)}.{random}"
