@@ -61,7 +61,7 @@ def make_offers_once(monkeypatch):
         folders[id(run)] = run, folder, control
         return name, run, beside
 
-    def make(name, run, beside, repo_id):
+    def make(name, run, _control, repo_id, **_beside):
         _, folder, control = folders[id(run)]
         return offered(folder, repo_id, control)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plantain import UsageError
 from plantain._files import printable
 from plantain.cli.progress import bar
+from plantain.findings.held_out import find_beside
 
 if TYPE_CHECKING:
     from plantain.hub.publish import Offer, Outcome
@@ -95,12 +96,13 @@ def _publish(options: argparse.Namespace) -> None:
         raise UsageError("--card goes with --dry-run: a publish reads the card from the Hub.")
     check_private(options)
     candidate = publish.load_candidate(options.run, options.control)
+    beside = find_beside(candidate[1], Path(options.run))
     if options.dry_run:
-        return _dry_run(options, publish.make_offer(*candidate, options.repo_id))
+        return _dry_run(options, publish.make_offer(*candidate, options.repo_id, beside=beside))
     remote, create = open_remote(options)
     if sys.stderr.isatty():
         print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
-    offer = publish.make_offer(*candidate, options.repo_id)
+    offer = publish.make_offer(*candidate, options.repo_id, beside=beside)
     outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
     print_outcome(options.repo_id, outcome)
     if outcome.state in (publish.OPENED, publish.UPDATED):

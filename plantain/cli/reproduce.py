@@ -16,6 +16,7 @@ from plantain.cli.options import add_model_options, add_pass_options, not_empty
 from plantain.cli.progress import bar
 from plantain.cli.run import load_model, probe_set, warn_of_words
 from plantain.findings.atlas import Atlas, Axis, make_atlas, read_atlas, read_axes, write_atlas
+from plantain.findings.held_out import fitting
 from plantain.findings.published import SIDES, Published, load_published, same_question
 from plantain.findings.reproduction import reproduce
 from plantain.findings.study import (
@@ -270,7 +271,9 @@ def _found_on_card(study: _Study, runs: dict[str, Run]) -> _Found:
         lines.append("These prompts ask something else than the card: its figures do not stand beside.")
 
     def offer(name: str, request: str) -> Offer:
-        return make_offer(name, _anew(run), control, study.options.repo_id, found, request)
+        mine = _anew(run)
+        beside = fitting(mine, {Path(part).name: other for part, other in study.done.items()})
+        return make_offer(name, mine, control, study.options.repo_id, found, request, beside)
 
     return _Found(lines, f"report {study.folder / CARD_STAGE}", offer)
 

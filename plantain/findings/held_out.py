@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from plantain import stats
+from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
 from plantain.prompts.sets import shipped_sets
@@ -140,6 +140,59 @@ def _check(run: Run, name: str, other: Run) -> None:
         raise NotComparableError(f"{name}: is of the same pairs as the run.")
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What of other runs may stand beside a run's headline: its replication, and controls by name."""
+
+    replication: tuple[str, Run] | None = None
+    controls: Mapping[str, Run] = field(default_factory=dict)
+
+
+ALONE = Beside()
+
+
+def fitting(run: Run, runs: Mapping[str, Run]) -> Beside:
+    """Choose from runs what may stand beside a run's headline: of the same model, made in the same way.
+
+    Parameters
+    ----------
+    run : Run
+        Of the prompt set whose role is ``axis``; beside any other stands nothing.
+    runs : mapping of str to Run
+        By name; of several runs of one prompt set the first is taken.
+    """
+    roles = _roles()
+    if roles.get(run.info.prompts_sha256) != "axis":
+        return ALONE
+    by_set: dict[str, tuple[str, Run]] = {}
+    for name, other in runs.items():
+        if not unlike_settings(run.info, other.info):
+            by_set.setdefault(other.info.prompts_sha256, (name, other))
+    chosen = {role: [found for sha256, found in by_set.items() if roles.get(sha256) == role] for role in _BESIDE}
+    return Beside(next(iter(chosen["replication"]), None), dict(chosen["control"]))
+
+
+_BESIDE = ("replication", "control")
+
+
+def _roles() -> dict[str, str]:
+    return {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
+
+
+def find_beside(run: Run, folder: Path) -> Beside:
+    """Find in the folder that a run's own folder stands in what may stand beside its headline; see `fitting`.
+
+    Parameters
+    ----------
+    run : Run
+    folder : Path
+        The run's own.
+    """
+    if _roles().get(run.info.prompts_sha256) != "axis":
+        return ALONE
+    return fitting(run, dict(_of_one_model(run, folder, _BESIDE)))
+
+
 def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
     """Find a finished run of the replication beside a run: same model, same settings.
 
@@ -155,18 +208,20 @@ def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
     (str, Run) or None
         The first by name, and its name.
     """
-    roles = {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
-    if roles.get(run.info.prompts_sha256) != "axis":
+    if _roles().get(run.info.prompts_sha256) != "axis":
         return None
+    found = _of_one_model(run, folder, ("replication",))
+    return next((there for there in found if not unlike_settings(run.info, there[1].info)), None)
+
+
+def _of_one_model(run: Run, folder: Path, roles: tuple[str, ...]) -> Iterator[tuple[str, Run]]:
+    known = _roles()
     for path in sorted(folder.resolve().parent.glob("*/run.json")):
         # A look into the file first: a run of full size takes a moment to read. What is damaged is not found.
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, PlantainError):
             info = json.loads(path.read_bytes())["info"]
-            if roles.get(info["prompts_sha256"]) == "replication" and info["fingerprint"] == run.info.fingerprint:
-                other = load_run(path.parent)
-                if not unlike_settings(run.info, other.info):
-                    return path.parent.name, other
-    return None
+            if known.get(info["prompts_sha256"]) in roles and info["fingerprint"] == run.info.fingerprint:
+                yield path.parent.name, load_run(path.parent)
 
 
 # --- what needs the run alone ------------------------------------------------------------------------------
@@ -187,6 +242,13 @@ def cached(run: Run) -> HeldOut:
                 write_atomic(path, json.dumps({**content, "sha256": _digest(content)}, allow_nan=False).encode())
     _IN_MEMORY[run] = found
     return found
+
+
+def is_here(run: Run) -> bool:
+    """Tell whether what needs the run alone is cached, in memory or in its folder: then `held_out` is quick."""
+    if run not in _IN_MEMORY and (found := read_cached(run)) is not None:
+        _IN_MEMORY[run] = found
+    return run in _IN_MEMORY
 
 
 def read_cached(run: Run) -> HeldOut | None:

@@ -30,6 +30,41 @@ class PublishedCount:
 
 
 @dataclass(frozen=True)
+class Sibling:
+    """What another card by the same author published of another contrast.
+
+    Attributes
+    ----------
+    card, contrast : str
+        What the card is called, and its contrast in a word or two.
+    over_3, over_5 : float or None
+        Slices over these |t|, in percent.
+    split_half, max_abs_t : float or None
+    approximate : bool
+        Whether the figures are rounded.
+    prompts : str
+        What is known of its prompts.
+    """
+
+    card: str
+    contrast: str
+    over_3: float
+    over_5: float | None
+    split_half: float | None
+    max_abs_t: float | None
+    approximate: bool
+    prompts: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cards by the same author, the largest count first, and where their figures are from."""
+
+    source: str
+    cards: tuple[Sibling, ...]
+
+
+@dataclass(frozen=True)
 class Published:
     """The card's figures: those of `analysis.Summary` as far as they are known, with their source.
 
@@ -39,6 +74,8 @@ class Published:
         Of the card on the Hub, its address, and the model whose figures they are.
     note, units_note : str
         What to say beside the figures, and of what the card calls heads.
+    family : Family
+        Other contrasts. Nobody here has run them on those prompts.
     """
 
     name: str
@@ -53,6 +90,7 @@ class Published:
     split_half: SplitHalf
     max_abs_t: float
     top_blocks: tuple[BlockSummary, ...]
+    family: Family
 
 
 def load_published() -> Published:

@@ -17,6 +17,7 @@ from itertools import count
 from huggingface_hub import HfApi, constants
 
 from plantain import PlantainError
+from plantain.findings.held_out import ALONE, find_beside
 from plantain.hub.errors import HubError, RefusedError, UnknownTokenError
 from plantain.hub.publish import NOTHING, OPENED, UPDATED, Offer, candidate, carry_out, make_offer, make_plan, title_of
 from plantain.hub.repo import RUNS, Remote, is_content
@@ -231,7 +232,8 @@ class Desk:
         key = (run.capture_sha256, name)
         with self._computing:
             if key not in self._offers:
-                self._offers[key] = make_offer(*candidate(name, run), self.card_repo)
+                beside = find_beside(run, run.folder) if run.folder else ALONE
+                self._offers[key] = make_offer(*candidate(name, run), self.card_repo, beside=beside)
                 while len(self._offers) > KEPT:
                     self._offers.popitem(last=False)
             return self._offers[key]

@@ -16,6 +16,7 @@ from huggingface_hub import Discussion
 from plantain import __version__
 from plantain._files import replace_folder
 from plantain.findings.atlas import Atlas
+from plantain.findings.held_out import ALONE, Beside, held_out
 from plantain.findings.published import PUBLISHED, load_published
 from plantain.findings.reproduction import Reproduction
 from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
@@ -131,6 +132,7 @@ def make_offer(
     repo_id: str,
     reproduction: Reproduction | None = None,
     request: str = "",
+    beside: Beside = ALONE,
 ) -> Offer:
     """Compute what a card says of a run; half a minute at full size.
 
@@ -143,12 +145,15 @@ def make_offer(
         The run beside the published card, where it repeats that.
     request : str
         As in `Offer`.
+    beside : Beside
+        Runs whose rules and pairs stand beside the run's headline, from `find_beside`.
     """
     files = _files(name, run)
     path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
     files[path] = png(heads.document)
     alt = f"{heads.title} {heads.caption}"
-    section = results_section(run, name, repo_id, control, load_published(), (path, alt), reproduction)
+    found = held_out(run, beside.replication, beside.controls)
+    section = results_section(run, name, repo_id, control, load_published(), (path, alt), reproduction, found)
     return Offer(name, repo_id, files, section, card_fields(run), request)
 
 

@@ -11,7 +11,7 @@ from plantain.runs.io import list_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
+FILES = ("app.py", "requirements.txt", "README.md", "LICENSE", "PREREGISTRATION.md")
 
 RUNS_FOLDER = "precomputed"
 

@@ -20,6 +20,7 @@ from plantain.models.load import LoadedModel, PhasedPipeline, identify
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
+from plantain.probe.placebo import floor_percent, placebo
 from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, tokenize
 from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, user_pair
@@ -35,6 +36,7 @@ from plantain.runs.info import (
     size_fault,
 )
 from plantain.runs.io import CAPTURE, LARGEST, RunError
+from plantain.runs.registration import registration_sha256
 from plantain.runs.run import Run
 from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
 from plantain.runs.units import Layout
@@ -236,6 +238,7 @@ def run_probe(
     Returns
     -------
     Run
+        One more pair is sent after the set's: a prompt beside itself, the placebo, whose difference is its `floor`.
 
     Raises
     ------
@@ -270,7 +273,9 @@ def run_probe(
     if isinstance(pipe, PhasedPipeline):
         assert unfinished, "a phased pipeline keeps its prompt embeddings in a checkpoint"
         embeddings = _Embeddings(unfinished, pairs)
-        _encode(pipe, embeddings, [i for i in mine if unfinished.load(i) is None], encoded or _unheard)
+        # Of the first pair always: the placebo needs them too.
+        wanted = [i for i in mine if unfinished.load(i) is None or (distributed.is_main and i == 0)]
+        _encode(pipe, embeddings, wanted, encoded or _unheard)
         pipe.load_transformer()
     passes = Passes(model.pipe, plan.conditions, batch, embeddings and embeddings.of, references)
     progress, done = progress or _unheard, []
@@ -278,7 +283,11 @@ def run_probe(
     for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
         done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
         progress(len(done), len(mine))
-    return assemble(plan, [item for _, item in sorted(distributed.gather(done), key=lambda numbered: numbered[0])])
+    # Last, so that no pair waits for it, and in one process, whose answer all of them get.
+    checked = [floor_percent(passes.capture([placebo(pairs[0])])[0], plan.layout)] if distributed.is_main else []
+    (floor,) = distributed.gather(checked)
+    whole = sorted(distributed.gather(done), key=lambda numbered: numbered[0])
+    return assemble(plan, [item for _, item in whole], floor)
 
 
 def _unheard(_done: int, _total: int) -> None: ...
@@ -345,10 +354,12 @@ class _Embeddings:
         return self._seconds[index]
 
     def of(self, pair: PromptPair) -> Any:
-        found = self.find(self._place[pair.id])
+        index = self._place[pair.id]
+        found = self.find(index)
         if found is None:
             raise RunError(f"{self.unfinished.folder}: prompt embeddings are gone. Repeat the command.")
-        return found
+        kept = [getattr(self.pairs[index], side) for side in SIDES]
+        return found[[kept.index(getattr(pair, side)) for side in SIDES]]  # a placebo has one prompt on both
 
 
 def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], report: Progress) -> None:
@@ -362,7 +373,7 @@ def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], 
         report(done, len(indices))
 
 
-def assemble(plan: Plan, done: list[Done]) -> Run:
+def assemble(plan: Plan, done: list[Done], floor: float | None = None) -> Run:
     """Put all pairs of a plan together, draw signs and halves, and stamp the provenance.
 
     Parameters
@@ -370,6 +381,8 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
     plan : Plan
     done : list of (PairCapture, float)
         What `iter_pairs` yielded.
+    floor : float, optional
+        Of the placebo, from `floor_percent`.
     """
     captures, seconds = zip(*done, strict=True)
     prompt_set, config, n = plan.prompt_set, plan.config, len(done)
@@ -388,6 +401,8 @@ def assemble(plan: Plan, done: list[Done]) -> Run:
         versions=plan.versions,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(sum(seconds), 3),
+        floor=floor,
+        preregistration=registration_sha256(),
     )
     # Two streams of one seed: asking for more flips does not move the halves.
     rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from plantain.findings.comparison import Difference
-from plantain.findings.published import SIDES
+from plantain.findings.published import SIDES, Published
 from plantain.models.info import ModelInfo
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.info import RunInfo
@@ -121,6 +121,17 @@ def _setting(key: str, value: Any) -> str:
 def sides_words(positive: str, negative: str) -> str:
     """Write the difference that a run takes."""
     return f"“{positive}” minus “{negative}”"
+
+
+def family_line(published: Published) -> str:
+    """Write what the same author published of other contrasts, beside the card's own count."""
+    found = [(s.over_3, f"{s.contrast} {'about ' * s.approximate}{s.over_3:g}%") for s in published.family.cards]
+    found.append((published.thresholds[3].percent, f"this card's moral contrast {published.thresholds[3].percent:g}%"))
+    listed = ", ".join(words for _, words in sorted(found, reverse=True))
+    return (
+        f"Other contrasts, published by the same author on his own prompts, slices over |t| > 3: {listed}. "
+        "None of them was run by this project."
+    )
 
 
 def block_line(row: BlockSummary) -> str:

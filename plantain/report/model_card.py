@@ -9,6 +9,7 @@ from typing import Any
 from plantain._files import printable
 from plantain.findings.atlas import Atlas
 from plantain.findings.comparison import differences
+from plantain.findings.held_out import HeldOut, held_out
 from plantain.findings.published import Published, comparable
 from plantain.findings.reproduction import Prompts, Reproduction
 from plantain.models.load import KLEIN
@@ -19,6 +20,7 @@ from plantain.report.numbers import DASH, LEVEL
 from plantain.report.reproduction import BLOCKS_HEAD, HEAD, block_rows, figure_rows, reservations
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import metrics
+from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.info import RANDOM
 from plantain.runs.io import RunError
 from plantain.runs.run import Run, RunSummary
@@ -66,6 +68,7 @@ def results_section(
     published: Published,
     figure: tuple[str, str],
     reproduction: Reproduction | None = None,
+    found: HeldOut | None = None,
 ) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
@@ -84,6 +87,8 @@ def results_section(
         The figure's path in the repository, and what it shows in words.
     reproduction : Reproduction, optional
         The run beside the published card, where it repeats that.
+    found : HeldOut, optional
+        The headline with what other runs add to it; of the run alone unless given.
 
     Returns
     -------
@@ -99,10 +104,13 @@ def results_section(
     careful = careful_statements(run, CARD)
     first = [statement.text for statement in careful if statement.kind in _FIRST]
     more = [statement.text for statement in careful if statement.kind not in _FIRST]
+    one, *beside = verdict_lines(run, found or held_out(run), label=False)
     blocks = [
         f"## {_plain(heading)}",
+        f"**{_plain(one)}**",
         *([f"**{RANDOM}**"] if i.is_random else []),
-        _plain(verdict(run, summary, control, published, same)),
+        _listed([*beside, standing(run, CARD)]),
+        "**The card's counts:** " + _plain(verdict(run, summary, control, published, same)),
         _plain(labels.provenance(run)),
         *(_reproduced(reproduction, run, published) if reproduction else ()),
         *(_table(run, units, control, published) for units in ("card", "heads")),

@@ -9,9 +9,9 @@ from plantain.findings.held_out import HeldOut, held_out
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
-from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, provenance
+from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, family_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
-from plantain.report.verdict import verdict_lines
+from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
 
@@ -38,6 +38,7 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
     top = tables.top_units_frame(run.analysis(selection), 5, inference=run.inference(selection))
     units = f"{summary.n_units:,} {UNIT_WORDS[selection.units]}. Scope: {selection.scope}. Pairs: {summary.n_pairs}."
     made = [
+        standing(run, selection),
         provenance(run),
         *(f"NOTE: {note.text}" for note in notes(run, summary)),
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
@@ -51,6 +52,7 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
         _listed("Top blocks by max |t|, this run:", map(block_line, summary.top_blocks)),
         _listed(f"Top blocks by max |t|, published{of}:", map(block_line, published.top_blocks)),
         f"Published figures: {published.source} ({published.n_units:,} units). {published.note} {published.units_note}",
+        f"{family_line(published)} {published.family.source}",
         f"## Top units\n\n{tables.CHOSEN_NOTE}",
         tables.frame_table(top, 3),
     ]

@@ -8,12 +8,14 @@ from plantain.findings.held_out import HeldOut, Told
 from plantain.report.labels import weights_label
 from plantain.report.numbers import LEVEL, number
 from plantain.runs.info import RANDOM
+from plantain.runs.registration import REGISTRATION, departures
 from plantain.runs.run import Run
+from plantain.runs.units import Selection
 
 _SMALLEST = 0.001
 
 
-def verdict_lines(run: Run, found: HeldOut) -> list[str]:
+def verdict_lines(run: Run, found: HeldOut, label: bool = True) -> list[str]:
     """Write the headline, what stands beside it, and how large the differences are.
 
     Parameters
@@ -21,13 +23,15 @@ def verdict_lines(run: Run, found: HeldOut) -> list[str]:
     run : Run
     found : HeldOut
         Of the run.
+    label : bool
+        Say of random weights that they are random; where that stands beside, it is not said twice.
 
     Returns
     -------
     list of str
         At most four sentences or pairs of sentences; plain text.
     """
-    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found)]
+    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found, label)]
 
 
 def headline(found: HeldOut) -> str:
@@ -37,6 +41,22 @@ def headline(found: HeldOut) -> str:
         f"{found.k} of {found.n} held-out pairs are told right, {chance} chance gives ({p_words(found)}): each pair by "
         f"the {found.n_top} heads with the largest |t| over all other pairs, image tokens alone."
     )
+
+
+def standing(run: Run, selection: Selection) -> str:
+    """Say which of a run's figures PREREGISTRATION.md fixed before anyone looked, and that the others are exploratory.
+
+    Parameters
+    ----------
+    run : Run
+    selection : Selection
+        Of the figures that stand below the headline.
+    """
+    if found := departures(run.info, selection):
+        if departures(run.info):
+            return f"Exploratory: these figures depart from {REGISTRATION.name} in their {', '.join(found)}."
+        return f"The headline is the one of {REGISTRATION.name}; the figures of other units or tokens are exploratory."
+    return f"The headline is the one of {REGISTRATION.name}, and so are the units and tokens; counts are exploratory."
 
 
 def p_words(told: Told) -> str:
@@ -66,9 +86,19 @@ def _words(told: Told) -> str:
     return f"{told.k} of {told.n} ({p_words(told)})"
 
 
-def _size(run: Run, found: HeldOut) -> str:
-    random = f" {RANDOM}" if run.info.is_random else ""
+def _size(run: Run, found: HeldOut, label: bool) -> str:
+    random = f" {RANDOM}" if label and run.info.is_random else ""
     return (
-        f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude. "
+        f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude{_floor(run)}. "
         f"Weights: {weights_label(run.info)}.{random}"
     )
+
+
+def _floor(run: Run) -> str:
+    """Write how far one prompt differs from itself, where the run has seen it."""
+    floor = run.info.floor
+    if floor is None:
+        return ""
+    if floor == 0:
+        return "; the same prompt twice differs by 0%"
+    return f"; the same prompt twice differs by up to {floor:.2g}%, and differences below that mean nothing"

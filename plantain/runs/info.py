@@ -119,6 +119,12 @@ class RunInfo:
         Of every pair's id the SHA-256 (hex) of its reference image's file; empty where there were no images.
     vae : str
         SHA-256 (hex) of the VAE that encoded them; empty where there were none.
+    floor : float or None
+        How far the two sides of the placebo differ, one prompt sent twice: the largest difference in percent of the
+        magnitude over heads. None in older runs.
+    preregistration : str or None
+        SHA-256 (hex) of the PREREGISTRATION.md that the run was made under; None in older runs and where there was
+        none.
     """
 
     model: str
@@ -144,6 +150,8 @@ class RunInfo:
     mask_padding: bool = False
     references: dict[str, Sha256] = field(default_factory=dict)
     vae: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
+    floor: Annotated[float, Field(ge=0, lt=1e9)] | None = None
+    preregistration: Sha256 | None = None
 
     @property
     def conditions(self) -> Conditions:

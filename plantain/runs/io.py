@@ -55,6 +55,8 @@ _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
+_LATER_FACTS = ("floor", "preregistration")
+
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
 
@@ -117,7 +119,7 @@ def _write_files(run: Run, folder: Path) -> None:
     (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
     content = {
         "schema": SCHEMA,
-        "info": asdict(run.info),
+        "info": _known_facts(run),
         "capture_sha256": run.capture_sha256,
         "pairs": [{**(row := asdict(record)).pop("pair"), **row} for record in run.pairs],
         "summaries": [plain(run.summary(Selection(units))) for units in UNITS],
@@ -127,6 +129,12 @@ def _write_files(run: Run, folder: Path) -> None:
     (folder / RUN_JSON).write_text(text, encoding="utf-8")
     for units in UNITS:
         write_cached(folder, run, Selection(units, "all"), run.inference(Selection(units)))
+
+
+def _known_facts(run: Run) -> dict[str, Any]:
+    """Return the provenance without what an older run does not know, so that its file can be written as it was."""
+    facts = asdict(run.info)
+    return {key: value for key, value in facts.items() if value is not None or key not in _LATER_FACTS}
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -127,7 +127,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
         with told() as call:
             _require(int, size=size, seed=seed)
             total, chosen = len(prompt_set.pairs), size or None
-            call.asked = engine.asks(total - engine.kept(prompt_set, chosen, seed), chosen)
+            call.asked = engine.asks(engine.sends(prompt_set, chosen, seed), chosen)
             call.kept = lambda: kept_words(engine.kept(prompt_set, chosen, seed), total)
             with logged("probe"):
                 *_, last = engine.iter_probe(prompt_set, chosen, seed)

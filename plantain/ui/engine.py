@@ -191,6 +191,7 @@ class _Unfinished:
 
     model: ModelInfo | None = None
     done: list[Done] = field(default_factory=list)
+    floor: float | None = None  # of the placebo, once it was sent
 
 
 class Engine:
@@ -449,6 +450,13 @@ class Engine:
         found = self._loaded and self._unfinished.get(self._key(prompt_set, size, seed))
         return len(found.done) if found else 0
 
+    def sends(self, prompt_set: PromptSet, size: int | None, seed: int, most: int | None = None) -> int:
+        """Return how many pairs the next call of `iter_probe` sends: the last call of a probe sends the placebo too."""
+        state = (self._loaded and self._unfinished.get(self._key(prompt_set, size, seed))) or _Unfinished()
+        left = len(prompt_set.pairs) - len(state.done)
+        now = min(left, most or left)
+        return now + (now == left and state.floor is None)
+
     def seconds_per_pair(self, size: int | None) -> float | None:
         """Return what a pair of this size took here (the median of the last ones), or None if none was timed."""
         return self.prices.per_pair(self._size(size)) if self._loaded else None
@@ -497,7 +505,7 @@ class Engine:
     def iter_probe(
         self, prompt_set: PromptSet, size: int | None, seed: int, most: int | None = None
     ) -> Generator[Step, None, None]:
-        """Run the pairs of a set that are not done yet, reporting after each one.
+        """Run the pairs of a set that are not done yet, reporting after each one; then the placebo.
 
         The pairs that are done stay when the generator is closed or breaks, or ends before the last pair: the next
         call with these settings goes on from there.
@@ -515,24 +523,29 @@ class Engine:
         PlantainError
             No model, settings out of range, or a failed pass.
         """
+        from plantain.probe.placebo import floor_percent, placebo
         from plantain.probe.runner import ProbeConfig, assemble, plan_run
 
         plan = plan_run(self._ready(), prompt_set, ProbeConfig(size=size, seed=seed))
-        pairs, key = prompt_set.pairs, self._key(prompt_set, size, seed)
+        pairs, key, sent = prompt_set.pairs, self._key(prompt_set, size, seed), self.sends(prompt_set, size, seed, most)
         state = self._unfinished.pop(key, _Unfinished())
         todo = pairs[len(state.done) :][:most]
-        items = self._items("probe", todo, plan.conditions)
+        work = (*todo, placebo(pairs[0]))[:sent]
+        items = self._items("probe", work, plan.conditions)
         try:
             yield Step(len(state.done), len(pairs), None)
-            if todo:  # else nothing is asked of the device: only the end was missing
+            if work:  # else nothing is asked of the device: only the end was missing
                 state.model, start = next(items).model, time.monotonic()
-                for i, (pair, item) in enumerate(zip(todo, items, strict=True), start=1):
+                for i, (pair, item) in enumerate(zip(work, items, strict=True), start=1):
+                    if i > len(todo):
+                        state.floor = floor_percent(item[0], plan.layout)
+                        continue
                     state.done.append(item)
-                    left = (time.monotonic() - start) / i * (len(todo) - i)
+                    left = (time.monotonic() - start) / i * (len(work) - i)
                     yield Step(len(state.done), len(pairs), left, pair, item[1])
             if len(state.done) == len(pairs):
                 # The model's facts as the device saw them: on ZeroGPU the parent process is fooled.
-                run = assemble(replace(plan, model=state.model), state.done)
+                run = assemble(replace(plan, model=state.model), state.done, state.floor)
                 yield Step(len(pairs), len(pairs), 0.0, run=run)
                 state.done = []
         finally:  # for a closed generator too: that is how a page stops one

@@ -194,7 +194,8 @@ def first_screen_html(demo: gr.Blocks) -> str:
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
     room = '<p class="pl-first-room" role="status">The controls are loading …</p>'
     style = f"<style>{static('first.css')}{static('page.css')}</style>"
-    shown = f"{style}{parts['introduction']}{room}{parts['findings']}"
+    headline = f'<div class="pl-first-headline">{parts["headline"]}</div>'
+    shown = f"{style}{parts['introduction']}{room}{headline}{parts['findings']}"
     return f'<div class="pl-first">{shown}</div><script>{static("first.js")}</script>'
 
 

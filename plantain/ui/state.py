@@ -18,6 +18,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
+from plantain.findings.held_out import Beside, cached, fitting
 from plantain.findings.published import CARD_SIZE, Published, same_question
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import run_label
@@ -107,6 +108,10 @@ class Page:
             return None
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
         return next((saved for saved in found if is_control(saved.info, run.info)), None)
+
+    def beside(self, run: Run) -> Beside:
+        """Return the saved runs that stand beside a run's headline: its replication, and controls."""
+        return fitting(run, self.store.saved)
 
     def scopes(self, name: str | None, units: str) -> list[str]:
         """Return the scopes to offer: those of a run that is there, else the usual ones."""
@@ -393,6 +398,7 @@ class RunStore:
         runs = list(self.saved.values())
         for run in runs:
             run.summary()
+            cached(run)
         for run in runs:
             for units in UNITS:
                 for scope in run.scopes(units):

@@ -50,7 +50,8 @@ blurry. They are decoded from what the measured passes compute anyway, and are n
 EXPECTED_RANDOM = "The weights are random: the pictures look like noise and show nothing of FLUX.2 Klein."
 
 
-PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair.
+PROBE_HELP = """Runs all pairs of a prompt set through the loaded model, two passes of one denoising step a pair;
+at the end one prompt beside itself, which has to give no difference.
 “Stop” ends within one pair. When you stop, close this page or something breaks, the pairs that are done are kept in
 memory (of the last {unfinished} such probes), and the same settings continue from there."""
 
@@ -61,7 +62,7 @@ columns, the first row has to name them: positive, negative, id, category. A pro
 memory of this page's process and written to no disk."""
 
 
-PROBE_QUOTA = """A click asks ZeroGPU for up to {asked} s of your daily GPU quota for {now} pairs: by what its like
+PROBE_QUOTA = """A click asks ZeroGPU for up to {asked} s of your daily GPU quota for {what}: by what its like
 took, with the start of a GPU (which a click right after another saves), a margin, and this hardware's factor of 1.5. A
 visitor without an account has 120 s a day, a free account 300 s."""
 

@@ -79,7 +79,7 @@ def klein(tmp_path_factory):
 def test_before_there_is_a_klein_run_the_first_screen_has_the_question_a_pair_the_card_and_the_price(url, pages, hub):
     page, shown = pages[0], pages[0].inner_text("#findings")
     assert "tell helping from ignoring" in page.inner_text("#introduction")
-    assert "Nobody has run this here yet: about 60 s of your GPU quota." in shown
+    assert "Nobody has run this here yet: about 100 s of your GPU quota." in shown
     assert page.locator("#findings mark").all_inner_texts() == ["crouches", "gathers", "hurries", "dodges"]
     card = page.inner_text("#top-blocks")
     assert card.count("Published by its author on his own prompts; not re-run here.") == 2
@@ -115,7 +115,7 @@ def test_every_tab_copes_with_no_run_and_says_what_to_do(pages):
         assert page.locator(".toast-wrap .error").count() == 0
     show_tab(page, "Findings")
     page.click("#begin")
-    page.wait_for_selector("#run-probe:visible >> text=Run all 25 pairs (60 s of your GPU quota)")
+    page.wait_for_selector("#run-probe:visible >> text=Run all 25 pairs (up to 100 s of your GPU quota)")
     show_tab(page, "Findings")
 
 

@@ -48,7 +48,8 @@ def test_a_closed_probe_keeps_its_pairs_and_the_next_asks_for_the_rest(engine, a
     assert engine.kept(moral_set, 64, 0) == 7
     assert engine.kept(moral_set, 64, 1) == engine.kept(moral_set, 80, 0) == 0  # other settings, other pairs
     steps = list(engine.iter_probe(moral_set, 64, 0))
-    assert [s.done for s in steps] == [*range(7, 26), 25] and asked == [25, 18]
+    assert [s.done for s in steps] == [*range(7, 26), 25] and asked == [26, 19]  # the last one is the placebo
+    assert steps[-1].run.info.floor == 0
     for stream, values in steps[-1].run.sums.streams.items():
         np.testing.assert_array_equal(values, moral_run.sums.streams[stream])
     assert engine.kept(moral_set, 64, 0) == 0
@@ -61,7 +62,13 @@ def test_pairs_can_be_run_a_few_at_a_time(engine, asked, moral_set):
     assert engine.kept(moral_set, 64, 0) == 10
     assert list(engine.iter_probe(moral_set, 64, 0, most=10))[-1].done == 20
     assert list(engine.iter_probe(moral_set, 64, 0, most=10))[-1].run is not None
-    assert asked == [10, 10, 5]
+    assert asked == [10, 10, 6]
+
+
+def test_what_a_call_sends_is_known_before(engine, asked, moral_set):
+    assert [engine.sends(moral_set, 64, 0, most) for most in (None, 10, 25)] == [26, 10, 26]
+    run_some(engine, moral_set, 20)
+    assert [engine.sends(moral_set, 64, 0, most) for most in (None, 4, 5)] == [6, 4, 6]
 
 
 def test_a_step_names_the_pair_that_is_done_and_the_time_it_took(engine, moral_set):
@@ -73,11 +80,12 @@ def test_a_step_names_the_pair_that_is_done_and_the_time_it_took(engine, moral_s
 
 
 @pytest.mark.robust
-def test_where_only_the_end_was_missing_no_device_is_asked_for(engine, asked, moral_set):
+def test_where_only_the_end_was_missing_the_device_is_asked_for_the_placebo_alone(engine, asked, moral_set):
     run_some(engine, moral_set, 25)
     assert engine.kept(moral_set, 64, 0) == 25
-    assert list(engine.iter_probe(moral_set, 64, 0))[-1].run.info.seed == 0
-    assert asked == [25]
+    assert engine.sends(moral_set, 64, 0) == 1
+    assert list(engine.iter_probe(moral_set, 64, 0))[-1].run.info.floor == 0
+    assert asked == [26, 1]
 
 
 def test_only_the_last_unfinished_probes_are_kept(engine, moral_set):

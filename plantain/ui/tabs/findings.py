@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
+from plantain.findings.held_out import ALONE, Beside, held_out, is_here
 from plantain.findings.published import Published, comparable, same_question
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.figures.maps import PANELS, drawn_units
-from plantain.report.labels import UNIT_WORDS, provenance, weights_label
+from plantain.report.labels import UNIT_WORDS, family_line, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
+from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.run import Run
 from plantain.runs.units import Selection
@@ -43,6 +45,8 @@ RANDOM_ONLY = (
 
 NOT_RUN_HERE = "Published by its author on his own prompts; not re-run here."
 
+COMPUTING = html.message_html("The headline, held-out pairs told right, is being computed …")
+
 COMPUTED = html.message_html("Nulls and corrections are being computed …")
 
 
@@ -55,19 +59,27 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         Writes the first run anew into the page as it is served from then on; call it after `choice`'s own is written.
     """
 
-    def show(name: str | None, units: str, scope: str) -> tuple[str, Any, str, str, Any]:
+    def show(name: str | None, units: str, scope: str) -> tuple[str, str, Any, str, str, Any]:
         """Return what is there at once; the slower statistics come after it."""
         selection, waits = Selection(units, scope), not name and page.engine.is_kleins and page.first is None
         look = gr.update(visible=waits), gr.update(visible=not waits)
         if waits:
-            return unanswered_html(page), look[0], "", card_html(page.published), look[1]
+            return "", unanswered_html(page), look[0], "", card_html(page.published), look[1]
         try:
             run = page.run(name) if name else None
             figures = findings_html(run, page.published, selection, page.control_for(run))
             drawn = main_map(run, selection), blocks_html(run, page.published, selection)
         except PlantainError as error:
             figures, drawn = html.error_html(str(error)), ("", blocks_html(None, page.published, selection))
-        return figures, look[0], *drawn, look[1]
+        return at_once(name), figures, look[0], *drawn, look[1]
+
+    def at_once(name: str | None) -> str:
+        """Show the headline where it is there already, else that it is being computed."""
+        run = page.store.find(name)
+        return "" if run is None else first_line(name) if is_here(run) else COMPUTING
+
+    def first_line(name: str | None) -> str:
+        return page.slowly(name, "heads", "all", lambda run, _: headline_html(run, page.beside(run)))
 
     def care(name: str | None, units: str, scope: str) -> str:
         return page.slowly(name, units, scope, careful_html)
@@ -77,10 +89,11 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         others = [panel for panel in PANELS if panel != drawn_units(units)]
         return "".join(panel_html(run, Selection(panel, scope)) for panel in others) if run else ""
 
-    def waiting(name: str | None) -> str:
-        return COMPUTED if name else ""
+    def waiting(name: str | None) -> tuple[str, str]:
+        return at_once(name), COMPUTED if name else ""
 
     with gr.Tab("Findings", id="findings"):
+        headline = gr.HTML(elem_id="headline")
         figures = gr.HTML(elem_id="findings")
         begin = gr.Button(BEGIN, variant="primary", elem_id="begin")
         careful = gr.HTML(elem_id="careful")
@@ -92,12 +105,12 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
             with gr.Column(min_width=300, scale=4):
                 blocks = gr.HTML(elem_id="top-blocks")
         opened = gr.State(False)
-    shown = [figures, begin, picture, blocks, maps]
+    shown = [headline, figures, begin, picture, blocks, maps]
 
     def serve() -> None:
         """Write what is shown first; Gradio takes it from the components."""
-        figures.value, look, picture.value, blocks.value, whole = show(choice.run.value, "card", "all")
-        begin.visible, maps.visible, careful.value = look["visible"], whole["visible"], waiting(choice.run.value)
+        headline.value, figures.value, look, picture.value, blocks.value, whole = show(choice.run.value, "card", "all")
+        begin.visible, maps.visible, careful.value = look["visible"], whole["visible"], waiting(choice.run.value)[1]
 
     serve()
     begin.click(listener(lambda: gr.Tabs(selected="probe")), None, tabs, **VIEW)
@@ -107,14 +120,21 @@ def findings_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> 
         listener(lambda *now: (gr.skip(),) * len(shown) if now[0] else show(*now)), choice.inputs, shown, **LATER
     )
     # One chain for the page's start and every change: of two answers to one place the older must not come last.
-    choice.relay(demo.load).then(listener(waiting), choice.run, careful, **VIEW).then(
-        listener(care), choice.inputs, careful, **LATER
-    )
+    choice.relay(demo.load).then(listener(waiting), choice.run, [headline, careful], **VIEW).then(
+        listener(first_line), choice.run, headline, **LATER
+    ).then(listener(care), choice.inputs, careful, **LATER)
     change.then(listener(more), [*choice.inputs, opened], further, **LATER)
     panels.expand(listener(lambda *now: (more(*now, True), True)), choice.inputs, [further, opened], **VIEW)
     for drawn in (picture, further):
         opens_units(drawn, choice, tabs)
     return serve
+
+
+def headline_html(run: Run, beside: Beside = ALONE) -> str:
+    """Show the one figure of a run in a sentence, and what stands beside it."""
+    first, *more = verdict_lines(run, held_out(run, beside.replication, beside.controls))
+    lines = "".join(f"<p class='pl-small'>{escape(line)}</p>" for line in more)
+    return f"<div class='pl-headline'><p class='pl-answer'>{escape(first)}</p>{lines}</div>"
 
 
 def main_map(run: Run | None, selection: Selection) -> str:
@@ -142,7 +162,7 @@ def unanswered_html(page: Page) -> str:
         f'<p><span class="pl-side">{escape(side)}</span> {text}</p>'
         for side, text in zip((prompts.positive, prompts.negative), texts, strict=True)
     )
-    price = page.price(n, None)
+    price = page.price(n + 1, None)  # and one prompt beside itself
     said = "Nobody has run this here yet" + (f": {price}." if price else ".")
     if arriving := page.store.arriving:
         said += f" Published runs are arriving ({arriving}); one on Klein is shown as soon as it is here."
@@ -162,7 +182,7 @@ def card_html(published: Published) -> str:
         for metric in metrics(None, published)
     ]
     table = html.table_html("published figures", ("Figure", "Published"), rows, NOT_RUN_HERE)
-    return table + _block_table(f"Top blocks. {NOT_RUN_HERE}", published.top_blocks)
+    return table + _block_table(f"Top blocks. {NOT_RUN_HERE}", published.top_blocks) + _family(published)
 
 
 def findings_html(run: Run | None, published: Published, selection: Selection, control: Run | None = None) -> str:
@@ -183,7 +203,8 @@ def findings_html(run: Run | None, published: Published, selection: Selection, c
     prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
     return (
-        f"{html.chip_html(run)}{_answer(run)}{_cards(rows, beside)}"
+        f"{html.chip_html(run)}{_answer(run)}<p class='pl-small'>{escape(standing(run, selection))}</p>"
+        f"{_cards(rows, beside)}"
         f"{html.paragraphs_html([f'{measured} {basis}', '' if headline.text_baseline is None else text])}"
         f"{html.statements_html(notes(run, headline))}{html.warnings_html(OWN_PROMPTS, prompts)}{said}"
         f"<p class='pl-small'>{escape(provenance(run))}</p>"
@@ -242,10 +263,15 @@ def _answer(run: Run) -> str:
 def blocks_html(run: Run | None, published: Published, selection: Selection) -> str:
     """Show the top blocks with the card's columns, this run's and the published ones."""
     theirs = _block_table("Published card (slices, all tokens; not run by us)", published.top_blocks)
+    theirs += _family(published)
     if run is None:
         return theirs
     mine = _block_table(f"This run, {weights_label(run.info)}", run.headline(selection).top_blocks)
     return mine + theirs if comparable(run, Selection("card", "all")) else mine
+
+
+def _family(published: Published) -> str:
+    return f"<p class='pl-small pl-family'>{escape(family_line(published))}</p>"
 
 
 def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:

@@ -83,21 +83,25 @@ class _Probes:
         """Return how many pairs a click runs now."""
         return min(asked.total - self.kept(asked), asked.most or asked.total)
 
+    def sends(self, asked: _Asked) -> int:
+        """Return how many pairs a click sends: the last ones are followed by one prompt beside itself."""
+        return self.page.engine.sends(asked.prompt_set, asked.size, asked.seed, asked.most)
+
     def settings(self, *controls: Any) -> tuple[dict[str, Any], str]:
         """Say what a click does and costs; bad settings are refused here, before any click."""
         try:
             asked = self.read(*controls)
-            kept, now = self.kept(asked), self.count(asked)
+            kept, now, sent = self.kept(asked), self.count(asked), self.sends(asked)
         except PlantainError as error:
             unread = isinstance(error, PromptError)  # which is said where the set is
             said = html.message_html("There is no prompt set to run yet.") if unread else html.error_html(str(error))
             return gr.update(value="Run all pairs", interactive=False), said
         engine, size = self.page.engine, asked.size
         each = engine.seconds_per_pair(size)
-        guess = "" if each is None else f" (about {duration(each * now)})"
-        label = button_words(kept, now, asked.total) + ((self.page.cost(now, size) or guess) if now else "")
+        guess = "" if each is None else f" (about {duration(each * sent)})"
+        label = button_words(kept, now, asked.total) + ((self.page.cost(sent, size) or guess) if sent else "")
         return gr.update(value=label, interactive=True), html.message_html(
-            cost_words(now, engine.asks(now, size), each)
+            cost_words(now, sent, engine.asks(sent, size), each)
         )
 
     def shown(self, request: gr.Request, *controls: Any) -> tuple[dict[str, Any], str]:
@@ -138,7 +142,7 @@ class _Probes:
         try:
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = self.read(*controls)
-            asks = engine.asks(self.count(asked), asked.size)
+            asks = engine.asks(self.sends(asked), asked.size)
             steps = engine.iter_probe(asked.prompt_set, asked.size, asked.seed, asked.most)
             with logged("probe"), closing(steps):
                 for step in steps:
@@ -263,15 +267,19 @@ def button_words(kept: int, now: int, total: int) -> str:
     return f"Go on: {left} pairs left" if now == left else f"Go on with {now} of the {left} pairs left"
 
 
-def cost_words(now: int, asked: int | None, each: float | None) -> str:
-    """Say what a click costs: seconds of quota where there is one, else the time by pairs timed before."""
-    if not now:
+def cost_words(now: int, sent: int, asked: int | None, each: float | None) -> str:
+    """Say what a click costs: seconds of quota where there is one, else the time by pairs timed before.
+
+    `now` pairs of the set are run, `sent` are sent to the model.
+    """
+    if not sent:
         return "Nothing is left to be run."
+    what = f"{now} pairs" if now else "one prompt beside itself, the check that ends a probe"
     if asked is not None:
-        return PROBE_QUOTA.format(asked=asked, now=now)
+        return PROBE_QUOTA.format(asked=asked, what=what)
     if each is None:
         return "No pair of this size was timed on this device yet; the first ones will show how long it takes."
-    return f"About {duration(each * now)} for {now} pairs, by those of this size that were timed on this device."
+    return f"About {duration(each * sent)} for {what}, by those of this size that were timed on this device."
 
 
 def progress_html(step: Step) -> str:

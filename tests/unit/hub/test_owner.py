@@ -24,7 +24,7 @@ def signs_in(hub, name="bob", scopes="write-repos write-discussions", token=TOKE
 def offers_once(monkeypatch):
     """Let the figures of one run under one name be computed once for all tests."""
 
-    def make(name, run, control, repo_id):
+    def make(name, run, control, repo_id, **_beside):
         key = run.capture_sha256, name, repo_id
         if key not in _OFFERS:
             _OFFERS[key] = make_offer(name, run, control, repo_id)
@@ -143,7 +143,7 @@ def test_results_that_fail_leave_the_request_and_follow_later(hub, repo, results
 def test_a_section_is_computed_once_for_the_look_and_the_press(hub, repo, run, monkeypatch):
     made, offer = [], make_offer("mine", run, None, REPO)
     monkeypatch.setattr(
-        owner, "make_offer", lambda name, *_: made.append(name) or dataclasses.replace(offer, name=name)
+        owner, "make_offer", lambda name, *_, **_beside: made.append(name) or dataclasses.replace(offer, name=name)
     )
     desk = Desk(REPO)
     desk.send(TOKEN, run, "mine", desk.compare(TOKEN, run, "mine").digest)

@@ -173,7 +173,9 @@ def test_publish_pull_and_report_give_the_same_numbers_to_the_bit(hub, repo, cli
     sent = json.loads(repo.head()[f"runs/{name}/run.json"])["summaries"]  # computed where it was published
     for summary in sent:
         report = cli("report", there, "--units", summary["units"], "--json")[1]
-        assert json.loads(report) == summary and len(report) > 1000
+        told = json.loads(report)
+        assert told.pop("held_out")["n"] == summary["n_pairs"]
+        assert told == summary and len(report) > 1000
     assert cli("report", source, "--units", "heads", "--json") == cli("report", there, "--units", "heads", "--json")
     # What is there for people is made anew from the raw material, and comes out the same.
     assert (there / "units.csv").read_bytes() == (source / "units.csv").read_bytes()
@@ -190,6 +192,7 @@ def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
     assert "The published card does not state its size" in offer.section
     assert "The true heads: Corrected for 600 units: 0 have a family-wise p" in offer.section
+    assert "\n\n**14 of 25 held-out pairs are told right, " in offer.section
     assert "65 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
     assert "“The published card” is phanerozoic/moral-plantain." in offer.section
     assert "The card phanerozoic/moral-plantain published 3,221 (19.7%)" in offer.section

@@ -7,8 +7,14 @@ from made import made_differences, made_run
 
 from plantain.findings.held_out import LEFT_OUT, HeldOut, Told
 from plantain.findings.published import load_published
+from plantain.report import verdict
+from plantain.report.model_card import results_section
 from plantain.report.run import report_text
-from plantain.report.verdict import verdict_lines
+from plantain.report.verdict import standing, verdict_lines
+from plantain.runs.info import RANDOM
+from plantain.runs.units import CARD, Selection
+
+IMAGE = Selection("heads", "image")
 
 
 def told(k, p, error=0.0, rule=LEFT_OUT, units="heads", scope="image"):
@@ -65,3 +71,56 @@ def test_the_report_begins_with_it(run):
 def test_random_weights_are_called_random():
     made = made_run(made_differences(), weights="untrained")
     assert "The weights are random" in verdict_lines(made, FOUND)[-1]
+
+
+@pytest.mark.parametrize(
+    ("floor", "words"),
+    [
+        (None, "of the magnitude. Weights"),
+        (0.0, "of the magnitude; the same prompt twice differs by 0%. Weights"),
+        (0.0312, "; the same prompt twice differs by up to 0.031%, and differences below that mean nothing. Weights"),
+    ],
+)
+def test_the_size_stands_beside_what_one_prompt_sent_twice_gives(run, floor, words):
+    seen = replace(run, info=replace(run.info, floor=floor))
+    assert words in verdict_lines(seen, FOUND)[-1]
+
+
+def test_what_was_not_fixed_before_is_called_exploratory(run, monkeypatch):
+    monkeypatch.setattr(verdict, "departures", lambda info, selection=IMAGE: () if selection == IMAGE else ("units",))
+    assert "Exploratory" not in standing(run, IMAGE) and "counts are exploratory" in standing(run, IMAGE)
+    assert "other units or tokens are exploratory" in standing(run, CARD)
+    monkeypatch.undo()
+    said = standing(run, CARD)
+    assert said.startswith("Exploratory: these figures depart from PREREGISTRATION.md in their weights, prompts")
+    assert said in report_text(run, load_published(), headline=FOUND)
+
+
+def test_the_card_begins_with_it_and_keeps_its_counts(run):
+    published, figure = load_published(), ("figure.png", "A map")
+    more = replace(FOUND, replication=told(20, 0.002, rule="new"))
+    text = results_section(run, "mine", "owner/repo", None, published, figure, found=more)
+    heading, first, beside, counts = text.split("\n\n")[:4]
+    assert heading.startswith("## Results of plantain") and first.startswith("**22 of 25 held-out pairs are told right")
+    lines = beside.splitlines()
+    assert len(lines) == 4 and "on the new pairs of new: 20 of 25" in lines[1]
+    assert lines[-1].startswith("- Exploratory") and counts.startswith("**The card's counts:** ")
+    assert f"of {run.summary().n_units} slices exceed" in counts
+
+
+def test_random_weights_are_called_so_right_after_it_on_the_card():
+    made = made_run(made_differences(), weights="untrained")
+    text = results_section(made, "mine", "owner/repo", None, load_published(), ("a.png", "A map"), found=FOUND)
+    assert text.split("\n\n")[2] == f"**{RANDOM}**"
+
+
+def test_other_contrasts_stand_beside_the_cards_as_published_and_never_as_a_run(run):
+    text, published = report_text(run, load_published(), headline=FOUND), load_published()
+    assert "pose 50.6%, scale about 43%, amodal 39.2%, this card's moral contrast 19.7%" in text
+    assert "None of them was run by this project." in text and published.family.source in text
+    assert [card.over_3 for card in published.family.cards] == sorted(
+        (card.over_3 for card in published.family.cards), reverse=True
+    )
+    assert {c.card: (c.over_5, c.split_half, c.max_abs_t) for c in published.family.cards if not c.approximate} == {
+        "ray": (45.6, 0.912, None), "dense": (28.3, 0.863, 22.45), "ghost": (15.6, 0.833, 29.63),
+    }  # fmt: skip

@@ -144,12 +144,14 @@ def test_the_button_says_what_is_left():
 
 def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_before():
     assert "asks ZeroGPU for up to 45 s of your daily GPU quota for 18 pairs" in re.sub(
-        r"\s+", " ", cost_words(18, 45, 0.5)
+        r"\s+", " ", cost_words(18, 19, 45, 0.5)
     )
-    assert cost_words(18, None, 0.5).startswith("About 9 s for 18 pairs")
-    assert cost_words(18, None, 50.0).startswith("About 15 min for 18 pairs")
-    assert cost_words(18, None, None).startswith("No pair of this size was timed on this device yet")
-    assert cost_words(0, 22, 0.5) == "Nothing is left to be run."
+    assert cost_words(18, 19, None, 0.5).startswith("About 10 s for 18 pairs")
+    assert cost_words(18, 18, None, 50.0).startswith("About 15 min for 18 pairs")
+    assert cost_words(18, 18, None, None).startswith("No pair of this size was timed on this device yet")
+    assert cost_words(0, 1, 22, 0.5).startswith("A click asks ZeroGPU for up to 22 s")
+    assert "one prompt beside itself" in cost_words(0, 1, None, 0.5)
+    assert cost_words(0, 0, 22, 0.5) == "Nothing is left to be run."
 
 
 def test_progress_says_pairs_time_left_and_the_pair_just_done():
@@ -233,7 +235,7 @@ def test_a_run_of_other_prompts_brings_its_warnings_and_no_published_figures(pip
     assert "4 pairs of prompts, fast against slow." in shown
     assert "Published" not in shown and "3,221" not in shown and "helping against ignoring" in shown
     report = report_text(run, load_published())
-    assert "PROMPTS: " in report and "Published card, of helping against ignoring" in report
+    assert "PROMPTS: " in report and "published, of helping against ignoring" in report
 
 
 def test_a_run_of_the_same_question_stands_beside_the_card(moral_run, made_run):
