@@ -2,14 +2,15 @@
 
 An atlas compares runs of one model and one setting: how many units each contrast moves, how alike the maps of t are,
 whether the axis beats its siblings and controls, whether its units come again on new pairs, and how much of what it
-shares with its replication is not what siblings and controls share as well. It takes minutes at full size, so it is computed step by step and cached beside the
-runs.
+shares with its replication is not what siblings and controls share as well. It takes minutes at full size, so it is
+computed step by step and cached beside the runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -242,11 +243,11 @@ class Unique:
     own, own_p, explained : float
         As in `stats.UniqueShare`.
     share : float or None
-        1 - explained / own, with its 95% `interval`; None where `own` is not above zero.
+        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map.
     z : float
         (own - explained) / its standard error.
     rivals : tuple of Likeness
-        Siblings and controls, the most alike first. One without a map of its own explains nothing.
+        Siblings and controls: those with a map first, of these the most alike first. One without explains nothing.
     """
 
     replication: str
@@ -260,8 +261,9 @@ class Unique:
 
     @property
     def nearest(self) -> Likeness | None:
-        """The rival with the largest |true r| with the axis; None where none has one."""
-        return self.rivals[0] if self.rivals[0].true_r is not None else None
+        """The rival with the largest |true r| with the axis among those with a map: without one, r is noise."""
+        first = self.rivals[0]
+        return first if first.has_map and first.true_r is not None else None
 
 
 @dataclass(frozen=True)
@@ -586,10 +588,11 @@ def _unique(axes: list[Axis], diffs: dict[str, np.ndarray], between: list[Betwee
         for rival, has_map in zip(rivals, found.used, strict=True)
         for row in (alike[rival.name],)
     ]
-    likenesses.sort(key=lambda rival: -1.0 if rival.true_r is None else abs(rival.true_r), reverse=True)
+    likenesses.sort(key=lambda rival: (not rival.has_map, rival.true_r is None, -abs(rival.true_r or 0.0)))
+    share, ends = (found.share, found.interval) if any(found.used) else (math.nan, (math.nan, math.nan))
     return Unique(
         replication=second.name, own=found.own, own_p=found.own_p, explained=found.explained,
-        share=finite(found.share), interval=finite_ends(found.interval), z=found.z, rivals=tuple(likenesses),
+        share=finite(share), interval=finite_ends(ends), z=found.z, rivals=tuple(likenesses),
     )  # fmt: skip
 
 

@@ -122,27 +122,26 @@ def _again(_atlas: Atlas, found: Replication) -> tuple[bool, str]:
 def _own(atlas: Atlas, found: Unique) -> tuple[bool | None, str]:
     """Say whether most of what the axis and its replication share is its own, and which rival is nearest."""
     shown, said = _share(found)
-    return shown, " ".join([said, _nearest(found.nearest), *_selective(atlas.selectivity)])
+    return shown, " ".join([said, *_nearest(found.nearest), *_selective(atlas.selectivity)])
 
 
 def _share(found: Unique) -> tuple[bool | None, str]:
     """Say how much of it is not its rivals'; None where no rival has a map that could take anything out."""
     low, mapped = found.interval[0], [rival.name for rival in found.rivals if rival.has_map]
-    if found.share is None or found.own_p > LEVEL:
+    if found.own <= 0 or found.own_p > LEVEL:
         return False, (
             f"what the axis and its replication share is not above zero (sign-flip p = {found.own_p:.2g}): there is "
             "nothing to call its own."
         )
-    if not mapped:
+    if found.share is None:
         return None, (
-            f"none of {counted(len(found.rivals), 'sibling or control', 'siblings and controls')} has a map of its own "
-            f"(sign-flip p ≤ {LEVEL:g}), so that nothing can be taken out of what the axis and its replication share."
+            f"no sibling or control has a map of its own (sign-flip p ≤ {LEVEL:g}), so that there is nothing to take "
+            "out of what the axis and its replication share."
         )
     names = ", ".join(mapped[:_NAMED]) + (f" and {len(mapped) - _NAMED} more" if len(mapped) > _NAMED else "")
     share = percent(found.share, found.interval)
-    said = (
-        f"of what the axis and its replication share, {share} is not what {names} share{'s' * (len(mapped) == 1)} too"
-    )
+    verb = "shares" if len(mapped) == 1 else "share"
+    said = f"of what the axis and its replication share, {share} is not what {names} {verb} too"
     if low is None:
         return False, f"{said}; its interval does not exist."
     if low <= 0:
@@ -154,22 +153,28 @@ def _share(found: Unique) -> tuple[bool | None, str]:
     return True, f"{said}."
 
 
-def _nearest(rival: Likeness | None) -> str:
-    if rival is None:
-        return "No rival has a true r with it."
-    return (
-        f"Nearest rival: {rival.name}, true r = {number(rival.true_r)} {interval(rival.interval)} (uncentred: "
-        f"{number(rival.uncentred)})."
-    )
+def _nearest(rival: Likeness | None) -> Iterator[str]:
+    if rival is not None:
+        yield (
+            f"Nearest rival: {rival.name}, true r = {number(rival.true_r)} {interval(rival.interval)}, uncentred "
+            f"{number(rival.uncentred)}."
+        )
 
 
 def _selective(found: Selectivity | None) -> Iterator[str]:
     if found is not None:
         n = sum(unit.p is not None and unit.p <= LEVEL for unit in found.units)
         yield (
-            f"{n} of the {len(found.units)} units that its pairs chose respond more to it, on new pairs, than to "
-            f"{counted(len(found.controls), 'control', 'controls, each by itself')} (family-wise p ≤ {LEVEL:g})."
+            f"Selective against each control by itself (family-wise p ≤ {LEVEL:g}): {n} of the {len(found.units)} "
+            "units that its pairs chose."
         )
+
+
+def share_words(found: Unique) -> str:
+    """Write the unique share with its interval; a dash where there is nothing to share, or nothing to take out."""
+    if found.share is None or found.own_p > LEVEL:
+        return DASH
+    return percent(found.share, found.interval)
 
 
 _QUESTIONS = (
@@ -258,8 +263,9 @@ def _between(atlas: Atlas) -> Part:
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
         "by chance, and does not exist where a map does not agree with itself); its interval is a jackknife over the "
-        "pairs. uncentred: the same with what all units share counted in. Where the two differ, read the uncentred one: "
-        "maps that move other units, one up and one down, correlate though they have nothing in common. by chance: of tops drawn at random, as if units were independent."
+        "pairs. uncentred: the same with what all units share counted in. Where the two differ, read the uncentred "
+        "one: maps that move other units, one up and one down, correlate though they have nothing in common. by "
+        "chance: of tops drawn at random, as if units were independent."
     )
     return Part("Between axes", (), head, rows, (how,))
 
@@ -299,7 +305,7 @@ def _unique(_atlas: Atlas, found: Unique) -> Part:
         for rival in found.rivals
     ]  # fmt: skip
     said = (
-        f"Unique share: {DASH if found.share is None else percent(found.share, found.interval)}. The product of the "
+        f"Unique share: {share_words(found)}. The product of the "
         f"mean maps of the axis and of {found.replication} is {found.own:.3g} (squared SDs a unit; sign-flip p = "
         f"{found.own_p:.2g}), of which rivals with a map explain {found.explained:.3g}; what is left is {found.z:.1f} "
         "of its standard errors."

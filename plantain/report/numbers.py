@@ -53,6 +53,6 @@ def megabytes(n_bytes: float) -> str:
     return f"{max(1, -(-int(n_bytes) // 10**6)):,} MB"
 
 
-def counted(n: int, what: str, many: str = "") -> str:
-    """Format a number of things, as ``1 control`` or ``3 controls``; `many` where it takes more than an s."""
-    return f"{n} {what if n == 1 else many or what + 's'}"
+def counted(n: int, what: str) -> str:
+    """Format a number of things, as ``1 control`` or ``3 controls``."""
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -163,7 +163,7 @@ def selectivity_test(
     >>> rng = np.random.default_rng(0)
     >>> target, other = rng.normal([2.0, 0.0], 1.0, (20, 2)), rng.normal(0.0, 1.0, (20, 2))
     >>> selectivity_test(target, [other], np.ones(2), 999, rng=rng).p.tolist()
-    [0.001, 0.733]
+    [0.001, 0.727]
     """
     if not others:
         raise ValueError("selectivity needs at least one set to be selective against.")

@@ -18,6 +18,7 @@ from plantain.findings.comparison import Comparison, compare
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import PairPart, by_pair
 from plantain.findings.unit import UnitProfile, profile_unit
+from plantain.report.atlas import share_words
 from plantain.report.figures.distributions import null_histogram, split_histogram
 from plantain.report.figures.maps import axis_triangle, drawn_units, heat_maps
 from plantain.report.figures.rows import (
@@ -32,7 +33,7 @@ from plantain.report.figures.rows import (
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import Drawing, standalone
 from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weights_words
-from plantain.report.numbers import interval, percent
+from plantain.report.numbers import interval
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
@@ -329,12 +330,11 @@ def _rivals(of: ManyAxes) -> Figure:
     found = of.atlas.unique
     if found is None:
         raise FigureError("There is no run of the replication, or none of a sibling or control.")
-    share = "has no share" if found.share is None else f"has {percent(found.share, found.interval)}"
     return Figure(
         lambda: likeness_dots(found.rivals),
         f"Correlation of {of.axes[0].name} with each rival; {_of(of.atlas)}.",
-        f"Beyond what the rivals with a map explain together, the axis {share} of what it and its replication share to "
-        "itself. The unreliability of both maps is taken out of r.",
+        "The unreliability of both maps is taken out of r. Of what the axis and its replication share, not shared with "
+        f"the rivals that have a map: {share_words(found)}.",
     )
 
 

@@ -94,7 +94,7 @@ def test_a_unit_that_answers_to_one_of_four_sets_is_not_selective():
     target, others = normal(1, n_units=8, effect=1.5), [normal(seed, n_units=8) for seed in (2, 3, 4, 5)]
     others[2] += 1.5
     found = selectivity_test(target, others, np.ones(8), 999, rng=rng())
-    assert found.p.min() > 0.2 and found.each_p[[0, 1, 3]].max() <= 0.005
+    assert found.p.min() > 0.2 and found.each_p[[0, 1, 3]].max() <= 0.02
 
 
 def test_a_unit_without_a_d_has_no_selectivity():
