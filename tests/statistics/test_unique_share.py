@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sampling import N_UNITS, loadings, sample
 
+from plantain.report.atlas import MOST
 from plantain.stats import unique_share
 
 N_WORLDS = 60
@@ -68,3 +69,12 @@ def test_no_disguise_is_called_an_axis(found, name):
 def test_an_axis_of_its_own_is_called_one(found):
     assert np.mean([is_called_an_axis(share) for share in found["an axis of its own"]]) > 0.95
     assert np.mean([is_called_an_axis(share) for share in found["half its own"]]) > 0.6
+
+
+def test_what_is_half_a_controls_is_not_called_mostly_its_own(found):
+    mostly = {
+        name: np.mean([is_called_an_axis(share) and share.interval[0] > MOST for share in shares])
+        for name, shares in found.items()
+    }
+    assert mostly["an axis of its own"] > 0.95
+    assert max(called for name, called in mostly.items() if name != "an axis of its own") <= 0.07
