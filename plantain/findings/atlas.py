@@ -222,11 +222,23 @@ class Selectivity:
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike the axis and a rival are: as in `Between`, and whether the rival has a map of its own at all."""
+    """How alike the axis and a rival are.
+
+    Attributes
+    ----------
+    name, role : str
+    has_map : bool
+        Whether its pairs agree beyond sign flips; one without explains nothing.
+    is_weak : bool
+        Whether it has no map that is sure and yet goes the way of the axis, or against it; see `stats.UniqueShare`.
+    true_r, interval, uncentred
+        As in `Between`.
+    """
 
     name: str
     role: str
     has_map: bool
+    is_weak: bool
     true_r: float | None
     interval: Interval
     uncentred: float | None
@@ -247,7 +259,7 @@ class Unique:
     z : float
         (own - explained) / its standard error.
     rivals : tuple of Likeness
-        Siblings and controls: those with a map first, of these the most alike first. One without explains nothing.
+        Siblings and controls: those with a map, weak ones too, first; of these the most alike first.
     """
 
     replication: str
@@ -263,7 +275,7 @@ class Unique:
     def nearest(self) -> Likeness | None:
         """The rival with the largest |true r| with the axis among those with a map: without one, r is noise."""
         first = self.rivals[0]
-        return first if first.has_map and first.true_r is not None else None
+        return first if (first.has_map or first.is_weak) and first.true_r is not None else None
 
 
 @dataclass(frozen=True)
@@ -584,11 +596,11 @@ def _unique(axes: list[Axis], diffs: dict[str, np.ndarray], between: list[Betwee
     found = stats.unique_share(first, again, others, N_PERMUTATIONS, _rng(axes[0], second, *rivals))
     alike = {row.second: row for row in between if row.first == axes[0].name}
     likenesses = [
-        Likeness(rival.name, rival.role, has_map, row.true_r, row.interval, row.uncentred)
-        for rival, has_map in zip(rivals, found.used, strict=True)
+        Likeness(rival.name, rival.role, has_map, is_weak, row.true_r, row.interval, row.uncentred)
+        for rival, has_map, is_weak in zip(rivals, found.used, found.weak, strict=True)
         for row in (alike[rival.name],)
     ]
-    likenesses.sort(key=lambda rival: (not rival.has_map, rival.true_r is None, -abs(rival.true_r or 0.0)))
+    likenesses.sort(key=lambda r: (not (r.has_map or r.is_weak), r.true_r is None, -abs(r.true_r or 0.0)))
     share, ends = (found.share, found.interval) if any(found.used) else (math.nan, (math.nan, math.nan))
     return Unique(
         replication=second.name, own=found.own, own_p=found.own_p, explained=found.explained,

@@ -128,6 +128,7 @@ def _own(atlas: Atlas, found: Unique) -> tuple[bool | None, str]:
 def _share(found: Unique) -> tuple[bool | None, str]:
     """Say how much of it is not its rivals'; None where no rival has a map that could take anything out."""
     low, mapped = found.interval[0], [rival.name for rival in found.rivals if rival.has_map]
+    weak = [rival.name for rival in found.rivals if rival.is_weak]
     if found.own <= 0 or found.own_p > LEVEL:
         return False, (
             f"what the axis and its replication share is not above zero (sign-flip p = {found.own_p:.2g}): there is "
@@ -138,10 +139,9 @@ def _share(found: Unique) -> tuple[bool | None, str]:
             f"no sibling or control has a map of its own (sign-flip p ≤ {LEVEL:g}), so that there is nothing to take "
             "out of what the axis and its replication share."
         )
-    names = ", ".join(mapped[:_NAMED]) + (f" and {len(mapped) - _NAMED} more" if len(mapped) > _NAMED else "")
     share = percent(found.share, found.interval)
     verb = "shares" if len(mapped) == 1 else "share"
-    said = f"of what the axis and its replication share, {share} is not what {names} {verb} too"
+    said = f"of what the axis and its replication share, {share} is not what {_named(mapped)} {verb} too"
     if low is None:
         return False, f"{said}; its interval does not exist."
     if low <= 0:
@@ -150,7 +150,16 @@ def _share(found: Unique) -> tuple[bool | None, str]:
         return False, f"{said}, but what is left is not surely above zero (z = {found.z:.1f})."
     if low <= MOST:
         return False, f"{said}: some of it is its own, but not surely most of it."
+    if weak:
+        return False, (
+            f"{said}, but {_named(weak)} may share more: not independent of the axis, with a map too weak to be taken "
+            "out in full."
+        )
     return True, f"{said}."
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _nearest(rival: Likeness | None) -> Iterator[str]:
@@ -299,7 +308,7 @@ def _replication(atlas: Atlas, found: Replication) -> Part:
 def _unique(_atlas: Atlas, found: Unique) -> Part:
     rows = [
         [
-            rival.name, rival.role, "yes" if rival.has_map else "no", number(rival.true_r, ".3f"),
+            rival.name, rival.role, _map(rival), number(rival.true_r, ".3f"),
             interval(rival.interval), number(rival.uncentred, ".3f"),
         ]
         for rival in found.rivals
@@ -312,12 +321,17 @@ def _unique(_atlas: Atlas, found: Unique) -> Part:
     )
     how = (
         "A rival explains what its mean map, in any strength and direction and together with the others', has in "
-        "common with both. One without a map of its own (its pairs do not agree beyond sign flips) explains nothing. "
-        "The interval is a jackknife over the pairs of all sets. A share can fall below 0% or exceed 100% by chance. r "
+        "common with both. map: whether its pairs agree beyond sign flips, else it explains nothing; weak: its map is "
+        "not sure, and yet it goes the way of the axis, or against it, so that the share may be too high. The "
+        "interval is a jackknife over the pairs of all sets. A share can fall below 0% or exceed 100% by chance. r "
         "(true, of the maps of t) is with the axis."
     )
-    head = ["rival", "role", "has a map", "true r", "95% interval", "uncentred"]
+    head = ["rival", "role", "map", "true r", "95% interval", "uncentred"]
     return Part("Its own, or its rivals'", (said,), head, rows, (how,))
+
+
+def _map(rival: Likeness) -> str:
+    return ("yes" if rival.has_map else "no") + (", weak" if rival.is_weak else "")
 
 
 def _selectivity(atlas: Atlas, found: Selectivity) -> Part:

@@ -59,7 +59,7 @@ def test_the_unique_share_is_that_of_the_runs_differences(planted):
     for rival in found.rivals:
         row = between[rival.name]
         assert (rival.true_r, rival.interval, rival.uncentred) == (row.true_r, row.interval, row.uncentred)
-    sizes = [abs(rival.true_r or 0) for rival in found.rivals if rival.has_map]
+    sizes = [abs(rival.true_r or 0) for rival in found.rivals if rival.has_map or rival.is_weak]
     assert sizes == sorted(sizes, reverse=True) and found.rivals[0].has_map
 
 
@@ -274,3 +274,11 @@ def test_an_estimate_grows_with_what_there_is_to_do():
     few, all_sets = (read_axes(made_runs({}, names)) for names in (("moral_valence", "tempo"), tuple(SETS)))
     assert 15 < atlas_seconds(all_sets, 680) < 30  # measured: 22 s
     assert atlas_seconds(few, 680) < atlas_seconds(all_sets, 680) < atlas_seconds(all_sets, 16_320)
+
+
+def test_a_rival_that_is_too_weak_to_be_taken_out_is_named(planted):
+    contact, tempo = (next(r for r in planted.unique.rivals if r.name == name) for name in ("contact", "tempo"))
+    rivals = replace(contact, is_weak=False), replace(tempo, has_map=False, is_weak=True)
+    unique = replace(planted.unique, share=0.9, interval=(0.6, 1.1), rivals=rivals)
+    said = texts(replace(planted, unique=unique))[3]
+    assert "? Not shown: " in said and "is not what contact shares too, but tempo may share more: " in said

@@ -25,6 +25,7 @@ DISGUISES = {
         {**ELSEWHERE, "contact": (0, 30, 1.0), "nonmoral_valence": (30, 60, 1.0)},
     ),
     "contact in two thirds of its units": (AXIS, {**ELSEWHERE, "contact": (0, 40, 1.5)}),
+    "contact, many times as strong": ((0, 60, 1.5), {**ELSEWHERE, "contact": (0, 60, 0.15)}),
 }
 
 
@@ -89,7 +90,7 @@ def test_nothing_in_common_is_said(forge):
 
 def test_controls_without_a_map_leave_the_question_open(forge):
     found = forge(AXIS, {"contact": (0, 0, 0.0)}, seed=4)
-    assert not any(rival.has_map for rival in found.unique.rivals)
+    assert not any(rival.has_map or rival.is_weak for rival in found.unique.rivals)
     assert (found.unique.share, found.unique.interval, found.unique.nearest) == (None, (None, None), None)
     assert "? Not asked: no sibling or control has a map" in last(found)[1]
 
