@@ -31,15 +31,18 @@ def made_differences(n_pairs=25, seed=0, effect=1.0):
     return rounded(rng.normal(size=(n_pairs, N_SLICES)) + effect * np.linspace(-1, 1.5, N_SLICES))
 
 
-def made_sums(differences, base=16.0, words=None):
-    """Build sums of squares whose slices have magnitude `base` on the negative side, in every scope alike."""
+def made_sums(differences, base=16.0, words=None, joint=4):
+    """Build sums of squares whose slices have magnitude `base` on the negative side, in every scope alike.
+
+    The first `joint` slices are those of the joint blocks.
+    """
     card = np.stack([base + np.asarray(differences), np.full(np.shape(differences), base)])
     squares = 16 * card[:, :, None] ** 2  # one token of 16 channels per scope
     streams = {
         "embedding": np.repeat(squares[..., :3], 3, axis=2),
-        "joint_image": squares[..., :4],
-        "joint_text": np.repeat(squares[..., :4], 3, axis=2),
-        "single": np.repeat(squares[..., 4:], 4, axis=2),
+        "joint_image": squares[..., :joint],
+        "joint_text": np.repeat(squares[..., :joint], 3, axis=2),
+        "single": np.repeat(squares[..., joint:], 4, axis=2),
     }
     tokens = np.ones((2, card.shape[1], 4), dtype=np.int64)
     if words is not None:  # tokens of the words, (2, n_pairs); the squares grow with them
@@ -65,7 +68,9 @@ def made_run(differences, words=None, base=16.0, n_permutations=200, **changes):
     pairs = tuple(PairRecord(PromptPair(f"pair-{i}", "c", f"kind {i}", f"unkind {i}"), 3, 1) for i in range(n))
     rng = np.random.default_rng(99)
     signs, halves = stats.draw_signs(n_permutations, n, rng), stats.draw_halves(20, n, rng)
-    return Run(made_info(**changes), pairs, made_sums(differences, base, words), signs, halves)
+    info = made_info(**changes)
+    joint = info.layout.n_joint * info.layout.n_heads * info.layout.head_dim // 16
+    return Run(info, pairs, made_sums(differences, base, words, joint), signs, halves)
 
 
 def scipy_t(differences):

@@ -1,15 +1,16 @@
 """Several contrasts side by side: is one an axis of its own, or what any consistent contrast looks like?
 
 An atlas compares runs of one model and one setting: how many units each contrast moves, how alike the maps of t are,
-whether the axis beats its siblings and controls, whether its units come again on new pairs, and whether they respond to
-these more than to the controls. It takes minutes at full size, so it is computed step by step and cached beside the
-runs.
+whether the axis beats its siblings and controls, whether its units come again on new pairs, and how much of what it
+shares with its replication is not what siblings and controls share as well. It takes minutes at full size, so it is
+computed step by step and cached beside the runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
 
-_FORMAT = 3  # of what is cached: another one is computed anew
+_FORMAT = 4  # of what is cached: another one is computed anew
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class Between:
         Correlation of their maps of t.
     true_r : float or None
         The same without the attenuation by noise, with its 95% `interval`.
+    uncentred : float or None
+        As `true_r`, with what all units share counted in: centring makes two maps that move other units, one up and
+        one down, correlate.
     n_top, n_shared, n_same_sign : int
         Units in the top of either, in both tops, and of these with one sign.
     n_expected : float or None
@@ -111,6 +115,7 @@ class Between:
     r: float | None
     true_r: float | None
     interval: Interval
+    uncentred: float | None
     n_top: int
     n_shared: int
     n_same_sign: int
@@ -187,20 +192,90 @@ class Replication:
 
 @dataclass(frozen=True)
 class SelectiveUnit:
-    """A chosen unit: signed d_z on the new pairs minus the mean |d_z| over the controls, and its family-wise p."""
+    """A chosen unit: signed d_z on the new pairs minus |d_z| on each control, and its family-wise p.
+
+    Attributes
+    ----------
+    unit : str
+    selectivity : float or None
+        Against the control where it is smallest; None where one does not exist.
+    against : tuple of float or None
+        Against each control, in the order of `Selectivity.controls`.
+    p : float or None
+        The largest of the p against each control.
+    """
 
     unit: str
     selectivity: float | None
+    against: tuple[float | None, ...]
     p: float | None
 
 
 @dataclass(frozen=True)
 class Selectivity:
-    """Whether chosen units respond to the axis, measured on the run `on`, more than to the runs `controls`."""
+    """Whether chosen units respond to the axis, measured on the run `on`, more than to each of the runs `controls`."""
 
     on: str
     controls: tuple[str, ...]
     units: tuple[SelectiveUnit, ...]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the axis and a rival are.
+
+    Attributes
+    ----------
+    name, role : str
+    has_map : bool
+        Whether its pairs agree beyond sign flips; one without explains nothing.
+    is_weak : bool
+        Whether it has no map that is sure and yet goes the way of the axis, or against it; see `stats.UniqueShare`.
+    true_r, interval, uncentred
+        As in `Between`.
+    """
+
+    name: str
+    role: str
+    has_map: bool
+    is_weak: bool
+    true_r: float | None
+    interval: Interval
+    uncentred: float | None
+
+
+@dataclass(frozen=True)
+class Unique:
+    """What the axis and its replication share, and how much of it is not what siblings and controls share as well.
+
+    Attributes
+    ----------
+    replication : str
+        The other run.
+    own, own_p, explained : float
+        As in `stats.UniqueShare`.
+    share : float or None
+        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map.
+    z : float
+        (own - explained) / its standard error.
+    rivals : tuple of Likeness
+        Siblings and controls: those with a map, weak ones too, first; of these the most alike first.
+    """
+
+    replication: str
+    own: float
+    own_p: float
+    explained: float
+    share: float | None
+    interval: Interval
+    z: float
+    rivals: tuple[Likeness, ...]
+
+    @property
+    def nearest(self) -> Likeness | None:
+        """The rival with the largest |true r| with the axis among those with a map: without one, r is noise."""
+        first = self.rivals[0]
+        return first if (first.has_map or first.is_weak) and first.true_r is not None else None
 
 
 @dataclass(frozen=True)
@@ -222,6 +297,8 @@ class Atlas:
         None without a sibling or control.
     replication : Replication or None
         None without a run of the replication.
+    unique : Unique or None
+        None without the replication, or without a sibling or control.
     selectivity : Selectivity or None
         None without the replication or without a control.
     """
@@ -235,6 +312,7 @@ class Atlas:
     between: tuple[Between, ...]
     competition: Competition | None
     replication: Replication | None
+    unique: Unique | None
     selectivity: Selectivity | None
 
 
@@ -427,6 +505,7 @@ def iter_atlas(axes: list[Axis], selection: Selection) -> Iterator[tuple[int, in
         between=tuple(between),
         competition=_ranked(competition),
         replication=_replication(axes, selection),
+        unique=_unique(axes, diffs, between),
         selectivity=_selectivity(axes, selection),
     )  # fmt: skip
     yield total, total, atlas
@@ -466,7 +545,7 @@ def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.n
     found = compare(one.run, other.run, selection)
     return Between(
         first=one.name, second=other.name, r=finite(r.observed), true_r=finite(r.value),
-        interval=finite_ends(r.interval), n_top=found.n_top, n_shared=len(found.shared),
+        interval=finite_ends(r.interval), uncentred=finite(r.uncentred), n_top=found.n_top, n_shared=len(found.shared),
         n_same_sign=found.same_sign, n_expected=finite(found.expected),
     )  # fmt: skip
 
@@ -508,16 +587,37 @@ def _replication(axes: list[Axis], selection: Selection) -> Replication | None:
     )
 
 
+def _unique(axes: list[Axis], diffs: dict[str, np.ndarray], between: list[Between]) -> Unique | None:
+    """Ask how much of what the axis and its replication share is not what siblings and controls share as well."""
+    second, rivals = _second(axes), _rivals(axes)
+    if second is None or not rivals:
+        return None
+    first, again, *others = (diffs[axis.name] for axis in (axes[0], second, *rivals))
+    found = stats.unique_share(first, again, others, N_PERMUTATIONS, _rng(axes[0], second, *rivals))
+    alike = {row.second: row for row in between if row.first == axes[0].name}
+    likenesses = [
+        Likeness(rival.name, rival.role, has_map, is_weak, row.true_r, row.interval, row.uncentred)
+        for rival, has_map, is_weak in zip(rivals, found.used, found.weak, strict=True)
+        for row in (alike[rival.name],)
+    ]
+    likenesses.sort(key=lambda r: (not (r.has_map or r.is_weak), r.true_r is None, -abs(r.true_r or 0.0)))
+    share, ends = (found.share, found.interval) if any(found.used) else (math.nan, (math.nan, math.nan))
+    return Unique(
+        replication=second.name, own=found.own, own_p=found.own_p, explained=found.explained,
+        share=finite(share), interval=finite_ends(ends), z=found.z, rivals=tuple(likenesses),
+    )  # fmt: skip
+
+
 def _selectivity(axes: list[Axis], selection: Selection) -> Selectivity | None:
-    """Ask of the chosen units whether they respond to the axis, on new pairs, more than to the controls."""
+    """Ask of the chosen units whether they respond to the axis, on new pairs, more than to each control."""
     second, controls = _second(axes), [axis for axis in axes if axis.role == "control"]
     if second is None or not controls:
         return None
     chosen, signs, names = _chosen(axes[0], selection)
     target, *others = (axis.run.analysis(selection).differences[:, chosen] for axis in (second, *controls))
     found = stats.selectivity_test(target, others, signs, N_PERMUTATIONS, rng=_rng(second, *controls))
-    rows = zip(names, found.selectivity, found.p, strict=True)
-    units_found = tuple(SelectiveUnit(name, finite(s), finite(p)) for name, s, p in rows)
+    rows = zip(names, found.selectivity.T, found.p, strict=True)
+    units_found = tuple(SelectiveUnit(name, finite(s.min()), tuple(map(finite, s)), finite(p)) for name, s, p in rows)
     return Selectivity(second.name, tuple(axis.name for axis in controls), units_found)
 
 

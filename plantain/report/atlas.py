@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from plantain.findings.atlas import Atlas, AxisFacts, Competition, Replication, Selectivity
+from plantain.findings.atlas import Atlas, AxisFacts, Competition, Likeness, Replication, Selectivity, Unique
 from plantain.report.labels import UNIT_WORDS
-from plantain.report.numbers import DASH, LEVEL, count, counted, interval, number
+from plantain.report.numbers import DASH, LEVEL, count, counted, interval, number, percent
 from plantain.report.statements import Kind, Statement
 from plantain.report.tables import markdown_table
 from plantain.runs.info import RANDOM
+
+MOST = 0.5  # an axis of its own shares most of it with no rival: the whole interval lies above
+
+_Z = 1.645  # one-sided 5%
+
+_NAMED = 4  # rivals in a sentence; the table has all
 
 SIBLINGS = {  # share of units over |t| > 3 on the siblings' own cards, of the same author; not run by this project
     "Physical scale": "about 43%", "Perspective taking": "about 74%", "Self-reference": "about 13%",
@@ -48,7 +55,10 @@ def atlas_text(atlas: Atlas) -> str:
 
 def atlas_parts(atlas: Atlas) -> list[Part]:
     """Return the tables of an atlas; the first is that of its axes, and those that it does not have are left out."""
-    parts = {_competition: atlas.competition, _replication: atlas.replication, _selectivity: atlas.selectivity}
+    parts = {
+        _competition: atlas.competition, _replication: atlas.replication, _unique: atlas.unique,
+        _selectivity: atlas.selectivity,
+    }  # fmt: skip
     return [_axes(atlas), _between(atlas), *(make(atlas, found) for make, found in parts.items() if found)]
 
 
@@ -66,10 +76,10 @@ def finding(atlas: Atlas, is_random: bool) -> list[Statement]:
 
     Notes
     -----
-    An axis of its own would move more units than every rival, move the same ones on new pairs, and these more than
-    the controls do. A question that could not be asked counts as not shown.
+    An axis of its own would move more units than every rival, move the same ones on new pairs, and share most of this
+    with no rival. A question that could not be asked counts as not shown.
     """
-    found = (atlas.competition, atlas.replication, atlas.selectivity)
+    found = (atlas.competition, atlas.replication, atlas.unique)
     asked = [
         (*row, said(atlas, part) if part else (None, why))
         for (*row, why, said), part in zip(_QUESTIONS, found, strict=True)
@@ -109,23 +119,81 @@ def _again(_atlas: Atlas, found: Replication) -> tuple[bool, str]:
     )
 
 
-def _selective(_atlas: Atlas, found: Selectivity) -> tuple[bool, str]:
-    """Say whether any chosen unit responds to the axis more than to the controls."""
-    n = sum(unit.p is not None and unit.p <= LEVEL for unit in found.units)
-    return n > 0, (
-        f"{n} of these {len(found.units)} units, measured on new pairs (family-wise p ≤ {LEVEL:g}; "
-        f"{counted(len(found.controls), 'control')}; the test is of the equality of all these sets)."
-    )
+def _own(atlas: Atlas, found: Unique) -> tuple[bool | None, str]:
+    """Say whether most of what the axis and its replication share is its own, and which rival is nearest."""
+    shown, said = _share(found)
+    return shown, " ".join([said, *_nearest(found.nearest), *_selective(atlas.selectivity)])
+
+
+def _share(found: Unique) -> tuple[bool | None, str]:
+    """Say how much of it is not its rivals'; None where no rival has a map that could take anything out."""
+    low, mapped = found.interval[0], [rival.name for rival in found.rivals if rival.has_map]
+    weak = [rival.name for rival in found.rivals if rival.is_weak]
+    if found.own <= 0 or found.own_p > LEVEL:
+        return False, (
+            f"what the axis and its replication share is not above zero (sign-flip p = {found.own_p:.2g}): there is "
+            "nothing to call its own."
+        )
+    if found.share is None:
+        return None, (
+            f"no sibling or control has a map of its own (sign-flip p ≤ {LEVEL:g}), so that there is nothing to take "
+            "out of what the axis and its replication share."
+        )
+    share = percent(found.share, found.interval)
+    verb = "shares" if len(mapped) == 1 else "share"
+    said = f"of what the axis and its replication share, {share} is not what {_named(mapped)} {verb} too"
+    if low is None:
+        return False, f"{said}; its interval does not exist."
+    if low <= 0:
+        return False, f"{said}: the interval is not above 0, so that none of it need be its own."
+    if found.z <= _Z:
+        return False, f"{said}, but what is left is not surely above zero (z = {found.z:.1f})."
+    if low <= MOST:
+        return False, f"{said}: some of it is its own, but not surely most of it."
+    if weak:
+        return False, (
+            f"{said}, but {_named(weak)} may share more: not independent of the axis, with a map too weak to be taken "
+            "out in full."
+        )
+    return True, f"{said}."
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _nearest(rival: Likeness | None) -> Iterator[str]:
+    if rival is not None:
+        yield (
+            f"Nearest rival: {rival.name}, true r = {number(rival.true_r)} {interval(rival.interval)}, uncentred "
+            f"{number(rival.uncentred)}."
+        )
+
+
+def _selective(found: Selectivity | None) -> Iterator[str]:
+    if found is not None:
+        n = sum(unit.p is not None and unit.p <= LEVEL for unit in found.units)
+        yield (
+            f"Selective against each control by itself (family-wise p ≤ {LEVEL:g}): {n} of the {len(found.units)} "
+            "units that its pairs chose."
+        )
+
+
+def share_words(found: Unique) -> str:
+    """Write the unique share with its interval; a dash where there is nothing to share, or nothing to take out."""
+    if found.share is None or found.own_p > LEVEL:
+        return DASH
+    return percent(found.share, found.interval)
 
 
 _QUESTIONS = (
     (Kind.RIVALS, "More units than its rivals?", "there is no run of a sibling or a control.", _rank),
     (Kind.REPLICATION, "The same units on new pairs?", "there is no run of the replication.", _again),
     (
-        Kind.SELECTIVITY,
-        "More to it than to the controls?",
-        "it needs runs of the replication and of a control.",
-        _selective,
+        Kind.UNIQUE,
+        "Its own, and not its rivals'?",
+        "it needs runs of the replication and of a sibling or a control.",
+        _own,
     ),
 )
 """Each with its kind, why it may not have been asked, and what answers it."""
@@ -190,18 +258,23 @@ def size_caution(atlas: Atlas) -> str:
 
 
 def _between(atlas: Atlas) -> Part:
-    head = ["first", "second", "r of t", "without noise", "95% interval", "top shared", "by chance", "same sign"]
+    head = [
+        "first", "second", "r of t", "without noise", "95% interval", "uncentred", "top shared", "by chance",
+        "same sign",
+    ]  # fmt: skip
     rows = [
         [
             b.first, b.second, number(b.r, ".3f"), number(b.true_r, ".3f"), interval(b.interval),
-            f"{b.n_shared}/{b.n_top}", number(b.n_expected, ".1f"), str(b.n_same_sign),
+            number(b.uncentred, ".3f"), f"{b.n_shared}/{b.n_top}", number(b.n_expected, ".1f"), str(b.n_same_sign),
         ]
         for b in atlas.between
     ]  # fmt: skip
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
         "by chance, and does not exist where a map does not agree with itself); its interval is a jackknife over the "
-        "pairs. by chance: of tops drawn at random, as if units were independent."
+        "pairs. uncentred: the same with what all units share counted in. Where the two differ, read the uncentred "
+        "one: maps that move other units, one up and one down, correlate though they have nothing in common. by "
+        "chance: of tops drawn at random, as if units were independent."
     )
     return Part("Between axes", (), head, rows, (how,))
 
@@ -232,15 +305,44 @@ def _replication(atlas: Atlas, found: Replication) -> Part:
     return Part("On new pairs", (said,), ["unit", "t (chosen by it)", "t on new pairs", "signed d_z"], rows)
 
 
-def _selectivity(atlas: Atlas, found: Selectivity) -> Part:
-    rows = [[u.unit, number(u.selectivity), number(u.p, ".2g")] for u in found.units]
+def _unique(_atlas: Atlas, found: Unique) -> Part:
+    rows = [
+        [
+            rival.name, rival.role, _map(rival), number(rival.true_r, ".3f"),
+            interval(rival.interval), number(rival.uncentred, ".3f"),
+        ]
+        for rival in found.rivals
+    ]  # fmt: skip
     said = (
-        f"Signed d_z on {found.on} minus the mean |d_z| over {', '.join(found.controls)}. |d_z| is never "
-        "negative, so that noise alone lowers this."
+        f"Unique share: {share_words(found)}. The product of the "
+        f"mean maps of the axis and of {found.replication} is {found.own:.3g} (squared SDs a unit; sign-flip p = "
+        f"{found.own_p:.2g}), of which rivals with a map explain {found.explained:.3g}; what is left is {found.z:.1f} "
+        "of its standard errors."
     )
     how = (
-        "p: against the largest selectivity of all these units where pairs are dealt to the sets at random "
-        f"({atlas.n_permutations:,} times). It tests whether all these sets could be one, the controls among "
-        "themselves included, not selectivity alone."
+        "A rival explains what its mean map, in any strength and direction and together with the others', has in "
+        "common with both. map: whether its pairs agree beyond sign flips, else it explains nothing; weak: its map is "
+        "not sure, and yet it goes the way of the axis, or against it, so that the share may be too high. The "
+        "interval is a jackknife over the pairs of all sets. A share can fall below 0% or exceed 100% by chance. r "
+        "(true, of the maps of t) is with the axis."
     )
-    return Part("Selectivity", (said,), ["unit", "selectivity", "family-wise p"], rows, (how,))
+    head = ["rival", "role", "map", "true r", "95% interval", "uncentred"]
+    return Part("Its own, or its rivals'", (said,), head, rows, (how,))
+
+
+def _map(rival: Likeness) -> str:
+    return ("yes" if rival.has_map else "no") + (", weak" if rival.is_weak else "")
+
+
+def _selectivity(atlas: Atlas, found: Selectivity) -> Part:
+    rows = [[u.unit, *(number(s, "+.2f") for s in u.against), number(u.p, ".2g")] for u in found.units]
+    said = (
+        f"Signed d_z on {found.on} minus |d_z| on each control. |d_z| is never negative, so that noise alone lowers "
+        "this."
+    )
+    how = (
+        "p: the largest over the controls, each against the largest selectivity of all these units where the pairs of "
+        f"both sets are dealt at random ({atlas.n_permutations:,} times). A unit that responds more to the axis than "
+        "to a control may still be the control's: the unique share sees that, this does not."
+    )
+    return Part("Selectivity against each control", (said,), ["unit", *found.controls, "largest p"], rows, (how,))

@@ -27,6 +27,12 @@ def interval(ends: Sequence[float | None]) -> str:
     return DASH if None in ends else f"[{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
+def percent(part: float, ends: Sequence[float | None]) -> str:
+    """Format a share with its interval, as ``83% [61, 104]``; a dash where an end does not exist."""
+    low, high = (DASH if end is None else f"{100 * end:.0f}" for end in ends)
+    return f"{100 * part:.0f}% [{low}, {high}]"
+
+
 def span(ends: Sequence[float | None]) -> str:
     """Format a range of counts, as ``40 to 1,200``; None is an end that is open."""
     return " to ".join(number(end, ",.0f", "no limit") for end in ends)

@@ -43,7 +43,7 @@ Kind = Enum(
     "COMPARABLE FEW RANDOM LENGTHS DEGENERATE CONFOUND "  # of what limits a reading
     "AGREEMENT SHARED "  # of two runs
     "SCORE RANK WEIGHTS "  # of one more pair
-    "FINDING RIVALS REPLICATION SELECTIVITY",  # of an atlas
+    "FINDING RIVALS REPLICATION UNIQUE",  # of an atlas
 )
 """What a statement is about."""
 

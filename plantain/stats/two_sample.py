@@ -10,7 +10,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import pearson
-from plantain.stats.paired import cohens_dz, paired_t
+from plantain.stats.paired import is_degenerate, paired_t
 from plantain.stats.reliability import draw_halves
 
 _UNITS = 512  # in one block: the arrays stay in the cache
@@ -79,10 +79,7 @@ def membership_test(
     """
     first, second = _same_units([first, second])
     pool = np.concatenate([first, second])
-    n = len(first)
-    members = np.zeros((n_permutations + 1, len(pool)), dtype=np.float64)
-    members[0, :n] = 1.0  # as it was
-    members[1:] = rng.permuted(np.tile(members[0], (n_permutations, 1)), axis=1)
+    members = _dealings(len(first), len(pool), n_permutations, rng)
     counts = np.zeros((2, n_permutations + 1), dtype=np.int64)
     for start in range(0, pool.shape[1], _UNITS):
         counts += _counts_by_membership(pool[:, start : start + _UNITS], members, threshold)
@@ -106,18 +103,23 @@ def _counts_by_membership(pool: np.ndarray, members: np.ndarray, threshold: floa
 
 @dataclass(frozen=True)
 class SelectivityTest:
-    """How much more units respond to one set than to the others.
+    """How much more units respond to one set than to each of the others.
 
     Attributes
     ----------
-    selectivity : float array (n_units,)
-        Signed d_z on the set minus the mean |d_z| over the other sets.
-    p : float array (n_units,)
-        Family-wise: against the largest selectivity of all units where the pairs were dealt to the sets at random.
+    selectivity : float array (n_others, n_units)
+        Signed d_z on the set minus |d_z| on each other set; NaN where one of the two does not exist.
+    each_p : float array (n_others, n_units)
+        Family-wise: against the largest selectivity of all units where the pairs of both sets were dealt at random.
     """
 
     selectivity: np.ndarray
-    p: np.ndarray
+    each_p: np.ndarray
+
+    @property
+    def p(self) -> np.ndarray:
+        """The largest p over the other sets, (n_units,): a unit is selective where it is so against every one."""
+        return self.each_p.max(axis=0)
 
 
 def selectivity_test(
@@ -146,35 +148,50 @@ def selectivity_test(
     ValueError
         Bad differences, other numbers of units, or no other set.
 
+    Notes
+    -----
+    A unit that responds more strongly to the target than to another set is selective here even where both sets move
+    the same units: `unique_share` sees that.
+
     References
     ----------
     Hewitt & Liang (2019), EMNLP (selectivity against control tasks). Westfall & Young (1993), Resampling-Based Multiple
-    Testing (the largest statistic).
+    Testing (the largest statistic). Berger (1982), Technometrics 24, 295-300 (the largest p).
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> target, other = rng.normal([2.0, 0.0], 1.0, (20, 2)), rng.normal(0.0, 1.0, (20, 2))
     >>> selectivity_test(target, [other], np.ones(2), 999, rng=rng).p.tolist()
-    [0.001, 0.733]
+    [0.001, 0.727]
     """
     if not others:
         raise ValueError("selectivity needs at least one set to be selective against.")
-    sets = _same_units([target, *others])
-    pool, sizes = np.concatenate(sets), [len(s) for s in sets]
-    observed = _selectivity(sets, signs)
-    largest = np.empty(n_permutations)
-    for i in range(n_permutations):
-        dealt = pool[rng.permutation(len(pool))]
-        largest[i] = np.nanmax(_selectivity(np.split(dealt, np.cumsum(sizes)[:-1]), signs))
-    over = np.count_nonzero(largest[:, None] >= observed, axis=0)
-    p = np.where(np.isnan(observed), np.nan, (1 + over) / (n_permutations + 1))
-    return SelectivityTest(observed, p)
+    target, *others = _same_units([target, *others])
+    found = [_selective_against(target, other, signs, n_permutations, rng) for other in others]
+    return SelectivityTest(*map(np.array, zip(*found, strict=True)))
 
 
-def _selectivity(sets: Sequence[np.ndarray], signs: np.ndarray) -> np.ndarray:
-    target, *others = map(cohens_dz, sets)
-    return signs * target - np.mean(np.abs(others), axis=0)
+def _selective_against(
+    target: np.ndarray, other: np.ndarray, signs: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the selectivity of every unit against one set, and its family-wise p."""
+    pool = np.concatenate([target, other])
+    members = _dealings(len(target), len(pool), n_permutations, rng)
+    first, second = (_t_of_groups(pool, m) / np.sqrt(m[0].sum()) for m in (members, 1 - members))
+    observed, *dealt = signs * first - np.abs(second)
+    largest = np.max(dealt, axis=1)
+    p = (1 + np.count_nonzero(largest[:, None] >= observed, axis=0)) / (n_permutations + 1)
+    unknown = is_degenerate(target) | is_degenerate(other)
+    return np.where(unknown, np.nan, observed), np.where(unknown, np.nan, p)
+
+
+def _dealings(n_first: int, n_pairs: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Say which pairs belong to the first set: as it was, then as dealt at random, (1 + n_permutations, n_pairs)."""
+    members = np.zeros((n_permutations + 1, n_pairs), dtype=np.float64)
+    members[0, :n_first] = 1.0
+    members[1:] = rng.permuted(np.tile(members[0], (n_permutations, 1)), axis=1)
+    return members
 
 
 @dataclass(frozen=True)
@@ -189,11 +206,15 @@ class TrueCorrelation:
         95%, by the jackknife over the pairs of both sets.
     observed : float
         Correlation of the maps of all pairs.
+    uncentred : float
+        `value` with what all units share counted in: cosines in the place of correlations. Two maps that move other
+        units, one up and one down, have a correlation above zero and a cosine of zero.
     """
 
     value: float
     interval: tuple[float, float]
     observed: float
+    uncentred: float
 
 
 def true_correlation(
@@ -239,9 +260,9 @@ def true_correlation(
     first, second = _same_units([first, second], min_pairs=6)
     seed = int(rng.integers(2**63))
 
-    def estimate(a: np.ndarray, b: np.ndarray) -> float:
+    def estimate(a: np.ndarray, b: np.ndarray, centred: bool = True) -> float:
         # The same halves in all replicates, as far as their sizes allow: what differs is the pair that is left out.
-        halves = [_halved_maps(x, n_splits, np.random.default_rng((seed, i))) for i, x in enumerate((a, b))]
+        halves = [_halved_maps(x, n_splits, centred, np.random.default_rng((seed, i))) for i, x in enumerate((a, b))]
         return _disattenuated(*halves)
 
     value = estimate(first, second)
@@ -250,14 +271,19 @@ def true_correlation(
         [estimate(first, np.delete(second, i, axis=0)) for i in range(len(second))],
     )
     reach = 1.96 * np.sqrt(sum((len(values) - 1) * np.var(values) for values in without))  # by the jackknife
-    return TrueCorrelation(value, (value - reach, value + reach), pearson(paired_t(first), paired_t(second)))
+    observed, uncentred = pearson(paired_t(first), paired_t(second)), estimate(first, second, centred=False)
+    return TrueCorrelation(value, (value - reach, value + reach), observed, uncentred)
 
 
-def _halved_maps(diffs: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.ndarray:
-    """Standardise the maps of t of both halves of every split: (2, n_splits, n_units), so that a product is an r."""
+def _halved_maps(diffs: np.ndarray, n_splits: int, centred: bool, rng: np.random.Generator) -> np.ndarray:
+    """Standardise the maps of t of both halves of every split: (2, n_splits, n_units), so that a product is an r.
+
+    Where they are not centred it is a cosine.
+    """
     halves = draw_halves(n_splits, len(diffs), rng)
     maps = np.array([_t_of_groups(diffs, side.astype(np.float64)) for side in (halves, ~halves)])
-    maps -= maps.mean(axis=2, keepdims=True)
+    if centred:
+        maps -= maps.mean(axis=2, keepdims=True)
     norm = np.sqrt(np.sum(maps**2, axis=2, keepdims=True))
     return maps / np.where(norm > 0, norm, 1.0)
 

@@ -14,6 +14,8 @@ from plantain.stats.sign_flips import draw_signs
 
 LEVEL = 0.05  # at which a control has a map at all
 
+SURE = 0.005  # at which it is no map that chance picked out of noise
+
 RIDGE = 0.05  # of the controls' mean diagonal
 
 _Z95 = 1.959963984540054
@@ -39,6 +41,10 @@ class UniqueShare:
         (own - explained) / its jackknife standard error.
     used : tuple of bool
         Whether each control has a map (sign-flip p of its own product at most `LEVEL`); others explain nothing.
+    weak : tuple of bool
+        Whether each control has none, or none that is sure (p above `SURE`), and yet goes the way of the axis and its
+        replication, or against it (two-sided sign-flip p at most `LEVEL` over the number of such controls): it may
+        explain more than is seen, and the share may be too high.
     """
 
     own: float
@@ -48,6 +54,7 @@ class UniqueShare:
     interval: tuple[float, float]
     z: float
     used: tuple[bool, ...]
+    weak: tuple[bool, ...]
 
 
 def unique_share(
@@ -77,7 +84,8 @@ def unique_share(
     -----
     All differences are divided by one SD per unit, pooled within sets. Products of mean maps use no product of a pair
     with itself, so that noise adds nothing to them. Controls without a map of their own are left out and the others'
-    matrix has a ridge of 5% of its mean diagonal: without both, small controls explain anything.
+    matrix has a ridge of 5% of its mean diagonal: without both, small controls explain anything. A map that cannot be
+    seen by itself can still be seen along the axis, where far less noise is.
 
     Examples
     --------
@@ -101,13 +109,18 @@ def unique_share(
     rows = np.concatenate([diffs[:, kept] / scale for diffs in sets])
     products = rows @ rows.T
     of_set = np.repeat(np.arange(len(sets)), sizes)
-    used = tuple(_own_p(products[np.ix_(of_set == c, of_set == c)], n_flips, rng) <= LEVEL for c in range(2, len(sets)))
+    map_p = [_own_p(products[np.ix_(of_set == c, of_set == c)], n_flips, rng) for c in range(2, len(sets))]
+    used = tuple(p <= LEVEL for p in map_p)
 
     weights = (of_set[:, None] == np.arange(len(sets))).astype(np.float64)  # (n_rows, n_sets)
     own, explained = _shares(products, weights, used)
     signs = draw_signs(n_flips, sizes[1], rng)
     null = signs @ products[np.ix_(of_set == 1, of_set == 0)].mean(axis=1) / sizes[1]
     own_p = (1 + int(np.count_nonzero(null >= own))) / (1 + n_flips)
+
+    along = products[:, of_set <= 1].mean(axis=1)  # of every pair with the map of axis and replication
+    level = LEVEL / max(1, sum(p > SURE for p in map_p))
+    weak = tuple(p > SURE and _mean_p(along[of_set == c], n_flips, rng) <= level for c, p in enumerate(map_p, start=2))
 
     variance, share_variance = 0.0, 0.0
     for k, size in enumerate(sizes):
@@ -127,7 +140,7 @@ def unique_share(
     share = 1 - explained / own if own > 0 else math.nan
     reach = _Z95 * math.sqrt(share_variance)
     z = (own - explained) / math.sqrt(variance) if variance > 0 else 0.0
-    return UniqueShare(own, own_p, explained, share, (share - reach, share + reach), z, used)
+    return UniqueShare(own, own_p, explained, share, (share - reach, share + reach), z, used, weak)
 
 
 def _own_p(products: np.ndarray, n_flips: int, rng: np.random.Generator) -> float:
@@ -136,6 +149,12 @@ def _own_p(products: np.ndarray, n_flips: int, rng: np.random.Generator) -> floa
     signs = draw_signs(n_flips, len(products), rng).astype(np.float64)
     null = np.einsum("fi,ij,fj->f", signs, apart, signs, optimize=True)
     return (1 + int(np.count_nonzero(null >= apart.sum() - 1e-12))) / (1 + n_flips)
+
+
+def _mean_p(values: np.ndarray, n_flips: int, rng: np.random.Generator) -> float:
+    """Sign-flip p, two-sided, of a mean."""
+    null = np.abs(draw_signs(n_flips, len(values), rng) @ values)
+    return (1 + int(np.count_nonzero(null >= abs(values.sum()) - 1e-12))) / (1 + n_flips)
 
 
 def _shares(products: np.ndarray, weights: np.ndarray, used: tuple[bool, ...]) -> tuple[float, float]:

@@ -28,7 +28,8 @@ runs of one model on the same pairs are not two samples."""
 ATLAS_HELP = """Is ethical valence an axis of its own, or what any consistent contrast looks like? One contrast alone
 cannot say: almost any constant difference in wording moves more units than chance. So runs of several prompt sets on
 one model stand side by side: an independent replication, sibling axes, controls with one nameable contrast each, and
-paraphrases as noise floor."""
+paraphrases as noise floor. The unique share says how much of what the two moral sets share is not shared with siblings
+and controls."""
 
 
 OWN_PROMPTS = "These prompts are none of the project's own sets. What their words alone give away"

@@ -71,7 +71,7 @@ def test_axes_are_compared_when_asked_for_and_shown_at_once_from_then_on(visit, 
     page.wait_for_selector("#atlas .pl-sentence", timeout=60_000)
     page.wait_for_selector("#make-atlas", state="hidden")
     assert len(list(runs.glob(".atlas-*.json"))) == 1  # where the command line finds it too
-    assert page.locator("#atlas figure svg[role=img][aria-label]").count() == 3
+    assert page.locator("#atlas figure svg[role=img][aria-label]").count() == 4
     assert page.locator("#atlas .pl-kept").count() > 1
     name, content = download(page, "Figure as SVG")
     assert name == "plantain-atlas-card-all-replication.svg" and b"STAND-IN" in content

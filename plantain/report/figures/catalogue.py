@@ -18,9 +18,18 @@ from plantain.findings.comparison import Comparison, compare
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import PairPart, by_pair
 from plantain.findings.unit import UnitProfile, profile_unit
+from plantain.report.atlas import share_words
 from plantain.report.figures.distributions import null_histogram, split_histogram
 from plantain.report.figures.maps import axis_triangle, drawn_units, heat_maps
-from plantain.report.figures.rows import count_bars, pair_dots, rank_dots, scope_bars, score_dots, unit_dots
+from plantain.report.figures.rows import (
+    count_bars,
+    likeness_dots,
+    pair_dots,
+    rank_dots,
+    scope_bars,
+    score_dots,
+    unit_dots,
+)
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import Drawing, standalone
 from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weights_words
@@ -317,6 +326,18 @@ def _correlations(of: ManyAxes) -> Figure:
     )
 
 
+def _rivals(of: ManyAxes) -> Figure:
+    found = of.atlas.unique
+    if found is None:
+        raise FigureError("There is no run of the replication, or none of a sibling or control.")
+    return Figure(
+        lambda: likeness_dots(found.rivals),
+        f"Correlation of {of.axes[0].name} with each rival; {_of(of.atlas)}.",
+        "The unreliability of both maps is taken out of r. Of what the axis and its replication share, not shared with "
+        f"the rivals that have a map: {share_words(found)}.",
+    )
+
+
 # --- of a card ---------------------------------------------------------------------------------------------
 
 
@@ -363,7 +384,7 @@ FIGURES: dict[type, dict[str, Callable[[Any], Figure]]] = {
         "t against t": _density,
     },
     OnePair: {"scores": _scores, "top heads": _top_units},
-    ManyAxes: {"replication": _replication, "counts": _counts, "correlations": _correlations},
+    ManyAxes: {"replication": _replication, "counts": _counts, "correlations": _correlations, "rivals": _rivals},
     OnCard: {"heads": _heads},
 }
 """What a figure is drawn from -> its name -> input to figure, in the order of the page."""

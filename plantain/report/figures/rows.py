@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from plantain.findings.atlas import AxisFacts
+from plantain.findings.atlas import AxisFacts, Likeness
 from plantain.findings.new_pair import PairResult
 from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
 from plantain.report.figures import svg
-from plantain.report.numbers import number
+from plantain.report.numbers import interval, number
 from plantain.runs.info import PairRecord
 
 _NAMES, _VALUES, _MARGIN = 122, 50, 14  # pixels: the columns of names and numbers, and the plot's margin without them
@@ -143,6 +143,30 @@ def pair_dots(result: PairResult, n_units: int) -> svg.Drawing:
 
 
 _NEW_AND_OLD = (("diamond", "pl-new", "the new pair"), ("dot", "pl-dot", "a pair of the run"))
+
+
+def likeness_dots(rivals: Sequence[Likeness]) -> svg.Drawing:
+    """Draw the true r of an axis with each rival and its interval, a row a rival; what is far outside 1 is cut."""
+    said = [number(rival.true_r, "+.2f", "no r") for rival in rivals]
+    rows = _Rows([rival.name for rival in rivals], svg.around_zero([1.0], _FAR), said)
+    marks = []
+    for row, rival in enumerate(rivals):
+        y = rows.y(row)
+        if None not in rival.interval:
+            low, high = (rows.x(min(max(end, -_FAR), _FAR)) for end in rival.interval)
+            marks.append(svg.box(low, y - 6, max(high - low, 1), 12, "pl-band"))
+        if rival.true_r is not None:
+            look = "pl-kept" if rival.has_map else "pl-turned"
+            tip = f"{rival.name} ({rival.role}): true r {rival.true_r:+.2f} {interval(rival.interval)}"
+            marks.append(svg.dot(rows.x(min(max(rival.true_r, -_FAR), _FAR)), y, look, tip))
+    entries = (
+        ("dot", "pl-kept", "a rival with a map"), ("dot", "pl-turned", "one without"),
+        ("box", "pl-band", "95% interval"),
+    )  # fmt: skip
+    return rows.drawing(marks, "true r", ("← opposite", "alike →"), entries)
+
+
+_FAR = 1.5  # of an r: by chance alone
 
 
 # --- bars --------------------------------------------------------------------------------------------------

@@ -16,10 +16,15 @@ from plantain.runs.info import NotComparableError
 from plantain.runs.units import Selection
 
 
+def planted_runs():
+    """Plant an effect on one unit of the two moral sets alone, and on another unit of one control."""
+    runs = made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5})
+    return {**runs, "contact": made("contact", 1.5, unit=PLANTED + 6)}
+
+
 @pytest.fixture(scope="module")
 def planted():
-    """An effect on the two moral sets alone."""
-    return make_atlas(read_axes(made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5})))
+    return make_atlas(read_axes(planted_runs()))
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +39,28 @@ def of_unit(rows):
 
 def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everywhere_is_not(planted, everywhere):
     alone, common = (of_unit(found.selectivity.units) for found in (planted, everywhere))
-    assert alone.selectivity > 1 and alone.p <= 0.001
-    assert abs(common.selectivity) < 0.6 and common.p > 0.1
+    assert min(alone.against) == alone.selectivity > 1 and alone.p <= 0.001
+    assert max(map(abs, common.against)) < 0.8 and common.p > 0.1
     assert planted.selectivity.controls == ("contact", "nonmoral_valence", "posture", "tempo")
+
+
+def test_the_unique_share_is_that_of_the_runs_differences(planted):
+    found = planted.unique
+    diffs = {name: run.analysis(Selection("card")).differences for name, run in planted_runs().items()}
+    rivals = [name for name in SETS if SETS[name].role in ("sibling", "control")]
+    assert sorted(rival.name for rival in found.rivals) == sorted(rivals)
+    pooled = sum(((d - d.mean(axis=0)) ** 2).sum(axis=0) for n, d in diffs.items() if n != "paraphrase") / (10 * 24)
+    means = {name: d.mean(axis=0) / np.sqrt(pooled) for name, d in diffs.items()}
+    assert found.own == pytest.approx(np.mean(means["moral_valence"] * means["moral_valence_replication"]))
+    mapped = [rival.name for rival in found.rivals if rival.has_map]
+    assert "contact" in mapped and found.own_p <= 0.001 and found.z > 3
+    assert 0.5 < found.interval[0] < found.share == pytest.approx(1 - found.explained / found.own)
+    between = {b.second: b for b in planted.between if b.first == "moral_valence"}
+    for rival in found.rivals:
+        row = between[rival.name]
+        assert (rival.true_r, rival.interval, rival.uncentred) == (row.true_r, row.interval, row.uncentred)
+    sizes = [abs(rival.true_r or 0) for rival in found.rivals if rival.has_map or rival.is_weak]
+    assert sizes == sorted(sizes, reverse=True) and found.rivals[0].has_map
 
 
 def test_chosen_units_are_measured_on_new_pairs(planted):
@@ -58,8 +82,7 @@ def test_chosen_units_are_measured_on_new_pairs(planted):
 
 def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
     found = planted.competition
-    counts = {name: int((np.abs(run.analysis(Selection("card")).t) > 3).sum()) for name, run in
-              made_runs({"moral_valence": 1.5, "moral_valence_replication": 1.5}).items()}  # fmt: skip
+    counts = {name: int((np.abs(run.analysis(Selection("card")).t) > 3).sum()) for name, run in planted_runs().items()}
     rivals = [name for name, s in SETS.items() if s.role in ("sibling", "control")]
     assert {row.name: row.counts for row in found.against} == {
         name: (counts["moral_valence"], counts[name]) for name in rivals
@@ -93,7 +116,8 @@ def test_the_words_hold_the_numbers_and_their_limits(planted):
     assert f"{planted.replication.n_same_sign} of 20 keep their sign" in text
     stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
     assert "The weights are random" in atlas_text(stand_in)
-    assert stand_in.replication is None and stand_in.selectivity is None and "On new pairs" not in atlas_text(stand_in)
+    assert stand_in.replication is stand_in.unique is stand_in.selectivity is None
+    assert "On new pairs" not in atlas_text(stand_in) and "Unique share" not in atlas_text(stand_in)
 
 
 def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
@@ -190,14 +214,45 @@ def texts(atlas, is_random=False):
 
 
 def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
-    said, rank, again, selective = texts(planted)
+    said, rank, again, own = texts(planted)
     assert said == (
         "An axis of its own would show three things. “helping / ignoring” shows two of them."
     )  # one unit of 24 is not more than its rivals have
     assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
-    assert again.startswith("The same units on new pairs? Yes") and selective.startswith("More to it than to the")
-    assert "Yes: 1 of these 20 units" in selective and "4 controls" in selective
-    assert "Not shown: 0 of these 20 units" in texts(everywhere)[3]
+    assert again.startswith("The same units on new pairs? Yes") and own.startswith(
+        "Its own, and not its rivals'? Yes: "
+    )
+    share, (low, high) = planted.unique.share, planted.unique.interval
+    assert f"share, {100 * share:.0f}% [{100 * low:.0f}, {100 * high:.0f}] is not what " in own
+    assert "Selective against each control by itself (family-wise p ≤ 0.05): 1 of the 20 units" in own
+    common = texts(everywhere)[3]
+    assert "Not shown: " in common and "the interval is not above 0" in common and "p ≤ 0.05): 0 of" in common
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"interval": (0.51, 1.1)}, "? Yes: of what"),
+        (
+            {"interval": (0.2, 1.1)},
+            "? Not shown: of what the axis and its replication share, 60% [20, 110] is not what",
+        ),
+        ({"interval": (0.2, 1.1)}, "some of it is its own, but not surely most of it."),
+        ({"interval": (-0.2, 1.1)}, "the interval is not above 0"),
+        ({"interval": (None, None)}, "60% [–, –] is not what contact shares too; its interval does not exist."),
+        ({"interval": (0.6, 1.1), "z": 1.2}, "is not surely above zero (z = 1.2)"),
+        (
+            {"own_p": 0.06},
+            "? Not shown: what the axis and its replication share is not above zero (sign-flip p = 0.06)",
+        ),
+        ({"own": -0.1, "share": None}, "? Not shown: what the axis and its replication share is not above zero"),
+        ({"share": None, "interval": (None, None)}, "? Not asked: no sibling or control has a map of its own"),
+    ],
+)
+def test_what_is_said_of_a_share(planted, change, words):
+    contact = next(rival for rival in planted.unique.rivals if rival.name == "contact")
+    unique = replace(planted.unique, share=0.6, interval=(0.6, 1.1), rivals=(contact,))
+    assert words in texts(replace(planted, unique=replace(unique, **change)))[3]
 
 
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
@@ -210,12 +265,20 @@ def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(plante
 
 def test_what_could_not_be_asked_is_not_counted_and_random_weights_come_first():
     found = make_atlas(read_axes({n: made(n, weights="untrained") for n in ("moral_valence", "tempo")}))
-    said, _, again, selective = texts(found, is_random=True)
+    said, _, again, own = texts(found, is_random=True)
     assert said.startswith("The weights are random: the numbers say nothing about FLUX.2 Klein.")
-    assert said.endswith("and two could not be asked.") and "Not asked" in again and "Not asked" in selective
+    assert said.endswith("and two could not be asked.") and "Not asked" in again and "Not asked" in own
 
 
 def test_an_estimate_grows_with_what_there_is_to_do():
     few, all_sets = (read_axes(made_runs({}, names)) for names in (("moral_valence", "tempo"), tuple(SETS)))
     assert 15 < atlas_seconds(all_sets, 680) < 30  # measured: 22 s
     assert atlas_seconds(few, 680) < atlas_seconds(all_sets, 680) < atlas_seconds(all_sets, 16_320)
+
+
+def test_a_rival_that_is_too_weak_to_be_taken_out_is_named(planted):
+    contact, tempo = (next(r for r in planted.unique.rivals if r.name == name) for name in ("contact", "tempo"))
+    rivals = replace(contact, is_weak=False), replace(tempo, has_map=False, is_weak=True)
+    unique = replace(planted.unique, share=0.9, interval=(0.6, 1.1), rivals=rivals)
+    said = texts(replace(planted, unique=unique))[3]
+    assert "? Not shown: " in said and "is not what contact shares too, but tempo may share more: " in said

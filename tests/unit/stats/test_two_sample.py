@@ -72,9 +72,36 @@ def test_sets_of_other_units_are_refused():
 def test_selectivity_by_hand():
     target, others, signs = normal(1, n_units=4), [normal(2, n_units=4), normal(3, 20, 4)], np.array([1, -1, 1, -1])
     found = selectivity_test(target, others, signs, 50, rng=rng())
-    expected = signs * cohens_dz(target) - (np.abs(cohens_dz(others[0])) + np.abs(cohens_dz(others[1]))) / 2
+    expected = [signs * cohens_dz(target) - np.abs(cohens_dz(other)) for other in others]
     np.testing.assert_allclose(found.selectivity, expected)
-    assert (np.argsort(found.p) == np.argsort(-found.selectivity)).all() or len(set(found.p)) < 4
+    assert all((np.diff(p[np.argsort(s)]) <= 0).all() for s, p in zip(found.selectivity, found.each_p, strict=True))
+    np.testing.assert_array_equal(found.p, np.maximum(*found.each_p))
+
+
+def test_p_of_selectivity_is_that_of_all_dealings():
+    target, other, signs = normal(1, 4, 3, 1.0), normal(2, 5, 3), np.array([1, 1, -1])
+    found = selectivity_test(target, [other], signs, 20_000, rng=rng())
+    pool, everyone = np.concatenate([target, other]), set(range(9))
+    largest = [
+        (signs * cohens_dz(pool[sorted(g)]) - np.abs(cohens_dz(pool[sorted(everyone - g)]))).max()
+        for g in map(set, combinations(range(9), 4))
+    ]
+    exact = (np.array(largest)[:, None] >= found.selectivity[0] - 1e-12).mean(axis=0)
+    assert (np.abs(found.p - exact) < 4 * np.sqrt(exact * (1 - exact) / 20_000) + 1e-4).all()
+
+
+def test_a_unit_that_answers_to_one_of_four_sets_is_not_selective():
+    target, others = normal(1, n_units=8, effect=1.5), [normal(seed, n_units=8) for seed in (2, 3, 4, 5)]
+    others[2] += 1.5
+    found = selectivity_test(target, others, np.ones(8), 999, rng=rng())
+    assert found.p.min() > 0.2 and found.each_p[[0, 1, 3]].max() <= 0.02
+
+
+def test_a_unit_without_a_d_has_no_selectivity():
+    target, other = normal(1, n_units=3, effect=1.0), normal(2, n_units=3)
+    other[:, 1], target[:, 2] = 0.5, 0.0
+    found = selectivity_test(target, [other], np.ones(3), 99, rng=rng())
+    assert np.isnan(found.selectivity[0]).tolist() == np.isnan(found.p).tolist() == [False, True, False]
 
 
 def test_what_is_planted_on_the_target_alone_is_selective_and_what_is_everywhere_is_not():
@@ -83,16 +110,29 @@ def test_what_is_planted_on_the_target_alone_is_selective_and_what_is_everywhere
     for planted in (target, *others):
         planted[:, 1] += 1.5
     found = selectivity_test(target, others, np.ones(8), 999, rng=rng())
-    assert found.selectivity[0] > 1 and found.p[0] <= 0.005
-    assert abs(found.selectivity[1]) < 0.6 and found.p[1] > 0.2
+    assert (found.selectivity[:, 0] > 1).all() and found.p[0] <= 0.005
+    assert (np.abs(found.selectivity[:, 1]) < 0.6).all() and found.p[1] > 0.2
 
 
 @pytest.mark.statistics
 def test_some_unit_is_called_selective_in_five_percent_where_none_is():
-    low = []
+    each, joint = [], []
     for seed in range(300):
         sets = np.split(normal(seed, 60, 6), 3)
-        low.append(selectivity_test(sets[0], sets[1:], np.ones(6), 99, rng=rng(seed)).p.min())
+        found = selectivity_test(sets[0], sets[1:], np.ones(6), 99, rng=rng(seed))
+        each.append(found.each_p[0].min())
+        joint.append(found.p.min())
+    assert 0.015 <= np.mean(np.array(each) <= 0.05) <= 0.095
+    assert np.mean(np.array(joint) <= 0.05) <= 0.07
+
+
+@pytest.mark.statistics
+def test_a_unit_that_one_set_shares_is_called_selective_in_at_most_five_percent():
+    low = []
+    for seed in range(300):
+        target, shares, none = np.split(normal(seed, 75, 6), 3)
+        target, shares = target + 1.0, shares + 1.0
+        low.append(selectivity_test(target, [shares, none], np.ones(6), 99, rng=rng(seed)).p.min())
     assert 0.015 <= np.mean(np.array(low) <= 0.05) <= 0.095
 
 
@@ -118,6 +158,14 @@ def test_the_correlation_of_the_true_effects_is_found_and_its_interval_covers(tr
         assert found.observed == pearson(*map(paired_t, sets)) and abs(found.observed) <= abs(found.value) + 0.1
     assert abs(np.mean(values)) < 0.03
     assert np.mean(covered) >= 0.8
+
+
+def test_disjoint_effects_of_opposite_sign_correlate_and_have_nothing_in_common():
+    up, down = np.repeat([1.5, 0.0], [20, 40]), np.repeat([0.0, -1.5], [40, 20])
+    found = true_correlation(normal(1, effect=up), normal(2, effect=down), rng=rng())
+    assert found.value > 0.3 and abs(found.uncentred) < 0.15
+    common = true_correlation(normal(1, effect=1.0), normal(2, effect=1.0), rng=rng())
+    assert common.uncentred == pytest.approx(1.0, abs=0.05)
 
 
 def test_maps_that_do_not_agree_with_themselves_have_no_true_correlation():

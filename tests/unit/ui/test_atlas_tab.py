@@ -67,25 +67,32 @@ def test_every_two_axes_have_a_cell_and_one_without_a_value_has_no_colour():
     assert "<b>" not in svg
 
 
+def test_every_rival_is_drawn_with_its_correlation(shown):
+    svg, found = drawn("rivals", shown), shown.atlas.unique
+    known = [rival for rival in found.rivals if rival.true_r is not None]
+    tips = re.findall(r"<title>(\w+) \(\w+\): true r ([+-][\d.]+) ", svg)
+    assert tips == [(rival.name, f"{rival.true_r:+.2f}") for rival in known] and known
+    assert svg.count(">no r<") == len(found.rivals) - len(known)
+    assert svg.count('class="pl-kept"') == 1 + sum(rival.has_map for rival in known)  # the legend's
+
+
 def test_without_the_replication_there_is_no_figure_of_it_and_the_rest_is_there():
     axes = read_axes(made_runs({}, ("moral_valence", "tempo")))
     found = ManyAxes(make_atlas(axes), axes)
     with pytest.raises(FigureError, match="moral_valence_replication.toml"):
         figure("replication", found)
     page = atlas_html(found, 19.7)
-    assert (
-        page.count("<svg") == 2 and "There is no run of the replication" in page and "Selectivity</summary>" not in page
-    )
+    assert page.count("<svg") == 2 and page.count("There is no run of the replication") == 2
 
 
 def test_the_page_says_first_what_it_comes_to_and_that_weights_are_random(shown):
     page = atlas_html(shown, 19.7)
     first = page.index("The weights are random: the numbers say nothing")
-    assert page.index("STAND-IN") < first < page.index("<svg") < page.index("<details") and page.count("<svg") == 3
+    assert page.index("STAND-IN") < first < page.index("<svg") < page.index("<details") and page.count("<svg") == 4
     assert "membership test" in page and "two distributions are equal" in page and "size: RMS" in page
     cards = page[page.index("Beside the published cards") : page.index("They were not run here")]
     assert "19.7%" in cards and "about 43%" in cards and "about 1%" in cards
-    assert page.count("<details") == 5
+    assert page.count("<details") == 6
     heads = ManyAxes(replace(shown.atlas, units="heads"), shown.axes)
     assert "19.7%" not in atlas_html(heads, 19.7)
 
