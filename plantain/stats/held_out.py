@@ -19,7 +19,7 @@ from plantain.stats.paired import is_degenerate, paired_t
 
 N_TOP = 20
 
-_FLIPS = 4  # at a time: 4 x 25 x 600 sums stay near the cache
+_SUMS = 60_000  # of flips x pairs x units at a time, which stay near the cache
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def held_out_null(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> n
             values = np.where(order > 0, np.sign(sums) * mine / sd, 0.0)
         return values.sum(axis=2) / np.maximum(np.count_nonzero(order > 0, axis=2), 1)
 
-    chunks = [signs[at : at + _FLIPS] for at in range(0, len(signs), _FLIPS)]
+    step = max(1, _SUMS // diffs.size)
+    chunks = [signs[at : at + step] for at in range(0, len(signs), step)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return np.concatenate(list(threads.map(score, chunks)))
 

@@ -113,7 +113,7 @@ def test_every_figure_and_file_says_how_the_run_was_made(run, tmp_path):
 
 
 def test_the_cards_figures_stand_beside_plain_runs_only(run):
-    plain = small_run(1, n_pairs=8)
+    plain = small_run(1, n_pairs=25)
     alike = [with_info(r, positive="helping", negative="ignoring") for r in (plain, run)]
     assert [comparable(r, Selection("card", "all")) for r in alike] == [True, False]
     said = [" ".join(note.text for note in notes(r, r.headline())) for r in alike]
