@@ -102,7 +102,8 @@ def test_a_comparison_is_given_up_where_the_choice_changes(visit, runs):
     assert page.locator("#atlas svg").count() == 0
     page.click("#make-atlas")
     page.wait_for_selector("#atlas .pl-sentence", timeout=60_000)
-    assert len(list(runs.glob(".atlas-*.json"))) == before + 1  # of the second choice alone
+    # Of the second choice; the first is cached too where its last step was done when it was given up.
+    assert before + 1 <= len(list(runs.glob(".atlas-*.json"))) <= before + 2
 
 
 @pytest.mark.parametrize(("width", "mode"), [(390, "dark"), (1280, "light")])

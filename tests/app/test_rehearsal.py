@@ -107,12 +107,13 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
 
         # The visitor's page, which nobody touched, shows the run.
         visitor.wait_for_selector("#findings .pl-card", timeout=30_000)
-        assert f"{NAME} ({RESULTS})" in visitor.get_by_role("combobox", name="Run", exact=True).input_value()
+        expect(visitor.get_by_role("combobox", name="Run", exact=True)).to_have_value(f"{NAME} ({RESULTS})")
 
     # The Space sleeps, and starts on an empty disk.
     with start(hub, provider, tmp_path_factory.mktemp("again")) as space:
         page = browser.new_page()
         page.goto(space.url)
         page.wait_for_selector("#findings .pl-card", timeout=60_000)
-        assert f"{NAME} ({RESULTS})" in page.get_by_role("combobox", name="Run", exact=True).input_value()
+        chosen = page.get_by_role("combobox", name="Run", exact=True)
+        expect(chosen).to_have_value(f"{NAME} ({RESULTS})", timeout=30_000)
         page.close()
