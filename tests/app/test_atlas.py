@@ -93,7 +93,6 @@ def test_a_comparison_is_given_up_where_the_choice_changes(visit, runs):
     page = visit("tab=atlas&scope=image")  # of all slices: it takes longest
     before = len(list(runs.glob(".atlas-*.json")))
     page.click("#make-atlas")
-    page.wait_for_selector("#atlas-progress progress")
     pick(page, "Scope", "words only")
     page.wait_for_selector("#make-atlas:not([disabled])")
     page.wait_for_selector("#atlas-progress :is(progress, [role=alert])", state="detached")
