@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from plantain import stats
+from plantain.findings.held_out import IMAGE
 from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptPair
 from plantain.runs.capture import PairCapture
@@ -19,8 +20,6 @@ from plantain.runs.units import HEADS, Layout, Selection, magnitudes, unit_table
 N_TOP, N_FLIPS = 20, 999
 
 N_STRONGEST = 5
-
-IMAGE_HEADS = Selection("heads", "image")
 
 LEVEL = 0.05
 
@@ -165,10 +164,9 @@ def agreement(run: Run, selection: Selection = HEADS) -> Agreement:
         diffs = run.analysis(selection).differences
         signs = stats.draw_signs(N_FLIPS, len(diffs), np.random.default_rng((run.info.seed, _STREAM)))
         null = stats.held_out_null(diffs, signs, N_TOP)
-        k = int(np.count_nonzero(stats.conformal_scores(diffs, N_TOP) > 0))
-        at_least = int(np.count_nonzero(np.count_nonzero(null > 0, axis=1) >= k))
-        p = (1 + at_least) / (1 + N_FLIPS)
-        known[selection] = Agreement(k, len(diffs), p, float(stats.quantile_above(np.abs(null).ravel(), 0.95)))
+        told = stats.count_told(stats.conformal_scores(diffs, N_TOP), null)
+        reach = float(stats.quantile_above(np.abs(null).ravel(), 0.95))
+        known[selection] = Agreement(told.k, told.n, told.p, reach)
     return known[selection]
 
 
@@ -256,8 +254,8 @@ def measure_pair(
     pair: PromptPair, capture: PairCapture, layout: Layout, model: ModelInfo, conditions: Conditions
 ) -> PairMeasure:
     """Measure a captured pair on the attention heads over the image tokens (pure arithmetic, no model)."""
-    found = magnitudes(capture.sums, layout, IMAGE_HEADS)[:, 0]
-    return PairMeasure(pair, model, conditions, unit_table(layout, IMAGE_HEADS).names, found, _words(capture))
+    found = magnitudes(capture.sums, layout, IMAGE)[:, 0]
+    return PairMeasure(pair, model, conditions, unit_table(layout, IMAGE).names, found, _words(capture))
 
 
 def _words(capture: PairCapture) -> tuple[int, int]:

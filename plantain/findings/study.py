@@ -260,7 +260,6 @@ def known_seconds(shape: Shape, done: Iterable[Run]) -> Seconds:
     """Return what pairs of a model cost: the shipped table where it is of its shape, and what its runs took."""
     known = Seconds(klein_table() if shape.is_klein else ())
     for run in done:
-        i = run.info
-        if i.seconds > 0:
-            known.learn(PAIR, i.size, i.seconds / (len(run.pairs) * i.conditions.n_repeats), i.device)
+        if run.seconds_per_pair > 0:
+            known.learn(PAIR, run.info.size, run.seconds_per_pair, run.info.device)
     return known

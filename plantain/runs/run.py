@@ -185,6 +185,11 @@ class Run:
         return hashlib.sha256(capture_bytes(self)).hexdigest()
 
     @property
+    def seconds_per_pair(self) -> float:
+        """What a pair took on average, one measure of it; 0 where the run does not say."""
+        return self.info.seconds / (len(self.pairs) * self.info.conditions.n_repeats)
+
+    @property
     def n_image_tokens(self) -> int:
         """Image tokens of a pass, the same for every prompt."""
         return int(self.sums.tokens[0, 0, TOKEN_SCOPES.index("image")])

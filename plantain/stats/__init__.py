@@ -22,7 +22,7 @@ from plantain.stats.counts import (
 from plantain.stats.dependence import Dependence, dependence, left_out_categories
 from plantain.stats.dimensionality import Dimension, dimension
 from plantain.stats.effect_size import detectable_effect, dz_interval, hedges_g, mean_interval
-from plantain.stats.held_out import HeldOut, Rule, held_out_null, held_out_test, learn_rule, transfer_test
+from plantain.stats.held_out import HeldOut, Rule, count_told, held_out_null, held_out_test, learn_rule, transfer_test
 from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
 from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null

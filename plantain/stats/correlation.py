@@ -31,16 +31,8 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float:
     >>> round(pearson([1.0, 2.0, 3.0, float("nan")], [2.0, 4.1, 5.9, 0.0]), 4)
     0.999
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"two vectors of one length are needed, not {a.shape} and {b.shape}.")
-    usable = np.isfinite(a) & np.isfinite(b)
-    if not usable.any():
-        return float("nan")
-    a, b = a[usable] - a[usable].mean(), b[usable] - b[usable].mean()
-    # Not by `@`: BLAS adds long vectors up in as many parts as it has threads, so that the last digits would vary.
-    norm = np.sqrt(np.sum(a * a) * np.sum(b * b))
-    return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
+    a, b = _usable(a, b)
+    return _cosine(a - a.mean(), b - b.mean()) if len(a) else float("nan")
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -67,11 +59,20 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     >>> round(cosine([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3), round(pearson([5.0, 6.0, 5.0], [6.0, 5.0, 6.0]), 3)
     (0.985, -1.0)
     """
+    return _cosine(*_usable(a, b))
+
+
+def _usable(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two vectors at the places where both are finite."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1:
         raise ValueError(f"two vectors of one length are needed, not {a.shape} and {b.shape}.")
     usable = np.isfinite(a) & np.isfinite(b)
-    a, b = a[usable], b[usable]
+    return a[usable], b[usable]
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    # Not by `@`: BLAS adds long vectors up in as many parts as it has threads, so that the last digits would vary.
     norm = np.sqrt(np.sum(a * a) * np.sum(b * b))
     return float(np.sum(a * b) / norm) if norm > 0 else float("nan")
 

@@ -167,11 +167,28 @@ def held_out_test(diffs: np.ndarray, signs: np.ndarray, n_top: int = N_TOP) -> H
     >>> found.k, found.n, found.p < 0.01
     (12, 12, True)
     """
-    diffs = checked_diffs(diffs, min_pairs=3)
-    k = int(np.count_nonzero(conformal_scores(diffs, n_top) > 0))
-    null = np.count_nonzero(held_out_null(diffs, signs, n_top) > 0, axis=1)
-    p = (1 + int(np.count_nonzero(null >= k))) / (1 + len(null))
-    return HeldOut(k, len(diffs), p, math.sqrt(p * (1 - p) / len(null)))
+    return count_told(conformal_scores(diffs, n_top), held_out_null(diffs, signs, n_top))
+
+
+def count_told(scores: np.ndarray, null: np.ndarray) -> HeldOut:
+    """Count the scores above zero, and test the count against those of sign flips.
+
+    Parameters
+    ----------
+    scores : float array (n_pairs,)
+        From `conformal_scores`.
+    null : float array (n_flips, n_pairs)
+        From `held_out_null`.
+
+    Examples
+    --------
+    >>> found = count_told(np.array([0.5, 0.2, -0.1]), np.array([[0.1, -0.2, -0.3], [0.2, 0.1, 0.3], [-0.1] * 3]))
+    >>> found.k, found.n, found.p
+    (2, 3, 0.5)
+    """
+    k, told = int(np.count_nonzero(scores > 0)), np.count_nonzero(null > 0, axis=1)
+    p = (1 + int(np.count_nonzero(told >= k))) / (1 + len(null))
+    return HeldOut(k, len(scores), p, math.sqrt(p * (1 - p) / len(null)))
 
 
 def transfer_test(rule: Rule, diffs: np.ndarray, two_sided: bool = False) -> HeldOut:

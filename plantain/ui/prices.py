@@ -104,9 +104,8 @@ class Prices:
     def learn_from(self, run: Run, layout: Layout) -> None:
         """Learn from a saved run of a model of the same shape, made on the same device."""
         info, own = run.info, CARD if self.quota else self.device
-        if info.layout == layout and own and own in info.device and info.seconds > 0:
-            each = info.seconds / (len(run.pairs) * info.conditions.n_repeats)
-            self.known.learn(PAIR, info.size, each, self.device)
+        if info.layout == layout and own and own in info.device and run.seconds_per_pair > 0:
+            self.known.learn(PAIR, info.size, run.seconds_per_pair, self.device)
 
     def _each(self, kind: str, size: int) -> float:
         found = self.known.estimate(kind, size, self.device)
