@@ -21,7 +21,7 @@ import numpy as np
 from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
 from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, NotComparableError, RunInfo
@@ -437,7 +437,7 @@ def _path(axes: list[Axis], selection: Selection, folder: Path) -> Path:
 
 
 def _role(run: Run) -> str:
-    known = shipped_sets().get(run.info.prompts_sha256)
+    known = known_sets().get(run.info.prompts_sha256)
     return known[1].role if known else "other"
 
 

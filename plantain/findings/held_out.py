@@ -20,7 +20,7 @@ import numpy as np
 from plantain import stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
@@ -155,7 +155,7 @@ def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
     (str, Run) or None
         The first by name, and its name.
     """
-    roles = {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
+    roles = {sha256: prompt_set.role for sha256, (_, prompt_set) in known_sets().items()}
     if roles.get(run.info.prompts_sha256) != "axis":
         return None
     for path in sorted(folder.resolve().parent.glob("*/run.json")):
