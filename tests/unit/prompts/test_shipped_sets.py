@@ -38,8 +38,8 @@ from plantain.prompts.lexical import (
     unequal_word_counts,
     words,
 )
-from plantain.prompts.sets import PromptPair as Pair
 from plantain.prompts.sets import KINDS, READ_KEYS, load_prompt_set
+from plantain.prompts.sets import PromptPair as Pair
 
 PROMPTS = ROOT / "prompts"
 
