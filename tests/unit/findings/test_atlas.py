@@ -11,8 +11,10 @@ from scipy import stats as reference
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
+from plantain.prompts.sets import SHIPPED, known_sets
 from plantain.report.atlas import atlas_text, finding
 from plantain.runs.info import NotComparableError
+from plantain.runs.io import load_run
 from plantain.runs.units import Selection
 
 
@@ -36,7 +38,7 @@ def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everyw
     alone, common = (of_unit(found.selectivity.units) for found in (planted, everywhere))
     assert alone.selectivity > 1 and alone.p <= 0.001
     assert abs(common.selectivity) < 0.6 and common.p > 0.1
-    assert planted.selectivity.controls == ("contact", "nonmoral_valence", "posture", "tempo")
+    assert planted.selectivity.controls == ("attention", "contact", "nearness", "nonmoral_valence", "posture", "tempo")
 
 
 def test_chosen_units_are_measured_on_new_pairs(planted):
@@ -64,7 +66,7 @@ def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
     assert {row.name: row.counts for row in found.against} == {
         name: (counts["moral_valence"], counts[name]) for name in rivals
     }
-    assert (found.rank, found.of) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 9)
+    assert (found.rank, found.of) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 11)
     assert found.p_exceeds_all == max(row.p for row in found.against)
 
 
@@ -160,6 +162,27 @@ def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
     found = gather(runs, "old")
     assert list(found.runs) == ["tempo", "old"]
     assert "new is of the same prompt set as old, which is chosen above." in found.left_out
+
+
+def test_runs_of_a_former_text_keep_their_role_and_stand_aside_for_the_present_one():
+    former = next(
+        found for path, found in known_sets().values() if path.parent.name == "former" and found.role == "axis"
+    )
+    old = made("moral_valence", prompts_sha256=former.sha256, date="2019-01-01T00:00:00+00:00")
+    runs = made_runs({}, ("moral_valence", "tempo")) | {"old": old}
+    found = gather(runs, "tempo")
+    assert set(found.runs) == {"moral_valence", "tempo"}
+    assert found.left_out == ("old is of another text of the prompt set of moral_valence, which is newer.",)
+    assert set(gather(runs, "old").runs) == {"old", "tempo"}
+    assert [axis.role for axis in read_axes({"tempo": runs["tempo"], "old": old})] == ["axis", "control"]
+
+
+@pytest.mark.parametrize("name", ["tiny-random", "untrained-klein-4b"])
+def test_the_shipped_runs_have_the_role_of_the_text_that_they_were_made_of(name):
+    run = load_run(SHIPPED.parent / "precomputed" / name)
+    other = replace(run, info=replace(run.info, prompts_sha256=SETS["tempo"].sha256))
+    axes = read_axes({"tempo": other, "shipped": run})
+    assert [(axis.name, axis.role) for axis in axes] == [("shipped", "axis"), ("tempo", "control")]
 
 
 @pytest.mark.parametrize(
