@@ -246,7 +246,7 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     runs : mapping of str to Run
         By name.
     selected : str
-        One of them. Of two runs of one prompt set, or of a set and its former text, it is taken; elsewhere the newest is.
+        One of them. Of two runs of one prompt set, whichever its text, it is taken; elsewhere the newest is.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from scipy import stats as reference
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
-from plantain.prompts.sets import SHIPPED, known_sets
+from plantain.prompts.sets import FORMER, SHIPPED, load_prompt_set
 from plantain.report.atlas import atlas_text, finding
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run
@@ -89,7 +89,7 @@ def test_the_size_says_nothing_of_direction():
 
 def test_the_words_hold_the_numbers_and_their_limits(planted):
     text = atlas_text(planted)
-    assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
+    assert text.startswith(f"# Atlas of 13 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
     assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/9" in text
     assert "tests the equality of two distributions" in text and "about 43%" in text
     assert f"{planted.replication.n_same_sign} of 20 keep their sign" in text
@@ -165,9 +165,7 @@ def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
 
 
 def test_runs_of_a_former_text_keep_their_role_and_stand_aside_for_the_present_one():
-    former = next(
-        found for path, found in known_sets().values() if path.parent.name == "former" and found.role == "axis"
-    )
+    former = load_prompt_set(FORMER / "moral_valence.toml")
     old = made("moral_valence", prompts_sha256=former.sha256, date="2019-01-01T00:00:00+00:00")
     runs = made_runs({}, ("moral_valence", "tempo")) | {"old": old}
     found = gather(runs, "tempo")
