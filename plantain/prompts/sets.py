@@ -39,7 +39,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
 
 FORMER = SHIPPED / "former"  # texts that were changed since: runs of them are still read, and keep their role
 
-_Side = Literal["", SIDES]
+_Side = Literal["", *SIDES]
 
 
 class PromptError(PlantainError, ValueError):
@@ -79,7 +79,7 @@ class PromptPair:
     category: str
     positive: str
     negative: str
-    kind: Literal["", KINDS] = field(default="", compare=False)
+    kind: Literal["", *KINDS] = field(default="", compare=False)
     nearer: _Side = field(default="", compare=False)
     attentive: _Side = field(default="", compare=False)
     new_object: _Side = field(default="", compare=False)
