@@ -311,7 +311,7 @@ def test_a_damaged_run_is_refused_by_name(saved, file, damage, match):
 
 def test_a_key_of_a_pair_that_this_version_does_not_know_is_left_out(made_run, saved):
     pairs = json.loads((saved / "run.json").read_text(encoding="utf-8"))["pairs"]
-    edit_json(saved / "run.json", pairs=[pair | {"kind": "minimal"} for pair in pairs])
+    edit_json(saved / "run.json", pairs=[pair | {"mood": "minimal"} for pair in pairs])
     assert same(load_run(saved), made_run())
 
 
