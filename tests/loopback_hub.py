@@ -38,6 +38,8 @@ class Repo:
     gated: bool = False
     private: bool = False
     ignored: set[str] = field(default_factory=set)
+    variables: dict[str, str] = field(default_factory=dict)
+    hardware: str = ""
 
     def commit(self, ref: str, files: dict[str, bytes]) -> str:
         sha = hashlib.sha1(f"{len(self.commits)}{ref}".encode()).hexdigest()
@@ -234,6 +236,19 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self._writer()
         return 200, {}, {}
 
+    def _variables(self, repo: Repo):
+        self._writer()
+        if self.command == "POST":
+            wanted = json.loads(self.body)
+            repo.variables[wanted["key"]] = wanted["value"]
+        return 200, {name: {"value": value} for name, value in repo.variables.items()}, {}
+
+    def _hardware(self, repo: Repo):
+        self._writer()
+        repo.hardware = json.loads(self.body)["flavor"]
+        asked = {"current": None, "requested": repo.hardware}
+        return 200, {"stage": "BUILDING", "hardware": asked, "gcTimeout": None}, {}
+
     def _create(self):
         self._writer()
         wanted = json.loads(self.body)
@@ -352,6 +367,8 @@ _ROUTES = [
     (rf"{_API}/commit/(?P<rev>.+)", _Answers._commit),
     (rf"{_API}/discussions", _Answers._discussions),
     (rf"{_API}/auth-check/write", _Answers._auth_check),
+    (rf"{_API}/variables", _Answers._variables),
+    (rf"{_API}/hardware", _Answers._hardware),
     (rf"/(?P<kind>spaces/)?{_ANY}\.git/info/lfs/objects/batch", _Answers._batch),
     (rf"/(?P<kind>spaces/)?{_ANY}/resolve/(?P<rev>refs/pr/\d+|[^/]+)/(?P<path>.+)", _Answers._resolve),
 ]

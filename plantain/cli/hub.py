@@ -53,6 +53,11 @@ def add_commands(commands: Any) -> None:
 
     parser = add("space", _space, "create or update the Space from these files", "the Space")
     _add_create(parser, "Space")
+    words = "the model card to which its owner publishes from the page"
+    parser.add_argument("--card-repo", type=repo_id, metavar="OWNER/NAME", help=words)
+    words = "the repository that keeps published runs, which the page shows; with --create it is created too"
+    parser.add_argument("--results-repo", type=repo_id, metavar="OWNER/NAME", help=words)
+    parser.add_argument("--zero-gpu", action="store_true", help="choose ZeroGPU for it")
     parser.add_argument("--dry-run", action="store_true", help="list what would be sent; no network")
 
 
@@ -168,6 +173,7 @@ def _pull(options: argparse.Namespace) -> None:
 
 def _space(options: argparse.Namespace) -> None:
     from plantain.hub import space
+    from plantain.hub.repo import Remote
 
     check_private(options)
     files = space.space_files()
@@ -175,10 +181,18 @@ def _space(options: argparse.Namespace) -> None:
         _print_files(files)
         print("\nNothing was sent.")
         return
-    outcome = space.push_space(_remote(options, "space"), files, options.create, options.private)
+    remote = _remote(options, "space")
+    outcome = space.push_space(remote, files, options.create, options.private)
     print_outcome(options.repo_id, outcome)
+    named = {"PLANTAIN_CARD_REPO": options.card_repo, "PLANTAIN_RESULTS_REPO": options.results_repo}
+    variables = {name: value for name, value in named.items() if value}
+    kept = [Remote(options.results_repo)] if options.results_repo and options.create else []
+    for line in space.settle_space(remote, variables, kept, options.zero_gpu):
+        print(printable(line))
     if outcome.state != space.NOTHING:
-        print("ZeroGPU is chosen in the Space's settings. Its page builds anew within minutes of a change.")
+        print("Its page builds anew within minutes of a change.")
+    if not options.zero_gpu:
+        print("ZeroGPU: add --zero-gpu, or choose it in the Space's settings.")
 
 
 def _remote(options: argparse.Namespace, repo_type: str = "model") -> Remote:

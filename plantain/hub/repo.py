@@ -155,6 +155,20 @@ class Remote:
                 raise HubError(words) from error
         return self.base(), True
 
+    def set_variables(self, variables: dict[str, str]) -> bool:
+        """Give a Space's environment some variables; return whether any changed, after which it starts anew."""
+        with explained(self.repo_id, self._token):
+            there = {name: found.value for name, found in self._api.get_space_variables(self.repo_id).items()}
+            changed = {name: value for name, value in variables.items() if there.get(name) != value}
+            for name, value in changed.items():
+                self._api.add_space_variable(self.repo_id, name, value)
+        return bool(changed)
+
+    def choose_hardware(self, name: str) -> None:
+        """Choose a Space's hardware, such as ``zero-a10g``."""
+        with explained(self.repo_id, self._token):
+            self._api.request_space_hardware(self.repo_id, name)
+
     def read(self, path: str, base: Base) -> bytes | None:
         """Return a file at a commit; None where there is none."""
         url = hf_hub_url(self.repo_id, path, repo_type=self.repo_type, revision=base.sha, endpoint=self._api.endpoint)

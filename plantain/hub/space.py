@@ -15,6 +15,8 @@ FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
 
 RUNS_FOLDER = "precomputed"
 
+ZERO_GPU = "zero-a10g"  # the hardware's name for the Hub, whatever card it is by now
+
 ENDINGS = {
     "plantain": (".py", ".css", ".js", ".json", ".md", ".ttf", ".license"),
     "prompts": (".toml", ".csv"),
@@ -50,6 +52,44 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
     except OSError as error:
         raise HubError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+
+
+def settle_space(space: Remote, variables: dict[str, str], repositories: list[Remote], zero_gpu: bool) -> list[str]:
+    """Settle what a Space has beside its files.
+
+    Parameters
+    ----------
+    space : Remote
+    variables : dict of str to str
+        Of its environment.
+    repositories : list of Remote
+        That it publishes to; they are created where there are none.
+    zero_gpu : bool
+        Choose ZeroGPU for it.
+
+    Returns
+    -------
+    list of str
+        What was done, in sentences. That ZeroGPU is refused is one of them: everything else holds without it.
+
+    Raises
+    ------
+    HubError
+        The Hub refuses a variable or a repository.
+    """
+    done = []
+    for repository in repositories:
+        if repository.base_or_created(create=True)[1]:
+            done.append(f"{repository.repo_id} was created: runs that are published from the page go there.")
+    if variables and space.set_variables(variables):
+        done.append(f"Its environment has: {', '.join(f'{name}={value}' for name, value in variables.items())}.")
+    if zero_gpu:
+        try:
+            space.choose_hardware(ZERO_GPU)
+            done.append("It runs on ZeroGPU.")
+        except HubError as error:
+            done.append(f"ZeroGPU was not chosen; choose it in the Space's settings. {error}")
+    return done
 
 
 def _is_plain(path: Path, root: Path) -> bool:

@@ -94,7 +94,7 @@ def name_of_device(device: torch.device) -> str:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.getname_of_device(device)
+        return torch.cuda.get_device_name(device)
     facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
     name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
     return f"{device.type} ({name[1] if name else platform.machine()})"

@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.published import CARD_SIZE, Published, comparable
+from plantain.findings.published import CARD_SIZE, Published, same_question
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import run_label
 from plantain.report.numbers import duration
@@ -27,7 +27,7 @@ from plantain.runs.info import is_control
 from plantain.runs.io import RUN_JSON, list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
-from plantain.runs.units import CARD, Selection, SelectionError
+from plantain.runs.units import Selection, SelectionError
 from plantain.ui import html
 from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
@@ -220,8 +220,9 @@ _TRIED = "Shown are those that are here; it is tried again."
 
 
 def _place(run: Run) -> tuple[bool, bool, bool]:
-    """Sort runs: pretrained weights first; of these the published card's way to count, then its size."""
-    return run.info.weights != "pretrained", not comparable(run, CARD), run.info.size != CARD_SIZE
+    """Sort runs: pretrained weights first; of these the published card's question and passes, then its size."""
+    like_card = same_question(run) and run.info.is_plain
+    return run.info.weights != "pretrained", not like_card, run.info.size != CARD_SIZE
 
 
 @dataclass(frozen=True)
@@ -313,11 +314,15 @@ class RunStore:
         """Put everything together anew."""
         own = {(name, run.capture_sha256) for name, run in self._own.items()}
         saved, problems, notices = dict(self._own), dict(self._damaged), []
+        folders = {name: name for name in saved}
         for whose, theirs in self._theirs.items():
-            saved |= {f"{n} ({whose})": run for n, run in theirs.runs.items() if (n, run.capture_sha256) not in own}
+            more = {n: run for n, run in theirs.runs.items() if (n, run.capture_sha256) not in own}
+            saved |= {f"{n} ({whose})": run for n, run in more.items()}
+            folders |= {f"{n} ({whose})": n for n in more}
             problems |= theirs.damaged
             notices += [*theirs.refused.values(), *filter(None, (theirs.trouble,))]
         self.saved = dict(sorted(saved.items(), key=lambda item: _place(item[1])))  # stable: else the order stays
+        self._folders = folders
         self.problems, self.notices = problems, tuple(notices)
         self.arriving = sum(theirs.arriving for theirs in self._theirs.values())
         self.refused = {f"{name} ({whose})" for whose, theirs in self._theirs.items() for name in theirs.refused}
@@ -401,6 +406,10 @@ class RunStore:
         while len(self._visitors) > KEPT:
             self._visitors.popitem(last=False)
         return name
+
+    def folder_of(self, name: str | None) -> str:
+        """Return the name of a saved run's folder; nothing for a visitor's own run."""
+        return self._folders.get(name, "")
 
     def find(self, name: str | None) -> Run | None:
         """Return a run by name, or None."""

@@ -18,7 +18,7 @@ from diffusers import Flux2KleinPipeline
 from helpers import capture_pair, forward
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-from plantain.models.fingerprint import describe
+from plantain.models.fingerprint import describe, name_of_device
 from plantain.models.load import PhasedPipeline, identify, load_pipeline
 from plantain.models.sources import DownloadError, ModelError
 from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
@@ -396,3 +396,9 @@ def test_importing_models_imports_neither_torch_nor_diffusers():
     code = "import sys, plantain.models.load; print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.strip() == "[]", out.stderr
+
+
+def test_an_accelerator_goes_by_the_name_that_torch_gives_it(monkeypatch):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"Card {device.index}")
+    assert name_of_device(torch.device("cuda", 1)) == "Card 1"
+    assert name_of_device(torch.device("cpu")).startswith("cpu (")

@@ -78,7 +78,7 @@ class _Counter:
 
     def _called(self, name: str | None) -> str:
         """Return what a saved run is called for others; the name of a visitor's own opens it, and is told to nobody."""
-        return name.partition(" (")[0] if name in self.page.store.saved else ""
+        return self.page.store.folder_of(name)
 
     def compare(
         self, request: gr.Request, token: gr.OAuthToken | None, chosen: str | None, name: str
@@ -251,8 +251,8 @@ def command_html(page: Page, desk: Desk, name: str | None) -> str:
         check_publishable(run, ANY_NAME)
     except PlantainError as error:
         return html.error_html(str(error))
-    saved = name in page.store.saved
-    folder = f"{page.store.folder.name}/{name.partition(' (')[0]}" if saved else "FOLDER"
+    saved = page.store.folder_of(name)
+    folder = f"{page.store.folder.name}/{saved}" if saved else "FOLDER"
     lines = [f"python -m plantain publish {folder} --repo-id {desk.card_repo}"]
     if desk.results_repo not in (None, desk.card_repo):
         lines.append(f"python -m plantain publish {folder} --repo-id {desk.results_repo} --no-pr")

@@ -91,6 +91,30 @@ def test_a_space_is_created_on_request_updated_in_one_commit_and_left_where_noth
     assert space.head()["app.py"] == b"new\n" and space.head()["mine.txt"] == b"the owner's"
 
 
+def test_one_command_settles_where_it_publishes_to_and_its_hardware(hub, cli, tree):
+    wanted = ("space", "--repo-id", SPACE, "--create", "--card-repo", "bob/card", "--results-repo", "bob/results")
+    code, out, _ = cli(*wanted, "--zero-gpu")
+    space = hub.repos["spaces", SPACE]
+    assert code == 0 and space.variables == {"PLANTAIN_CARD_REPO": "bob/card", "PLANTAIN_RESULTS_REPO": "bob/results"}
+    assert space.hardware == "zero-a10g" and "It runs on ZeroGPU." in out
+    assert ("models", "bob/results") in hub.repos and (
+        "models",
+        "bob/card",
+    ) not in hub.repos  # a card is somebody's own
+    assert "bob/results was created" in out
+    set_before = hub.sent("^POST .*/variables")
+    code, out, _ = cli(*wanted)
+    assert code == 0 and hub.sent("^POST .*/variables") == set_before == 2 and "was created" not in out  # no new start
+    assert "add --zero-gpu" in out and hub.sent("^POST .*/hardware") == 1
+
+
+def test_a_space_without_zero_gpu_is_told_and_has_everything_else(hub, cli, tree):
+    hub.fail("^POST /api/spaces/bob/plantain/hardware", 402)
+    code, out, _ = cli("space", "--repo-id", SPACE, "--create", "--card-repo", "bob/card", "--zero-gpu")
+    assert code == 0 and "ZeroGPU was not chosen; choose it in the Space's settings." in out
+    assert hub.repos["spaces", SPACE].variables == {"PLANTAIN_CARD_REPO": "bob/card"}
+
+
 def test_a_dry_run_lists_the_files_and_asks_nobody(hub, cli, tree):
     code, out, _ = cli("space", "--repo-id", SPACE, "--dry-run")
     assert code == 0 and "plantain/a.py" in out and "Nothing was sent." in out and hub.log == []

@@ -132,6 +132,14 @@ def test_runs_of_pretrained_weights_come_first_and_of_these_the_cards_own_size(t
     assert list(RunStore(tmp_path).saved) == ["d-card", "c-small", "b-other", "a-stand-in"]
 
 
+def test_a_saved_run_goes_by_its_folders_name_and_a_visitors_own_by_none(tmp_path, made_run):
+    save_run(made_run(), tmp_path / "mine" / "a")
+    save_run(made_run(1), tmp_path / "theirs" / "b (c)")
+    store = RunStore(tmp_path / "mine", {"them": tmp_path / "theirs"})
+    assert [store.folder_of(name) for name in store.saved] == ["a", "b (c)"]
+    assert store.folder_of(store.add(made_run(2))) == store.folder_of(None) == ""
+
+
 # --- the page as it is served ---
 
 
