@@ -268,7 +268,7 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
         # Of runs made in the same second the first is taken: `max` keeps it.
         taken = max(names, key=lambda name: (name == selected, runs[name].info.date))
         why = "which is chosen above" if taken == selected else "which is newer"
-        for name in set(names) - {taken}:
+        for name in filter(lambda name: name != taken, names):
             same = runs[name].info.prompts_sha256 == runs[taken].info.prompts_sha256
             of = "is of the same prompt set as" if same else "is of another text of the prompt set of"
             reasons[name] = f"{of} {taken}, {why}"

@@ -73,7 +73,7 @@ def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
 def test_every_two_axes_are_compared_once(planted):
     names = [axis.name for axis in planted.axes]
     assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
-    assert len({frozenset((b.first, b.second)) for b in planted.between}) == 55 == len(planted.between)
+    assert len({frozenset((b.first, b.second)) for b in planted.between}) == 78 == len(planted.between)
 
 
 def test_the_size_says_nothing_of_direction():
@@ -90,7 +90,7 @@ def test_the_size_says_nothing_of_direction():
 def test_the_words_hold_the_numbers_and_their_limits(planted):
     text = atlas_text(planted)
     assert text.startswith(f"# Atlas of 13 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
-    assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/9" in text
+    assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/11" in text
     assert "tests the equality of two distributions" in text and "about 43%" in text
     assert f"{planted.replication.n_same_sign} of 20 keep their sign" in text
     stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
@@ -215,9 +215,9 @@ def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
     assert said == (
         "An axis of its own would show three things. “helping / ignoring” shows two of them."
     )  # one unit of 24 is not more than its rivals have
-    assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
+    assert rank.startswith("More units than its rivals? Not shown") and "of 11." in rank
     assert again.startswith("The same units on new pairs? Yes") and selective.startswith("More to it than to the")
-    assert "Yes: 1 of these 20 units" in selective and "4 controls" in selective
+    assert "Yes: 1 of these 20 units" in selective and "6 controls" in selective
     assert "Not shown: 0 of these 20 units" in texts(everywhere)[3]
 
 
