@@ -28,11 +28,12 @@ NAME = "klein-base-4b-256px-seed0"
 FILES = {f"runs/{NAME}/{part}" for part in ("run.json", "capture.safetensors", "units.csv")}
 
 
-def snap(page, name):
-    """Write a picture of the screen, where somebody wants them."""
+def snap(page, name, show):
+    """Write a picture of the screen with something in the middle of it, where somebody wants them."""
     folder = os.environ.get("SCREENSHOTS")
     if folder:
         settle(page)
+        page.locator(show).first.evaluate("e => e.scrollIntoView({block: 'center'})")
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
@@ -66,9 +67,11 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
             assert "Nobody has run this here yet" in page.inner_text("#findings")
             assert "s of your GPU quota" in page.inner_text("#findings")
 
+        snap(visitor, "action-1-empty-space", "#introduction")
+
         provider.person = "bob"  # (2) the owner signs in
         show_tab(owner, "Publish")
-        snap(owner, "action-2-sign-in")
+        snap(owner, "action-2-sign-in", "#sign-in")
         owner.click("#sign-in")
         owner.wait_for_selector("#publish-who >> text=Signed in as bob, who may write to bob/moral-plantain.")
 
@@ -76,7 +79,7 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
         owner.click("#begin")
         pick(owner, "Image size", "256 px")
         owner.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs")
-        snap(owner, "action-3-run-the-probe")
+        snap(owner, "action-3-run-the-probe", "#probe-cost")
         owner.click("#run-probe")
         owner.wait_for_selector("#probe-publish", timeout=240_000)
         assert "pretrained" not in visitor.inner_text("#findings")  # it is the owner's alone until it is published
@@ -88,12 +91,12 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
         owner.wait_for_selector(f"#publish-difference .pl-added >> text=plantain:begin {NAME}", timeout=120_000)
         listed = " ".join(owner.locator("#publish-difference table").all_inner_texts())
         assert all(path in listed for path in FILES) and f"What goes to {RESULTS}" in listed
-        snap(owner, "action-4-difference")
+        snap(owner, "action-4-difference", "#publish-difference pre")
         before = card.head()
 
         owner.click("#publish-send")  # (5) the pull request
         owner.wait_for_selector("#publish-outcome >> text=The pull request is open", timeout=60_000)
-        snap(owner, "action-5-pull-request")
+        snap(owner, "action-5-pull-request", "#publish-outcome")
         request = card.head("refs/pr/1")
         added = {path for path in request if request[path] != before.get(path)}
         assert added == {"README.md", f"figures/plantain-{NAME}.png", *FILES} and card.head() == before
