@@ -78,7 +78,7 @@ def klein(tmp_path_factory):
 
 def test_before_there_is_a_klein_run_the_first_screen_has_the_question_a_pair_the_card_and_the_price(url, pages, hub):
     page, shown = pages[0], pages[0].inner_text("#findings")
-    assert "tell helping from ignoring" in page.inner_text("#introduction")
+    assert "tell prosocial acts from others" in page.inner_text("#introduction")
     assert "Nobody has run this here yet: about 100 s of your GPU quota." in shown
     assert page.locator("#findings mark").all_inner_texts() == ["crouches", "gathers", "hurries", "dodges"]
     card = page.inner_text("#top-blocks")
