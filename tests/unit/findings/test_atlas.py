@@ -51,7 +51,7 @@ def test_the_unique_share_is_that_of_the_runs_differences(planted):
     diffs = {name: run.analysis(Selection("card")).differences for name, run in planted_runs().items()}
     rivals = [name for name in SETS if SETS[name].role in ("sibling", "control")]
     assert sorted(rival.name for rival in found.rivals) == sorted(rivals)
-    pooled = sum(((d - d.mean(axis=0)) ** 2).sum(axis=0) for n, d in diffs.items() if n != "paraphrase") / (10 * 24)
+    pooled = sum(((d - d.mean(axis=0)) ** 2).sum(axis=0) for n, d in diffs.items() if n != "paraphrase") / (12 * 24)
     means = {name: d.mean(axis=0) / np.sqrt(pooled) for name, d in diffs.items()}
     assert found.own == pytest.approx(np.mean(means["moral_valence"] * means["moral_valence_replication"]))
     mapped = [rival.name for rival in found.rivals if rival.has_map]
