@@ -215,6 +215,14 @@ def shipped_file(sha256: str, otherwise: str) -> str:
     return known[0].relative_to(SHIPPED.parent).as_posix() if known else otherwise
 
 
+def same_set(sha256: str, other: str) -> bool:
+    """Tell whether two hashes are of one prompt set: of the same text, or of texts that the project gave it in turn."""
+    if sha256 == other:
+        return True
+    known = [known_sets().get(found) for found in (sha256, other)]
+    return all(known) and len({(path.name, prompt_set.role) for path, prompt_set in known}) == 1
+
+
 def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise PromptError(f"{where}: write every pair as its own [[pair]] table.")
