@@ -13,7 +13,7 @@ from plantain.findings.held_out import ALONE, Beside, held_out, is_here
 from plantain.findings.published import Published, comparable, same_question
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.figures.maps import PANELS, drawn_units
-from plantain.report.labels import UNIT_WORDS, family_line, provenance, weights_label
+from plantain.report.labels import UNIT_WORDS, contrast_words, family_line, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.report.verdict import standing, verdict_lines
@@ -199,7 +199,7 @@ def findings_html(run: Run | None, published: Published, selection: Selection, c
     text = (
         f"Text baseline, the same test on the prompt embedding: {'; '.join(f'{m.name}: {m.baseline}' for m in rows)}."
     )
-    measured = MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
+    measured = MEASURED.format(n=len(run.pairs), contrast=contrast_words(run))
     prompts = [warning.text for warning in prompt_warnings(run)]
     said = f"<p class='pl-small'>{escape(_control_line(control, run))}</p>" if control else ""
     return (
