@@ -492,12 +492,13 @@ def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_par
             assert digest == row["texts_sha256"], f"{path.stem}: {row['pair']} was changed after it was read"
             positive = "A" if row["shown_as_A"] == "positive" else "B"
             assert row["right"] == ("yes" if row["said_positive"] == positive else "no")
-            side = {"": "", positive: "positive", "AB".replace(positive, ""): "negative"}
+            side = {"": "", "AB": "", positive: "positive", "AB".replace(positive, ""): "negative"}
             said = tuple(side[row[f"said_{key}"]] for key in READ_KEYS)
             own = {"attention": "attentive", "nearness": "nearer"}.get(path.stem)  # what the set is about is in no pair
             noted = tuple("positive" if key == own else getattr(pairs[row["pair"]], key) for key in READ_KEYS)
             assert said == noted, f"{path.stem}: {row['pair']} says another reading than was recorded"
             right[path.stem] += row["right"] == "yes"
+            assert row["said_depictable"] in ("", "both")  # empty: nobody was asked
         shown = Counter(row["shown_as_A"] for row in read)
         assert min(shown.values()) >= 6  # shuffled indeed
     assert 8 <= right.pop("paraphrase") <= 17  # 95% of coins
