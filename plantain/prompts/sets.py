@@ -67,8 +67,10 @@ class PromptPair:
     kind : str
         What the negative side is, one of `KINDS`, or empty: it looks on or idles, leaves somebody out, or does wrong.
     nearer, attentive, new_object : str
-        What somebody read who did not see the sides: on which side the agent is nearer to the other person, or more
-        attentive, and which side alone names a thing. Empty where neither does, or nobody read it.
+        What a reader said who had not written the pair and did not know which side is which: where the agent is nearer
+        to the other person, or more attentive, and which side alone names a thing. Empty where neither, where both,
+        and where nobody was asked. Of the project's own sets a reader was asked about the two moral ones, attention
+        and nearness, once for each pair (docs/controls.md).
 
     Notes
     -----
