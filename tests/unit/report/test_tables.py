@@ -37,6 +37,17 @@ def table_rows(text, number=0):
     return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
+def test_the_report_tells_results_by_kind_where_the_pairs_have_one(run, moral_run):
+    text = report_text(moral_run, PUBLISHED)
+    (line,) = re.findall(r"^Held-out pairs told right \(the headline, by kind\): (.*)\.$", text, re.M)
+    parts = re.findall(r"(\w+) (\d+) of (\d+)", line)
+    assert [(kind, n) for kind, _, n in parts] == [("neglect", "10"), ("exclusion", "5"), ("wrongdoing", "10")]
+    assert text.startswith("# Ethical valence") and f"{sum(int(k) for _, k, _ in parts)} of 25 held-out pairs" in text
+    shown = text.partition("## By kind")[2].partition("## ")[0]
+    assert [row[:2] for row in table_rows(shown)[1:]] == [[kind, n] for kind, _, n in parts]
+    assert "By kind" not in report_text(run, PUBLISHED)
+
+
 # --- the published card ------------------------------------------------------------------------------------
 
 CARDS_TABLE = [  # metric, value and significance as the card has them; "heads" are units here

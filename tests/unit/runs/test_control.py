@@ -127,6 +127,7 @@ def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run)
     assert all(f"Control: {figure}" in shown for figure in figures)
     assert f"control {summary.max_abs_t:.2f})" in shown
     assert escape(CONTROL) in shown and "UNTRAINED" in shown
+    assert "25 pairs of prompts, prosocial or not (in 10 pairs, of neglect: helping or ignoring)." in shown
     alone = findings_html(moral_run, load_published(), Selection("card", "all"))
     assert "Control:" not in alone and escape(CONTROL) not in alone
 
