@@ -41,9 +41,11 @@ def shipped(tmp_path_factory):
 @pytest.fixture
 def small_sets(shipped, monkeypatch):
     monkeypatch.setattr(sets, "SHIPPED", shipped)
-    sets.shipped_sets.cache_clear()
+    for read in (sets.shipped_sets, sets.known_sets):
+        read.cache_clear()
     yield
-    sets.shipped_sets.cache_clear()
+    for read in (sets.shipped_sets, sets.known_sets):
+        read.cache_clear()
 
 
 def study(model, out, *more):
