@@ -121,6 +121,31 @@ def test_a_card_that_changed_since_the_look_is_looked_at_again(hub, repo, run):
     assert desk.send(TOKEN, run, "mine", anew.digest).url.endswith("/discussions/1")
 
 
+@pytest.mark.parametrize("where", ["card", "results"])
+def test_a_run_that_takes_the_name_between_look_and_press_is_not_overwritten(hub, repo, results, run, where):
+    """Two owners name their runs by the same facts: the second one's press must not replace the first one's run."""
+    desk = Desk(REPO, RESULTS)
+    found, there = desk.compare(TOKEN, run, "mine"), repo if where == "card" else results
+    there.commit("main", {**there.head(), "runs/mine/capture.safetensors": b"another owner's"})
+    with pytest.raises(HubError, match="another run of the name mine. Give this one another name"):
+        desk.send(TOKEN, run, "mine", found.digest)
+    assert hub.sent(COMMIT) == 0 and there.head()["runs/mine/capture.safetensors"] == b"another owner's"
+
+
+def test_results_that_another_run_reaches_first_keep_it(hub, repo, results, run, monkeypatch):
+    desk, carry_out = Desk(REPO, RESULTS), owner.carry_out
+    found = desk.compare(TOKEN, run, "mine")
+
+    def overtaken(*given):
+        results.commit("main", {**results.head(), "runs/mine/capture.safetensors": b"another owner's"})
+        return carry_out(*given)
+
+    monkeypatch.setattr(owner, "carry_out", overtaken)
+    sent = desk.send(TOKEN, run, "mine", found.digest)
+    assert sent.url.endswith("/discussions/1") and "did not go to bob/results: it has another" in sent.remarks[-1]
+    assert results.head()["runs/mine/capture.safetensors"] == b"another owner's"
+
+
 def test_a_change_in_the_very_moment_overwrites_nothing(hub, repo, run):
     desk = Desk(REPO)
     found = desk.compare(TOKEN, run, "mine")
