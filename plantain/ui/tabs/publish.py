@@ -105,15 +105,21 @@ class _Counter:
         return shown, gr.update(visible=True, value=label), _Seen(chosen, name, found.digest)
 
     def send(
-        self, request: gr.Request, token: gr.OAuthToken | None, seen: _Seen | None
+        self, request: gr.Request, token: gr.OAuthToken | None, seen: _Seen | None, chosen: str | None, name: str
     ) -> Iterator[tuple[str, Any, Any, Any, Any]]:
-        """Publish what was seen: progress, the difference, the button, what was seen, the outcome."""
+        """Publish what was seen: progress, the difference, the button, what was seen, the outcome.
+
+        What is chosen now can only refuse it: a difference that took long may come when another run is on show.
+        """
         stay = gr.skip()
         try:
             with logged("publish"):
                 token = signed_in(request, token)
                 if seen is None:
                     raise UsageError("Look at the difference first.")
+                if (seen.run, seen.name) != (chosen, name.strip()):
+                    seen = None
+                    raise UsageError("Another run or name is chosen now than was compared. Show the difference again.")
                 yield _progress("Comparing with the card as it is now, then sending …"), stay, HIDDEN, stay, stay
                 run = self.page.run(seen.run)
                 sent = self.desk.send(token, run, seen.name, seen.digest)
@@ -125,7 +131,8 @@ class _Counter:
                 self.page.store.refresh()
                 yield "", "", HIDDEN, None, sent_html(sent)
         except Exception as error:  # the button stays: the next press may succeed
-            yield failure_html(error), stay, gr.update(visible=seen is not None), stay, stay
+            kept = (stay, gr.update(visible=True), stay) if seen else ("", HIDDEN, None)
+            yield failure_html(error), *kept, stay
 
     def brought(self, kept: str, mine: list[tuple[str, str]]) -> tuple[Any, Any]:
         """Choose the run again that was chosen before the sign-in, which loads the page anew."""
@@ -195,7 +202,8 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
     look.click(
         listener(counter.compare), [choice.run, name], [progress, difference, go, seen], **_BUSY, **queued(progress)
     )
-    go.click(listener(counter.send), [seen], [progress, difference, go, seen, outcome], **_BUSY, **queued(progress))
+    sending = [progress, difference, go, seen, outcome]
+    go.click(listener(counter.send), [seen, choice.run, name], sending, **_BUSY, **queued(progress))
     # Signing in leaves the page. The browser's tab remembers which run was chosen, for a visitor's own is in no list.
     script = f"({static('signing.js')})"
     sign_in.click(None, [choice.run, sign_in], None, js=f"{script}.go", **VIEW)
