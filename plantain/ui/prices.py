@@ -24,6 +24,8 @@ Quota = Callable[[int], int]
 
 WARM = 30  # seconds after an answer in which ZeroGPU is trusted to use its worker again; nothing was measured there
 
+BELIEVED = 2  # times more or less than the table's that a saved run's seconds may be, where calls are killed by them
+
 DEFAULT_SIZE = 1024  # of an image on a GPU
 
 CARD = "RTX PRO 6000"  # in the name that ZeroGPU's hardware gives itself
@@ -102,13 +104,20 @@ class Prices:
             self.device = device
 
     def learn_from(self, run: Run, layout: Layout) -> None:
-        """Learn from a saved run of a model of the same shape, made on the same device."""
-        info, own = run.info, CARD if self.quota else self.device
-        if info.layout == layout and own and own in info.device and run.seconds_per_pair > 0:
-            self.known.learn(PAIR, info.size, run.seconds_per_pair, self.device)
+        """Learn from a saved run of a model of the same shape, made on the same device.
 
-    def _each(self, kind: str, size: int) -> float:
-        found = self.known.estimate(kind, size, self.device)
+        Behind a quota it is believed only so far: the run may have been made in batches or on a whole card, of which
+        ZeroGPU gives a half, or while its machine slept. Too few seconds have calls killed; too many have all of them
+        refused, so that nothing would ever be measured that sets it right.
+        """
+        info, own, seconds = run.info, CARD if self.quota else self.device, run.seconds_per_pair
+        if info.layout == layout and own and own in info.device and seconds > 0:
+            if self.quota and (shipped := self._each(PAIR, info.size, Seconds(self.known.table))):
+                seconds = min(max(seconds, shipped / BELIEVED), shipped * BELIEVED)
+            self.known.learn(PAIR, info.size, seconds, self.device)
+
+    def _each(self, kind: str, size: int, known: Seconds | None = None) -> float:
+        found = (known or self.known).estimate(kind, size, self.device)
         return found.seconds if found else 0.0
 
     # --- a call ---

@@ -1,5 +1,6 @@
 """What a call asks for: less after measurements, a cold start only where one is due, and a line about what it took."""
 
+import dataclasses
 import json
 import logging
 
@@ -155,8 +156,6 @@ def test_without_a_quota_nothing_is_logged_and_the_device_is_the_models(lines):
 
 
 def test_saved_runs_of_the_same_shape_and_device_are_learned_from(prices, made_run):
-    import dataclasses
-
     run = made_run()
     info = dataclasses.replace(run.info, device=f"NVIDIA {CARD} Blackwell", size=512, seconds=3.0 * len(run.pairs))
     other = dataclasses.replace(info, device="NVIDIA H200", seconds=0.001)
@@ -166,3 +165,16 @@ def test_saved_runs_of_the_same_shape_and_device_are_learned_from(prices, made_r
     wider = dataclasses.replace(run.info.layout, n_heads=run.info.layout.n_heads + 1)
     prices.learn_from(dataclasses.replace(run, info=dataclasses.replace(info, size=256)), wider)
     assert prices.per_pair(256) is None
+
+
+@pytest.mark.parametrize(("seconds", "believed"), [(1e-6, 1.0), (0.9, 1.0), (1.5, 1.5), (1e6, 4.0)])
+def test_a_saved_run_that_cannot_be_right_moves_a_quotas_price_only_so_far(prices, made_run, seconds, believed):
+    """Made in batches on a whole card it would have calls killed; by a machine that slept, all of them refused."""
+    run = made_run()
+    info = dataclasses.replace(run.info, device=f"NVIDIA {CARD}", size=1024, seconds=seconds * len(run.pairs))
+    prices.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert prices.per_pair(1024) == pytest.approx(believed)  # the table says 2 s
+    elsewhere = Prices(None, Seconds(TABLE))
+    elsewhere.runs_on(info.device)
+    elsewhere.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert elsewhere.per_pair(1024) == pytest.approx(seconds)
