@@ -216,6 +216,12 @@ class Desk:
         if self.results_repo is None:
             return {}, []
         remote = _remote(self.results_repo, token)
+        if remote.head() is None:
+            words = (
+                f"{self.results_repo} does not exist, or your sign-in may not see it: the run goes to the card's "
+                "repository only. Create it on the Hub, and show the difference again."
+            )
+            return {}, [words]
         if not remote.may_write():
             words = f"Your sign-in may not write to {self.results_repo}: the run goes to the card's repository only."
             return {}, [words]
@@ -233,7 +239,8 @@ class Desk:
             places.append((remote, remote.base(request.git_reference)))
         if self.results_repo not in (None, self.card_repo):
             results = _remote(self.results_repo, token)
-            places.append((results, results.base()))
+            if base := results.head():
+                places.append((results, base))
         return next((repo.repo_id for repo, base in places if _has_other(repo, base, path, capture)), "")
 
     def _offer(self, run: Run, name: str) -> Offer:

@@ -221,6 +221,8 @@ def short(value: Any) -> Any:
 
 KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
+WAITING_HELPS = 1  # the exit code of such errors
+
 _TRIED = "Shown are those that are here; it is tried again."
 
 
@@ -239,7 +241,8 @@ class _Theirs:
     damaged: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     arriving: int = 0
-    trouble: str = ""
+    trouble: str = ""  # which may pass by itself
+    fault: str = ""  # which only the owner can mend
 
     def with_runs(self, folder: Path) -> _Theirs:
         """Read what is new in the folder."""
@@ -291,6 +294,9 @@ class RunStore:
         Runs that cannot be shown, by folder, with the reason.
     notices : tuple of str
         What else the page should say.
+    faults : tuple of str
+        What only the owner can mend, such as a repository that is not there: a visitor sees the page as if nothing were
+        published.
     arriving : int
         Runs that are known of and not here yet.
     follows : bool
@@ -329,6 +335,7 @@ class RunStore:
         self.saved = dict(sorted(saved.items(), key=lambda item: _place(item[1])))  # stable: else the order stays
         self._folders = folders
         self.problems, self.notices = problems, tuple(notices)
+        self.faults = tuple(theirs.fault for theirs in self._theirs.values() if theirs.fault)
         self.arriving = sum(theirs.arriving for theirs in self._theirs.values())
         self.refused = {f"{name} ({whose})" for whose, theirs in self._theirs.items() for name in theirs.refused}
         self.generation += 1
@@ -362,21 +369,34 @@ class RunStore:
             try:
                 look(arrived)
                 error = None
-                if self._theirs.get(whose, _Theirs()).trouble:
-                    change(trouble="")
+                told = self._theirs.get(whose, _Theirs())
+                if told.trouble or told.fault:
+                    change(trouble="", fault="")
             except Exception as caught:  # the thread must not die without a word
-                error = caught
-                said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
-                change(trouble=f"Published runs were not brought. {said} {_TRIED}", arriving=0)
+                error, told = caught, self._theirs.get(whose, _Theirs())
+                found = self._told(error)
+                if found != {"trouble": told.trouble, "fault": told.fault} or told.arriving:
+                    change(**found, arriving=0)
             if self.generation != before:
                 counts = {"shown": len(self.saved), "arriving": self.arriving, "damaged": len(self.damaged)}
-                outcome = {"outcome": "failed", "error": type(error).__name__} if error else {"outcome": "ok"}
+                outcome = {"outcome": "ok"}
+                if error:
+                    why = {"why": str(error)} if isinstance(error, PlantainError) else {}
+                    outcome = {"outcome": "failed", "error": type(error).__name__, **why}
                 write_line("published runs", start, **outcome, **counts)
             return error is None
 
         watch = Watch(once, "published runs")
         self._watches.append(watch)
         watch.start()
+
+    @staticmethod
+    def _told(error: Exception) -> dict[str, str]:
+        """Say why runs were not brought: to everybody what may pass by itself, to the owner what is theirs to mend."""
+        if isinstance(error, PlantainError) and error.exit_code != WAITING_HELPS:
+            return {"trouble": "", "fault": f"Published runs are not shown on this page. {error} It is tried again."}
+        said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
+        return {"trouble": f"Published runs were not brought. {said} {_TRIED}", "fault": ""}
 
     def refresh(self, patience: float = 10.0) -> None:
         """Look at once for runs that arrive, and wait for it, at most so many seconds; harmless without any watch."""

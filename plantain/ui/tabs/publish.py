@@ -74,6 +74,7 @@ class _Counter:
         except Exception as error:
             return failure_html(error), HIDDEN, "", *nothing
         said = html.message_html(f"Signed in as {account}, who may write to {self.desk.card_repo}.")
+        said += faults_html(self.page)
         return said, gr.update(visible=run is not None), proposed, *nothing
 
     def _called(self, name: str | None) -> str:
@@ -252,6 +253,11 @@ def sent_html(sent: Sent) -> str:
     return f'<div class="pl-notice" role="status">{words}{link}{html.paragraphs_html(sent.remarks)}</div>'
 
 
+def faults_html(page: Page) -> str:
+    """Show what keeps published runs from this page and only its owner can mend."""
+    return "".join(map(html.error_html, page.store.faults))
+
+
 def command_html(page: Page, desk: Desk, name: str | None) -> str:
     """Write the command that publishes the chosen run, for a page on which nobody signs in."""
     try:
@@ -265,6 +271,7 @@ def command_html(page: Page, desk: Desk, name: str | None) -> str:
     if desk.results_repo not in (None, desk.card_repo):
         lines.append(f"python -m plantain publish {folder} --repo-id {desk.results_repo} --no-pr")
     said = "" if saved else html.message_html(PUBLISH_ELSEWHERE)
+    said += faults_html(page)
     return f'{html.chip_html(run)}{said}<pre class="pl-command"><code>{escape(chr(10).join(lines))}</code></pre>'
 
 

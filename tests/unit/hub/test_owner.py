@@ -253,6 +253,17 @@ def test_a_results_repository_that_is_somebody_elses_is_told_before(hub, repo, r
     assert found.results == () and "may not write to eve/results" in found.remarks[0]
 
 
+def test_results_that_do_not_exist_keep_nobody_from_the_card(hub, repo, run):
+    desk = Desk(REPO, "bob/nothing")
+    assert desk.admit(TOKEN, run, "mine") == ("bob", "mine")
+    found = desk.compare(TOKEN, run, "mine")
+    assert found.results == () and "bob/nothing does not exist" in found.remarks[0] and "Create it" in found.remarks[0]
+    sent = desk.send(TOKEN, run, "mine", found.digest)
+    assert sent.url.endswith("/discussions/1") and "did not go to bob/nothing" in sent.remarks[-1]
+    hub.add("bob/nothing")
+    assert len(desk.compare(TOKEN, run, "mine").results) == 3
+
+
 # --- what is kept ------------------------------------------------------------------------------------------
 
 

@@ -132,6 +132,13 @@ def test_a_visitors_own_run_is_offered_and_its_secret_name_told_to_nobody(counte
     assert counter.arrive(asked(), token(), BOB, True, "klein")[2] == "klein"
 
 
+def test_the_owner_is_told_what_keeps_published_runs_away_and_nobody_else(counter, store, monkeypatch):
+    monkeypatch.setattr(store, "faults", ("bob/results: there is no <such> repository.",))
+    assert "there is no &lt;such&gt; repository" in counter.arrive(asked(), token(), BOB, True, "klein")[0]
+    for other in (None, token("alices")):
+        assert not any("no &lt;such" in str(part) for part in counter.arrive(asked(), other, BOB, True, "klein"))
+
+
 def test_a_stand_ins_run_is_not_offered(counter, store):
     who, controls, _, about, *_, button = counter.arrive(asked(), token(), BOB, True, "tiny")
     assert button["value"] == "Sign out (bob)"

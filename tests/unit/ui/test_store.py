@@ -14,6 +14,7 @@ from plantain.runs.arrivals import Arrivals
 from plantain.runs.io import save_run
 from plantain.ui import RunStore, build_demo, watch
 from plantain.ui.engine import Engine
+from plantain.ui.log import PACKAGE_LOG
 from plantain.ui.server import first_screen_html
 from plantain.ui.watch import Watch
 
@@ -85,8 +86,12 @@ def test_readers_never_see_a_half_made_store(store, source, made_run):
     assert broken == [] and len(store.saved) == 7
 
 
+class Asleep(PlantainError):
+    exit_code = 1  # waiting may help
+
+
 def test_trouble_is_said_until_it_is_over_and_a_fault_does_not_end_the_thread(store, source):
-    source.error = PlantainError("The Hub is asleep.")
+    source.error = Asleep("The Hub is asleep.")
     store.watch("them", source.look)
     store.refresh()
     assert store.notices == (
@@ -98,6 +103,26 @@ def test_trouble_is_said_until_it_is_over_and_a_fault_does_not_end_the_thread(st
     source.error = None
     store.refresh()
     assert store.notices == () and source.looks >= 3
+
+
+def test_what_only_the_owner_can_mend_is_logged_and_no_visitors_business(
+    store, source, made_run, moral_set, caplog, monkeypatch
+):
+    monkeypatch.setattr(PACKAGE_LOG, "propagate", True)
+    demo = build_demo(store, Engine(KLEIN), load_published(), moral_set)
+    source.error = PlantainError("bob/results: there is no such repository.")
+    with caplog.at_level("INFO", PACKAGE_LOG.name):
+        store.watch("them", source.look)
+        store.refresh()
+        store.refresh()
+    lines = [json.loads(record.message) for record in caplog.records if "published runs" in record.message]
+    assert [line["why"] for line in lines] == ["bob/results: there is no such repository."]  # once, not every minute
+    assert store.notices == () and len(store.faults) == 1 and "no such repository. It is tried" in store.faults[0]
+    assert not served(demo)["notices"]["visible"] and "no such repository" not in first_screen_html(demo)
+    source.error = None
+    save_run(made_run(1), source.folder / "one")
+    store.refresh()
+    assert store.faults == () and "one (them)" in store.saved
 
 
 def test_what_is_refused_is_named_among_the_damaged(store, source):
