@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import gradio as gr
 
@@ -35,6 +37,8 @@ from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 from plantain.ui.log import write_line
 from plantain.ui.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -267,6 +271,21 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
     return None
 
 
+def _warm_first(run: Run) -> None:
+    run.summary()
+    cached(run)
+
+
+def _warm_views(run: Run) -> None:
+    for units in UNITS:
+        for scope in run.scopes(units):
+            with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
+                run.headline(Selection(units, scope))
+
+
+_WARMERS = _warm_first, _warm_views
+
+
 Look = Callable[[Callable[[Arrivals], None]], None]
 """Looks once for runs that arrive from elsewhere: tells the callable how far it is, raises `PlantainError`."""
 
@@ -313,6 +332,8 @@ class RunStore:
         self._theirs: dict[str, _Theirs] = {}
         self.follows = bool(others)
         self._watches: list[Watch] = []
+        self._warmed: tuple[WeakSet[Run], ...] = tuple(WeakSet() for _ in _WARMERS)
+        self._news, self._closed = threading.Event(), False
         self._writing = threading.Lock()
         self._visitors: OrderedDict[str, Run] = OrderedDict()
         self.generation = 0
@@ -339,6 +360,7 @@ class RunStore:
         self.arriving = sum(theirs.arriving for theirs in self._theirs.values())
         self.refused = {f"{name} ({whose})" for whose, theirs in self._theirs.items() for name in theirs.refused}
         self.generation += 1
+        self._news.set()
 
     def watch(self, whose: str, look: Look) -> None:
         """Show runs that arrive, from now on until `close`.
@@ -404,7 +426,9 @@ class RunStore:
             watch.ask(patience)
 
     def close(self) -> None:
-        """End all watches."""
+        """End all watches, and warming up."""
+        self._closed = True
+        self._news.set()
         for watch in self._watches:
             watch.stop()
 
@@ -415,15 +439,27 @@ class RunStore:
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
+        while not self._closed and (found := self._cold()):
+            stage, run = found
+            self._warmed[stage].add(run)
+            _WARMERS[stage](run)
+
+    def keep_warm(self) -> None:
+        """Warm up now, and again whenever a run has arrived, until `close`."""
+        while not self._closed:
+            self._news.clear()
+            try:
+                self.warm()
+            except Exception:  # of a run that nobody foresaw: the others follow
+                _log.exception("a run could not be warmed up")
+                continue
+            self._news.wait()
+
+    def _cold(self) -> tuple[int, Run] | None:
+        """Return what is to be computed next: the first stage of all runs comes before the second one of any."""
         runs = list(self.saved.values())
-        for run in runs:
-            run.summary()
-            cached(run)
-        for run in runs:
-            for units in UNITS:
-                for scope in run.scopes(units):
-                    with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
-                        run.headline(Selection(units, scope))
+        stages = enumerate(self._warmed)
+        return next(((stage, run) for stage, warmed in stages for run in runs if run not in warmed), None)
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""
