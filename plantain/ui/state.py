@@ -145,7 +145,8 @@ class Choice:
 
     `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
-    `known`, not seen either, holds `Page.known` as this page has it.
+    `known`, not seen either, holds `Page.known` as this page has it. `asked` holds the run that the address asks for
+    while it is not here: it may still arrive.
     """
 
     page: Page
@@ -155,6 +156,7 @@ class Choice:
     unit: gr.Textbox
     mine: gr.State
     known: gr.Textbox
+    asked: gr.State
 
     @property
     def inputs(self) -> list[gr.components.Component]:

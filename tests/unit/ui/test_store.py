@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from offers import with_weights
@@ -16,6 +17,7 @@ from plantain.ui import RunStore, build_demo, watch
 from plantain.ui.engine import Engine
 from plantain.ui.log import PACKAGE_LOG
 from plantain.ui.server import first_screen_html
+from plantain.ui.state import Page
 from plantain.ui.watch import Watch
 
 
@@ -208,6 +210,35 @@ def test_what_arrives_and_what_is_damaged_is_said_on_the_page(store, source, mor
     now = served(demo)
     assert "Published runs are arriving (2)" in now["findings"]["value"]
     assert now["notices"]["visible"] and "&lt;it&gt; is bad" in now["notices"]["value"]
+
+
+def follows(demo, known, name, asked, **query):
+    """Ask as an open page does every few seconds; return which run it is told to show, and what it still waits for."""
+    by_id = {block.elem_id: block for block in demo.blocks.values()}
+    names = [by_id["known"], by_id["run"]]
+    listener = next(d for d in demo.fns.values() if d.fn and d.inputs[:2] == names and len(d.inputs) == 4)
+    told = listener.fn(SimpleNamespace(query_params=query), known, name, [], asked)
+    run = told.get(by_id["run"])
+    given = run.constructor_args.get("value") if run else None
+    return given, told.get(listener.inputs[3], asked)
+
+
+def test_the_run_that_a_link_asks_for_is_shown_once_it_is_here(store, source, made_run, moral_set):
+    store = RunStore(store.folder, {"them": source.folder})
+    page = Page(store, Engine("tiny-random"), load_published(), moral_set)
+    demo = build_demo(store, page.engine, page.published, moral_set)
+    before = page.known
+    assert follows(demo, before, "first", "one (them)", run="one (them)") == (None, "one (them)")
+    save_run(made_run(1), source.folder / "one")
+    store.watch("them", source.look)
+    store.refresh()
+    assert follows(demo, before, "first", "one (them)", run="one (them)") == ("one (them)", "")
+    assert follows(demo, page.known, "first", "one (them)") == ("one (them)", "")  # it came while the page was opened
+    assert follows(demo, before, "second", "one (them)") == (None, "")  # the visitor has chosen meanwhile
+    assert follows(demo, before, "first", "") == (None, "")
+    assert follows(demo, before, None, "", run="one (them)") == (None, "")  # as it opens, another view brings it
+    assert follows(demo, before, None, "no such (them)") == ("first", "no such (them)")
+    store.close()
 
 
 def test_a_page_of_another_model_begins_with_what_there_is(store, moral_set):
