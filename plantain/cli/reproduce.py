@@ -38,7 +38,7 @@ from plantain.findings.study import (
 )
 from plantain.models.load import KLEIN
 from plantain.models.stand_in import STAND_IN
-from plantain.probe.checkpoint import tidy
+from plantain.probe.checkpoint import count_kept, tidy
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.prompts.sets import PromptSet, load_prompt_set, shipped_sets
 from plantain.report.model_card import check_weights
@@ -125,7 +125,8 @@ class _Study:
         return [part for stage in self.stages for part in stage.parts if part.name not in self.done]
 
     def price(self, device: str, n_processes: int = 1) -> str:
-        words = price_text(self.stages, self.done, self.shape, device, n_processes)
+        kept = {part.name: count_kept(self.folder / part.name) for part in self.left()}
+        words = price_text(self.stages, self.done, self.shape, device, n_processes, kept)
         return printable_lines(f"The whole study of {model_name(self.options.model)}, in {self.folder}:\n\n{words}")
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from plantain import PlantainError
 from plantain.runs.info import Conditions
 from plantain.runs.run import Run
-from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, klein_table
+from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, klein_table, whole_pairs
 from plantain.runs.units import Layout
 from plantain.ui.log import logged
 
@@ -59,13 +59,13 @@ class Prices:
 
     # --- before a call ---
 
-    def seconds(self, pairs: int, size: int | None, pictures: int = 0, cold: bool = True) -> int:
+    def seconds(self, pairs: float, size: int | None, pictures: int = 0, cold: bool = True) -> int:
         """Return the seconds to ask for.
 
         Parameters
         ----------
-        pairs : int
-            Repeated measures count as pairs.
+        pairs : float
+            Of one measure; see `whole_pairs` for those of several.
         size : int or None
             Of the image; None for a GPU's default.
         pictures : int
@@ -137,7 +137,8 @@ class Prices:
         measures, size = pairs * conditions.n_repeats, conditions.size
         with self._lock:
             warm = self.warm()
-            call = Call(self, conditions, self.seconds(measures, size, pictures, cold=not warm), warm)
+            whole = pairs * whole_pairs(size, conditions.n_repeats)
+            call = Call(self, conditions, self.seconds(whole, size, pictures, cold=not warm), warm)
             self._under_way += 1
         facts = {"work": work, "pairs": measures, "size": size, "pictures": pictures, "asked": call.seconds}
         try:
@@ -187,12 +188,13 @@ class Call:
 
     def pair(self, seconds: float) -> None:
         """Learn what a pair took; the first one of a new worker counts as its start, which it is slower by."""
-        known, device = self._prices.known, self._prices.device
+        known, device, c = self._prices.known, self._prices.device, self._conditions
         self.spent += seconds
+        each = seconds / whole_pairs(c.size, c.n_repeats)
         if self._start is None:
-            known.learn(PAIR, self._conditions.size, seconds / self._conditions.n_repeats, device)
-        else:
-            known.learn(COLD, 0, self._start + seconds, device)
+            known.learn(PAIR, c.size, each, device)
+        else:  # of several measures only the first is slower
+            known.learn(COLD, 0, self._start + each, device)
             self._start = None
         self._prices.heard()
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import math
 
 import pytest
 
@@ -76,8 +77,13 @@ def test_repeated_measures_are_paid_for_and_learned_one_by_one(prices):
     with prices.call("pair", 3, twice, 0) as one:
         one.began(None)
         one.pair(0.4)
-    assert one.seconds == 15 + 6 * 2 * 1.5 + 3
-    assert prices.per_pair(1024) == 0.2 and prices.per_pair(512) is None
+    pairs = (477 + 2 * 4608) / (477 + 4608)  # the prompts of a pair are encoded once
+    assert one.seconds == math.ceil(15 + 3 * pairs * 2 * 1.5 + 3) == 36
+    assert prices.per_pair(1024) == pytest.approx(0.4 / pairs) and prices.per_pair(512) is None
+    with prices.call("pair", 1, twice, 0) as cold:
+        cold.began(4.0)
+        cold.pair(1.0)  # of which the second measure is no start
+    assert prices.known.estimate(COLD, 0, ZERO_GPU).seconds == pytest.approx(4 + 1 / pairs)
 
 
 def test_a_start_is_asked_for_unless_an_answer_came_a_moment_ago(prices, clock):
