@@ -90,7 +90,7 @@ class Desk:
 
     def __init__(self, card_repo: str, results_repo: str | None = None) -> None:
         self.card_repo, self.results_repo = card_repo, results_repo
-        self._offers: OrderedDict[tuple[str, str], Offer] = OrderedDict()
+        self._offers: OrderedDict[tuple[str, ...], Offer] = OrderedDict()
         self._computing = threading.Lock()
 
     def admit(self, token: str, run: Run | None = None, called: str = "") -> tuple[str, str]:
@@ -245,7 +245,7 @@ class Desk:
 
     def _offer(self, run: Run, name: str) -> Offer:
         """Compute what a card says of a run, once."""
-        key = (run.capture_sha256, name)
+        key = (run.capture_sha256, repr((run.info, run.pairs)), name)  # the same numbers may be said to be another's
         with self._computing:
             if key not in self._offers:
                 beside = find_beside(run, run.folder) if run.folder else ALONE

@@ -178,6 +178,16 @@ def test_a_section_is_computed_once_for_the_look_and_the_press(hub, repo, run, m
     assert made == ["mine", "other", "third", "mine"]  # few are kept
 
 
+def test_the_same_numbers_said_to_be_of_another_model_are_another_section(hub, repo, run):
+    desk = Desk(REPO)
+    _OFFERS.clear()  # the tests' own, which knows runs by their numbers
+    first = desk.compare(TOKEN, run, "mine").card
+    _OFFERS.clear()
+    other = dataclasses.replace(run, info=dataclasses.replace(run.info, model="owner/another"))
+    assert "owner/another" not in first and "owner/another" in desk.compare(TOKEN, other, "mine").card
+    _OFFERS.clear()
+
+
 # --- who is refused ----------------------------------------------------------------------------------------
 
 
