@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -55,6 +56,7 @@ class Prices:
         self.quota, self.known, self._clock = quota, known or Seconds(klein_table()), clock
         self.device = ZERO_GPU if quota else ""  # elsewhere as the loaded model says
         self._warm_for = float(WARM)
+        self._saved: Counter[int] = Counter()  # by size the saved runs that were learned from: nobody timed them here
         self._lock, self._under_way, self._answered = threading.Lock(), 0, -math.inf
 
     # --- before a call ---
@@ -75,7 +77,8 @@ class Prices:
         """
         size = size or DEFAULT_SIZE
         pair, picture, start = (self._each(*work) for work in ((PAIR, size), (PICTURE, size), (COLD, 0)))
-        asked = margin(pairs * pair + pictures * picture, self.known.count(PAIR, size, self.device))
+        here = max(0, self.known.count(PAIR, size, self.device) - self._saved[size])
+        asked = margin(pairs * pair + pictures * picture, here)
         if cold:  # the shipped guess is generous by itself
             n = self.known.count(COLD, 0, self.device)
             asked += margin(start, n) if n else start
@@ -114,6 +117,7 @@ class Prices:
         if info.layout == layout and own and own in info.device and seconds > 0:
             if self.quota and (shipped := self._each(PAIR, info.size, Seconds(self.known.table))):
                 seconds = min(max(seconds, shipped / BELIEVED), shipped * BELIEVED)
+            self._saved[info.size] += 1
             self.known.learn(PAIR, info.size, seconds, self.device)
 
     def _each(self, kind: str, size: int, known: Seconds | None = None) -> float:

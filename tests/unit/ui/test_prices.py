@@ -184,3 +184,13 @@ def test_a_saved_run_that_cannot_be_right_moves_a_quotas_price_only_so_far(price
     elsewhere.runs_on(info.device)
     elsewhere.learn_from(dataclasses.replace(run, info=info), run.info.layout)
     assert elsewhere.per_pair(1024) == pytest.approx(seconds)
+
+
+def test_saved_runs_do_not_make_a_price_surer(prices, made_run):
+    run = made_run()
+    info = dataclasses.replace(run.info, device=f"NVIDIA {CARD}", size=1024, seconds=2.0 * len(run.pairs))
+    for _ in range(12):
+        prices.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert prices.seconds(10, 1024, cold=False) == 10 * 2 * 1.5 + 3  # as before any measurement
+    call(prices, pairs=5, seconds=2.0)
+    assert prices.seconds(10, 1024, cold=False) == math.ceil(margin(20, 5))
