@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, UsageError
 from plantain._files import printable, printable_lines, write_atomic
-from plantain.cli.hub import add_publish_options, check_private, open_remote, print_outcome, repo_id
+from plantain.cli.hub import TOKEN, add_publish_options, check_private, open_remote, print_outcome, repo_id
 from plantain.cli.options import add_model_options, add_pass_options, not_empty
 from plantain.cli.progress import bar
 from plantain.cli.run import load_model, probe_set, warn_of_words
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add ``reproduce`` to argparse's subparsers."""
     what = "make the whole study of a model: the card's own probe, three seeds, the controls"
-    parser = commands.add_parser("reproduce", help=what)
+    parser = commands.add_parser("reproduce", help=what, epilog=TOKEN)
     add, text = parser.add_argument, {"type": not_empty}
     add(
         "--model", default=KLEIN, **text, metavar="M", help="Hub id, local folder or tiny-random (default: %(default)s)"
