@@ -98,13 +98,14 @@ def share_heaps() -> None:
 
 
 def warm_up(store: RunStore) -> threading.Thread | None:
-    """Compute what the page shows of every saved run, in a thread of its own; not with ``PLANTAIN_WARM=off``.
+    """Compute what the page shows of every saved run and of those that arrive; not with ``PLANTAIN_WARM=off``.
 
-    It takes half a minute of a core, which tests and short visits of one's own can do without.
+    It has a thread of its own. At first it takes half a minute of a core, which tests and short visits of one's own
+    can do without.
     """
     if os.environ.get("PLANTAIN_WARM", "").lower() == "off":
         return None
-    thread = threading.Thread(target=store.warm, name="statistics", daemon=True)
+    thread = threading.Thread(target=store.keep_warm, name="statistics", daemon=True)
     thread.start()
     return thread
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plantain.hub.publish import Offer, Outcome
     from plantain.hub.repo import Remote
 
-_TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HF_TOKEN."
+TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HFTOKEN."
 
 _DONE = {
     "nothing": "nothing changed, so nothing was sent",
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
 
     def add(name: str, command: object, what: str, repo: str) -> argparse.ArgumentParser:
-        parser = commands.add_parser(name, help=what, epilog=_TOKEN)
+        parser = commands.add_parser(name, help=what, epilog=TOKEN)
         parser.add_argument("--repo-id", required=True, type=repo_id, metavar="OWNER/NAME", help=repo)
         parser.set_defaults(command=command)
         return parser

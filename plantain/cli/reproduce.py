@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, UsageError
 from plantain._files import printable, printable_lines, write_atomic
-from plantain.cli.hub import add_publish_options, check_private, open_remote, print_outcome, repo_id
+from plantain.cli.hub import TOKEN, add_publish_options, check_private, open_remote, print_outcome, repo_id
 from plantain.cli.options import add_model_options, add_pass_options, not_empty
 from plantain.cli.progress import bar
 from plantain.cli.run import load_model, probe_set, warn_of_words
@@ -38,7 +38,7 @@ from plantain.findings.study import (
 )
 from plantain.models.load import KLEIN
 from plantain.models.stand_in import STAND_IN
-from plantain.probe.checkpoint import tidy
+from plantain.probe.checkpoint import count_kept, tidy
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.prompts.sets import PromptSet, known_sets, load_prompt_set
 from plantain.report.model_card import check_weights
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add ``reproduce`` to argparse's subparsers."""
     what = "make the whole study of a model: the card's own probe, three seeds, the controls"
-    parser = commands.add_parser("reproduce", help=what)
+    parser = commands.add_parser("reproduce", help=what, epilog=TOKEN)
     add, text = parser.add_argument, {"type": not_empty}
     add(
         "--model", default=KLEIN, **text, metavar="M", help="Hub id, local folder or tiny-random (default: %(default)s)"
@@ -125,7 +125,8 @@ class _Study:
         return [part for stage in self.stages for part in stage.parts if part.name not in self.done]
 
     def price(self, device: str, n_processes: int = 1) -> str:
-        words = price_text(self.stages, self.done, self.shape, device, n_processes)
+        kept = {part.name: count_kept(self.folder / part.name) for part in self.left()}
+        words = price_text(self.stages, self.done, self.shape, device, n_processes, kept)
         return printable_lines(f"The whole study of {model_name(self.options.model)}, in {self.folder}:\n\n{words}")
 
 

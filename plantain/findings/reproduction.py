@@ -70,13 +70,17 @@ class Reproduction:
     blocks : tuple of Block
         In the card's order.
     same_units : bool
-        Whether the run has as many units as the card: counts compare only then, shares always.
+        Whether the run has as many units as the card. Else only shares and split-half r compare: what is a count, a
+        largest value or a block of so many units is another thing.
+    same_pairs : bool
+        Whether it has as many pairs as the card. Else nothing compares: t, d and r all depend on their number.
     prompts : Prompts
     """
 
     figures: tuple[Figure, ...]
     blocks: tuple[Block, ...]
     same_units: bool
+    same_pairs: bool
     prompts: Prompts
 
 
@@ -112,6 +116,7 @@ def reproduce(run: Run, published: Published, same_prompts: bool) -> Reproductio
         _figures(published, mine),
         tuple(rows),
         mine.n_units == published.n_units,
+        mine.n_pairs == published.n_pairs,
         Prompts.SAME if same_prompts else prompts,
     )
 

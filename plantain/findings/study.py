@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from plantain.runs.info import Conditions, RunInfo
 from plantain.runs.io import RunError, check_target, load_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
-from plantain.runs.seconds import PAIR, Seconds, klein_table
+from plantain.runs.seconds import PAIR, Seconds, klein_table, whole_pairs
 from plantain.runs.units import Layout, Selection, unit_table
 
 CARD_STAGE, SEEDS_STAGE, CONTROLS_STAGE = STAGES = ("card", "seeds", "controls")
@@ -51,15 +51,13 @@ class Part:
     prompt_set: PromptSet
     conditions: Conditions
 
-    @property
-    def n_measures(self) -> int:
-        """Pairs, counted anew for every seed."""
-        return len(self.prompt_set.pairs) * self.conditions.n_repeats
+    def n_sent(self, kept: int = 0) -> int:
+        """Return how many pairs go through the model: those that are not kept, and one prompt beside itself."""
+        return max(0, len(self.prompt_set.pairs) - kept) + 1
 
-    @property
-    def n_passes(self) -> int:
-        """Prompts that go through the model."""
-        return len(SIDES) * self.n_measures
+    def n_passes(self, kept: int = 0) -> int:
+        """Return how many prompts go through the model, counted anew for every seed."""
+        return len(SIDES) * self.n_sent(kept) * self.conditions.n_repeats
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,8 @@ class Price:
     Attributes
     ----------
     n_pairs, n_passes : int
-        Pairs, and prompts that go through the model.
+        Pairs of the sets that are still to be measured, and prompts that go through the model: in every run also one
+        prompt beside itself.
     seconds : float or None
         Of the passes, encoding included; None where nothing is known of the device.
     statistics : float
@@ -223,8 +222,10 @@ class Price:
     n_bytes: int
 
 
-def price(parts: Iterable[Part], layout: Layout, known: Seconds, device: str) -> Price:
-    """Estimate what parts cost on a device; a pair counts anew for every seed.
+def price(
+    parts: Iterable[Part], layout: Layout, known: Seconds, device: str, kept: Mapping[str, int] | None = None
+) -> Price:
+    """Estimate what parts cost on a device.
 
     Parameters
     ----------
@@ -233,15 +234,18 @@ def price(parts: Iterable[Part], layout: Layout, known: Seconds, device: str) ->
     known : Seconds
     device : str
         As a run names it.
+    kept : mapping of str to int, optional
+        Pairs that an earlier start has left, by the parts' names.
     """
-    parts = list(parts)
+    parts, kept = list(parts), kept or {}
     pairs = [known.estimate(PAIR, part.conditions.size, device) for part in parts]
-    taken = [found and found.seconds * part.n_measures for found, part in zip(pairs, parts, strict=True)]
+    sent = [p.n_sent(kept.get(p.name, 0)) * whole_pairs(p.conditions.size, p.conditions.n_repeats) for p in parts]
+    taken = [found and found.seconds * pairs for found, pairs in zip(pairs, sent, strict=True)]
     n_units = sum(len(unit_table(layout, Selection(units)).names) for units in UNITS)
     captures = (layout.capture_size(len(p.prompt_set.pairs), p.conditions.n_repeats) for p in parts)
     return Price(
-        n_pairs=sum(len(part.prompt_set.pairs) for part in parts),
-        n_passes=sum(part.n_passes for part in parts),
+        n_pairs=sum(part.n_sent(kept.get(part.name, 0)) - 1 for part in parts),
+        n_passes=sum(part.n_passes(kept.get(part.name, 0)) for part in parts),
         seconds=None if None in taken else sum(filter(None, taken)),
         statistics=len(parts) * _STATISTICS * n_units,
         n_bytes=sum(captures) + len(parts) * _BYTES * n_units,

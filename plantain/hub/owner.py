@@ -20,7 +20,7 @@ from plantain import PlantainError
 from plantain.findings.held_out import ALONE, find_beside
 from plantain.hub.errors import HubError, RefusedError, UnknownTokenError
 from plantain.hub.publish import NOTHING, OPENED, UPDATED, Offer, candidate, carry_out, make_offer, make_plan, title_of
-from plantain.hub.repo import RUNS, Remote, is_content
+from plantain.hub.repo import RUNS, Base, Remote, is_content
 from plantain.report.model_card import check_publishable
 from plantain.runs.io import CAPTURE
 from plantain.runs.run import Run, capture_bytes
@@ -90,7 +90,7 @@ class Desk:
 
     def __init__(self, card_repo: str, results_repo: str | None = None) -> None:
         self.card_repo, self.results_repo = card_repo, results_repo
-        self._offers: OrderedDict[tuple[str, str], Offer] = OrderedDict()
+        self._offers: OrderedDict[tuple[str, ...], Offer] = OrderedDict()
         self._computing = threading.Lock()
 
     def admit(self, token: str, run: Run | None = None, called: str = "") -> tuple[str, str]:
@@ -152,8 +152,7 @@ class Desk:
         remote = self._admitted(token)
         check_publishable(run, name)
         with _as_sign_in():
-            if where := self._taken(remote, token, run, name):
-                raise HubError(f"{where} has another run of the name {name}. Give this one another name.")
+            self._check_free(remote, token, run, name)
             offer = self._offer(run, name)
             plan = make_plan(remote, offer)
             lacking, remarks = self._lacking(token, offer)
@@ -176,6 +175,11 @@ class Desk:
         -------
         Sent or None
             None where something else would be sent than was looked at: nothing was sent.
+
+        Raises
+        ------
+        HubError
+            Another run has the name by now; nothing was sent.
         """
         remote = self._admitted(token)
         check_publishable(run, name)
@@ -184,6 +188,8 @@ class Desk:
             plan = make_plan(remote, offer)
             if plan.digest != digest:
                 return None
+            # After the plan, whose commit is the parent: what comes later than this check makes the Hub refuse.
+            self._check_free(remote, token, run, name)
             outcome = carry_out(remote, offer, plan)
         return Sent(_DONE[outcome.state], outcome.url, (*outcome.remarks, *self._keep(token, offer)))
 
@@ -195,6 +201,9 @@ class Desk:
             with _as_sign_in(), _without_xet():
                 remote = _remote(self.results_repo, token)
                 base = remote.base()
+                path = f"{RUNS}/{offer.name}/{CAPTURE}"
+                if _has_other(remote, base, path, offer.files[path]):
+                    return [f"The run did not go to {self.results_repo}: it has another run of the name {offer.name}."]
                 lacking = remote.differing(offer.run_files, base)
                 if lacking:
                     remote.send(base, offer.title, lacking)
@@ -207,10 +216,20 @@ class Desk:
         if self.results_repo is None:
             return {}, []
         remote = _remote(self.results_repo, token)
+        if remote.head() is None:
+            words = (
+                f"{self.results_repo} does not exist, or your sign-in may not see it: the run goes to the card's "
+                "repository only. Create it on the Hub, and show the difference again."
+            )
+            return {}, [words]
         if not remote.may_write():
             words = f"Your sign-in may not write to {self.results_repo}: the run goes to the card's repository only."
             return {}, [words]
         return remote.differing(offer.run_files, remote.base()), []
+
+    def _check_free(self, remote: Remote, token: str, run: Run, name: str) -> None:
+        if where := self._taken(remote, token, run, name):
+            raise HubError(f"{where} has another run of the name {name}. Give this one another name.")
 
     def _taken(self, remote: Remote, token: str, run: Run, name: str) -> str:
         """Return the repository in which another run has the name; nothing where there is none."""
@@ -220,16 +239,13 @@ class Desk:
             places.append((remote, remote.base(request.git_reference)))
         if self.results_repo not in (None, self.card_repo):
             results = _remote(self.results_repo, token)
-            places.append((results, results.base()))
-        for repo, base in places:
-            there = repo.files(base).get(path)
-            if there is not None and not is_content(capture, there):
-                return repo.repo_id
-        return ""
+            if base := results.head():
+                places.append((results, base))
+        return next((repo.repo_id for repo, base in places if _has_other(repo, base, path, capture)), "")
 
     def _offer(self, run: Run, name: str) -> Offer:
         """Compute what a card says of a run, once."""
-        key = (run.capture_sha256, name)
+        key = (run.capture_sha256, repr((run.info, run.pairs)), name)  # the same numbers may be said to be another's
         with self._computing:
             if key not in self._offers:
                 beside = find_beside(run, run.folder) if run.folder else ALONE
@@ -250,6 +266,12 @@ def run_name(run: Run) -> str:
 
 def _sizes(files: dict[str, bytes]) -> tuple[tuple[str, int], ...]:
     return tuple((path, len(content)) for path, content in files.items())
+
+
+def _has_other(remote: Remote, base: Base, path: str, content: bytes) -> bool:
+    """Tell whether a commit has a file of this path and another content."""
+    there = remote.files(base).get(path)
+    return there is not None and not is_content(content, there)
 
 
 def _remote(repo_id: str, token: str) -> Remote:

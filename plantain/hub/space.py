@@ -80,7 +80,7 @@ def settle_space(space: Remote, variables: dict[str, str], repositories: list[Re
     done = []
     for repository in repositories:
         if repository.base_or_created(create=True)[1]:
-            done.append(f"{repository.repo_id} was created: runs that are published from the page go there.")
+            done.append(f"{repository.repo_id} was created, for everyone to see: published runs go there.")
     if variables and space.set_variables(variables):
         done.append(f"Its environment has: {', '.join(f'{name}={value}' for name, value in variables.items())}.")
     if zero_gpu:

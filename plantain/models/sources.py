@@ -299,7 +299,8 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
     except ModelError:
         raise
     except GatedRepoError as error:
-        raise ModelError(f"{repo_id}: access is gated. Accept its terms on the Hub, then `hf auth login`.") from error
+        words = "Accept its terms on the Hub, then `hf auth login` (a Space: your token as its secret HF_TOKEN)."
+        raise ModelError(f"{repo_id}: access is gated. {words}") from error
     except RepositoryNotFoundError as error:
         raise ModelError(f"{repo_id}: no such model on the Hub (or it is private: `hf auth login`).") from error
     except LocalEntryNotFoundError as error:

@@ -109,6 +109,17 @@ class Checkpoint:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def count_kept(folder: Path) -> int:
+    """Count the pairs that an unfinished run has left, whatever its settings; only a start tells whether they fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the finished run will stand.
+    """
+    return sum(1 for _ in folder.with_name(folder.name + UNFINISHED).glob("pair-*.safetensors"))
+
+
 def tidy(folder: Path, info: RunInfo) -> None:
     """Remove the pairs of a finished run that a kill left: those of other settings stay.
 

@@ -51,11 +51,13 @@ def reservations(found: Reproduction, run: Run, published: Published) -> Iterato
         yield f"Weights: the card's figures are of {published.base_model}, these of {weights_label(i)}."
     size = "the pipeline's default" if i.size == CARD_SIZE else f"not the pipeline's default of {CARD_SIZE} px"
     yield f"Size: {i.size} px, {size}. Seed: {i.seed}. The card states neither."
-    if len(run.pairs) != published.n_pairs:
-        yield f"Pairs: {len(run.pairs)}, on the card {published.n_pairs}. t grows with the root of their number."
+    if not found.same_pairs:
+        words = "No difference is given, for every figure depends on their number."
+        yield f"Pairs: {len(run.pairs)}, on the card {published.n_pairs}. {words}"
     if not found.same_units:
         n = run.headline().n_units
-        yield f"Units: {n:,}, on the card {published.n_units:,}. Counts do not compare, shares do."
+        words = "Shares and split-half r compare; counts, their ratios, max |t| and blocks do not."
+        yield f"Units: {n:,}, on the card {published.n_units:,}. {words}"
 
 
 def figure_rows(found: Reproduction) -> list[list[str]]:
@@ -67,7 +69,7 @@ def figure_rows(found: Reproduction) -> list[list[str]]:
 
 def block_rows(found: Reproduction) -> list[list[str]]:
     """Write the card's list of top blocks, a row a block; columns as in `BLOCKS_HEAD`."""
-    return [_block(block) for block in found.blocks]
+    return [_block(block, found) for block in found.blocks]
 
 
 def _written(kind: str, values: tuple[float, ...]) -> str:
@@ -81,8 +83,9 @@ def _written(kind: str, values: tuple[float, ...]) -> str:
 
 
 def _differs(figure: Figure, found: Reproduction) -> str:
-    """Write obtained minus published."""
-    if not (figure.published and figure.obtained):
+    """Write obtained minus published, where both are of the same thing."""
+    shared = figure.kind in ("count", "r", "quartiles")  # of a count its share
+    if not (figure.published and figure.obtained and found.same_pairs and (found.same_units or shared)):
         return DASH
     by = [mine - theirs for mine, theirs in zip(figure.obtained, figure.published, strict=True)]
     if figure.kind == "count":
@@ -98,7 +101,7 @@ def _signed(value: float, form: str) -> str:
     return f"{'+' if value > 0 else _MINUS}{text}" if text.strip("0.,") else text
 
 
-def _block(block: Block) -> list[str]:
+def _block(block: Block, found: Reproduction) -> list[str]:
     theirs, mine = block.published, block.obtained
     if mine is None:
         return [theirs.block, _facts(theirs), "no such block", DASH, DASH]
@@ -107,7 +110,8 @@ def _block(block: Block) -> list[str]:
         f"{_signed(_share(mine) - _share(theirs), '.1f')} points",
         f"{_signed(mine.median_abs_d - theirs.median_abs_d, '.2f')}",
     ]
-    return [theirs.block, _facts(theirs), _facts(mine), "; ".join(by), f"{block.rank} of {block.n_blocks}"]
+    differs = "; ".join(by) if found.same_units and found.same_pairs else DASH
+    return [theirs.block, _facts(theirs), _facts(mine), differs, f"{block.rank} of {block.n_blocks}"]
 
 
 def _facts(b: BlockSummary) -> str:

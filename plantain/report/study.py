@@ -26,7 +26,14 @@ from plantain.runs.seconds import PAIR, Seconds, klein_table
 _MODEL = "16 GB"  # of Klein 4B's files, on the Hub and in the cache
 
 
-def price_text(stages: list[Stage], done: Mapping[str, Run], shape: Shape, device: str, n_processes: int = 1) -> str:
+def price_text(
+    stages: list[Stage],
+    done: Mapping[str, Run],
+    shape: Shape,
+    device: str,
+    n_processes: int = 1,
+    kept: Mapping[str, int] | None = None,
+) -> str:
     """Write what is left to do of a study, and what it costs.
 
     Parameters
@@ -40,16 +47,21 @@ def price_text(stages: list[Stage], done: Mapping[str, Run], shape: Shape, devic
         As a run names it.
     n_processes : int
         That share the pairs.
+    kept : mapping of str to int, optional
+        Pairs of unfinished runs that need not be measured again, by their parts' names.
     """
+    kept = kept or {}
     known, rows, passes, processor, n_bytes = known_seconds(shape, done.values()), [], [], 0.0, 0
     for stage in stages:
         left = [part for part in stage.parts if part.name not in done]
-        costs = price(left, shape.layout, known, device)
+        costs = price(left, shape.layout, known, device, kept)
         passes.append(costs.seconds if costs.seconds is None else costs.seconds / n_processes)
         processor += costs.statistics + (atlas_price(stage, shape.layout) if left else 0.0)
         n_bytes += costs.n_bytes
         there = len(stage.parts) - len(left)
         state = "to do" if not there else "done" if not left else f"{there} of {len(stage.parts)} done"
+        begun = sum(kept.get(part.name, 0) for part in left)
+        state += f", {counted(begun, 'pair')} kept" if begun else ""
         numbers = (f"{costs.n_pairs:,}", f"{costs.n_passes:,}", _seconds(passes[-1]), megabytes(costs.n_bytes), "0")
         rows.append([stage.name, _what(stage), state, *(numbers if left else [DASH] * 5)])
     whole = None if None in passes else sum(filter(None, passes))
@@ -85,16 +97,22 @@ def _speed(known: Seconds, shape: Shape, device: str, sizes: list[int], n_proces
         pairs = (f"{e.seconds:.3g} s a pair at {size} px" for size, e in found.items() if e.source == source)
         yield f"Speed: {', '.join(pairs)} ({source})."
     shared = f" They are shared by {n_processes} processes." if n_processes > 1 else ""
-    yield f"Seconds are those of the passes, encoding included; a pair counts anew for every seed.{shared}"
+    yield (
+        "Seconds are those of the passes, encoding included. Every run also sends one prompt beside itself; of further "
+        f"seeds a pair costs the passes only.{shared}"
+    )
 
 
 def _beside(shape: Shape, processor: float) -> str:
-    words = f"Beside them: about {duration(processor)} of a processor for statistics (as on 2 cores of an AMD EPYC)"
+    words = (
+        f"Beside them, while the device waits: about {duration(processor)} of a processor for statistics (as on 2 "
+        "cores of an AMD EPYC), and loading the model at every start, which reads and hashes all its weights"
+    )
     if not shape.assumed:
-        return f"{words}, and loading the model."
+        return f"{words}."
     return (
-        f"{words}, loading the model, and its download ({_MODEL} for Klein 4B, once). Its shape is taken to be Klein "
-        "4B's: the Hub was not asked."
+        f"{words} ({_MODEL} for Klein 4B, whose download comes once). Its shape is taken to be Klein 4B's: the Hub was "
+        "not asked."
     )
 
 

@@ -17,6 +17,7 @@ from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import Inference, InferenceFacts, cached_inference
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, scopes_of
+from plantain.runs.seconds import whole_pairs
 from plantain.runs.units import CARD, Selection
 
 _MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
@@ -191,8 +192,11 @@ class Run:
 
     @property
     def seconds_per_pair(self) -> float:
-        """What a pair took on average, one measure of it; 0 where the run does not say."""
-        return self.info.seconds / (len(self.pairs) * self.info.conditions.n_repeats)
+        """What a pair of one measure took on average; 0 where the run does not say.
+
+        Of a run with several measures it follows from the tokens (`seconds.whole_pairs`).
+        """
+        return self.info.seconds / (len(self.pairs) * whole_pairs(self.info.size, self.info.conditions.n_repeats))
 
     @property
     def n_image_tokens(self) -> int:

@@ -50,10 +50,13 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
     ids = list(labels.values())
 
     def opened(request: gr.Request) -> tuple[Any, ...]:
-        asked = read_address(page.store.saved, ids, dict(request.query_params), page.first)
+        given = dict(request.query_params)
+        asked = read_address(page.store.saved, ids, given, page.first, page.store.follows)
+        later = given.get("run", "") if asked.run is None and page.store.follows else ""
         values = (asked.run, asked.units, asked.scope, asked.unit)
         updates = (gr.skip() if value is None else gr.update(value=value) for value in values)
-        return *updates, gr.Tabs(selected=asked.tab) if asked.tab else gr.skip(), notice_html(asked.problems)
+        tab = gr.Tabs(selected=asked.tab) if asked.tab else gr.skip()
+        return *updates, tab, notice_html(asked.problems), later
 
     def kept_unit(name: str | None, unit: str) -> Any:
         run = page.store.find(name)
@@ -61,7 +64,7 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
 
     shown, (button, notice) = [*choice.inputs, choice.unit], link
     told = [*shown, choice.known]
-    demo.load(listener(opened), None, [*shown, tabs, notice], **VIEW)
+    demo.load(listener(opened), None, [*shown, tabs, notice, choice.asked], **VIEW)
     choice.run.change(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
     first = {**FIRST, "tab": next(iter(ids), "")}
     facts = {"tabs": labels, "first": first, "base": share_base()}
@@ -72,7 +75,11 @@ def keep_address(page: Page, choice: Choice, tabs: gr.Tabs, link: tuple[gr.Butto
 
 
 def read_address(
-    saved: Mapping[str, Run], tabs: Sequence[Any], parameters: Mapping[str, str], first: str | None
+    saved: Mapping[str, Run],
+    tabs: Sequence[Any],
+    parameters: Mapping[str, str],
+    first: str | None,
+    follows: bool = False,
 ) -> Asked:
     """Check an address's parameters one by one; what is not known here is left out and named.
 
@@ -86,6 +93,8 @@ def read_address(
         Those that are not the page's choice are ignored.
     first : str or None
         The run that is shown where none is asked for.
+    follows : bool
+        Whether runs may still arrive.
 
     Returns
     -------
@@ -101,7 +110,8 @@ def read_address(
         problems.append(f"{name} “{short}”: {why}")
         return None
 
-    run = take("run", saved.__contains__, "no saved run has this name")
+    arrives = "; if it is published, it is shown as soon as it is here" if follows else ""
+    run = take("run", saved.__contains__, f"no saved run has this name{arrives}")
     units = take("units", UNITS.__contains__, f"choose one of {', '.join(UNITS)}")
     shown = saved.get(run or first or "")
     kind = units or FIRST["units"]

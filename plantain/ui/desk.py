@@ -77,7 +77,7 @@ def signed_in(request: gr.Request, token: gr.OAuthToken | None) -> str:
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise UsageError("This came from another page. Open this page itself, and press the button there.")
     if token is None or not token.token:
-        raise UsageError("Sign in first.")
+        raise UsageError("Sign in first: nobody is signed in, or the sign-in has ended.")
     if token.expires_at <= time.time():  # 0 for a token that a request brought by itself
         raise UsageError("The sign-in has expired. Sign out, and sign in again.")
     return token.token

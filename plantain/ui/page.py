@@ -92,7 +92,7 @@ def build_demo(
         notices = gr.HTML(elem_id="notices")
         choice, serve_choice = _choice_row(page)
         link = link_row()
-        serve_notices = _arrivals(page, choice, notices, demo)
+        serve_notices = _arrivals(page, choice, notices, link[1], demo)
         with gr.Tabs() as tabs:
             serve_findings = findings_tab(page, choice, tabs, demo)
             visitor_tab(page, choice)
@@ -133,8 +133,12 @@ def _notices_html(page: Page) -> str:
     return "".join(html.error_html(notice) for notice in (*damaged, *page.store.notices))
 
 
-def _arrivals(page: Page, choice: Choice, notices: gr.HTML, demo: gr.Blocks) -> Callable[[], None]:
-    """Have an open page follow the runs that arrive: offer them, and show the first where it shows none."""
+def _arrivals(page: Page, choice: Choice, notices: gr.HTML, unknown: gr.HTML, demo: gr.Blocks) -> Callable[[], None]:
+    """Have an open page follow the runs that arrive: offer them, show the first where it shows none.
+
+    The one that its address asks for is shown as soon as it is here, unless the visitor has chosen another meanwhile;
+    what `unknown` said of the address goes then.
+    """
     with gr.Row(visible=False, elem_id="arrived") as row:
         line = gr.HTML()
         button = gr.Button("Show it", size="sm", scale=0, min_width=120)
@@ -144,26 +148,34 @@ def _arrivals(page: Page, choice: Choice, notices: gr.HTML, demo: gr.Blocks) -> 
         notices.value = _notices_html(page)
         notices.visible = bool(notices.value)
 
-    def follow(request: gr.Request, known: str, name: str | None, mine: list[tuple[str, str]]) -> dict[Any, Any]:
-        now = page.known
-        if known == now:
+    def follow(
+        request: gr.Request, known: str, name: str | None, mine: list[tuple[str, str]], asked: str
+    ) -> dict[Any, Any]:
+        now, come = page.known, asked in page.store.saved
+        if known == now and not come:
             return {choice.known: gr.skip()}
         first, said = page.first, _notices_html(page)
-        choices = page.saved_choices() + mine
-        empty = not name and "run" not in request.query_params  # else another view brings the run that is asked for
+        choices, show = page.saved_choices() + mine, None
+        if come and name in (None, "", first, _first_of(known)):
+            show = asked
+        elif not name and (asked or "run" not in request.query_params):  # else another view brings what is asked for
+            show = first
         changed = {
             choice.known: now,
-            choice.run: gr.Dropdown(choices, value=first) if first and empty else gr.Dropdown(choices),
+            choice.run: gr.Dropdown(choices, value=show) if show else gr.Dropdown(choices),
             notices: gr.update(value=said, visible=bool(said)),
         }
-        new, shown = page.store.find(first), page.store.find(name)
+        if come:
+            changed |= {choice.asked: "", unknown: ""}
+        new, shown = page.store.find(first), page.store.find(show or name)
         weights = [run and run.info.weights for run in (new, shown)]
         if shown and weights[0] == "pretrained" != weights[1] and first != _first_of(known):
             changed |= {row: gr.update(visible=True), line: html.message_html(ARRIVED.format(label=first))}
         return changed
 
-    outputs = [choice.known, choice.run, notices, row, line]
-    gr.on([timer.tick, demo.load], listener(follow), [choice.known, choice.run, choice.mine], outputs, **VIEW)
+    seen = [choice.known, choice.run, choice.mine, choice.asked]
+    outputs = [choice.known, choice.run, choice.asked, notices, unknown, row, line]
+    gr.on([timer.tick, demo.load], listener(follow), seen, outputs, **VIEW)
     button.click(listener(lambda: (page.first, HIDDEN)), None, [choice.run, row], **VIEW)
     serve()
     return serve
@@ -205,7 +217,7 @@ def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
         gr.Markdown(static("units.md"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
-    choice = Choice(page, run, units, scope, unit, gr.State([]), known)
+    choice = Choice(page, run, units, scope, unit, gr.State([]), known, gr.State(""))
 
     def serve() -> None:
         known.value, run.choices, run.value = page.known, page.saved_choices(), page.first

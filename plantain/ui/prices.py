@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from plantain import PlantainError
 from plantain.runs.info import Conditions
 from plantain.runs.run import Run
-from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, klein_table
+from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, klein_table, whole_pairs
 from plantain.runs.units import Layout
 from plantain.ui.log import logged
 
@@ -23,6 +24,8 @@ Quota = Callable[[int], int]
 """Seconds of a call -> seconds that are held against a visitor's quota."""
 
 WARM = 30  # seconds after an answer in which ZeroGPU is trusted to use its worker again; nothing was measured there
+
+BELIEVED = 2  # times more or less than the table's that a saved run's seconds may be, where calls are killed by them
 
 DEFAULT_SIZE = 1024  # of an image on a GPU
 
@@ -53,17 +56,18 @@ class Prices:
         self.quota, self.known, self._clock = quota, known or Seconds(klein_table()), clock
         self.device = ZERO_GPU if quota else ""  # elsewhere as the loaded model says
         self._warm_for = float(WARM)
+        self._saved: Counter[int] = Counter()  # by size the saved runs that were learned from: nobody timed them here
         self._lock, self._under_way, self._answered = threading.Lock(), 0, -math.inf
 
     # --- before a call ---
 
-    def seconds(self, pairs: int, size: int | None, pictures: int = 0, cold: bool = True) -> int:
+    def seconds(self, pairs: float, size: int | None, pictures: int = 0, cold: bool = True) -> int:
         """Return the seconds to ask for.
 
         Parameters
         ----------
-        pairs : int
-            Repeated measures count as pairs.
+        pairs : float
+            Of one measure; see `whole_pairs` for those of several.
         size : int or None
             Of the image; None for a GPU's default.
         pictures : int
@@ -73,7 +77,8 @@ class Prices:
         """
         size = size or DEFAULT_SIZE
         pair, picture, start = (self._each(*work) for work in ((PAIR, size), (PICTURE, size), (COLD, 0)))
-        asked = margin(pairs * pair + pictures * picture, self.known.count(PAIR, size, self.device))
+        here = max(0, self.known.count(PAIR, size, self.device) - self._saved[size])
+        asked = margin(pairs * pair + pictures * picture, here)
         if cold:  # the shipped guess is generous by itself
             n = self.known.count(COLD, 0, self.device)
             asked += margin(start, n) if n else start
@@ -102,13 +107,21 @@ class Prices:
             self.device = device
 
     def learn_from(self, run: Run, layout: Layout) -> None:
-        """Learn from a saved run of a model of the same shape, made on the same device."""
-        info, own = run.info, CARD if self.quota else self.device
-        if info.layout == layout and own and own in info.device and run.seconds_per_pair > 0:
-            self.known.learn(PAIR, info.size, run.seconds_per_pair, self.device)
+        """Learn from a saved run of a model of the same shape, made on the same device.
 
-    def _each(self, kind: str, size: int) -> float:
-        found = self.known.estimate(kind, size, self.device)
+        Behind a quota it is believed only so far: the run may have been made in batches or on a whole card, of which
+        ZeroGPU gives a half, or while its machine slept. Too few seconds have calls killed; too many have all of them
+        refused, so that nothing would ever be measured that sets it right.
+        """
+        info, own, seconds = run.info, CARD if self.quota else self.device, run.seconds_per_pair
+        if info.layout == layout and own and own in info.device and seconds > 0:
+            if self.quota and (shipped := self._each(PAIR, info.size, Seconds(self.known.table))):
+                seconds = min(max(seconds, shipped / BELIEVED), shipped * BELIEVED)
+            self._saved[info.size] += 1
+            self.known.learn(PAIR, info.size, seconds, self.device)
+
+    def _each(self, kind: str, size: int, known: Seconds | None = None) -> float:
+        found = (known or self.known).estimate(kind, size, self.device)
         return found.seconds if found else 0.0
 
     # --- a call ---
@@ -128,7 +141,8 @@ class Prices:
         measures, size = pairs * conditions.n_repeats, conditions.size
         with self._lock:
             warm = self.warm()
-            call = Call(self, conditions, self.seconds(measures, size, pictures, cold=not warm), warm)
+            whole = pairs * whole_pairs(size, conditions.n_repeats)
+            call = Call(self, conditions, self.seconds(whole, size, pictures, cold=not warm), warm)
             self._under_way += 1
         facts = {"work": work, "pairs": measures, "size": size, "pictures": pictures, "asked": call.seconds}
         try:
@@ -178,12 +192,13 @@ class Call:
 
     def pair(self, seconds: float) -> None:
         """Learn what a pair took; the first one of a new worker counts as its start, which it is slower by."""
-        known, device = self._prices.known, self._prices.device
+        known, device, c = self._prices.known, self._prices.device, self._conditions
         self.spent += seconds
+        each = seconds / whole_pairs(c.size, c.n_repeats)
         if self._start is None:
-            known.learn(PAIR, self._conditions.size, seconds / self._conditions.n_repeats, device)
-        else:
-            known.learn(COLD, 0, self._start + seconds, device)
+            known.learn(PAIR, c.size, each, device)
+        else:  # of several measures only the first is slower
+            known.learn(COLD, 0, self._start + each, device)
             self._start = None
         self._prices.heard()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import gradio as gr
 
@@ -35,6 +37,8 @@ from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
 from plantain.ui.log import write_line
 from plantain.ui.watch import Watch
+
+_log = logging.getLogger(__name__)
 
 # Gradio publishes every listener as an endpoint unless told otherwise. Views never wait for a probe.
 VIEW = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
@@ -142,7 +146,8 @@ class Choice:
 
     `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
-    `known`, not seen either, holds `Page.known` as this page has it.
+    `known`, not seen either, holds `Page.known` as this page has it. `asked` holds the run that the address asks for
+    while it is not here: it may still arrive.
     """
 
     page: Page
@@ -152,6 +157,7 @@ class Choice:
     unit: gr.Textbox
     mine: gr.State
     known: gr.Textbox
+    asked: gr.State
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -222,6 +228,8 @@ def short(value: Any) -> Any:
 
 KEPT = 8  # visitors' runs; one of full size holds 13 MB
 
+WAITING_HELPS = 1  # the exit code of such errors
+
 _TRIED = "Shown are those that are here; it is tried again."
 
 
@@ -240,7 +248,8 @@ class _Theirs:
     damaged: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     arriving: int = 0
-    trouble: str = ""
+    trouble: str = ""  # which may pass by itself
+    fault: str = ""  # which only the owner can mend
 
     def with_runs(self, folder: Path) -> _Theirs:
         """Read what is new in the folder."""
@@ -263,6 +272,21 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
         found = (folder / RUN_JSON).stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
     return None
+
+
+def _warm_first(run: Run) -> None:
+    run.summary()
+    cached(run)
+
+
+def _warm_views(run: Run) -> None:
+    for units in UNITS:
+        for scope in run.scopes(units):
+            with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
+                run.headline(Selection(units, scope))
+
+
+_WARMERS = _warm_first, _warm_views
 
 
 Look = Callable[[Callable[[Arrivals], None]], None]
@@ -292,6 +316,9 @@ class RunStore:
         Runs that cannot be shown, by folder, with the reason.
     notices : tuple of str
         What else the page should say.
+    faults : tuple of str
+        What only the owner can mend, such as a repository that is not there: a visitor sees the page as if nothing were
+        published.
     arriving : int
         Runs that are known of and not here yet.
     follows : bool
@@ -308,6 +335,8 @@ class RunStore:
         self._theirs: dict[str, _Theirs] = {}
         self.follows = bool(others)
         self._watches: list[Watch] = []
+        self._warmed: tuple[WeakSet[Run], ...] = tuple(WeakSet() for _ in _WARMERS)
+        self._news, self._closed = threading.Event(), False
         self._writing = threading.Lock()
         self._visitors: OrderedDict[str, Run] = OrderedDict()
         self.generation = 0
@@ -330,9 +359,11 @@ class RunStore:
         self.saved = dict(sorted(saved.items(), key=lambda item: _place(item[1])))  # stable: else the order stays
         self._folders = folders
         self.problems, self.notices = problems, tuple(notices)
+        self.faults = tuple(theirs.fault for theirs in self._theirs.values() if theirs.fault)
         self.arriving = sum(theirs.arriving for theirs in self._theirs.values())
         self.refused = {f"{name} ({whose})" for whose, theirs in self._theirs.items() for name in theirs.refused}
         self.generation += 1
+        self._news.set()
 
     def watch(self, whose: str, look: Look) -> None:
         """Show runs that arrive, from now on until `close`.
@@ -363,15 +394,20 @@ class RunStore:
             try:
                 look(arrived)
                 error = None
-                if self._theirs.get(whose, _Theirs()).trouble:
-                    change(trouble="")
+                told = self._theirs.get(whose, _Theirs())
+                if told.trouble or told.fault:
+                    change(trouble="", fault="")
             except Exception as caught:  # the thread must not die without a word
-                error = caught
-                said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
-                change(trouble=f"Published runs were not brought. {said} {_TRIED}", arriving=0)
+                error, told = caught, self._theirs.get(whose, _Theirs())
+                found = self._told(error)
+                if found != {"trouble": told.trouble, "fault": told.fault} or told.arriving:
+                    change(**found, arriving=0)
             if self.generation != before:
                 counts = {"shown": len(self.saved), "arriving": self.arriving, "damaged": len(self.damaged)}
-                outcome = {"outcome": "failed", "error": type(error).__name__} if error else {"outcome": "ok"}
+                outcome = {"outcome": "ok"}
+                if error:
+                    why = {"why": str(error)} if isinstance(error, PlantainError) else {}
+                    outcome = {"outcome": "failed", "error": type(error).__name__, **why}
                 write_line("published runs", start, **outcome, **counts)
             return error is None
 
@@ -379,13 +415,23 @@ class RunStore:
         self._watches.append(watch)
         watch.start()
 
+    @staticmethod
+    def _told(error: Exception) -> dict[str, str]:
+        """Say why runs were not brought: to everybody what may pass by itself, to the owner what is theirs to mend."""
+        if isinstance(error, PlantainError) and error.exit_code != WAITING_HELPS:
+            return {"trouble": "", "fault": f"Published runs are not shown on this page. {error} It is tried again."}
+        said = str(error) if isinstance(error, PlantainError) else f"({type(error).__name__})"
+        return {"trouble": f"Published runs were not brought. {said} {_TRIED}", "fault": ""}
+
     def refresh(self, patience: float = 10.0) -> None:
         """Look at once for runs that arrive, and wait for it, at most so many seconds; harmless without any watch."""
         for watch in self._watches:
             watch.ask(patience)
 
     def close(self) -> None:
-        """End all watches."""
+        """End all watches, and warming up."""
+        self._closed = True
+        self._news.set()
         for watch in self._watches:
             watch.stop()
 
@@ -396,15 +442,27 @@ class RunStore:
 
     def warm(self) -> None:
         """Compute what the page shows of every saved run before a visitor asks; what is seen first, first."""
+        while not self._closed and (found := self._cold()):
+            stage, run = found
+            self._warmed[stage].add(run)
+            _WARMERS[stage](run)
+
+    def keep_warm(self) -> None:
+        """Warm up now, and again whenever a run has arrived, until `close`."""
+        while not self._closed:
+            self._news.clear()
+            try:
+                self.warm()
+            except Exception:  # of a run that nobody foresaw: the others follow
+                _log.exception("a run could not be warmed up")
+                continue
+            self._news.wait()
+
+    def _cold(self) -> tuple[int, Run] | None:
+        """Return what is to be computed next: the first stage of all runs comes before the second one of any."""
         runs = list(self.saved.values())
-        for run in runs:
-            run.summary()
-            cached(run)
-        for run in runs:
-            for units in UNITS:
-                for scope in run.scopes(units):
-                    with suppress(PlantainError):  # as where a prompt has no token of the scope; the page says so
-                        run.headline(Selection(units, scope))
+        stages = enumerate(self._warmed)
+        return next(((stage, run) for stage, warmed in stages for run in runs if run not in warmed), None)
 
     def add(self, run: Run) -> str:
         """Keep a visitor's run in memory; return its name."""

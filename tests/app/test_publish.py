@@ -17,6 +17,7 @@ from visit import pick, serious, settle, show_tab
 from plantain.runs.io import save_run
 
 RESULTS = "bob/results"
+NOTHING_SEEN = [None, "klein", "klein"]  # what a press brings: a state that only the server knows, run and name
 SENT = {"README.md", "figures/plantain-klein.png",
         *(f"runs/klein/{part}" for part in ("run.json", "capture.safetensors", "units.csv"))}  # fmt: skip
 
@@ -121,11 +122,12 @@ def test_the_server_refuses_who_calls_past_the_page(space):
     for what, (given, words) in refusals(space).items():
         said = call(space, "publish-look", ["klein", "klein"], **given)
         assert words in said and "pl-diff" not in said, what
-        sent = call(space, "publish-send", [None], visit="bobs", **given)  # in the visit in which the owner looked
+        sent = call(space, "publish-send", NOTHING_SEEN, visit="bobs", **given)  # in the owner's visit
         assert words in sent and "pl-notice" not in sent, what
         assert not any(token in said + sent for token in space.provider.tokens)
+    # A state is the server's alone.
     forged = {"run": "klein", "name": "klein", "digest": "0" * 64}
-    assert "Look at the difference first" in call(space, "publish-send", [forged], bob)  # a state is the server's alone
+    assert "Look at the difference first" in call(space, "publish-send", [forged, *NOTHING_SEEN[1:]], bob)
     assert pushed(space) == before and len(space.card.commits) + len(space.results.commits) == commits
 
 

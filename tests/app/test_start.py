@@ -9,6 +9,7 @@ from browser import app_command, serving
 from loopback_hub import loopback_hub
 from made import small_run
 from offers import files_of, with_weights
+from playwright.sync_api import expect
 from visit import CUT, SHIFTS, TABS, pick, serious, settle, show_tab
 
 pytest.importorskip("spaces")
@@ -136,6 +137,20 @@ def test_a_run_that_is_published_shows_on_open_pages_and_first_on_later_ones(url
     other.wait_for_url("**/?run=klein*")
     other.reload()
     other.wait_for_selector("#findings >> text=owner/model")
+
+
+def test_a_link_to_a_run_that_is_still_to_come_shows_it_once_it_is_here(url, browser, hub, klein, pages):
+    page = browser.new_page()
+    page.goto(f"{url}/?run=later ({RESULTS})&tab=method")
+    page.wait_for_selector("#address-notice >> text=if it is published, it is shown as soon as it is here")
+    settle(page)
+    results = hub.repos["models", RESULTS]
+    results.commit("main", {**results.head(), **{k.replace("/klein/", "/later/"): v for k, v in klein.items()}})
+    chosen = page.get_by_role("combobox", name="Run", exact=True)
+    expect(chosen).to_have_value(f"later ({RESULTS})", timeout=30_000)
+    expect(page.locator("#address-notice p")).to_have_count(0)
+    page.wait_for_url("**/?run=later*")
+    page.close()
 
 
 def test_after_a_restart_the_published_run_is_back_and_the_model_loads_meanwhile(hub, klein, browser, tmp_path):

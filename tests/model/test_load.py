@@ -298,7 +298,7 @@ def raiser(error: Exception):
 
 HUB_ERRORS = [
     (RepositoryNotFoundError("404", response=response(404)), "no such model on the Hub .*hf auth login"),
-    (GatedRepoError("403", response=response(403)), "gated. Accept its terms on the Hub"),
+    (GatedRepoError("403", response=response(403)), "gated. Accept its terms on the Hub.*HF_TOKEN"),
     (LocalEntryNotFoundError("offline"), "cannot be reached .* Check the network, or use --model tiny-random"),
     (httpx2.ConnectError("refused"), r"the download failed \(refused\). Try again"),
     (OSError(28, "No space left on device"), "No space left on device"),

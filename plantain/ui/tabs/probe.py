@@ -30,6 +30,11 @@ AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
 
 REFUSED = "Nothing was run: the queue is full or the connection broke. Try again in a minute."
 
+RESTARTED = (
+    "This page was started anew while your probe waited or ran: pairs that were done are gone, and what they cost is "
+    "spent. Run it again."
+)
+
 SHELF = "This was run on {date}: “{label}” has the same model, prompts, size and seed. To see it costs nothing."
 
 LARGEST_SEED = 2**53 - 1  # a browser's numbers are exact up to here
@@ -249,7 +254,8 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         """Say that nothing was run, unless a probe had begun: Gradio tells of a stop as of a failure."""
         if request.session_hash in probes.begun:
             return (gr.skip(),) * (3 + len(controls))
-        return refused, *idle(request, *values)
+        known = request.session_hash in probes.locked  # else the click was another process's
+        return refused if known else html.error_html(RESTARTED), *idle(request, *values)
 
     event.failure(listener(broke), settings, [progress, go, cost, *controls], **VIEW)
     stop.click(listener(probes.taken_back), None, [progress, stop], cancels=[event], **VIEW).then(

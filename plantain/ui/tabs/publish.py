@@ -74,6 +74,7 @@ class _Counter:
         except Exception as error:
             return failure_html(error), HIDDEN, "", *nothing
         said = html.message_html(f"Signed in as {account}, who may write to {self.desk.card_repo}.")
+        said += faults_html(self.page)
         return said, gr.update(visible=run is not None), proposed, *nothing
 
     def _called(self, name: str | None) -> str:
@@ -105,15 +106,21 @@ class _Counter:
         return shown, gr.update(visible=True, value=label), _Seen(chosen, name, found.digest)
 
     def send(
-        self, request: gr.Request, token: gr.OAuthToken | None, seen: _Seen | None
+        self, request: gr.Request, token: gr.OAuthToken | None, seen: _Seen | None, chosen: str | None, name: str
     ) -> Iterator[tuple[str, Any, Any, Any, Any]]:
-        """Publish what was seen: progress, the difference, the button, what was seen, the outcome."""
+        """Publish what was seen: progress, the difference, the button, what was seen, the outcome.
+
+        What is chosen now can only refuse it: a difference that took long may come when another run is on show.
+        """
         stay = gr.skip()
         try:
             with logged("publish"):
                 token = signed_in(request, token)
                 if seen is None:
                     raise UsageError("Look at the difference first.")
+                if (seen.run, seen.name) != (chosen, name.strip()):
+                    seen = None
+                    raise UsageError("Another run or name is chosen now than was compared. Show the difference again.")
                 yield _progress("Comparing with the card as it is now, then sending …"), stay, HIDDEN, stay, stay
                 run = self.page.run(seen.run)
                 sent = self.desk.send(token, run, seen.name, seen.digest)
@@ -125,7 +132,8 @@ class _Counter:
                 self.page.store.refresh()
                 yield "", "", HIDDEN, None, sent_html(sent)
         except Exception as error:  # the button stays: the next press may succeed
-            yield failure_html(error), stay, gr.update(visible=seen is not None), stay, stay
+            kept = (stay, gr.update(visible=True), stay) if seen else ("", HIDDEN, None)
+            yield failure_html(error), *kept, stay
 
     def brought(self, kept: str, mine: list[tuple[str, str]]) -> tuple[Any, Any]:
         """Choose the run again that was chosen before the sign-in, which loads the page anew."""
@@ -195,7 +203,8 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
     look.click(
         listener(counter.compare), [choice.run, name], [progress, difference, go, seen], **_BUSY, **queued(progress)
     )
-    go.click(listener(counter.send), [seen], [progress, difference, go, seen, outcome], **_BUSY, **queued(progress))
+    sending = [progress, difference, go, seen, outcome]
+    go.click(listener(counter.send), [seen, choice.run, name], sending, **_BUSY, **queued(progress))
     # Signing in leaves the page. The browser's tab remembers which run was chosen, for a visitor's own is in no list.
     script = f"({static('signing.js')})"
     sign_in.click(None, [choice.run, sign_in], None, js=f"{script}.go", **VIEW)
@@ -244,6 +253,11 @@ def sent_html(sent: Sent) -> str:
     return f'<div class="pl-notice" role="status">{words}{link}{html.paragraphs_html(sent.remarks)}</div>'
 
 
+def faults_html(page: Page) -> str:
+    """Show what keeps published runs from this page and only its owner can mend."""
+    return "".join(map(html.error_html, page.store.faults))
+
+
 def command_html(page: Page, desk: Desk, name: str | None) -> str:
     """Write the command that publishes the chosen run, for a page on which nobody signs in."""
     try:
@@ -257,6 +271,7 @@ def command_html(page: Page, desk: Desk, name: str | None) -> str:
     if desk.results_repo not in (None, desk.card_repo):
         lines.append(f"python -m plantain publish {folder} --repo-id {desk.results_repo} --no-pr")
     said = "" if saved else html.message_html(PUBLISH_ELSEWHERE)
+    said += faults_html(page)
     return f'{html.chip_html(run)}{said}<pre class="pl-command"><code>{escape(chr(10).join(lines))}</code></pre>'
 
 

@@ -22,13 +22,22 @@ def test_a_dry_run_says_price_and_plan_without_torch_weights_or_network(tmp_path
     lines = done.stdout.splitlines()
     assert lines[-1] == "0 []", done.stderr
     rows = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in lines if "|" in line}
-    assert rows["card"] == ["moral-valence, 1024 px · seed 0", "to do", "25", "50", "8", "18 MB", "0"]
-    assert rows["seeds"] == ["moral-valence, 256 px · seeds 0, 1, 2", "to do", "25", "150", "5", "58 MB", "0"]
-    assert rows["controls"][:5] == ["13 prompt sets, 256 px · seed 0; then the atlas", "to do", "325", "650", "22"]
+    assert rows["card"] == ["moral-valence, 1024 px · seed 0", "to do", "25", "52", "8", "18 MB", "0"]
+    assert rows["seeds"] == ["moral-valence, 256 px · seeds 0, 1, 2", "to do", "25", "156", "4", "58 MB", "0"]
+    assert rows["controls"][:5] == ["13 prompt sets, 256 px · seed 0; then the atlas", "to do", "325", "676", "23"]
     said = done.stdout
     assert "0.312 s a pair at 1024 px (NVIDIA H200, measured on random weights of Klein 4B's shape" in said
     assert "the Hub was not asked" in said and "Nothing is published" in said and "Nothing was done." in said
     assert not list(tmp_path.iterdir())
+
+
+def test_pairs_that_an_earlier_start_has_left_are_counted(cli, tmp_path):
+    left = tmp_path / "study" / "card.unfinished"
+    left.mkdir(parents=True)
+    for i in range(7):
+        (left / f"pair-{i:04d}.safetensors").touch()
+    code, out, _ = cli("reproduce", "--dry-run", "--stages", "card", "--out", tmp_path / "study")
+    assert code == 0 and "| to do, 7 pairs kept | 18    | 38     | 6       |" in out
 
 
 def test_a_dry_run_knows_what_is_done_and_where_it_would_go(cli, tmp_path):

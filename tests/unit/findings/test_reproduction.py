@@ -79,9 +79,21 @@ def test_more_than_was_published_has_a_plus_and_other_units_compare_by_share_onl
     assert n3 > 0.2 * 24  # of 24 slices, more than on the card
     assert rows["|t| > 3"] == ["3,221 (19.7%)", f"{n3} ({100 * n3 / 24:.1f}%)", f"+{100 * n3 / 24 - 19.7:.1f} points"]
     assert [row[2:] for row in block_rows(found)] == [["no such block", "–", "–"]] * 5  # it has five single blocks
-    assert "Units: 24, on the card 16,320. Counts do not compare, shares do." in list(
-        reservations(found, run, PUBLISHED)
-    )
+    said = list(reservations(found, run, PUBLISHED))
+    assert "Units: 24, on the card 16,320. Shares and split-half r compare; counts" in said[-1]
+
+
+def test_of_unlike_things_no_difference_is_given():
+    """The largest |t| of 680 slices is no lower than that of 16,320 for being lower, and block 19 another block."""
+    stand_in = load_run(ROOT / "precomputed" / "tiny-random")
+    found = reproduce(stand_in, PUBLISHED, False)
+    rows = {row[0]: row[3] for row in figure_rows(found)}
+    given = {"|t| > 3", "|t| > 5", "|d| > 0.8 (large)", "Split-half r, median", "Split-half r, quartiles"}
+    assert {name for name, differs in rows.items() if differs != "–"} == given
+    assert [row[2][:7] + row[3] for row in block_rows(found)] == ["max |t|–"] * 5  # obtained, but not subtracted
+    few = made_run(made_differences(8), **SIDES)
+    found = reproduce(few, PUBLISHED, False)
+    assert {row[3] for row in figure_rows(found) + block_rows(found)} == {"–"}
 
 
 def test_whose_prompts_they_are_is_said_first(klein):
@@ -116,7 +128,9 @@ def test_what_else_differs_from_the_card_is_said(changes, words):
 
 def test_fewer_pairs_are_said():
     run = made_run(made_differences(8), **SIDES)
-    assert "Pairs: 8, on the card 25." in " ".join(reservations(reproduce(run, PUBLISHED, False), run, PUBLISHED))
+    assert "Pairs: 8, on the card 25. No difference is given" in " ".join(
+        reservations(reproduce(run, PUBLISHED, False), run, PUBLISHED)
+    )
 
 
 def test_another_question_does_not_compare():

@@ -121,6 +121,31 @@ def test_a_card_that_changed_since_the_look_is_looked_at_again(hub, repo, run):
     assert desk.send(TOKEN, run, "mine", anew.digest).url.endswith("/discussions/1")
 
 
+@pytest.mark.parametrize("where", ["card", "results"])
+def test_a_run_that_takes_the_name_between_look_and_press_is_not_overwritten(hub, repo, results, run, where):
+    """Two owners name their runs by the same facts: the second one's press must not replace the first one's run."""
+    desk = Desk(REPO, RESULTS)
+    found, there = desk.compare(TOKEN, run, "mine"), repo if where == "card" else results
+    there.commit("main", {**there.head(), "runs/mine/capture.safetensors": b"another owner's"})
+    with pytest.raises(HubError, match="another run of the name mine. Give this one another name"):
+        desk.send(TOKEN, run, "mine", found.digest)
+    assert hub.sent(COMMIT) == 0 and there.head()["runs/mine/capture.safetensors"] == b"another owner's"
+
+
+def test_results_that_another_run_reaches_first_keep_it(hub, repo, results, run, monkeypatch):
+    desk, carry_out = Desk(REPO, RESULTS), owner.carry_out
+    found = desk.compare(TOKEN, run, "mine")
+
+    def overtaken(*given):
+        results.commit("main", {**results.head(), "runs/mine/capture.safetensors": b"another owner's"})
+        return carry_out(*given)
+
+    monkeypatch.setattr(owner, "carry_out", overtaken)
+    sent = desk.send(TOKEN, run, "mine", found.digest)
+    assert sent.url.endswith("/discussions/1") and "did not go to bob/results: it has another" in sent.remarks[-1]
+    assert results.head()["runs/mine/capture.safetensors"] == b"another owner's"
+
+
 def test_a_change_in_the_very_moment_overwrites_nothing(hub, repo, run):
     desk = Desk(REPO)
     found = desk.compare(TOKEN, run, "mine")
@@ -151,6 +176,16 @@ def test_a_section_is_computed_once_for_the_look_and_the_press(hub, repo, run, m
     for name in ("other", "third", "mine"):
         desk.compare(TOKEN, run, name)
     assert made == ["mine", "other", "third", "mine"]  # few are kept
+
+
+def test_the_same_numbers_said_to_be_of_another_model_are_another_section(hub, repo, run):
+    desk = Desk(REPO)
+    _OFFERS.clear()  # the tests' own, which knows runs by their numbers
+    first = desk.compare(TOKEN, run, "mine").card
+    _OFFERS.clear()
+    other = dataclasses.replace(run, info=dataclasses.replace(run.info, model="owner/another"))
+    assert "owner/another" not in first and "owner/another" in desk.compare(TOKEN, other, "mine").card
+    _OFFERS.clear()
 
 
 # --- who is refused ----------------------------------------------------------------------------------------
@@ -226,6 +261,17 @@ def test_a_results_repository_that_is_somebody_elses_is_told_before(hub, repo, r
     hub.fail("eve/results/auth-check", 403)
     found = Desk(REPO, "eve/results").compare(TOKEN, run, "mine")
     assert found.results == () and "may not write to eve/results" in found.remarks[0]
+
+
+def test_results_that_do_not_exist_keep_nobody_from_the_card(hub, repo, run):
+    desk = Desk(REPO, "bob/nothing")
+    assert desk.admit(TOKEN, run, "mine") == ("bob", "mine")
+    found = desk.compare(TOKEN, run, "mine")
+    assert found.results == () and "bob/nothing does not exist" in found.remarks[0] and "Create it" in found.remarks[0]
+    sent = desk.send(TOKEN, run, "mine", found.digest)
+    assert sent.url.endswith("/discussions/1") and "did not go to bob/nothing" in sent.remarks[-1]
+    hub.add("bob/nothing")
+    assert len(desk.compare(TOKEN, run, "mine").results) == 3
 
 
 # --- what is kept ------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_one_command_settles_where_it_publishes_to_and_its_hardware(hub, cli, tr
         "models",
         "bob/card",
     ) not in hub.repos  # a card is somebody's own
-    assert "bob/results was created" in out
+    assert "bob/results was created, for everyone to see" in out
     set_before = hub.sent("^POST .*/variables")
     code, out, _ = cli(*wanted)
     assert code == 0 and hub.sent("^POST .*/variables") == set_before == 2 and "was created" not in out  # no new start

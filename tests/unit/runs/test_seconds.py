@@ -18,7 +18,9 @@ def test_a_device_is_found_by_the_names_that_people_and_torch_give_it(device):
     assert Seconds(klein_table()).estimate(PAIR, 1024, device).seconds == 0.3125
 
 
-@pytest.mark.parametrize("device", ["NVIDIA T4", ""])
+@pytest.mark.parametrize(
+    "device", ["NVIDIA T4", "", "H20", "cuda (NVIDIA H20)", "cuda (NVIDIA H200 MIG 1g.18gb)", "NVIDIA H2"]
+)
 def test_of_an_unknown_device_nothing_is_said(device):
     assert Seconds(klein_table()).estimate(PAIR, 1024, device) is None
     assert Seconds().estimate(PAIR, 1024, H200) is None

@@ -1,7 +1,9 @@
 """What a call asks for: less after measurements, a cold start only where one is due, and a line about what it took."""
 
+import dataclasses
 import json
 import logging
+import math
 
 import pytest
 
@@ -75,8 +77,13 @@ def test_repeated_measures_are_paid_for_and_learned_one_by_one(prices):
     with prices.call("pair", 3, twice, 0) as one:
         one.began(None)
         one.pair(0.4)
-    assert one.seconds == 15 + 6 * 2 * 1.5 + 3
-    assert prices.per_pair(1024) == 0.2 and prices.per_pair(512) is None
+    pairs = (477 + 2 * 4608) / (477 + 4608)  # the prompts of a pair are encoded once
+    assert one.seconds == math.ceil(15 + 3 * pairs * 2 * 1.5 + 3) == 36
+    assert prices.per_pair(1024) == pytest.approx(0.4 / pairs) and prices.per_pair(512) is None
+    with prices.call("pair", 1, twice, 0) as cold:
+        cold.began(4.0)
+        cold.pair(1.0)  # of which the second measure is no start
+    assert prices.known.estimate(COLD, 0, ZERO_GPU).seconds == pytest.approx(4 + 1 / pairs)
 
 
 def test_a_start_is_asked_for_unless_an_answer_came_a_moment_ago(prices, clock):
@@ -155,8 +162,6 @@ def test_without_a_quota_nothing_is_logged_and_the_device_is_the_models(lines):
 
 
 def test_saved_runs_of_the_same_shape_and_device_are_learned_from(prices, made_run):
-    import dataclasses
-
     run = made_run()
     info = dataclasses.replace(run.info, device=f"NVIDIA {CARD} Blackwell", size=512, seconds=3.0 * len(run.pairs))
     other = dataclasses.replace(info, device="NVIDIA H200", seconds=0.001)
@@ -166,3 +171,26 @@ def test_saved_runs_of_the_same_shape_and_device_are_learned_from(prices, made_r
     wider = dataclasses.replace(run.info.layout, n_heads=run.info.layout.n_heads + 1)
     prices.learn_from(dataclasses.replace(run, info=dataclasses.replace(info, size=256)), wider)
     assert prices.per_pair(256) is None
+
+
+@pytest.mark.parametrize(("seconds", "believed"), [(1e-6, 1.0), (0.9, 1.0), (1.5, 1.5), (1e6, 4.0)])
+def test_a_saved_run_that_cannot_be_right_moves_a_quotas_price_only_so_far(prices, made_run, seconds, believed):
+    """Made in batches on a whole card it would have calls killed; by a machine that slept, all of them refused."""
+    run = made_run()
+    info = dataclasses.replace(run.info, device=f"NVIDIA {CARD}", size=1024, seconds=seconds * len(run.pairs))
+    prices.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert prices.per_pair(1024) == pytest.approx(believed)  # the table says 2 s
+    elsewhere = Prices(None, Seconds(TABLE))
+    elsewhere.runs_on(info.device)
+    elsewhere.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert elsewhere.per_pair(1024) == pytest.approx(seconds)
+
+
+def test_saved_runs_do_not_make_a_price_surer(prices, made_run):
+    run = made_run()
+    info = dataclasses.replace(run.info, device=f"NVIDIA {CARD}", size=1024, seconds=2.0 * len(run.pairs))
+    for _ in range(12):
+        prices.learn_from(dataclasses.replace(run, info=info), run.info.layout)
+    assert prices.seconds(10, 1024, cold=False) == 10 * 2 * 1.5 + 3  # as before any measurement
+    call(prices, pairs=5, seconds=2.0)
+    assert prices.seconds(10, 1024, cold=False) == math.ceil(margin(20, 5))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
 from plantain.report.run import report_text
 from plantain.runs.io import save_run
 from plantain.runs.units import Selection
+from plantain.ui import build_demo
 from plantain.ui.engine import Engine, EngineError, PassError, Step
 from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, kept_words
 from plantain.ui.state import HIDDEN, Page, RunStore
@@ -262,3 +264,17 @@ def test_a_saved_run_of_the_same_settings_is_offered_from_the_shelf(page, moral_
     assert probes.settings("256 px", 0, *rest)[0]["interactive"]  # to run it again stays possible
     assert probes.offer("512 px", 0, *rest) == probes.offer("256 px", 1, *rest) == ("", HIDDEN)
     assert probes.offer("256 px", 1.5, *rest) == ("", HIDDEN)  # which is said elsewhere
+
+
+def test_a_probe_that_a_restart_has_ended_is_not_said_to_have_cost_nothing(page):
+    """The browser asks the new process what became of it, which knows nothing of the click."""
+    demo = build_demo(page.store, page.engine, page.published, page.prompt_set)
+    button = next(block for block in demo.blocks.values() if block.elem_id == "run-probe")
+    mine = [d for d in demo.fns.values() if d.fn and button in d.outputs]
+    broke = next(d for d in mine if any(event == "failure" for _, event in d.targets))
+    click = next(d for d in mine if (button._id, "click") in d.targets)
+    request, values = SimpleNamespace(session_hash="visitor"), [component.value for component in broke.inputs]
+    said, freed, *_ = broke.fn(request, *values)
+    assert "started anew" in said and "gone" in said and "Nothing was run" not in said and freed["interactive"]
+    click.fn(request)
+    assert "Nothing was run: the queue is full" in broke.fn(request, *values)[0]

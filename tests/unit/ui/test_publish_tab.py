@@ -110,7 +110,7 @@ def test_every_listener_refuses_by_itself(counter, desk, given, headers):
     *_, (said, difference, go, seen) = counter.compare(request, given, "klein", "klein")
     assert "pl-error" in said and not difference and go["visible"] is False and seen is None
     forged = SimpleNamespace(run="klein", name="klein", digest="d1")
-    *_, (said, _, _, _, outcome) = counter.send(request, given, forged)
+    *_, (said, _, _, _, outcome) = counter.send(request, given, forged, "klein", "klein")
     assert "pl-error" in said and "__type__" in outcome and desk.calls == ()
 
 
@@ -130,6 +130,13 @@ def test_a_visitors_own_run_is_offered_and_its_secret_name_told_to_nobody(counte
         controls["visible"] and name == "by-its-facts" and desk.calls == (("admit", ""),) and "Signed in as bob" in who
     )
     assert counter.arrive(asked(), token(), BOB, True, "klein")[2] == "klein"
+
+
+def test_the_owner_is_told_what_keeps_published_runs_away_and_nobody_else(counter, store, monkeypatch):
+    monkeypatch.setattr(store, "faults", ("bob/results: there is no <such> repository.",))
+    assert "there is no &lt;such&gt; repository" in counter.arrive(asked(), token(), BOB, True, "klein")[0]
+    for other in (None, token("alices")):
+        assert not any("no &lt;such" in str(part) for part in counter.arrive(asked(), other, BOB, True, "klein"))
 
 
 def test_a_stand_ins_run_is_not_offered(counter, store):
@@ -165,7 +172,7 @@ def test_a_press_sends_what_was_looked_at(counter, desk, store, monkeypatch):
     assert go["visible"] and go["value"] == "Open pull request" and (seen.name, seen.digest) == ("mine", "d1")
     assert '<span class="pl-added">+&lt;b&gt;new' in difference and '<span class="pl-removed">-old' in difference
     assert "<td>1 kB</td>" in difference and "runs/x/run.json" in difference
-    first, (said, difference, go, seen, outcome) = counter.send(asked(), token(), seen)
+    first, (said, difference, go, seen, outcome) = counter.send(asked(), token(), seen, "klein", "mine ")
     assert first[2]["visible"] is False  # not to be pressed twice
     assert (said, difference, seen) == ("", "", None) and refreshed == [True] and "It is open." in outcome
     assert 'href="http://hub/1?a=1&amp;b=&lt;2&gt;"' in outcome and "Mind this." in outcome
@@ -176,14 +183,23 @@ def test_a_press_on_what_changed_shows_it_anew_and_sends_nothing(counter, desk, 
     monkeypatch.setattr(store, "refresh", lambda: pytest.fail("nothing was sent"))
     *_, (_, _, _, seen) = counter.compare(asked(), token(), "klein", "mine")
     desk.found = replace(FOUND, card="+other\n", request=7, digest="d2")
-    *_, (_, difference, go, anew, outcome) = counter.send(asked(), token(), seen)
+    *_, (_, difference, go, anew, outcome) = counter.send(asked(), token(), seen, "klein", "mine ")
     assert "nothing was sent" in difference and "+other" in difference and "__type__" in outcome
     assert go["visible"] and go["value"] == "Update pull request 7" and anew.digest == "d2"
 
 
 def test_a_press_without_a_look_is_refused(counter, desk):
-    *_, (said, _, go, _, _) = counter.send(asked(), token(), None)
+    *_, (said, _, go, _, _) = counter.send(asked(), token(), None, "klein", "mine")
     assert "Look at the difference first" in said and go["visible"] is False and desk.calls == ()
+
+
+@pytest.mark.parametrize(("chosen", "name"), [("tiny", "mine"), ("klein", "other"), (None, "mine")])
+def test_a_difference_of_another_run_or_name_than_is_on_show_is_not_sent(counter, desk, chosen, name):
+    """It takes half a minute to compute, in which another run may be chosen: the page shows that one's facts then."""
+    *_, (_, _, _, seen) = counter.compare(asked(), token(), "klein", "mine")
+    *_, (said, difference, go, anew, _) = counter.send(asked(), token(), seen, chosen, name)
+    assert "Show the difference again" in said and (difference, go["visible"], anew) == ("", False, None)
+    assert desk.calls == (("compare", "mine"),)
 
 
 def test_what_is_there_already_is_said(desk):

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from offers import with_weights
@@ -14,7 +15,9 @@ from plantain.runs.arrivals import Arrivals
 from plantain.runs.io import save_run
 from plantain.ui import RunStore, build_demo, watch
 from plantain.ui.engine import Engine
+from plantain.ui.log import PACKAGE_LOG
 from plantain.ui.server import first_screen_html
+from plantain.ui.state import Page
 from plantain.ui.watch import Watch
 
 
@@ -85,8 +88,12 @@ def test_readers_never_see_a_half_made_store(store, source, made_run):
     assert broken == [] and len(store.saved) == 7
 
 
+class Asleep(PlantainError):
+    exit_code = 1  # waiting may help
+
+
 def test_trouble_is_said_until_it_is_over_and_a_fault_does_not_end_the_thread(store, source):
-    source.error = PlantainError("The Hub is asleep.")
+    source.error = Asleep("The Hub is asleep.")
     store.watch("them", source.look)
     store.refresh()
     assert store.notices == (
@@ -98,6 +105,26 @@ def test_trouble_is_said_until_it_is_over_and_a_fault_does_not_end_the_thread(st
     source.error = None
     store.refresh()
     assert store.notices == () and source.looks >= 3
+
+
+def test_what_only_the_owner_can_mend_is_logged_and_no_visitors_business(
+    store, source, made_run, moral_set, caplog, monkeypatch
+):
+    monkeypatch.setattr(PACKAGE_LOG, "propagate", True)
+    demo = build_demo(store, Engine(KLEIN), load_published(), moral_set)
+    source.error = PlantainError("bob/results: there is no such repository.")
+    with caplog.at_level("INFO", PACKAGE_LOG.name):
+        store.watch("them", source.look)
+        store.refresh()
+        store.refresh()
+    lines = [json.loads(record.message) for record in caplog.records if "published runs" in record.message]
+    assert [line["why"] for line in lines] == ["bob/results: there is no such repository."]  # once, not every minute
+    assert store.notices == () and len(store.faults) == 1 and "no such repository. It is tried" in store.faults[0]
+    assert not served(demo)["notices"]["visible"] and "no such repository" not in first_screen_html(demo)
+    source.error = None
+    save_run(made_run(1), source.folder / "one")
+    store.refresh()
+    assert store.faults == () and "one (them)" in store.saved
 
 
 def test_what_is_refused_is_named_among_the_damaged(store, source):
@@ -183,6 +210,35 @@ def test_what_arrives_and_what_is_damaged_is_said_on_the_page(store, source, mor
     now = served(demo)
     assert "Published runs are arriving (2)" in now["findings"]["value"]
     assert now["notices"]["visible"] and "&lt;it&gt; is bad" in now["notices"]["value"]
+
+
+def follows(demo, known, name, asked, **query):
+    """Ask as an open page does every few seconds; return which run it is told to show, and what it still waits for."""
+    by_id = {block.elem_id: block for block in demo.blocks.values()}
+    names = [by_id["known"], by_id["run"]]
+    listener = next(d for d in demo.fns.values() if d.fn and d.inputs[:2] == names and len(d.inputs) == 4)
+    told = listener.fn(SimpleNamespace(query_params=query), known, name, [], asked)
+    run = told.get(by_id["run"])
+    given = run.constructor_args.get("value") if run else None
+    return given, told.get(listener.inputs[3], asked)
+
+
+def test_the_run_that_a_link_asks_for_is_shown_once_it_is_here(store, source, made_run, moral_set):
+    store = RunStore(store.folder, {"them": source.folder})
+    page = Page(store, Engine("tiny-random"), load_published(), moral_set)
+    demo = build_demo(store, page.engine, page.published, moral_set)
+    before = page.known
+    assert follows(demo, before, "first", "one (them)", run="one (them)") == (None, "one (them)")
+    save_run(made_run(1), source.folder / "one")
+    store.watch("them", source.look)
+    store.refresh()
+    assert follows(demo, before, "first", "one (them)", run="one (them)") == ("one (them)", "")
+    assert follows(demo, page.known, "first", "one (them)") == ("one (them)", "")  # it came while the page was opened
+    assert follows(demo, before, "second", "one (them)") == (None, "")  # the visitor has chosen meanwhile
+    assert follows(demo, before, "first", "") == (None, "")
+    assert follows(demo, before, None, "", run="one (them)") == (None, "")  # as it opens, another view brings it
+    assert follows(demo, before, None, "no such (them)") == ("first", "no such (them)")
+    store.close()
 
 
 def test_a_page_of_another_model_begins_with_what_there_is(store, moral_set):
