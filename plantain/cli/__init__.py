@@ -7,6 +7,7 @@ commands that need a model.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -21,6 +22,7 @@ _PROGRAM = "python -m plantain"
 
 def main(args: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
+    _print_anywhere()
     _quiet_libraries()
     try:
         options, unknown = _parser().parse_known_args(args)
@@ -48,6 +50,16 @@ def _terminate(_number: int, _frame: object) -> NoReturn:
 def _fail(message: str, code: int = 2) -> int:
     print(f"plantain: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
+
+
+def _print_anywhere() -> None:
+    """Let stdout and stderr replace what their encoding lacks, so that no command ends in an error over a sign.
+
+    A redirect on Windows is cp1252, and a path may be no text at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's own takes every character
+            stream.reconfigure(errors="replace")
 
 
 def _quiet_libraries() -> None:

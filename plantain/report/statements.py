@@ -175,6 +175,8 @@ def _parts(run: Run, scope: str) -> str:
 def _where(run: Run, units: str) -> str:
     """Say in which tokens the change sits: sums of squares add up over scopes, RMS values do not."""
     changes = scope_changes(run.sums, run.info.layout, units)
+    if np.isnan(sum(changes.values())):
+        return "Mean change of the sum of squares: none, for every magnitude is zero."
     parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in run.sums.present)
     return (
         f"Mean change of the sum of squares, in percent of the whole: {parts}; together {sum(changes.values()):+.3g}%."
