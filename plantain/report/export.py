@@ -6,7 +6,6 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +13,8 @@ import numpy as np
 import pandas as pd
 
 from plantain import __version__
-from plantain._files import plain
-from plantain.findings.held_out import held_out
-from plantain.findings.published import Published
+from plantain.findings.published import Published, load_published
+from plantain.report.answer import answer
 from plantain.report.labels import provenance, weights_label
 from plantain.runs.info import RANDOM
 from plantain.runs.io import save_run
@@ -69,13 +67,9 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
 
 
 def report_json(run: Run, selection: Selection = CARD) -> bytes:
-    """Write what ``report --json`` prints, with the run's weights in words and its provenance."""
-    content = {
-        **plain(run.summary(selection)),
-        "held_out": plain(held_out(run)),
-        "weights_label": weights_label(run.info),
-        "provenance": {**asdict(run.info), "capture_sha256": run.capture_sha256},
-    }
+    """Write what ``report --json --top all`` prints, with the run's provenance."""
+    content = answer(run, load_published(), selection, top=None)
+    content["provenance"] = content["settings"]  # an earlier name
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
