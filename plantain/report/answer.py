@@ -75,7 +75,7 @@ def answer(
         "standing": standing(run, selection),
         "notes": [_note(statement) for statement in said],
         "weights_label": weights_label(run.info),
-        "settings": {**asdict(run.info), "capture_sha256": run.capture_sha256},
+        "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
         "sort": sort,
         "top_units": _units(run, selection, top, sort),
         "blocks": [asdict(row) for row in blocks(run.analysis(selection))],
@@ -127,7 +127,7 @@ def answer_of_all(
         "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
         "verdict": verdict_lines(run, headline),
         "weights_label": weights_label(run.info),
-        "settings": {**asdict(run.info), "capture_sha256": run.capture_sha256},
+        "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
         "sort": sort,
         "kinds": [
             {

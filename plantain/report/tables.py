@@ -97,9 +97,9 @@ KIND_COLUMNS = {
 }  # fmt: skip
 
 METRIC_NOTE = (
-    "|t|: units whose paired t exceeds the number, and their share; |d|: the same of d_z. Split-half r: correlation of "
-    "the maps of t of two halves of the pairs. null p99: the 99th percentile of the count under sign flips of whole "
-    "pairs. Prompt embedding: the same of the text before the transformer."
+    "Rows: |t|: units whose paired t exceeds the number, and their share; |d|: the same of d_z. Split-half r: "
+    "correlation of the maps of t of two halves of the pairs. null p99: the 99th percentile of the count under sign "
+    "flips of whole pairs. Prompt embedding: the same of the text before the transformer."
 )
 
 
