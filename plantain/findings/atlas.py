@@ -35,7 +35,7 @@ N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
 
-_BEYOND = 1.5  # an uncentred correlation so large is none: without an interval nothing else tells
+_BEYOND = 1.5  # by chance a correlation without noise exceeds 1; one so large is a ratio of noise
 
 _FORMAT = 5  # of what is cached: another one is computed anew
 
@@ -103,7 +103,7 @@ class Between:
         Correlation of their maps of t.
     true_r : float or None
         The same without the attenuation by noise, with its 95% `interval`. None where it cannot be estimated: a map
-        does not agree with itself, or the interval is as wide as all that a correlation can be, or wholly outside.
+        does not agree with itself, the interval holds all that a correlation can be, or the estimate is far from it.
     uncentred : float or None
         As `true_r`, with what all units share counted in: centring makes two maps that move other units, one up and
         one down, correlate. None where it cannot be estimated.
@@ -260,8 +260,8 @@ class Unique:
     own, own_p, explained : float
         As in `stats.UniqueShare`.
     share : float or None
-        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map, and
-        where it cannot be estimated: the interval is as wide as all that a share can be, or does not exist.
+        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map, which
+        leaves no interval, and where it cannot be estimated: the interval holds all that a share can be.
     z : float
         (own - explained) / its standard error.
     rivals : tuple of Likeness
@@ -550,18 +550,21 @@ def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.n
     r = stats.true_correlation(diffs[one.name], diffs[other.name], N_SPLITS, rng=_rng(one, other))
     found = compare(one.run, other.run, selection)
     return Between(
-        first=one.name, second=other.name, r=finite(r.observed), true_r=_estimated(r.value, r.interval, (-1, 1)),
-        interval=finite_ends(r.interval), uncentred=finite(r.uncentred) if abs(r.uncentred) <= _BEYOND else None,
+        first=one.name, second=other.name, r=finite(r.observed), true_r=_correlation(r.value, r.interval),
+        interval=finite_ends(r.interval), uncentred=_correlation(r.uncentred),
         n_top=found.n_top, n_shared=len(found.shared),
         n_same_sign=found.same_sign, n_expected=finite(found.expected),
     )  # fmt: skip
 
 
 def _estimated(value: float, interval: tuple[float, float], possible: tuple[float, float]) -> float | None:
-    """Return an estimate; None where its interval leaves open all that is possible, or holds nothing of it."""
-    (low, high), (least, most) = interval, possible
-    told = high - low < most - least and low <= most and high >= least
-    return finite(value) if told else None
+    """Return an estimate; None where its interval leaves open all that is possible."""
+    return None if interval[0] <= possible[0] and interval[1] >= possible[1] else finite(value)
+
+
+def _correlation(value: float, interval: tuple[float, float] = (math.nan, math.nan)) -> float | None:
+    """Return an estimate of a correlation; None where it is none, by its interval or by itself."""
+    return _estimated(value, interval, (-1, 1)) if abs(value) <= _BEYOND else None
 
 
 def _ranked(rivals: list[Rival]) -> Competition | None:

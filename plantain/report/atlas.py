@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from plantain.findings.atlas import Atlas, AxisFacts, Between, Competition, Likeness, Replication, Selectivity, Unique
@@ -136,10 +136,11 @@ def _share(found: Unique) -> tuple[bool | None, str]:
             f"what the axis and its replication share is not above zero (sign-flip p = {found.own_p:.2g}): there is "
             "nothing to call its own."
         )
-    if found.share is None and mapped:
+    if found.share is None and low is not None:
+        span = " to ".join(f"{100 * end:,.0f}%" for end in found.interval)
         return False, (
             f"how much of what the axis and its replication share is not what {_named(mapped)} {_verb(mapped)} too is "
-            f"{NOT_ESTIMABLE}: {_why(found.interval)}."
+            f"{NOT_ESTIMABLE}: its 95% interval, {span}, holds all that a share can be."
         )
     if found.share is None:
         return None, (
@@ -148,6 +149,8 @@ def _share(found: Unique) -> tuple[bool | None, str]:
         )
     share = percent(found.share, found.interval)
     said = f"of what the axis and its replication share, {share} is not what {_named(mapped)} {_verb(mapped)} too"
+    if low is None:
+        return False, f"{said}; its interval does not exist."
     if low <= 0:
         return False, f"{said}: the interval is not above 0, so that none of it need be its own."
     if found.z <= _Z:
@@ -164,14 +167,6 @@ def _share(found: Unique) -> tuple[bool | None, str]:
 
 def _verb(names: list[str]) -> str:
     return "shares" if len(names) == 1 else "share"
-
-
-def _why(ends: Sequence[float | None]) -> str:
-    if None in ends:
-        return "its 95% interval does not exist"
-    return (
-        f"its 95% interval, {' to '.join(f'{100 * end:,.0f}%' for end in ends)}, is as wide as all that a share can be"
-    )
 
 
 def _named(names: list[str]) -> str:
@@ -197,7 +192,7 @@ def _selective(found: Selectivity | None) -> Iterator[str]:
 
 def share_words(found: Unique) -> str:
     """Write the unique share with its interval; a dash where there is nothing to share, or nothing to take out."""
-    if found.own_p > LEVEL or found.own <= 0 or not any(rival.has_map for rival in found.rivals):
+    if found.own_p > LEVEL or (found.share is None and None in found.interval):
         return DASH
     if found.share is None:
         return NOT_ESTIMABLE
@@ -290,10 +285,10 @@ def _between(atlas: Atlas) -> Part:
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
         f"by chance); its interval is a jackknife over the pairs. {NOT_ESTIMABLE}: a map does not agree with itself, "
-        "or the interval is as wide as all that a correlation can be. uncentred: the same with what all units share "
-        "counted in. Where the two differ, read the uncentred one: maps that move other units, one up and one down, "
-        "correlate though they have nothing in common. by chance: of tops drawn at random, as if units were "
-        "independent."
+        "the interval holds all that a correlation can be, or the estimate is far from it. uncentred: the same with "
+        "what all units share counted in. Where the two differ, read the uncentred one: maps that move other units, "
+        "one up and one down, correlate though they have nothing in common. by chance: of tops drawn at random, as if "
+        "units were independent."
     )
     return Part("Between axes", (), head, rows, (how,))
 

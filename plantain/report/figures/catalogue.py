@@ -323,7 +323,7 @@ def _correlations(of: ManyAxes) -> Figure:
         f"Correlation of the maps of t of every two axes; {_of(of.atlas)}.",
         "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
         "may exceed 1 by chance; a dashed cell is not estimable: a map there does not agree with itself, or the "
-        "interval is as wide as all that a correlation can be.",
+        "interval holds all that a correlation can be.",
     )
 
 
