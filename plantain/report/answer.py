@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from plantain._files import plain
-from plantain.findings.held_out import HeldOut, held_out
+from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import Published, comparable
 from plantain.findings.unit import profile_unit
@@ -38,6 +38,7 @@ COLUMNS = {
         "n_differing": tables.PAIR_COLUMNS["differing tokens"],
     },
     "categories": tables.CATEGORY_COLUMNS,
+    "pair_kinds": {"kind": "of pairs, as in the prompt set", **tables.CATEGORY_COLUMNS},
 }
 """What the columns of an answer's tables mean."""
 
@@ -55,10 +56,10 @@ def answer(
     Returns
     -------
     dict
-        JSON values: the figures of `Run.summary`, ``held_out``, and what stands around them: ``verdict``, ``standing``,
-        ``notes`` (each with its kind), ``settings``, ``top_units``, ``blocks``, ``pairs``, ``categories``, ``repeats``,
-        ``published`` (``comparable``: whether its figures may stand beside these) and ``columns``, which says what the
-        tables' columns mean.
+        JSON values: the figures of `Run.summary`, ``held_out`` and ``kinds``, and what stands around them: ``verdict``,
+        ``standing``, ``notes`` (each with its kind), ``settings``, ``top_units``, ``blocks``, ``pairs``,
+        ``categories``, ``pair_kinds``, ``repeats``, ``published`` (``comparable``: whether its figures may stand beside
+        these) and ``columns``, which says what the tables' columns mean.
     """
     summary, pairs = run.summary(selection), by_pair(run, selection)
     found = headline or held_out(run)
@@ -70,6 +71,7 @@ def answer(
     return {
         **plain(summary),
         "held_out": plain(found),
+        "kinds": [plain(part) for part in told_by_kind(run)],
         "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
         "verdict": verdict_lines(run, found),
         "standing": standing(run, selection),
@@ -89,6 +91,7 @@ def answer(
             for record, part, tokens in of_pairs
         ],
         "categories": tables.records(tables.categories_frame(run, selection)),
+        "pair_kinds": tables.records(tables.kinds_frame(run, selection)),
         "repeats": tables.records(tables.repeats_frame(run, selection)) if run.repeats else [],
         "published": {**plain(published), "comparable": comparable(run, selection)},
         "columns": COLUMNS,
@@ -117,19 +120,20 @@ def answer_of_all(
     Returns
     -------
     dict
-        JSON values: ``kinds``, a list of the figures of `Run.summary` with ``top_units`` and ``notes``, ``left_out``,
-        the kinds that have no such tokens, and what all have in common.
+        JSON values: ``unit_kinds``, a list of the figures of `Run.summary` with ``top_units`` and ``notes``;
+        ``left_out``, the kinds that have no such tokens; and what all have in common.
     """
     chosen = selections_of(run, scope)
     return {
         "units": "all", "scope": scope, "n_pairs": len(run.pairs),
         "held_out": plain(headline),
+        "kinds": [plain(part) for part in told_by_kind(run)],
         "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
         "verdict": verdict_lines(run, headline),
         "weights_label": weights_label(run.info),
         "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
         "sort": sort,
-        "kinds": [
+        "unit_kinds": [
             {
                 **plain(run.summary(of)), "top_units": _units(run, of, top, sort),
                 "notes": [_note(s) for s in (*notes(run, run.headline(of)), *careful_statements(run, of))],

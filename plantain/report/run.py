@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
-from plantain.findings.held_out import HeldOut, held_out
+from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
@@ -81,6 +81,13 @@ def report_text(
         f"## By category\n\n{tables.CATEGORY_NOTE}",
         tables.frame_table(tables.categories_frame(run, selection)),
         tables.columns_text(tables.CATEGORY_COLUMNS),
+    ]
+    kinds = tables.kinds_frame(run, selection)
+    if len(kinds):
+        told = "; ".join(f"{part.kind} {part.k} of {part.n}" for part in told_by_kind(run))
+        line = f"Held-out pairs told right (the headline, by kind): {told}."
+        blocks += [f"## By kind\n\n{line}\n\n{tables.KIND_NOTE}", tables.frame_table(kinds)]
+    blocks += [
         _listed("## Read with care\n", [statement.text for statement in careful]),
         "## By pair",
         *_with_columns(tables.pairs_frame(pairs), tables.PAIR_COLUMNS),
@@ -99,8 +106,8 @@ def report_text_of_all(
         "\n".join(verdict_lines(run, headline)),
         provenance(run),
         f"## Every kind of units\n\nScope: {scope}. Pairs: {len(run.pairs)}. The kinds overlap: a head holds slices.",
-        tables.frame_table(tables.kinds_frame([run.summary(of) for of in chosen])),
-        tables.columns_text(tables.KIND_COLUMNS),
+        tables.frame_table(tables.unit_kinds_frame([run.summary(of) for of in chosen])),
+        tables.columns_text(tables.UNIT_KIND_COLUMNS),
         *([f"Without such tokens: {', '.join(left_out)}."] if left_out else []),
     ]
     for of in chosen:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from plantain import UsageError
-from plantain.findings.pairs import PairPart, by_category
+from plantain.findings.pairs import CategoryPart, PairPart, by_category, by_kind
 from plantain.findings.published import Published
 from plantain.findings.repeats import stability
 from plantain.report.numbers import DASH, count, number
@@ -20,6 +20,11 @@ from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import CARD, Selection
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
+
+KIND_NOTE = (
+    "Of the negative side: neglect looks on or idles, exclusion leaves somebody out, wrongdoing lies or steals. The "
+    "note on categories holds here too."
+)
 
 CATEGORY_NOTE = (
     "Description, no tests: the units were chosen on these same pairs. With 5 pairs and no effect the median |t| is "
@@ -83,7 +88,7 @@ CATEGORY_COLUMNS = {
     "t of …": "its t of each of the units with the largest |t| over all pairs",
 }
 
-KIND_COLUMNS = {
+UNIT_KIND_COLUMNS = {
     "kind": "what counts as a unit, as for --units",
     "units": "how many are tested",
     **{f"|t| > {t:g}{end}": words for t in THRESHOLDS for end, words in
@@ -215,13 +220,13 @@ def shown_table(frame: pd.DataFrame, digits: int | None = None) -> str:
     return frame_table(frame[shown(frame)], digits)
 
 
-def kinds_frame(summaries: Sequence[RunSummary]) -> pd.DataFrame:
+def unit_kinds_frame(summaries: Sequence[RunSummary]) -> pd.DataFrame:
     """List kinds of units.
 
     Returns
     -------
     DataFrame
-        Columns as in `KIND_COLUMNS`, a row for each summary.
+        Columns as in `UNIT_KIND_COLUMNS`, a row for each summary.
     """
     rows = []
     for s in summaries:
@@ -230,7 +235,7 @@ def kinds_frame(summaries: Sequence[RunSummary]) -> pd.DataFrame:
         counts = (facts.n_fwer_05, facts.n_bh_05)
         first = [s.units, s.n_units, *over, facts.thresholds[THRESHOLDS[0]].p, s.large_effect.count]
         rows.append([*first, s.split_half.median, s.max_abs_t, *(DASH if n is None else n for n in counts)])
-    return pd.DataFrame(rows, columns=list(KIND_COLUMNS))
+    return pd.DataFrame(rows, columns=list(UNIT_KIND_COLUMNS))
 
 
 def top_units_frame(
@@ -308,13 +313,19 @@ def categories_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
         Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
         (of its t with that of all other pairs) and, for each of the run's 5 top units by |t|, the category's t.
     """
+    return _parts_frame("category", by_category(run, selection), run, selection)
+
+
+def kinds_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
+    """Describe every kind of pairs as `categories_frame` does the categories; empty where the pairs have none."""
+    return _parts_frame("kind", by_kind(run, selection), run, selection)
+
+
+def _parts_frame(what: str, parts: list[CategoryPart], run: Run, selection: Selection) -> pd.DataFrame:
     a = run.analysis(selection)
     top = a.ranking[:_N_TOP].tolist()
-    rows = [
-        [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
-        for part in by_category(run, selection)
-    ]
-    columns = ["category", "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
+    rows = [[part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()] for part in parts]
+    columns = [what, "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -82,8 +83,8 @@ def test_every_column_is_defined_where_it_stands(run, found):
         assert all(f"{name}: {columns[name]}" in line for name in head)
     assert set(found["top_units"][0]) <= set(found["columns"]["top_units"])
     assert found["columns"] == json.loads(json.dumps(COLUMNS))
-    record = set(found["pairs"][0]) - {"positive", "negative", "category", "kind", "tokens"}
-    assert record <= set(COLUMNS["pairs"])
+    more = set(found["pairs"][0]) - set(asdict(run.pairs[0].pair)) - {"tokens"}
+    assert more | {"id"} == set(COLUMNS["pairs"])
 
 
 def test_the_percent_has_one_name(run, found):
@@ -116,7 +117,7 @@ def test_all_kinds_stand_side_by_side(run):
     headline = held_out(run)
     text, found = report_text_of_all(run, "all", headline), answer_of_all(run, "all", headline, top=None)
     head, rows = rows_of(text, 0)
-    kinds = {kind["units"]: kind for kind in found["kinds"]}
+    kinds = {kind["units"]: kind for kind in found["unit_kinds"]}
     assert [row[0] for row in rows] == list(kinds) == ["card", "heads", "text-heads", "mlp", "embedding"]
     for row in rows:
         of = kinds[row[0]]
@@ -124,7 +125,7 @@ def test_all_kinds_stand_side_by_side(run):
         assert row[head.index("max |t|")] == f"{of['max_abs_t']:.2f}"
         assert of["max_abs_t"] == np.abs(run.analysis(Selection(row[0])).t).max()
         assert len(of["top_units"]) == of["n_units"]
-    assert all(f"{name}: {words}" in text for name, words in tables.KIND_COLUMNS.items())
+    assert all(f"{name}: {words}" in text for name, words in tables.UNIT_KIND_COLUMNS.items())
     image = answer_of_all(run, "image", headline)
     assert image["left_out"] == ["text-heads", "embedding"] and "Without such tokens: text-heads, embedding." in (
         report_text_of_all(run, "image", headline)
@@ -141,7 +142,7 @@ def test_the_command_line_takes_top_sort_and_all(run, tmp_path, made_run, capsys
     text = capsys.readouterr().out
     assert text.count("## Top units: ") == 5 and "2 of " in text
     assert main(["report", str(folder), "--units", "all", "--json"]) == 0
-    assert [kind["units"] for kind in json.loads(capsys.readouterr().out)["kinds"]] == list(UNITS)
+    assert [kind["units"] for kind in json.loads(capsys.readouterr().out)["unit_kinds"]] == list(UNITS)
     for line in (["--top", "0"], ["--top", "-1"], ["--top", "some"], ["--sort", "size"], ["--sort", "p_flips"]):
         assert main(["report", str(folder), *line]) == 2
         assert capsys.readouterr().err.count("\n") == 1
