@@ -251,7 +251,9 @@ def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
     assert f"share, {100 * share:.0f}% [{100 * low:.0f}, {100 * high:.0f}] is not what " in own
     assert "Selective against each control by itself (family-wise p ≤ 0.05): 1 of the 20 units" in own
     common = texts(everywhere)[3]
-    assert "Not shown: " in common and "-153% to 167%, holds all that a share can be" in common
+    low, high = everywhere.unique.interval
+    assert low <= 0 and high >= 1 and everywhere.unique.share is None
+    assert "Not shown: " in common and f"{100 * low:,.0f}% to {100 * high:,.0f}%, holds all that a share" in common
     assert "p ≤ 0.05): 0 of" in common
 
 
