@@ -7,6 +7,7 @@ commands that need a model.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -14,13 +15,14 @@ from typing import NoReturn
 
 from plantain import PlantainError, UsageError, __version__
 from plantain._files import printable
-from plantain.cli import hub, models, references, report, reproduce, run
+from plantain.cli import export, hub, models, references, report, reproduce, run
 
 _PROGRAM = "python -m plantain"
 
 
 def main(args: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
+    _print_anywhere()
     _quiet_libraries()
     try:
         options, unknown = _parser().parse_known_args(args)
@@ -50,6 +52,16 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
+def _print_anywhere() -> None:
+    """Let stdout and stderr replace what their encoding lacks, so that no command ends in an error over a sign.
+
+    A redirect on Windows is cp1252, and a path may be no text at all.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's own takes every character
+            stream.reconfigure(errors="replace")
+
+
 def _quiet_libraries() -> None:
     """Keep the libraries' notices off the terminal: an error is one line."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
@@ -68,6 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_PROGRAM, description="Probe FLUX.2 Klein for an axis of ethical valence.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    for module in (run, reproduce, references, models, report, hub):
+    for module in (run, reproduce, references, models, report, export, hub):
         module.add_commands(commands)
     return parser

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 def _dry_run(options: argparse.Namespace, offer: Offer) -> None:
     """Write everything that a publish would send into a folder beside the run."""
-    from plantain.hub.publish import CARD, write_out
+    from plantain.hub.publish import CARD, card_remarks, write_out
 
     try:
         card = Path(options.card).read_bytes() if options.card else None
@@ -120,9 +121,11 @@ def _dry_run(options: argparse.Namespace, offer: Offer) -> None:
         raise UsageError(f"{options.card}: cannot be read ({error.strerror}).") from error
     folder = Path(options.run).resolve().with_name(f"{offer.name}.publish")
     diff = write_out(offer, card, folder)
-    _print_files({CARD: (folder / CARD).read_bytes(), **offer.files})
+    after = (folder / CARD).read_bytes()
+    _print_files({CARD: after, **offer.files})
     before = options.card or "no card (give a copy of the card with --card FILE)"
     print(f"\nNothing was sent. All of it is in {folder}. The card, against {before}:\n\n{diff or 'unchanged'}")
+    _print_remarks(card_remarks(after, offer))
 
 
 def check_private(options: argparse.Namespace) -> None:
@@ -224,5 +227,9 @@ def _print_files(files: dict[str, bytes]) -> None:
 def print_outcome(repo_id: str, outcome: Outcome) -> None:
     """Say what a publish did, and what else the publisher should know."""
     print(f"{repo_id}: {_DONE[outcome.state]}.\n{outcome.url}")
-    for remark in outcome.remarks:
+    _print_remarks(outcome.remarks)
+
+
+def _print_remarks(remarks: Iterable[str]) -> None:
+    for remark in remarks:
         print(f"NOTE: {printable(remark)}")

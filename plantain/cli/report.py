@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable_lines
-from plantain.cli.options import add_model_options, not_empty
+from plantain.cli.options import add_model_options, at_least_one, not_empty
 from plantain.cli.progress import bar
-from plantain.findings.held_out import find_replication, held_out, told_by_kind
+from plantain.findings.held_out import find_replication, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
 from plantain.models.stand_in import STAND_IN
 from plantain.prompts.sets import user_pair
+from plantain.report.answer import answer, answer_of_all, selections_of
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
-from plantain.report.run import report_text
+from plantain.report.run import report_text, report_text_of_all
+from plantain.report.tables import N_SHOWN, SORTS
 from plantain.runs.info import NotComparableError, check_reference
 from plantain.runs.io import load_run
 from plantain.runs.run import Run
@@ -40,7 +42,11 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
     controls = "runs of control contrasts, whose rules are tried on this run's pairs"
     parser.add_argument("--control", type=not_empty, nargs="+", default=[], metavar="DIR", help=controls)
-    _add_unit_options(parser, "card", _report)
+    top = "units in the list of the top ones: a number, or all (default: %(default)s)"
+    parser.add_argument("--top", type=_top, default=N_SHOWN, metavar="N", help=top)
+    by = "what that list goes by; p and q rising, all else by falling size (default: %(default)s)"
+    parser.add_argument("--sort", choices=SORTS, default="t", help=by)
+    _add_unit_options(parser, "card", _report, (*UNITS, ALL))
 
     parser = commands.add_parser("pair", help="see where one more pair falls in a saved run")
     add = parser.add_argument
@@ -58,28 +64,50 @@ def add_commands(commands: Any) -> None:
     _add_unit_options(parser, "card", _atlas)
 
 
-def _add_unit_options(parser: argparse.ArgumentParser, units: str, command: Callable) -> None:
+ALL = "all"
+
+
+def _top(text: str) -> int | None:
+    """Read how many units: a whole number from 1, or all."""
+    return None if text == ALL else at_least_one(text)
+
+
+def _add_unit_options(
+    parser: argparse.ArgumentParser, units: str, command: Callable, choices: Sequence[str] = UNITS
+) -> None:
     add = parser.add_argument
-    add("--units", choices=UNITS, default=units, help="what counts as a unit (default: %(default)s)")
+    add("--units", choices=choices, default=units, help="what counts as a unit (default: %(default)s)")
     add("--scope", choices=tuple(SCOPES), default="all", help="which tokens (default: %(default)s)")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=command)
 
 
 def _report(options: argparse.Namespace) -> None:
-    run, selection = load_run(options.run), Selection(options.units, options.scope)
-    run.analysis(selection)  # refuses units without that scope before anything is computed
+    run, every = load_run(options.run), options.units == ALL
+    first = Selection("card" if every else options.units, options.scope)
+    selections = (every and selections_of(run, options.scope)) or [first]
+    for selection in selections:
+        run.analysis(selection)  # refuses units without that scope before anything is computed
     if options.replication:
         replication = Path(options.replication).resolve().name, load_run(options.replication)
     else:
         replication = find_replication(run, Path(options.run))
     headline = held_out(run, replication, _named_runs(options.control))
+    top, sort = options.top, options.sort
     if options.json:
-        kinds = [plain(part) for part in told_by_kind(run)]
-        found = {**plain(run.summary(selection)), "held_out": plain(headline), "kinds": kinds}
+        found = (
+            answer_of_all(run, options.scope, headline, top, sort)
+            if every
+            else answer(run, load_published(), *selections, headline, top, sort)
+        )
         print(json.dumps(found, allow_nan=False))
     else:
-        print(printable_lines(report_text(run, load_published(), selection, headline)))  # it may be a stranger's
+        text = (
+            report_text_of_all(run, options.scope, headline, top, sort)
+            if every
+            else report_text(run, load_published(), *selections, headline, top, sort)
+        )
+        print(printable_lines(text))  # it may be a stranger's
 
 
 def _named_runs(folders: list[str]) -> dict[str, Run]:

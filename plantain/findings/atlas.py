@@ -24,7 +24,7 @@ from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
 from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
-from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
+from plantain.runs.inference import Interval, finite_ends, unit_p
 from plantain.runs.info import RANDOM, NotComparableError, RunInfo
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
@@ -35,7 +35,9 @@ N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 
 _ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
 
-_FORMAT = 4  # of what is cached: another one is computed anew
+_BEYOND = 1.5  # by chance a correlation without noise exceeds 1; one so large is a ratio of noise
+
+_FORMAT = 5  # of what is cached: another one is computed anew
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ class Between:
     r : float or None
         Correlation of their maps of t.
     true_r : float or None
-        The same without the attenuation by noise, with its 95% `interval`.
+        The same without the attenuation by noise, with its 95% `interval`. None where it cannot be estimated: a map
+        does not agree with itself, the interval holds all that a correlation can be, or the estimate is far from it.
     uncentred : float or None
         As `true_r`, with what all units share counted in: centring makes two maps that move other units, one up and
-        one down, correlate.
+        one down, correlate. None where it cannot be estimated.
     n_top, n_shared, n_same_sign : int
         Units in the top of either, in both tops, and of these with one sign.
     n_expected : float or None
@@ -177,8 +180,9 @@ class Replication:
     n_same_sign : int
     score : float
         Mean over new pairs and units of the signed difference, in SDs, with its 95% `interval`.
-    p : float or None
-        Exact sign-flip p of the score; None with more than `inference.MAX_EXACT` pairs.
+    p, p_error : float
+        Sign-flip p of the score, and its standard error where the flips were drawn, as above `inference.MAX_EXACT`
+        pairs; 0 where it is exact.
     """
 
     name: str
@@ -187,7 +191,8 @@ class Replication:
     n_same_sign: int
     score: float
     interval: Interval
-    p: float | None
+    p: float
+    p_error: float
 
 
 @dataclass(frozen=True)
@@ -255,7 +260,8 @@ class Unique:
     own, own_p, explained : float
         As in `stats.UniqueShare`.
     share : float or None
-        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map.
+        1 - explained / own, with its 95% `interval`; None where `own` is not above zero or no rival has a map, which
+        leaves no interval, and where it cannot be estimated: the interval holds all that a share can be.
     z : float
         (own - explained) / its standard error.
     rivals : tuple of Likeness
@@ -548,10 +554,21 @@ def _between(one: Axis, other: Axis, selection: Selection, diffs: dict[str, np.n
     r = stats.true_correlation(diffs[one.name], diffs[other.name], N_SPLITS, rng=_rng(one, other))
     found = compare(one.run, other.run, selection)
     return Between(
-        first=one.name, second=other.name, r=finite(r.observed), true_r=finite(r.value),
-        interval=finite_ends(r.interval), uncentred=finite(r.uncentred), n_top=found.n_top, n_shared=len(found.shared),
+        first=one.name, second=other.name, r=finite(r.observed), true_r=_correlation(r.value, r.interval),
+        interval=finite_ends(r.interval), uncentred=_correlation(r.uncentred),
+        n_top=found.n_top, n_shared=len(found.shared),
         n_same_sign=found.same_sign, n_expected=finite(found.expected),
     )  # fmt: skip
+
+
+def _estimated(value: float, interval: tuple[float, float], possible: tuple[float, float]) -> float | None:
+    """Return an estimate; None where its interval leaves open all that is possible."""
+    return None if interval[0] <= possible[0] and interval[1] >= possible[1] else finite(value)
+
+
+def _correlation(value: float, interval: tuple[float, float] = (math.nan, math.nan)) -> float | None:
+    """Return an estimate of a correlation; None where it is none, by its interval or by itself."""
+    return _estimated(value, interval, (-1, 1)) if abs(value) <= _BEYOND else None
 
 
 def _ranked(rivals: list[Rival]) -> Competition | None:
@@ -580,6 +597,7 @@ def _replication(axes: list[Axis], selection: Selection) -> Replication | None:
     spread = signed.std(axis=0, ddof=1)
     scores = np.mean(signed / np.where(spread > 0, spread, 1.0), axis=1)  # of every new pair, in SDs
     rows = zip(names, first.t[chosen], again.t[chosen], d_z, strict=True)
+    p, error = unit_p(scores[:, None], second.run.info.seed)
     return Replication(
         name=second.name,
         n_pairs=len(scores),
@@ -587,7 +605,8 @@ def _replication(axes: list[Axis], selection: Selection) -> Replication | None:
         n_same_sign=int(np.count_nonzero(d_z > 0)),
         score=float(scores.mean()),
         interval=finite_ends(stats.mean_interval(scores)),
-        p=float(stats.exact_sign_flip_p(scores[:, None])[0]) if len(scores) <= MAX_EXACT else None,
+        p=float(p[0]),
+        p_error=float(error[0]),
     )
 
 
@@ -608,7 +627,7 @@ def _unique(axes: list[Axis], diffs: dict[str, np.ndarray], between: list[Betwee
     share, ends = (found.share, found.interval) if any(found.used) else (math.nan, (math.nan, math.nan))
     return Unique(
         replication=second.name, own=found.own, own_p=found.own_p, explained=found.explained,
-        share=finite(share), interval=finite_ends(ends), z=found.z, rivals=tuple(likenesses),
+        share=_estimated(share, ends, (0, 1)), interval=finite_ends(ends), z=found.z, rivals=tuple(likenesses),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain import stats
-from plantain.runs.inference import MAX_EXACT
+from plantain.runs.inference import unit_p
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection, SelectionError, UnitTable, magnitudes, unit_table
@@ -28,8 +28,9 @@ class UnitProfile:
         Tested units of its kind.
     t, dz : float
         NaN for a degenerate unit.
-    p : float
-        Exact two-sided sign-flip p of this unit alone; NaN where there are too many pairs or the unit is degenerate.
+    p, p_error : float
+        Two-sided sign-flip p of this unit alone, and its standard error where the flips were drawn, as above 30 pairs;
+        0 where it is exact. NaN for a degenerate unit.
     mean : float
         Of the differences, in the unit of the activations.
     interval : tuple of float
@@ -55,6 +56,7 @@ class UnitProfile:
     t: float
     dz: float
     p: float
+    p_error: float
     mean: float
     interval: tuple[float, float]
     percent: float
@@ -107,6 +109,7 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
     index = a.table.names.index(name)
     diffs, place = a.differences[:, index], np.flatnonzero(a.ranking == index)
     size = a.magnitudes[:, :, index]
+    p, error = (float(value[0]) for value in unit_p(diffs[:, None], run.info.seed)) if len(place) else (np.nan, np.nan)
     return UnitProfile(
         units=units,
         scope=scope,
@@ -116,7 +119,8 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
         n_units=len(a.ranking),
         t=float(a.t[index]),
         dz=float(a.dz[index]),
-        p=_exact(diffs) if len(place) else float("nan"),
+        p=p,
+        p_error=error,
         mean=float(diffs.mean()),
         interval=stats.mean_interval(diffs),
         percent=float(100 * diffs.mean() / size.mean()) if size.any() else float("nan"),
@@ -126,10 +130,6 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
         scopes=_t_by_scope(run, units, name),
         slices=_t_of_slices(run, Selection(units, scope), a.table, index),
     )
-
-
-def _exact(diffs: np.ndarray) -> float:
-    return float(stats.exact_sign_flip_p(diffs[:, None])[0]) if len(diffs) <= MAX_EXACT else float("nan")
 
 
 def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:

@@ -337,7 +337,7 @@ def make_plan(
         changed = remote.differing(content, base)
     elif request:
         more = [f"Your pull request {request.num} with this run is still open: close it."]
-    remarks = (*_remarks(content[CARD].decode(), offer), *more)
+    remarks = (*card_remarks(content[CARD], offer), *more)
     return Plan(base, request, card, content, tuple(changed), remarks, as_request)
 
 
@@ -358,9 +358,10 @@ def carry_out(remote: Remote, offer: Offer, plan: Plan) -> Outcome:
     return Outcome(OPENED if opens else COMMITTED, url, plan.remarks)
 
 
-def _remarks(card: str, offer: Offer) -> tuple[str, ...]:
-    """Say what the publisher would want to know about the card."""
-    found = Counter(section_names(card))
+def card_remarks(card: bytes, offer: Offer) -> tuple[str, ...]:
+    """Say what the publisher would want to know about the card as `render` wrote it."""
+    text = card.decode()
+    found = Counter(section_names(text))
     remarks = [
         f"The card has {n} sections of {name}; only the first is kept up to date: take the others out."
         for name, n in found.items()
@@ -369,7 +370,7 @@ def _remarks(card: str, offer: Offer) -> tuple[str, ...]:
     others = [name for name in found if name != offer.name]
     if others:
         remarks.append(f"The card also has sections of: {', '.join(others)}. They were left as they are.")
-    if lacks_fields(card, offer.fields):
+    if lacks_fields(text, offer.fields):
         remarks.append("The card's front matter cannot be read, so that nothing was added to it.")
     return tuple(remarks)
 

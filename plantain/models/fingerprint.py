@@ -96,7 +96,8 @@ def name_of_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     facts = Path("/proc/cpuinfo")  # only Linux names the processor without another program
-    name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", facts.read_text() if facts.exists() else "", re.MULTILINE)
+    text = facts.read_text(encoding="utf-8", errors="replace") if facts.exists() else ""
+    name = re.search(r"^model name[ \t]*:[ \t]*(.*?)[ \t]*$", text, re.MULTILINE)
     return f"{device.type} ({name[1] if name else platform.machine()})"
 
 

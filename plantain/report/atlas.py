@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from plantain.findings.atlas import Atlas, AxisFacts, Competition, Likeness, Replication, Selectivity, Unique
+from plantain.findings.atlas import Atlas, AxisFacts, Between, Competition, Likeness, Replication, Selectivity, Unique
 from plantain.report.labels import UNIT_WORDS
 from plantain.report.numbers import DASH, LEVEL, count, counted, interval, number, percent
 from plantain.report.statements import Kind, Statement
@@ -13,6 +13,8 @@ from plantain.report.tables import markdown_table
 from plantain.runs.info import RANDOM
 
 MOST = 0.5  # an axis of its own shares most of it with no rival: the whole interval lies above
+
+NOT_ESTIMABLE = "not estimable"
 
 _Z = 1.645  # one-sided 5%
 
@@ -134,14 +136,19 @@ def _share(found: Unique) -> tuple[bool | None, str]:
             f"what the axis and its replication share is not above zero (sign-flip p = {found.own_p:.2g}): there is "
             "nothing to call its own."
         )
+    if found.share is None and low is not None:
+        span = " to ".join(f"{100 * end:,.0f}%" for end in found.interval)
+        return False, (
+            f"how much of what the axis and its replication share is not what {_named(mapped)} {_verb(mapped)} too is "
+            f"{NOT_ESTIMABLE}: its 95% interval, {span}, holds all that a share can be."
+        )
     if found.share is None:
         return None, (
             f"no sibling or control has a map of its own (sign-flip p ≤ {LEVEL:g}), so that there is nothing to take "
             "out of what the axis and its replication share."
         )
     share = percent(found.share, found.interval)
-    verb = "shares" if len(mapped) == 1 else "share"
-    said = f"of what the axis and its replication share, {share} is not what {_named(mapped)} {verb} too"
+    said = f"of what the axis and its replication share, {share} is not what {_named(mapped)} {_verb(mapped)} too"
     if low is None:
         return False, f"{said}; its interval does not exist."
     if low <= 0:
@@ -158,6 +165,10 @@ def _share(found: Unique) -> tuple[bool | None, str]:
     return True, f"{said}."
 
 
+def _verb(names: list[str]) -> str:
+    return "shares" if len(names) == 1 else "share"
+
+
 def _named(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
@@ -166,7 +177,7 @@ def _nearest(rival: Likeness | None) -> Iterator[str]:
     if rival is not None:
         yield (
             f"Nearest rival: {rival.name}, true r = {number(rival.true_r)} {interval(rival.interval)}, uncentred "
-            f"{number(rival.uncentred)}."
+            f"{number(rival.uncentred, missing=NOT_ESTIMABLE)}."
         )
 
 
@@ -181,8 +192,10 @@ def _selective(found: Selectivity | None) -> Iterator[str]:
 
 def share_words(found: Unique) -> str:
     """Write the unique share with its interval; a dash where there is nothing to share, or nothing to take out."""
-    if found.share is None or found.own_p > LEVEL:
+    if found.own_p > LEVEL or (found.share is None and None in found.interval):
         return DASH
+    if found.share is None:
+        return NOT_ESTIMABLE
     return percent(found.share, found.interval)
 
 
@@ -264,19 +277,27 @@ def _between(atlas: Atlas) -> Part:
     ]  # fmt: skip
     rows = [
         [
-            b.first, b.second, number(b.r, ".3f"), number(b.true_r, ".3f"), interval(b.interval),
-            number(b.uncentred, ".3f"), f"{b.n_shared}/{b.n_top}", number(b.n_expected, ".1f"), str(b.n_same_sign),
+            b.first, b.second, number(b.r, ".3f"), *_true_r(b), f"{b.n_shared}/{b.n_top}",
+            number(b.n_expected, ".1f"), str(b.n_same_sign),
         ]
         for b in atlas.between
     ]  # fmt: skip
     how = (
         "without noise: the correlation of the maps of t, corrected for their split-half reliability (it may exceed 1 "
-        "by chance, and does not exist where a map does not agree with itself); its interval is a jackknife over the "
-        "pairs. uncentred: the same with what all units share counted in. Where the two differ, read the uncentred "
-        "one: maps that move other units, one up and one down, correlate though they have nothing in common. by "
-        "chance: of tops drawn at random, as if units were independent."
+        f"by chance); its interval is a jackknife over the pairs. {NOT_ESTIMABLE}: a map does not agree with itself, "
+        "the interval holds all that a correlation can be, or the estimate is far from it. uncentred: the same with "
+        "what all units share counted in. Where the two differ, read the uncentred one: maps that move other units, "
+        "one up and one down, correlate though they have nothing in common. by chance: of tops drawn at random, as if "
+        "units were independent."
     )
     return Part("Between axes", (), head, rows, (how,))
+
+
+def _true_r(found: Between | Likeness) -> list[str]:
+    """Write a correlation without noise, its interval, and the uncentred one."""
+    ends = (None, None) if found.true_r is None else found.interval
+    uncentred = number(found.uncentred, ".3f", NOT_ESTIMABLE)
+    return [number(found.true_r, ".3f", NOT_ESTIMABLE), interval(ends), uncentred]
 
 
 def _competition(atlas: Atlas, found: Competition) -> Part:
@@ -296,7 +317,8 @@ def _competition(atlas: Atlas, found: Competition) -> Part:
 
 def _replication(atlas: Atlas, found: Replication) -> Part:
     rows = [[u.unit, f"{u.t:.2f}", number(u.t_again), number(u.d_z)] for u in found.units]
-    p = "" if found.p is None else f", exact sign-flip p = {found.p:.2g}"
+    how = f" ± {found.p_error:.1g}" if found.p_error else ""
+    p = f", {'' if how else 'exact '}sign-flip p = {found.p:.2g}{how}"
     said = (
         f"The {len(rows)} units with the largest |t| were chosen, with their signs, on {atlas.axes[0].name}; "
         f"everything else here is measured on {found.name}. {found.n_same_sign} of {len(rows)} keep their sign. "
@@ -308,8 +330,7 @@ def _replication(atlas: Atlas, found: Replication) -> Part:
 def _unique(_atlas: Atlas, found: Unique) -> Part:
     rows = [
         [
-            rival.name, rival.role, _map(rival), number(rival.true_r, ".3f"),
-            interval(rival.interval), number(rival.uncentred, ".3f"),
+            rival.name, rival.role, _map(rival), *_true_r(rival),
         ]
         for rival in found.rivals
     ]  # fmt: skip

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,15 +14,25 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from plantain import __version__
-from plantain._files import plain
-from plantain.findings.held_out import held_out, told_by_kind
-from plantain.findings.published import Published
+from plantain import UsageError, __version__
+from plantain.findings.pairs import by_pair
+from plantain.findings.published import Published, load_published
+from plantain.report.answer import COLUMNS, answer
 from plantain.report.labels import provenance, weights_label
+from plantain.report.tables import UNIT_COLUMNS
+from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.info import RANDOM
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
+
+PAIR_FIELDS = {
+    **COLUMNS["pairs"],
+    "tokens_positive": "tokens of the positive prompt's words",
+    "tokens_negative": "tokens of the negative prompt's words",
+    **{f"without_over_{t:g}": f"units over |t| > {t:g} when this pair is left out" for t in THRESHOLDS},
+}
+"""What the columns of `pairs_data` mean."""
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 
@@ -49,13 +60,20 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
         CSV with the columns of a run's units.csv, and ``scope``, ``rank`` (among the tested units, by falling |t|)
         and ``weights_label``.
     """
+    frame = units_data(run, selection)
+    label = frame["weights_label"].iloc[0]
+    if label.startswith(tuple("=+-@\t\r")):  # a stranger's word is no formula when a spreadsheet opens the file
+        frame["weights_label"] = f"'{label}"
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def units_data(run: Run, selection: Selection = CARD) -> pd.DataFrame:
+    """List all units in the model's order, with the columns of `units_csv`; NaN where a value does not exist."""
     a, inference = run.analysis(selection), run.inference(selection)
     table, n = a.table, a.table.n_units
-    label = weights_label(run.info)
-    formula = label.startswith(tuple("=+-@\t\r"))  # a stranger's word is none when a spreadsheet opens the file
     rank = pd.array([pd.NA] * n, dtype="Int64")
     rank[a.ranking] = np.arange(1, len(a.ranking) + 1)
-    frame = pd.DataFrame({
+    return pd.DataFrame({
         "units": selection.units, "scope": selection.scope, "unit": table.names,
         "block": table.block, "kind": table.kind,
         "head": pd.array([h if h >= 0 else pd.NA for h in table.head.tolist()], dtype="Int64"),
@@ -63,20 +81,82 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
         "mean_difference": a.differences.mean(axis=0), "t": a.t, "d_z": a.dz, **inference.columns,
         "rms_percent": a.rms_percent,
-        "weights_label": f"'{label}" if formula else label, "settings": run.info.settings_words,
+        "weights_label": weights_label(run.info), "settings": run.info.settings_words,
     })  # fmt: skip
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def pairs_data(run: Run, selection: Selection = CARD) -> pd.DataFrame:
+    """List all pairs: their prompts and tokens, and how they go with the others, as `findings.pairs.by_pair` says."""
+    words = list(run.sums.token_scopes).index("words")
+    rows = [
+        {
+            **asdict(record.pair), "tokens_positive": int(tokens[0]), "tokens_negative": int(tokens[1]),
+            "first_difference": part.first_difference, "n_differing": part.n_differing, "units": selection.units,
+            "scope": selection.scope, "score": part.score, "size": part.size,
+            **{f"without_over_{t:g}": n for t, n in zip(THRESHOLDS, part.without, strict=True)},
+            "weights_label": weights_label(run.info), "settings": run.info.settings_words,
+        }
+        for record, part, tokens in zip(run.pairs, by_pair(run, selection), run.sums.tokens[:, :, words].T, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def dataset_files(run: Run, name: str, selections: Sequence[Selection]) -> dict[str, bytes]:
+    """Write a run as a dataset for the Hub, whose viewer shows both tables.
+
+    Parameters
+    ----------
+    run : Run
+    name : str
+        The run's, as a reader may see it.
+    selections : sequence of Selection
+        Kinds of units, one below the other; the pairs' scores are of the first.
+
+    Returns
+    -------
+    dict of str to bytes
+        ``units.parquet`` (a row a unit), ``pairs.parquet`` (a row a pair) and ``README.md``, which says what they are.
+
+    Raises
+    ------
+    UsageError
+        pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UsageError("a Parquet file needs pyarrow, which is not installed: pip install pyarrow") from error
+    tables = {
+        "units": pd.concat([units_data(run, of) for of in selections], ignore_index=True),
+        "pairs": pairs_data(run, selections[0]),
+    }
+    files = {
+        f"{table}.parquet": frame.to_parquet(None, engine="pyarrow", index=False) for table, frame in tables.items()
+    }
+    return {**files, "README.md": _dataset_card(run, name, tables).encode()}
+
+
+def _dataset_card(run: Run, name: str, tables: dict[str, pd.DataFrame]) -> str:
+    configs = "".join(f"- config_name: {table}\n  data_files: {table}.parquet\n" for table in tables)
+    known = {**UNIT_COLUMNS, **PAIR_FIELDS}
+    lines = [f"- {column}: {known[column]}" for frame in tables.values() for column in frame if column in known]
+    said = _plain_line(f"{provenance(run)}. {RANDOM if run.info.is_random else ''}")
+    return (
+        f"---\nconfigs:\n{configs}---\n\n# Run {_plain_line(name)} of plantain\n\n{said}\n\n"
+        f"`units`: a row a unit, {len(tables['units']):,} in all; filter by its column `units` first, since the kinds "
+        f"overlap. `pairs`: a row a pair, {len(tables['pairs']):,} in all.\n\n" + "\n".join(dict.fromkeys(lines)) + "\n"
+    )
+
+
+def _plain_line(text: str) -> str:
+    """Write a stranger's words so that markdown and HTML show them as they are."""
+    return re.sub(r"([\\`*_{}\[\]<>#|&])", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def report_json(run: Run, selection: Selection = CARD) -> bytes:
-    """Write what ``report --json`` prints, with the run's weights in words and its provenance."""
-    content = {
-        **plain(run.summary(selection)),
-        "held_out": plain(held_out(run)),
-        "kinds": [plain(part) for part in told_by_kind(run)],
-        "weights_label": weights_label(run.info),
-        "provenance": {**asdict(run.info), "capture_sha256": run.capture_sha256},
-    }
+    """Write what ``report --json --top all`` prints, with the run's provenance."""
+    content = answer(run, load_published(), selection, top=None)
+    content["provenance"] = content["settings"]  # an earlier name
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -23,7 +23,7 @@ from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
 from plantain.report.numbers import LEVEL, number, share, span
 from plantain.runs.analysis import Analysis
-from plantain.runs.inference import MAX_EXACT, Gain, InferenceFacts, Reliability
+from plantain.runs.inference import MAX_EXACT, N_FLIPS_P, Gain, Reliability
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import Selection, scope_changes
 
@@ -64,7 +64,7 @@ def careful_statements(run: Run, selection: Selection) -> list[Statement]:
     facts, n = summary.inference, summary.n_pairs
     found = [Statement(Kind.COUNT, _count(threshold, summary)) for threshold in summary.thresholds]
     found += [
-        Statement(Kind.CORRECTED, f"{corrected_count(summary)} {_corrected_limits(facts)}"),
+        Statement(Kind.CORRECTED, f"{corrected_count(summary)} {_CORRECTED_LIMITS}"),
         Statement(Kind.EFFECT, f"At n = {n}, |d_z| > 0.8 and |t| > {0.8 * np.sqrt(n):.3g} are the same criterion."),
         Statement(Kind.POWER, power(run.analysis(selection))),
         Statement(Kind.RELIABILITY, _reliability(facts.reliability)),
@@ -84,7 +84,8 @@ def corrected_count(summary: RunSummary) -> str:
     facts = summary.inference
     counts = [f"{facts.n_fwer_05:,} have a family-wise p ≤ .05 (max-|t|, {facts.n_flips:,} sign flips)"]
     if facts.n_bh_05 is not None:
-        counts.append(f"{facts.n_bh_05:,} a Benjamini-Hochberg q ≤ .05 on the exact p")
+        p = "the exact p" if summary.n_pairs <= MAX_EXACT else f"the p of up to {N_FLIPS_P:,} drawn sign flips"
+        counts.append(f"{facts.n_bh_05:,} a Benjamini-Hochberg q ≤ .05 on {p}")
         counts.append(f"{facts.n_by_05:,} by Benjamini-Yekutieli")
     return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}."
 
@@ -102,11 +103,10 @@ def power(analysis: Analysis) -> str:
     )
 
 
-def _corrected_limits(facts: InferenceFacts) -> str:
-    q = "BH is not guaranteed under two-sided dependence."
-    if facts.n_bh_05 is None:
-        q = f"There are no q values: exact p are computed up to {MAX_EXACT} pairs."
-    return f"{q} Sign flips assume differences symmetric around zero: with skewed ones these p are too small."
+_CORRECTED_LIMITS = (
+    "BH is not guaranteed under two-sided dependence. Sign flips assume differences symmetric around zero: with skewed "
+    "ones these p are too small."
+)
 
 
 def _count(threshold: int, summary: RunSummary) -> str:
@@ -175,6 +175,8 @@ def _parts(run: Run, scope: str) -> str:
 def _where(run: Run, units: str) -> str:
     """Say in which tokens the change sits: sums of squares add up over scopes, RMS values do not."""
     changes = scope_changes(run.sums, run.info.layout, units)
+    if np.isnan(sum(changes.values())):
+        return "Mean change of the sum of squares: none, for every magnitude is zero."
     parts = ", ".join(f"{scope} {changes[scope]:+.3g}%" for scope in run.sums.present)
     return (
         f"Mean change of the sum of squares, in percent of the whole: {parts}; together {sum(changes.values()):+.3g}%."
@@ -277,9 +279,10 @@ def _unit(run: Run, unit: UnitProfile) -> Iterator[str]:
             "also grows with how alike they are."
         )
     if not np.isnan(unit.p):
+        drawn = f" ± {unit.p_error:.1g}, of up to {N_FLIPS_P:,} drawn sign flips" if unit.p_error else ", exact"
         yield (
             f"If the signs of the {len(unit.differences)} differences were random, a |t| at least this large would "
-            f"occur in {share(unit.p)} of cases (p = {unit.p:.2g}, exact, for this unit alone)."
+            f"occur in {share(unit.p)} of cases (p = {unit.p:.2g}{drawn}, for this unit alone)."
         )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from plantain import UsageError
 from plantain.findings.pairs import CategoryPart, PairPart, by_category, by_kind
 from plantain.findings.published import Published
 from plantain.findings.repeats import stability
 from plantain.report.numbers import DASH, count, number
-from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
-from plantain.runs.inference import Inference
-from plantain.runs.run import Headline, Run
+from plantain.runs.analysis import LARGE_EFFECT, THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
+from plantain.runs.inference import N_FLIPS_P, Inference
+from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import CARD, Selection
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
@@ -38,6 +40,86 @@ REPEATS_NOTE = (
 )
 
 _N_TOP = 5  # units whose t stands by category
+
+N_SHOWN = 5  # top units in a report, unless more are asked for
+
+UNIT_COLUMNS = {
+    "rank": "place among all tested units by |t|",
+    "unit": "name: the block and what of it",
+    "block": "joint[i] or single[i], in the model's order",
+    "kind": "attention or mlp",
+    "t": "paired t of the differences (positive minus negative) over the pairs",
+    "d_z": "mean difference / SD of the differences",
+    "mean_difference": "mean of the differences of the magnitude (RMS of the activations)",
+    "percent": "the mean difference in percent of the unit's mean magnitude",
+    "rms_percent": "RMS of the differences in percent of it: their size, whichever way they point",
+    "g": "Hedges' g: d_z without its bias in small samples",
+    "d_low": "lower end of the 95% interval of d_z",
+    "d_high": "upper end of the 95% interval of d_z",
+    "p_exact": "sign-flip p over all patterns of signs, of this unit alone",
+    "p_flips": f"sign-flip p of up to {N_FLIPS_P:,} drawn flips, of this unit alone",
+    "p_flips_error": "standard error of p_flips, which comes of drawing so many flips and no more",
+    "p_fwer": "family-wise p: against the largest |t| of all units (max-|t|)",
+    "q_bh": "false discovery rate (Benjamini-Hochberg) over all units",
+    "q_by": "the same by Benjamini-Yekutieli, under any dependence",
+}
+"""What the columns of `top_units_frame` mean."""
+
+SMALLEST_FIRST = ("p_exact", "p_flips", "p_fwer", "q_bh", "q_by")
+
+SORTS = ("t", "d_z", "mean_difference", "percent", "rms_percent", "g", *SMALLEST_FIRST, "unit")
+"""By what units can be sorted: p and q rising, all else by falling size, ``unit`` in the model's order."""
+
+PAIR_COLUMNS = {
+    "pair": "its id",
+    "score": "how far it goes the way of the other pairs on their top units, in SDs",
+    "size": "how large its differences are beside those of all pairs: 1 is their root mean square",
+    **{f"without: |t| > {t:g}": f"units over |t| > {t:g} when this pair is left out" for t in THRESHOLDS},
+    "category": "its category in the prompt set",
+    "first differing token": "where its two prompts part, counted in tokens from 0",
+    "differing tokens": "at how many positions their tokens differ",
+}
+
+CATEGORY_COLUMNS = {
+    "category": "as in the prompt set",
+    "pairs": "how many it has",
+    "median |t|": "over units, of the category's pairs alone",
+    "r with others": "of its map of t with that of all other pairs",
+    "t of …": "its t of each of the units with the largest |t| over all pairs",
+}
+
+UNIT_KIND_COLUMNS = {
+    "kind": "what counts as a unit, as for --units",
+    "units": "how many are tested",
+    **{f"|t| > {t:g}{end}": words for t in THRESHOLDS for end, words in
+       (("", f"units whose paired t exceeds {t:g}"), (" %", "their share in percent"))},
+    f"p of |t| > {THRESHOLDS[0]:g}": "of the count against those under sign flips of whole pairs",
+    f"|d| > {LARGE_EFFECT:g}": "units with a large d_z",
+    "split-half r": "correlation of the maps of t of two halves of the pairs, median over splits",
+    "max |t|": "the largest of all units",
+    "family-wise": "units with p_fwer of at most .05",
+    "BH": "units with q_bh of at most .05",
+}  # fmt: skip
+
+METRIC_NOTE = (
+    "Rows: |t|: units whose paired t exceeds the number, and their share; |d|: the same of d_z. Split-half r: "
+    "correlation of the maps of t of two halves of the pairs. null p99: the 99th percentile of the count under sign "
+    "flips of whole pairs. Prompt embedding: the same of the text before the transformer."
+)
+
+
+def columns_text(columns: Mapping[str, str], shown: Iterable[str] | None = None) -> str:
+    """Write what columns mean, for below their table.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        Such as `UNIT_COLUMNS`.
+    shown : iterable of str, optional
+        The columns that stand in the table; all unless given.
+    """
+    names = list(columns) if shown is None else [name for name in shown if name in columns]
+    return "Columns: " + "; ".join(f"{name}: {columns[name]}" for name in names) + "."
 
 
 @dataclass(frozen=True)
@@ -114,6 +196,12 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as JSON values; what does not exist is None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{name: v.item() if isinstance(v, np.generic) else v for name, v in row.items()} for row in rows]
+
+
 def frame_table(frame: pd.DataFrame, digits: int | None = None) -> str:
     """Write a frame in markdown, in two decimals or in significant digits; NaN is a dash."""
     form = f".{digits}g" if digits else ".2f"
@@ -122,21 +210,70 @@ def frame_table(frame: pd.DataFrame, digits: int | None = None) -> str:
     return markdown_table(list(frame.columns), [[forms.get(type(v), str)(v) for v in row] for row in rows])
 
 
-def top_units_frame(
-    analysis: Analysis, n: int | None = 50, block: str | None = None, inference: Inference | None = None
-) -> pd.DataFrame:
-    """List the tested units with the largest |t|, in one block or all.
+def shown(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that have a value at all."""
+    return [name for name in frame if len(frame) == 0 or frame[name].notna().any()]
+
+
+def shown_table(frame: pd.DataFrame, digits: int | None = None) -> str:
+    """Write a frame in markdown as `frame_table` does, without columns that have no value."""
+    return frame_table(frame[shown(frame)], digits)
+
+
+def unit_kinds_frame(summaries: Sequence[RunSummary]) -> pd.DataFrame:
+    """List kinds of units.
 
     Returns
     -------
     DataFrame
-        Columns ``rank`` (among all tested units), ``unit``, ``block``, ``kind``, ``t``, ``d_z``,
-        ``mean_difference``, ``percent_of_magnitude`` and ``rms_percent`` (the size of the differences, whichever way
-        they point; both NaN for a unit that is always zero); with an `Inference`
-        also ``g``, ``d_low``, ``d_high``, ``p_exact``, ``p_fwer``, ``q_bh`` and ``q_by``.
+        Columns as in `UNIT_KIND_COLUMNS`, a row for each summary.
+    """
+    rows = []
+    for s in summaries:
+        facts = s.inference
+        over = [n for t in THRESHOLDS for n in (s.thresholds[t].count, s.thresholds[t].percent)]
+        counts = (facts.n_fwer_05, facts.n_bh_05)
+        first = [s.units, s.n_units, *over, facts.thresholds[THRESHOLDS[0]].p, s.large_effect.count]
+        rows.append([*first, s.split_half.median, s.max_abs_t, *(DASH if n is None else n for n in counts)])
+    return pd.DataFrame(rows, columns=list(UNIT_KIND_COLUMNS))
+
+
+def top_units_frame(
+    analysis: Analysis,
+    n: int | None = 50,
+    block: str | None = None,
+    inference: Inference | None = None,
+    sort: str = "t",
+) -> pd.DataFrame:
+    """List the tested units with the largest |t|, or the first by another column, in one block or all.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    n : int or None
+        How many; None for all.
+    block : str, optional
+        All unless given.
+    inference : Inference, optional
+        For the columns that take longer.
+    sort : str
+        One of `SORTS`.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `UNIT_COLUMNS`: up to ``rms_percent``, which like ``percent`` is NaN for a unit that is always
+        zero; with an `Inference` also the others, of which ``p_flips`` and ``p_flips_error`` stand only above 30 pairs,
+        where ``p_exact`` is NaN.
+
+    Raises
+    ------
+    UsageError
+        There is no such column, or it has no values.
     """
     a, blocks = analysis, analysis.table.block[analysis.ranking]
-    places = (np.arange(len(blocks)) if block is None else np.flatnonzero(blocks == block))[:n]
+    places = np.arange(len(blocks)) if block is None else np.flatnonzero(blocks == block)
+    places = places[:n] if sort == "t" else places
     order, names = a.ranking[places], a.table.names
     mean = a.differences[:, order].mean(axis=0)
     size = a.magnitudes[:, :, order].mean(axis=(0, 1))
@@ -148,11 +285,23 @@ def top_units_frame(
         "t": a.t[order],
         "d_z": a.dz[order],
         "mean_difference": mean,
-        "percent_of_magnitude": 100 * mean / np.where(size > 0, size, np.nan),
+        "percent": 100 * mean / np.where(size > 0, size, np.nan),
         "rms_percent": a.rms_percent[order],
     })  # fmt: skip
-    more = ("g", "d_low", "d_high", "p_exact", "p_fwer", "q_bh", "q_by") if inference else ()
-    return frame.assign(**{name: inference.columns[name][order] for name in more})
+    more = (name for name in UNIT_COLUMNS if inference and name in inference.columns and name not in frame)
+    frame = frame.assign(**{name: inference.columns[name][order] for name in more})
+    return frame if sort == "t" else frame.iloc[_sorted(frame, order, sort)[:n]].reset_index(drop=True)
+
+
+def _sorted(frame: pd.DataFrame, order: np.ndarray, sort: str) -> np.ndarray:
+    """Return the places of a frame's rows by a column; equal ones stay by |t|."""
+    if sort == "unit":
+        return np.argsort(order, kind="stable")
+    if sort not in SORTS or sort not in frame or frame[sort].isna().all():
+        known = ", ".join(name for name in SORTS if name == "unit" or (name in frame and frame[name].notna().any()))
+        raise UsageError(f"no unit has a value of {sort!r} here; sort by one of {known}.")
+    values = frame[sort].to_numpy()
+    return np.argsort(values if sort in SMALLEST_FIRST else -np.abs(values), kind="stable")  # NaN comes last
 
 
 def categories_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:

@@ -88,10 +88,10 @@ def _words(told: Told) -> str:
 
 def _size(run: Run, found: HeldOut, label: bool) -> str:
     random = f" {RANDOM}" if label and run.info.is_random else ""
-    return (
-        f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude{_floor(run)}. "
-        f"Weights: {weights_label(run.info)}.{random}"
-    )
+    size = f"In the median head the sides differ by {number(found.percent, '.2g')}% of the magnitude{_floor(run)}."
+    if found.percent is None:
+        size = "Every head has a magnitude of zero: no difference can be stated in percent of it."
+    return f"{size} Weights: {weights_label(run.info)}.{random}"
 
 
 def _floor(run: Run) -> str:

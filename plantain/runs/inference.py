@@ -42,7 +42,11 @@ NULL_SPLITS = 20
 
 MAX_EXACT = 30  # pairs
 
+N_FLIPS_P = 99_999  # for a unit's own p above that: fewer would leave nothing of 16,320 units after correction
+
 COLUMNS = ("p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high", "percent")
+
+DRAWN_COLUMNS = ("p_flips", "p_flips_error")  # after the others, where there are too many pairs for `p_exact`
 
 STATISTICS = "statistics"  # their folder in that of a run
 
@@ -133,7 +137,8 @@ class InferenceFacts:
         Sign flips of the family-wise p.
     thresholds : dict of int to ThresholdFacts
     n_fwer_05, n_bh_05, n_by_05 : int or None
-        Units with a family-wise p or a q value of at most .05; None where no unit has one.
+        Units with a family-wise p or a q value of at most .05; None where no unit has one. q is of the exact p, and
+        above `MAX_EXACT` pairs of that of drawn flips.
     reliability : Reliability
     gain : Gain or None
         None where a magnitude is zero and has no logarithm.
@@ -156,13 +161,40 @@ class Inference:
     ----------
     columns : dict of str to float64 array (n_units,)
         ``p_exact`` (two-sided sign-flip p), ``p_fwer`` (max-|t|), ``q_bh``, ``q_by``, ``g`` (Hedges), ``d_low`` and
-        ``d_high`` (95% interval of d_z), ``percent`` (mean difference in percent of the unit's magnitude). NaN where
-        a value does not exist.
+        ``d_high`` (95% interval of d_z), ``percent`` (mean difference in percent of the unit's magnitude). Above
+        `MAX_EXACT` pairs also ``p_flips``, the p of up to `N_FLIPS_P` drawn flips in place of the exact one, and
+        ``p_flips_error``, its standard error. NaN where a value does not exist.
     facts : InferenceFacts
     """
 
     columns: dict[str, np.ndarray]
     facts: InferenceFacts
+
+
+def columns_of(n_pairs: int) -> tuple[str, ...]:
+    """Return the columns of `Inference` for a number of pairs."""
+    return COLUMNS if n_pairs <= MAX_EXACT else COLUMNS + DRAWN_COLUMNS
+
+
+def unit_p(diffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sign-flip p of each unit for itself: the exact one, or of drawn flips where there are too many pairs.
+
+    Parameters
+    ----------
+    diffs : float array (n_pairs, n_units)
+        A unit's p does not depend on which other units are here.
+    seed : int
+        The run's.
+
+    Returns
+    -------
+    p, error : float64 arrays (n_units,)
+        `error` is the standard error of a p of drawn flips; 0 where it is exact.
+    """
+    if len(diffs) <= MAX_EXACT:
+        p = stats.exact_sign_flip_p(diffs)
+        return p, np.zeros_like(p)
+    return stats.sign_flip_p(diffs, N_FLIPS_P, rng=_rng(seed, 5))
 
 
 def finite_ends(interval: tuple[float, float]) -> Interval:
@@ -202,9 +234,8 @@ def write_cached(folder: Path, run: Run, selection: Selection, inference: Infere
     # One metadata key: several would be written in an order that changes from run to run.
     digest = _digest(inference.columns, facts)
     text = json.dumps({"key": cache_key(run, selection), "facts": facts, "sha256": digest}, allow_nan=False)
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(inference.columns[name]) for name in COLUMNS}, metadata={"statistics": text}
-    )
+    columns = {name: np.ascontiguousarray(values) for name, values in inference.columns.items()}
+    content = safetensors.numpy.save(columns, metadata={"statistics": text})
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
         write_atomic(path, content)
@@ -213,12 +244,13 @@ def write_cached(folder: Path, run: Run, selection: Selection, inference: Infere
 def read_cached(folder: Path, run: Run, selection: Selection) -> Inference | None:
     """Read the statistics of a choice from a run's folder; None where there are none that belong to it."""
     path, n_units = _path(folder, selection), run.analysis(selection).table.n_units
+    names = columns_of(len(run.pairs))
     try:
-        if not _is_plain(path, n_units):
+        if not _is_plain(path, 8 * n_units * len(names) + _HEADER):
             return None
         with safe_open(path, "np") as file:
             content = json.loads(file.metadata()["statistics"])
-            columns = {name: file.get_tensor(name) for name in COLUMNS}
+            columns = {name: file.get_tensor(name) for name in names}
         if content["key"] != cache_key(run, selection) or content["sha256"] != _digest(columns, content["facts"]):
             return None
         facts = strict_record(InferenceFacts, content["facts"], "facts")
@@ -230,6 +262,7 @@ def read_cached(folder: Path, run: Run, selection: Selection) -> Inference | Non
 
 def cache_key(run: Run, selection: Selection) -> dict[str, Any]:
     """Return what cached statistics must have been computed from to be this run's."""
+    drawn = {"n_flips_p": N_FLIPS_P} if len(run.pairs) > MAX_EXACT else {}
     return {
         "capture": run.capture_sha256,
         "categories": run.categories,
@@ -239,6 +272,7 @@ def cache_key(run: Run, selection: Selection) -> dict[str, Any]:
         "n_bootstrap": N_BOOTSTRAP,
         "n_null_r": N_NULL_R,
         "null_splits": NULL_SPLITS,
+        **drawn,
     }
 
 
@@ -310,14 +344,15 @@ def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:
 
 def _columns(a: Analysis, seed: int) -> dict[str, np.ndarray]:
     n, diffs = len(a.differences), a.differences
-    p = stats.exact_sign_flip_p(diffs) if n <= MAX_EXACT else np.full(diffs.shape[1], np.nan)
-    p = np.where(a.tested, p, np.nan)
+    p, error = (np.where(a.tested, values, np.nan) for values in unit_p(diffs, seed))
     q = stats.fdr(p)
+    exact, drawn = (p, ()) if n <= MAX_EXACT else (np.full_like(p, np.nan), (p, error))
     low, high = stats.dz_interval(a.dz, n)
     with np.errstate(invalid="ignore", divide="ignore"):  # a unit that is always zero has no percentage
         percent = 100 * diffs.mean(axis=0) / a.magnitudes.mean(axis=(0, 1))
     family_wise = stats.max_t_p(diffs, N_FLIPS, rng=_rng(seed, 2))
-    return dict(zip(COLUMNS, (p, family_wise, q.bh, q.by, stats.hedges_g(a.dz, n), low, high, percent), strict=True))
+    columns = (exact, family_wise, q.bh, q.by, stats.hedges_g(a.dz, n), low, high, percent, *drawn)
+    return dict(zip(columns_of(n), columns, strict=True))
 
 
 def _rng(seed: int, stream: int) -> np.random.Generator:
@@ -368,18 +403,18 @@ def _gain(a: Analysis) -> Gain | None:
     return Gain(**shares, counts_without_block_mean={c: int(np.count_nonzero(np.abs(t) > c)) for c in THRESHOLDS})
 
 
-def _is_plain(path: Path, n_units: int) -> bool:
+def _is_plain(path: Path, largest: int) -> bool:
     """Tell whether this is a file of the folder and no larger than it can be; a pipe would be waited for."""
     if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
         return False
-    return path.stat().st_size <= 8 * n_units * len(COLUMNS) + _HEADER
+    return path.stat().st_size <= largest
 
 
 def _digest(columns: dict[str, np.ndarray], facts: dict[str, Any]) -> str:
     """Hash what is kept, so that a damaged number is not taken for one that was computed."""
     found = hashlib.sha256(json.dumps(facts, allow_nan=False).encode())
-    for name in COLUMNS:
-        found.update(np.ascontiguousarray(columns[name]).tobytes())
+    for values in columns.values():  # in the order of `columns_of`
+        found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from io import StringIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from plantain._files import (
 )
 from plantain.prompts.sets import PAIR_KEYS, PromptSet
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import COLUMNS, STATISTICS, write_cached
+from plantain.runs.inference import STATISTICS, columns_of, write_cached
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
@@ -144,25 +145,28 @@ def _digest(content: dict[str, Any]) -> str:
 
 # Significant digits of the numbers in units.csv, which people read; the bits are in the capture. At 9 each, the file
 # of a full-size run would be a quarter larger.
-_DIGITS = (6, 6, 7, 9, 9, *(4 for _ in COLUMNS), 4)  # mean of either side, mean difference, t, d_z
+_DIGITS = (6, 6, 7, 9, 9)  # mean of either side, mean difference, t, d_z; of all others:
+
+_FEW_DIGITS = 4
 
 
 def _units_csv(run: Run) -> str:
     """One row per unit of every kind, scope ``all``; t and d_z are empty for degenerate units."""
     out = StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer, names = csv.writer(out, lineterminator="\n"), columns_of(len(run.pairs))
     writer.writerow(
         ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
-         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *COLUMNS, "rms_percent", "weights"]
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *names, "rms_percent", "weights"]
     )  # fmt: skip
     for units in UNITS:
         a = run.analysis(Selection(units))
-        more = [run.inference(Selection(units)).columns[c] for c in COLUMNS]
+        more = [run.inference(Selection(units)).columns[c] for c in names]
         columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz, *more, a.rms_percent)
         for i, name in enumerate(a.table.names):
             head = a.table.head[i] if a.table.head[i] >= 0 else ""
             place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
-            numbers = ["" if np.isnan(c[i]) else f"{c[i]:.{d}g}" for c, d in zip(columns, _DIGITS, strict=True)]
+            digits = zip_longest(columns, _DIGITS, fillvalue=_FEW_DIGITS)
+            numbers = ["" if np.isnan(c[i]) else f"{c[i]:.{d}g}" for c, d in digits]
             writer.writerow(place + numbers + [run.info.weights])
     return out.getvalue()
 

@@ -244,14 +244,15 @@ def scope_changes(sums: SumsOfSquares, layout: Layout, units: str = "card") -> d
     dict of str to float
         Per recorded scope: mean over pairs of the sum of squares of all units, positive minus negative, in
         percent of the mean sum of squares of both sides in all scopes. They add up to the change of ``all``; a scope
-        that no unit has carries 0.
+        that no unit has carries 0. NaN where all sums of squares are zero.
     """
     totals = np.zeros((2, len(sums.token_scopes)))
     for part in _parts(layout, Selection(units, "all")):
         for row, scope in enumerate(sums.scopes(part.stream)):
             squares = _part_squares(sums.streams[part.stream][:, :, row].astype(np.float64), layout, part)
             totals[:, sums.token_scopes.index(scope)] += squares.sum(axis=2).mean(axis=1)
-    changes = 100 * (totals[0] - totals[1]) / totals.sum(axis=1).mean()
+    whole = totals.sum(axis=1).mean()
+    changes = 100 * (totals[0] - totals[1]) / (whole if whole > 0 else np.nan)
     return dict(zip(sums.token_scopes, changes.tolist(), strict=True))
 
 

@@ -26,7 +26,15 @@ from plantain.stats.held_out import HeldOut, Rule, count_told, held_out_null, he
 from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
 from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null
-from plantain.stats.sign_flips import SignFlipNull, draw_signs, exact_sign_flip_p, max_t_p, sign_flip_null
+from plantain.stats.sign_flips import (
+    DrawnP,
+    SignFlipNull,
+    draw_signs,
+    exact_sign_flip_p,
+    max_t_p,
+    sign_flip_null,
+    sign_flip_p,
+)
 from plantain.stats.two_sample import (
     MembershipTest,
     SelectivityTest,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,10 @@ _UNITS = 128  # units per matrix product, at most 255: they are counted in bytes
 _FLIPS = 1000  # flips per matrix product: 128 x 1000 sums stay in the cache
 
 _TIE = 1e-12  # sums that differ by less, relative to what they are sums of, are one sum and rounding
+
+_DRAWN = 10_000  # flips drawn at a time: they take eight bytes a sign until they are packed into one
+
+_LOOK, _ENOUGH = 9_999, 100  # of so many flips so many: a p above .01, and no more are counted
 
 _CHUNK = 256  # units that a thread takes at a time
 
@@ -190,7 +196,8 @@ def checked_signs(n_pairs: int, n_permutations: int, rng, signs) -> np.ndarray:
     if signs is None:
         if rng is None:
             raise ValueError("give rng, a numpy Generator, or the signs to replay.")
-        return draw_signs(n_permutations, n_pairs, rng)
+        parts = [min(_DRAWN, n_permutations - start) for start in range(0, n_permutations, _DRAWN)]
+        return np.concatenate([draw_signs(n, n_pairs, rng) for n in parts or [0]])
     signs = np.asarray(signs)
     if signs.ndim != 2 or signs.shape[1] != n_pairs:
         raise ValueError(f"signs must have shape (n_permutations, {n_pairs}), not {signs.shape}.")
@@ -275,15 +282,111 @@ def exact_sign_flip_p(diffs: np.ndarray) -> np.ndarray:
     """
     diffs = checked_diffs(diffs)
     if diffs.shape[0] > MAX_PAIRS:
-        raise ValueError(f"{diffs.shape[0]} pairs are too many for exact p values; at most {MAX_PAIRS}. Use max_t_p.")
-    chunks = [diffs[:, start : start + _CHUNK] for start in range(0, diffs.shape[1], _CHUNK)]
-    workers = min(os.cpu_count() or 1, max(len(chunks), 1))
-    with ThreadPoolExecutor(workers) as pool:  # numpy sorts and searches without the lock
-        return np.concatenate([np.empty(0), *pool.map(_exact_p, chunks)])
+        raise ValueError(
+            f"{diffs.shape[0]} pairs are too many for exact p values; at most {MAX_PAIRS}. Use sign_flip_p."
+        )
+    return _in_threads(_exact_p, diffs)
+
+
+class DrawnP(NamedTuple):
+    """A p of drawn sign flips and its standard error from drawing so many and no more, float64 arrays (n_units,)."""
+
+    p: np.ndarray
+    error: np.ndarray
+
+
+def sign_flip_p(
+    diffs: np.ndarray,
+    n_permutations: int = 99_999,
+    *,
+    rng: np.random.Generator | None = None,
+    signs: np.ndarray | None = None,
+) -> DrawnP:
+    """Two-sided p of each unit against drawn sign flips: what `exact_sign_flip_p` is for more than 30 pairs.
+
+    Parameters
+    ----------
+    diffs : float array (n_pairs, n_units)
+    n_permutations : int
+        Flips to draw with `rng`; ignored when `signs` is given.
+    rng : numpy Generator
+        Needed unless `signs` is given.
+    signs : int array (n_permutations, n_pairs), optional
+        Flips to replay; the same for all units.
+
+    Returns
+    -------
+    DrawnP
+        ``p`` is (1 + b) / (1 + m), b the flips among m whose |sum| is at least the observed one, ties as in
+        `exact_sign_flip_p`; ``error`` is sqrt(p (1 - p) / m). It is per unit: nothing is corrected for the number of
+        units.
+
+    Raises
+    ------
+    ValueError
+        As `sign_flip_null`.
+
+    Notes
+    -----
+    Where 100 of the first 9,999 flips count, p is that of these alone, and above .01; all other units take all flips.
+    For symmetric differences P(p <= a) <= a all the same: up to .01 by the p of all flips, above by that of the first,
+    each of which counts the observed pattern as one of its flips. No p is below 1 / (1 + m), so that with few flips and
+    many units nothing is left after correction.
+
+    References
+    ----------
+    Besag & Clifford (1991), Biometrika 78, 301-304 (stopping early). Phipson & Smyth (2010), Stat. Appl. Genet. Mol.
+    Biol. 9, 39 (why 1 + b and 1 + m).
+
+    Examples
+    --------
+    >>> diffs = np.random.default_rng(0).normal(size=(40, 3)) + [0, 0, 2]
+    >>> sign_flip_p(diffs, 999, rng=np.random.default_rng(1)).p.round(3).tolist()
+    [0.342, 0.8, 0.001]
+    """
+    diffs = checked_diffs(diffs)
+    signs = checked_signs(len(diffs), n_permutations, rng, signs)
+    b, m = _in_threads(partial(_count_flips, signs=signs), diffs)
+    p = (b + 1) / (m + 1)
+    return DrawnP(p, np.sqrt(p * (1 - p) / np.maximum(m, 1)))
+
+
+def _in_threads(make: Callable[[np.ndarray], np.ndarray], diffs: np.ndarray) -> np.ndarray:
+    """Make an array (..., n_units) from a few units at a time."""
+    chunks = [diffs[:, start : start + _CHUNK] for start in range(0, max(diffs.shape[1], 1), _CHUNK)]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(chunks))) as pool:
+        # numpy sorts, searches and multiplies without the lock
+        return np.concatenate(list(pool.map(make, chunks)), axis=-1)
+
+
+def _bounds(diffs: np.ndarray) -> np.ndarray:
+    """Return the least |sum| of each unit that counts as its own."""
+    return np.abs(diffs.sum(axis=0)) - _TIE * np.abs(diffs).sum(axis=0)
+
+
+def _count_flips(diffs: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Return b and m of each unit, (2, n_units): among the first flips, and among all where few of these count."""
+    bounds, units = _bounds(diffs), np.ascontiguousarray(diffs.T)
+    b = _count_reaching(units, bounds, signs[:_LOOK])
+    rare = b < _ENOUGH
+    m = np.where(rare, len(signs), min(len(signs), _LOOK))
+    b[rare] += _count_reaching(units[rare], bounds[rare], signs[_LOOK:])
+    return np.stack([b, m])
+
+
+def _count_reaching(units: np.ndarray, bounds: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    b = np.zeros(len(units), dtype=np.int64)
+    for start in range(0, len(signs) if len(units) else 0, _FLIPS):
+        flips = signs[start : start + _FLIPS].T.astype(np.float64)  # (n_pairs, flips)
+        for first in range(0, len(units), _UNITS):
+            part = slice(first, first + _UNITS)
+            sums = units[part] @ flips
+            b[part] += np.count_nonzero(np.abs(sums, out=sums) >= bounds[part, None], axis=1)
+    return b
 
 
 def _exact_p(diffs: np.ndarray) -> np.ndarray:
-    bounds = np.abs(diffs.sum(axis=0)) - _TIE * np.abs(diffs).sum(axis=0)
+    bounds = _bounds(diffs)
     # Sums of quarters of the pairs for all units at once, (n_units, patterns); two quarters make a half.
     quarters = [_all_sums(part) for part in np.array_split(diffs, 4)]
     return np.array([_tail(bound, *rows) for bound, *rows in zip(bounds, *quarters, strict=True)])

@@ -82,8 +82,9 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             n: How many units, at most 200.
             block: One block, such as single[19]; empty for all blocks.
         Returns:
-            One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent_of_magnitude, rms_percent, g,
-            d_low, d_high, p_exact, p_fwer, q_bh, q_by, weights.
+            One object a unit: rank, unit, block, kind, t, d_z, mean_difference, percent (of the magnitude; also
+            under its earlier name, percent_of_magnitude), rms_percent, g, d_low, d_high, p_exact, p_fwer, q_bh, q_by,
+            weights; above 30 pairs p_flips and p_flips_error in place of p_exact.
         """
         with told(), logged("view"):
             _require(str, run=run, units=units, scope=scope, block=block)
@@ -93,7 +94,8 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             if block and block not in (known := analysis.table.blocks):
                 raise UsageError(f"unknown block {block!r}; choose one of {', '.join(known)}.")
             frame = top_units_frame(analysis, min(max(n, 0), MOST_ROWS), block or None, found.inference(selection))
-            return json.loads(frame.assign(weights=found.info.weights).to_json(orient="records", double_precision=12))
+            more = {"percent_of_magnitude": frame["percent"], "weights": found.info.weights}  # an earlier name
+            return json.loads(frame.assign(**more).to_json(orient="records", double_precision=12))
 
     def probe_pair(run: str, positive: str, negative: str) -> dict:
         """Send one pair of prompts through the loaded model and rank it among a run's pairs (uses the GPU).

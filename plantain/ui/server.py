@@ -1,4 +1,4 @@
-"""How the page is served: security headers, a limit on what a request brings, a log line a request, ``/health``.
+"""How the page is served: security headers, a limit on a request, a log line a request, ``/health`` and ``/unit``.
 
 The first figures are written into the page as it is served: Gradio's own `head` reaches the browser inside Gradio's
 configuration and is shown when Gradio's scripts have run, hardly before the figures themselves.
@@ -16,18 +16,22 @@ from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 from gradio.route_utils import FnIndexInferError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse
 
-from plantain import __version__
+from plantain import PlantainError, UsageError, __version__
+from plantain.report.answer import unit_answer
 from plantain.ui.engine import Engine
 from plantain.ui.log import LOG, write_line
 from plantain.ui.state import RunStore
 from plantain.ui.theme import STYLES, page_theme, static
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
+
+UNIT = "/unit"  # one unit of a saved run as JSON: an address that stays
 
 SESSIONS = 100  # visitors and programs whose choices are kept; Gradio keeps a copy of the page for each
 
@@ -40,7 +44,7 @@ CLOSED = (
 _KINDS = {
     "/gradio_api/call/": "endpoint", "/gradio_api/run/": "endpoint", "/gradio_api/api/": "endpoint",
     "/gradio_api/queue/": "queue", "/gradio_api/file=": "download", "/gradio_api/mcp": "mcp", "/health": "health",
-    "/login/": "sign-in", "/logout": "sign-in",
+    "/unit": "unit", "/login/": "sign-in", "/logout": "sign-in",
 }  # fmt: skip
 """What a line calls an address that begins so. The address itself may hold a visitor's words."""
 
@@ -87,10 +91,18 @@ class Gate:
         Returns what ``/health`` answers.
     first : callable
         Returns HTML that is added to the end of the page.
+    unit : callable
+        Takes an address' parameters, and returns what ``/unit`` answers; raises `PlantainError` where nothing fits.
     """
 
-    def __init__(self, app: Any, health: Callable[[], dict[str, Any]], first: Callable[[], str] = str) -> None:
-        self._app, self._health, self._first = app, health, first
+    def __init__(
+        self,
+        app: Any,
+        health: Callable[[], dict[str, Any]],
+        first: Callable[[], str] = str,
+        unit: Callable[[dict[str, str]], dict[str, Any]] = dict,
+    ) -> None:
+        self._app, self._health, self._first, self._unit = app, health, first, unit
         self._headers = security_headers("SPACE_ID" in os.environ)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
@@ -138,6 +150,8 @@ class Gate:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if scope["path"] == "/health":
             app = JSONResponse(self._health())
+        elif scope["path"] == UNIT and scope["method"] == "GET":
+            app = await run_in_threadpool(self._told, scope["query_string"].decode("latin-1"))
         elif scope["path"].startswith(CLOSED):
             app = JSONResponse({"error": "there is nothing here"}, 404)
         elif not declared.isdigit() or int(declared) > LARGEST:
@@ -145,6 +159,12 @@ class Gate:
         else:
             app, receive = self._app, _limited(receive)
         await app(scope, receive, send)
+
+    def _told(self, query: str) -> JSONResponse:
+        try:
+            return JSONResponse(self._unit(dict(parse_qsl(query))))
+        except PlantainError as error:
+            return JSONResponse({"error": str(error)}, 404)
 
 
 def _without_words(scope: dict) -> dict:
@@ -189,6 +209,22 @@ def health(store: RunStore, engine: Engine) -> dict[str, Any]:
     }
 
 
+def unit_of(store: RunStore, asked: dict[str, str]) -> dict[str, Any]:
+    """Return one unit of a saved run, as ``/unit?run=…&unit=…&scope=…`` asks for it.
+
+    Raises
+    ------
+    PlantainError
+        No saved run has the name, or it has no such unit.
+    """
+    run = store.saved.get(asked.get("run", ""))
+    if run is None:
+        raise UsageError(f"no saved run has this name; give run, one of: {', '.join(sorted(store.saved)) or 'none'}.")
+    if "unit" not in asked:
+        raise UsageError("give unit, such as single[0] head 0.")
+    return {"run": asked["run"], **unit_answer(run, asked["unit"], asked.get("scope", "all"))}
+
+
 def first_screen_html(demo: gr.Blocks) -> str:
     """Return the introduction and the figures as they are in the page, with styles and what takes them away."""
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
@@ -201,7 +237,12 @@ def first_screen_html(demo: gr.Blocks) -> str:
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
     """Return what belongs to `Blocks.launch`: looks, the first screen, the gate, nothing kept of what visitors type."""
-    gate = Middleware(Gate, health=partial(health, store, engine), first=partial(first_screen_html, demo))
+    gate = Middleware(
+        Gate,
+        health=partial(health, store, engine),
+        first=partial(first_screen_html, demo),
+        unit=partial(unit_of, store),
+    )
     return {
         "theme": page_theme(),
         "css_paths": STYLES,

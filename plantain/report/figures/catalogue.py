@@ -322,7 +322,8 @@ def _correlations(of: ManyAxes) -> Figure:
         lambda: axis_triangle([axis.name for axis in of.atlas.axes], found),
         f"Correlation of the maps of t of every two axes; {_of(of.atlas)}.",
         "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
-        "may exceed 1 by chance; a dashed cell has no value: a map there does not agree with itself.",
+        "may exceed 1 by chance; a dashed cell is not estimable: a map there does not agree with itself, or the "
+        "interval holds all that a correlation can be.",
     )
 
 

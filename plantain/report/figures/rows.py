@@ -147,12 +147,12 @@ _NEW_AND_OLD = (("diamond", "pl-new", "the new pair"), ("dot", "pl-dot", "a pair
 
 def likeness_dots(rivals: Sequence[Likeness]) -> svg.Drawing:
     """Draw the true r of an axis with each rival and its interval, a row a rival; what is far outside 1 is cut."""
-    said = [number(rival.true_r, "+.2f", "no r") for rival in rivals]
+    said = [number(rival.true_r, "+.2f", "not estimable") for rival in rivals]
     rows = _Rows([rival.name for rival in rivals], svg.around_zero([1.0], _FAR), said)
     marks = []
     for row, rival in enumerate(rivals):
         y = rows.y(row)
-        if None not in rival.interval:
+        if rival.true_r is not None and None not in rival.interval:
             low, high = (rows.x(min(max(end, -_FAR), _FAR)) for end in rival.interval)
             marks.append(svg.box(low, y - 6, max(high - low, 1), 12, "pl-band"))
         if rival.true_r is not None:

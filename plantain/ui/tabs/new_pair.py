@@ -43,7 +43,7 @@ from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
 from plantain.ui.texts import EXAMPLES, EXPECTED, EXPECTED_RANDOM, PAIR_HELP
 
-MAX_PROMPT = 3000  # characters that a box takes; English of that length has more than 512 tokens
+MAX_PROMPT = 3000  # characters that are looked at; English of that length has more than 512 tokens
 
 FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
 
@@ -134,7 +134,8 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     ) -> dict[Any, Any]:
         """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
-        words, reason, run = html.marked(positive, negative), _mismatch(page, name), page.store.find(name)
+        words = ("", "") if _too_long(positive, negative) else html.marked(positive, negative)
+        reason, run = _mismatch(page, name), page.store.find(name)
         fits = None if run and not reason else _fitting(page, mine)
         shown = kept if kept and kept.is_for(name, positive, negative) else None
         result, record, frame = shown.result if shown and run else None, None, None
@@ -201,7 +202,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
 
 def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
     with gr.Column(min_width=260):
-        box = gr.Textbox(text, label=label, lines=3, max_length=MAX_PROMPT, elem_id=f"pair-{side}")
+        box = gr.Textbox(text, label=label, lines=3, max_lines=12, elem_id=f"pair-{side}")
         return box, gr.HTML(elem_id=f"under-{side}")
 
 
@@ -216,7 +217,7 @@ def _from_address(request: gr.Request) -> tuple[Any, Any]:
     found = [request.query_params.get(side) for side in ("positive", "negative")]
     if found == [None, None]:
         return gr.skip(), gr.skip()
-    return tuple((text or "")[:MAX_PROMPT] for text in found)
+    return tuple(text or "" for text in found)
 
 
 def _label(page: Page, name: str | None) -> str:
@@ -235,12 +236,28 @@ def _count(page: Page, text: str) -> Count:
     """Count a prompt's tokens, or say why the model cannot take it."""
     if is_blank(text):
         return "the prompt is empty; write a sentence."
+    if why := _too_long(text):
+        return why
     try:
         return page.engine.count_tokens(text.strip())
     except PromptError as error:
         return str(error)
     except EngineError:  # the status says it
         return None
+
+
+def _too_long(*texts: str) -> str:
+    """Say of texts that no model takes that they are too long, before anything looks at them; empty elsewhere.
+
+    A box takes them all the same: cut, a prompt would be another one, and nobody would know.
+    """
+    longest = max(map(len, texts))
+    if longest <= MAX_PROMPT:
+        return ""
+    return (
+        f"the prompt has {longest:,} characters. At most {MAX_PROMPT:,} are looked at, which is more than the model "
+        "takes: shorten it. Nothing was cut off."
+    )
 
 
 def _mismatch(page: Page, name: str | None) -> str | None:
@@ -276,6 +293,8 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
     """Score a pair; whatever goes wrong is an answer too, to these texts."""
     now, asked = datetime.now(UTC).isoformat(timespec="seconds"), None
     try:
+        if why := _too_long(positive, negative):
+            raise PromptError(f"Too long: {why}")
         run, drawn = page.run(name) if name else None, 2 * page.engine.draws
         if run and _mismatch(page, name):
             run = None

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from plantain.prompts.confounds import confounds_of_own_set
-from plantain.prompts.pasted import MOST_BYTES, MOST_IN_A_NAME, MOST_LETTERS, MOST_PAIRS, read_pasted
+from plantain.prompts.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
 from plantain.prompts.sets import MIN_PAIRS, SIDES, PromptError, PromptPair, PromptSet, shipped_sets
 from plantain.ui import html
 from plantain.ui.engine import EngineError
@@ -72,10 +72,7 @@ def set_chooser(page: Page, sets: PromptSets, tab: gr.Tab) -> list[gr.components
         text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
         with gr.Row():
             names = (("Name", "Tempo"), ("Positive side", "fast"), ("Negative side", "slow"))
-            words = [
-                gr.Textbox("", label=label, placeholder=example, max_length=MOST_IN_A_NAME, min_width=160)
-                for label, example in names
-            ]
+            words = [gr.Textbox("", label=label, placeholder=example, min_width=160) for label, example in names]
         note = gr.HTML(elem_id="own-note")
     inputs = [which, text, *words]
 

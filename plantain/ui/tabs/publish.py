@@ -176,9 +176,7 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
     who = gr.HTML(elem_id="publish-who")
     about = gr.HTML(elem_id="publish-about")
     with gr.Column(visible=False, elem_id="publish-desk") as controls:
-        name = gr.Textbox(
-            label="Name of the run", info="on the card and in the repository", max_length=80, elem_id="publish-name"
-        )
+        name = gr.Textbox(label="Name of the run", info="on the card and in the repository", elem_id="publish-name")
         look = gr.Button("Show the difference to the card", elem_id="publish-look")
         progress = gr.HTML(elem_id="publish-progress", elem_classes="pl-queue")
         difference = gr.HTML(elem_id="publish-difference")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import quote, urlencode
 
 import gradio as gr
 import pandas as pd
@@ -12,10 +13,11 @@ from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.labels import UNIT_WORDS, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
-from plantain.report.tables import CHOSEN_NOTE, top_units_frame
+from plantain.report.tables import CHOSEN_NOTE, shown, top_units_frame
 from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
+from plantain.ui.address import share_base
 from plantain.ui.errors import listener
 from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, or_error, short
 
@@ -23,13 +25,14 @@ ALL_BLOCKS = "all"
 
 COLUMNS = (
     "Ranks are among all blocks' units. rms_percent is the size of the differences, whichever way they point, in "
-    "percent of the magnitude. p_exact is of a unit alone; p_fwer and q_bh are corrected for all units of this choice."
+    "percent of the magnitude, percent their mean. p_exact (above 30 pairs p_flips, of drawn sign flips) is of a unit "
+    "alone; p_fwer and q_bh are corrected for all units of this choice."
 )
 
 LISTED = 100  # rows, and units in the picker
 
 # On a phone these are on the screen.
-FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_fwer", "q_bh"]
+FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_flips", "p_fwer", "q_bh"]
 
 
 def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
@@ -47,7 +50,8 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         # A map of slices' heads opens heads.
         other = f"This is one of the {UNIT_WORDS[seen.units]}; the list below is of {UNIT_WORDS[units]}."
         below = "" if seen.units == units else f"<p>{escape(other)}</p>"
-        return words_html(run, seen) + below, "", figures_html(run, seen)
+        links = links_html(name, seen) if name in page.store.saved else ""
+        return words_html(run, seen) + links + below, "", figures_html(run, seen)
 
     def corrected(name: str | None, units: str, scope: str, unit: str) -> str:
         return page.slowly(name, units, scope, lambda run, of: corrected_html(run, unit_of(run, of, unit), of.scope))
@@ -120,7 +124,8 @@ def _row_unit(event: gr.SelectData) -> str:
 
 
 def _table(frame: pd.DataFrame) -> dict:
-    """Put the columns that people look for first; the unit's name says its block."""
+    """Put the columns that people look for first, without empty ones; the unit's name says its block."""
+    frame = frame[shown(frame)]
     first = [name for name in FIRST_COLUMNS if name in frame]
     rest = [name for name in frame if name not in (*first, "block")]
     return gr.update(value=frame[[*first, *rest]].map(short), visible=True)
@@ -130,6 +135,17 @@ def words_html(run: Run, unit: UnitProfile) -> str:
     """Say what one unit shows."""
     words = html.paragraphs_html(line.text for line in unit_statements(run, unit))
     return f'<h3 class="pl-h">{escape(unit.name)}</h3>{words}'
+
+
+def links_html(name: str, unit: UnitProfile) -> str:
+    """Link to one unit of a saved run, as a view of the page and as JSON: both addresses stay."""
+    choice = {"run": name, "units": unit.units, "scope": unit.scope, "unit": unit.name}
+    view = f"{share_base() or ''}?{urlencode({**choice, 'tab': 'head'}, quote_via=quote)}"
+    numbers = f"unit?{urlencode({key: choice[key] for key in ('run', 'unit', 'scope')}, quote_via=quote)}"
+    links = ((view, "Link to this view"), (numbers, "The numbers as JSON"))
+    return "<p>{}</p>".format(
+        " · ".join(f'<a href="{escape(href)}" target="_blank" rel="noopener">{words}</a>' for href, words in links)
+    )
 
 
 def figures_html(run: Run, unit: UnitProfile) -> str:

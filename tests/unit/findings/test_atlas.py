@@ -5,17 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made import N_SLICES, PLANTED, SETS, made, made_run, made_runs
+from made import N_SLICES, PLANTED, SETS, made, made_differences, made_run, made_runs
 from scipy import stats as reference
 
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.prompts.sets import FORMER, SHIPPED, load_prompt_set
-from plantain.report.atlas import atlas_text, finding
+from plantain.report.atlas import atlas_parts, atlas_text, finding
+from plantain.report.figures.catalogue import ManyAxes, figure
+from plantain.report.numbers import interval
+from plantain.report.statements import Kind
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run
 from plantain.runs.units import Selection
+from plantain.stats import TrueCorrelation
 
 
 def planted_runs():
@@ -247,7 +251,10 @@ def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
     assert f"share, {100 * share:.0f}% [{100 * low:.0f}, {100 * high:.0f}] is not what " in own
     assert "Selective against each control by itself (family-wise p ≤ 0.05): 1 of the 20 units" in own
     common = texts(everywhere)[3]
-    assert "Not shown: " in common and "the interval is not above 0" in common and "p ≤ 0.05): 0 of" in common
+    low, high = everywhere.unique.interval
+    assert low <= 0 and high >= 1 and everywhere.unique.share is None
+    assert "Not shown: " in common and f"{100 * low:,.0f}% to {100 * high:,.0f}%, holds all that a share" in common
+    assert "p ≤ 0.05): 0 of" in common
 
 
 @pytest.mark.parametrize(
@@ -303,3 +310,71 @@ def test_a_rival_that_is_too_weak_to_be_taken_out_is_named(planted):
     unique = replace(planted.unique, share=0.9, interval=(0.6, 1.1), rivals=rivals)
     said = texts(replace(planted, unique=unique))[3]
     assert "? Not shown: " in said and "is not what contact shares too, but tempo may share more: " in said
+
+
+# --- what cannot be estimated ------------------------------------------------------------------------------
+
+FEW = ("moral_valence", "moral_valence_replication", "tempo", "contact")
+
+
+@pytest.fixture(scope="module")
+def noise():
+    """Four sets with next to no effect, so that the correlations of their maps are ratios of noise."""
+    return make_atlas(read_axes(made_runs({"all": 0.3}, FEW)))
+
+
+def test_a_correlation_whose_interval_leaves_all_open_is_not_estimable(noise):
+    assert any(row.true_r is None and None not in row.interval for row in noise.between)
+    for row in noise.between:
+        if row.true_r is not None:
+            low, high = row.interval
+            assert low <= row.true_r <= high and not low <= -1 < 1 <= high and abs(row.true_r) <= 1.5
+        assert row.uncentred is None or abs(row.uncentred) <= 1.5
+    part = next(part for part in atlas_parts(noise) if part.heading == "Between axes")
+    place = part.head.index("without noise")
+    for row, cells in zip(noise.between, part.rows, strict=True):
+        shown = ("not estimable", "–") if row.true_r is None else (f"{row.true_r:.3f}", interval(row.interval))
+        assert tuple(cells[place : place + 2]) == shown
+        assert cells[place + 2] == ("not estimable" if row.uncentred is None else f"{row.uncentred:.3f}")
+    drawn = figure("correlations", ManyAxes(noise, read_axes(made_runs({"all": 0.3}, FEW)))).svg
+    assert "nan" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "told"),
+    [
+        (1.04, (-5.81, 7.89), False),  # as a report printed it
+        (1.04, (0.9, 1.18), True),  # it may exceed 1 by chance
+        (0.2, (-0.7, 1.1), True),
+        (3.0, (2.5, 3.5), False),
+        (-0.3, (-1.4, 0.8), True),
+        (0.1, (-1.0, 1.0), False),
+        (np.nan, (np.nan, np.nan), False),
+        (0.5, (np.nan, np.nan), True),
+    ],
+)
+def test_what_no_interval_bounds_is_no_estimate(monkeypatch, noise, value, ends, told):
+    found = TrueCorrelation(value, ends, 0.1, 0.2)
+    monkeypatch.setattr(atlas_module.stats, "true_correlation", lambda *_args, **_kwargs: found)
+    axes = read_axes(made_runs({}, FEW))
+    row = atlas_module._between(axes[0], axes[1], Selection(), {axis.name: None for axis in axes})
+    assert row.true_r == (value if told else None)
+
+
+def test_a_share_whose_interval_leaves_all_open_is_said_to_be_not_estimable(planted):
+    unique = replace(planted.unique, share=None, interval=(-4.2, 6.1))
+    shown = replace(planted, unique=unique)
+    text = atlas_text(shown)
+    assert "Unique share: not estimable." in text
+    own = [said for said in finding(shown, is_random=False) if said.kind is Kind.UNIQUE]
+    assert "Not shown" in own[0].text
+    assert "is not estimable: its 95% interval, -420% to 610%, holds all that a share can be" in own[0].text
+
+
+def test_above_30_pairs_the_score_on_new_pairs_has_a_drawn_p_with_its_error():
+    axes = read_axes(made_runs({"all": 0.4}, FEW[:2]))
+    long = replace(axes[1], run=made_run(made_differences(40), prompts_sha256=axes[1].run.info.prompts_sha256))
+    found = atlas_module._replication([axes[0], long], Selection())
+    assert found.n_pairs == 40 and 0 < found.p <= 1 and found.p_error > 0
+    exact = atlas_module._replication(axes, Selection())
+    assert exact.p_error == 0

@@ -291,6 +291,24 @@ def test_a_dry_run_writes_everything_with_a_diff_and_asks_nobody(hub, local_run,
     assert published(cli, local_run, "--dry-run")[0] == 2 and (written / "mine.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("card", "remark"),
+    [
+        (b"\xef\xbb\xbf---\nlicense: mit\n---\n# A card\n", "front matter cannot be read"),
+        (b"--- \nlicense: mit\n---\n# A card\n", "front matter cannot be read"),
+        (2 * b"<!-- plantain:begin klein -->\n<!-- plantain:end klein -->\n", "has 2 sections of klein"),
+        (b"<!-- plantain:begin other -->\n<!-- plantain:end other -->\n", "also has sections of: other"),
+    ],
+)
+def test_a_dry_run_tells_what_a_publish_would_remark(hub, local_run, cli, tmp_path, card, remark):
+    (tmp_path / "card.md").write_bytes(card)
+    _, dry, _ = published(cli, local_run, "--dry-run", "--card", tmp_path / "card.md")
+    hub.add(REPO, {"README.md": card})
+    _, sent, _ = published(cli, local_run)
+    notes = [[line for line in out.splitlines() if line.startswith("NOTE: ")] for out in (dry, sent)]
+    assert notes[0] == notes[1] and remark in notes[0][0]
+
+
 def test_a_card_is_for_dry_runs(hub, local_run, cli, tmp_path):
     code, _, err = published(cli, local_run, "--card", tmp_path / "x")
     assert code == 2 and "reads the card from the Hub" in err and hub.log == []

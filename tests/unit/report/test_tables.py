@@ -136,7 +136,7 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
     assert head == list(frame.columns) and {"p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high"} <= set(head)
     assert [row[1] for row in rows] == frame["unit"].tolist()
     assert [float(row[head.index("p_fwer")]) for row in rows] == pytest.approx(frame["p_fwer"].tolist(), rel=1e-2)
-    assert "## Top units\n\nThey were chosen for their size: their d is too large" in text
+    assert "## Top units\n\n5 of 24 by |t|. They were chosen for their size: their d is too large" in text
 
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):
@@ -238,7 +238,7 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
     a = run.analysis(Selection("card"))
     frame = top_units_frame(a, n=10)
     assert list(frame.columns) == [
-        "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent_of_magnitude", "rms_percent",
+        "rank", "unit", "block", "kind", "t", "d_z", "mean_difference", "percent", "rms_percent",
     ]  # fmt: skip
     assert frame["rank"].tolist() == list(range(1, 11))
     assert frame["t"].abs().tolist() == sorted(np.abs(a.t), reverse=True)[:10]
@@ -247,7 +247,7 @@ def test_the_top_units_are_sorted_by_size_of_t_and_numbered(run):
         assert (row.block, row.kind, row.t, row.d_z) == (a.table.block[i], a.table.kind[i], a.t[i], a.dz[i])
         assert row.mean_difference == pytest.approx(a.differences[:, i].mean(), rel=1e-12)
         both_sides = (16 + (16 + a.differences[:, i]).mean()) / 2
-        assert row.percent_of_magnitude == pytest.approx(100 * row.mean_difference / both_sides, rel=1e-12)
+        assert row.percent == pytest.approx(100 * row.mean_difference / both_sides, rel=1e-12)
         size = np.sqrt(np.mean(a.differences[:, i] ** 2))
         assert row.rms_percent == pytest.approx(100 * size / both_sides, rel=1e-12)
 
@@ -273,8 +273,8 @@ def test_a_unit_that_is_always_zero_has_no_percentage():
     differences = np.zeros((25, N_SLICES))
     differences[:, 5] = rounded(np.linspace(1, 2, 25))
     frame = top_units_frame(made_run(differences, base=0.0).analysis(Selection("card")))
-    assert np.isnan(frame["percent_of_magnitude"]).sum() == 23
-    assert frame["percent_of_magnitude"][0] == pytest.approx(200)  # positive side 1.5, negative side 0: 1.5 / 0.75
+    assert np.isnan(frame["percent"]).sum() == 23
+    assert frame["percent"][0] == pytest.approx(200)  # positive side 1.5, negative side 0: 1.5 / 0.75
 
 
 def test_blocks_are_named_in_the_models_order(run):

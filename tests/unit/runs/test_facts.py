@@ -3,6 +3,7 @@
 The draws are replayed from their streams; of the package's statistics nothing else takes part.
 """
 
+import csv
 import itertools
 import math
 import re
@@ -15,11 +16,14 @@ from scipy import stats as reference
 
 from plantain._files import plain
 from plantain.findings.published import load_published
+from plantain.findings.unit import profile_unit
 from plantain.report.run import report_text
-from plantain.report.statements import Kind, careful_statements
+from plantain.report.statements import Kind, careful_statements, unit_statements
 from plantain.runs.capture import SumsOfSquares
+from plantain.runs.inference import COLUMNS, cache_key, read_cached, write_cached
+from plantain.runs.io import save_run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
-from plantain.runs.units import Selection, scope_changes
+from plantain.runs.units import CARD, Selection, scope_changes
 from plantain.stats import draw_halves, draw_signs
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20
@@ -286,13 +290,44 @@ def test_the_slices_over_3_are_told_by_kind():
 # --- where a fact does not exist ---------------------------------------------------------------------------
 
 
-def test_above_30_pairs_there_are_no_q_values_and_the_report_says_so():
-    said = "There are no q values: exact p are computed up to 30 pairs."
-    for n, exist in ((30, True), (31, False)):
-        run = made_run(made_differences(n))
-        facts = run.inference(Selection("card")).facts
-        assert [facts.n_bh_05 is not None, facts.n_by_05 is not None] == [exist, exist]
-        assert (said not in report_text(run, load_published())) == exist
+def test_above_30_pairs_p_is_of_drawn_flips_with_its_error_and_q_from_it(tmp_path):
+    """All of it by code that shares nothing with the package: other flips, of which there are more."""
+    diffs = made_differences(40, effect=0.5)
+    run = made_run(diffs)
+    found = run.inference(Selection("card"))
+    p, error = found.columns["p_flips"], found.columns["p_flips_error"]
+    flips = np.random.default_rng(4711).choice([-1.0, 1.0], size=(100_000, 40))
+    own = np.mean(np.abs(flips @ diffs) >= np.abs(diffs.sum(axis=0)) - 1e-9, axis=0)
+    assert (np.abs(p - own) < 4.5 * np.hypot(np.sqrt(own * (1 - own) / len(flips)), error) + 1e-5).all()
+    drawn = np.where(p > 0.0101, 9_999, 99_999)
+    np.testing.assert_allclose(error, np.sqrt(p * (1 - p) / drawn), rtol=1e-12)
+    np.testing.assert_allclose(p * (drawn + 1), np.rint(p * (drawn + 1)), atol=1e-6)
+    assert {9_999, 99_999} == set(drawn.tolist()) and p.min() < 0.001 and np.isnan(found.columns["p_exact"]).all()
+    for name, method in (("q_bh", "bh"), ("q_by", "by")):
+        np.testing.assert_allclose(found.columns[name], reference.false_discovery_control(p, method=method))
+    assert found.facts.n_bh_05 == np.count_nonzero(found.columns["q_bh"] <= 0.05) > 0
+    text = report_text(run, load_published())
+    assert "a Benjamini-Hochberg q ≤ .05 on the p of up to 99,999 drawn sign flips" in text
+    assert "| p_flips | p_flips_error |" in text and "p_exact" not in text
+    unit = profile_unit(run, run.analysis().table.names[3])
+    assert (unit.p, unit.p_error) == (p[3], error[3])
+    assert f"p = {p[3]:.2g} ± {error[3]:.1g}, of up to 99,999 drawn sign flips" in unit_statements(run, unit)[-1].text
+    write_cached(tmp_path, run, CARD, found)
+    again = read_cached(tmp_path, run, CARD)
+    assert list(again.columns) == list(found.columns) and again.facts == found.facts
+    assert all(np.array_equal(values, again.columns[name], equal_nan=True) for name, values in found.columns.items())
+    save_run(run, tmp_path / "run")
+    with (tmp_path / "run" / "units.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["units"] == "card"]
+    assert [float(row["p_flips"]) for row in rows] == pytest.approx(p.tolist(), rel=1e-3)
+
+
+def test_up_to_30_pairs_p_is_exact_and_nothing_else_is_kept():
+    run = made_run(made_differences(30))
+    found = run.inference()
+    assert list(found.columns) == list(COLUMNS) and not np.isnan(found.columns["p_exact"]).any()
+    assert "n_flips_p" not in cache_key(run, CARD) and "n_flips_p" in cache_key(made_run(made_differences(31)), CARD)
+    assert "p_flips" not in report_text(run, load_published())
 
 
 def test_without_any_difference_the_gain_says_so():

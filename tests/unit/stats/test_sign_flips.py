@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from plantain.stats import count_p, draw_signs, exact_sign_flip_p, fdr, is_degenerate, max_t_p, paired_t, sign_flip_null
+from plantain.stats import (
+    count_p,
+    draw_signs,
+    exact_sign_flip_p,
+    fdr,
+    is_degenerate,
+    max_t_p,
+    paired_t,
+    sign_flip_null,
+    sign_flip_p,
+)
 
 quick = settings(deadline=None, max_examples=50, derandomize=True)
 differences = arrays(
@@ -304,3 +314,38 @@ def test_units_without_a_p_keep_none_and_do_not_count():
 def test_what_is_no_list_of_p_is_refused(p):
     with pytest.raises(ValueError, match="p-values must"):
         fdr(p)
+
+
+# --- drawn flips, for a unit by itself ---------------------------------------------------------------------
+
+
+def test_the_p_of_given_flips_is_their_share_with_the_observed_one_among_them():
+    diffs, signs = draw(40, 30, shift=0.4), draw_signs(999, 40, np.random.default_rng(3))
+    reached = np.abs(signs @ diffs) >= np.abs(diffs.sum(axis=0)) * (1 - 1e-9)
+    found = sign_flip_p(diffs, signs=signs)
+    np.testing.assert_allclose(found.p, (1 + reached.sum(axis=0)) / 1000, rtol=1e-12)
+    np.testing.assert_allclose(found.error, np.sqrt(found.p * (1 - found.p) / 999), rtol=1e-12)
+
+
+def test_drawn_flips_come_near_the_exact_p():
+    diffs = draw(18, 60, shift=0.9)
+    exact, found = exact_sign_flip_p(diffs), sign_flip_p(diffs, rng=np.random.default_rng(1))
+    assert (np.abs(found.p - exact) < 4 * found.error + 2e-5).all() and exact.min() < 0.005 < 0.5 < exact.max()
+
+
+def test_a_unit_takes_all_flips_only_where_few_of_the_first_count_whoever_else_is_there():
+    diffs, signs = draw(35, 300, shift=0.35), draw_signs(20_000, 35, np.random.default_rng(3))
+    reached = np.abs(signs @ diffs) >= np.abs(diffs.sum(axis=0)) * (1 - 1e-9)
+    first, every = reached[:9_999].sum(axis=0), reached.sum(axis=0)
+    expected = np.where(first < 100, (1 + every) / 20_001, (1 + first) / 10_000)
+    p = sign_flip_p(diffs, signs=signs).p
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+    assert 0 < (first < 100).sum() < 300 and (p[first >= 100] > 0.01).all()
+    alone = [float(sign_flip_p(diffs[:, [i]], signs=signs).p[0]) for i in (0, 1, 299)]
+    assert alone == p[[0, 1, 299]].tolist()
+
+
+def test_no_difference_has_a_drawn_p_of_one_and_no_unit_has_none():
+    found = sign_flip_p(np.zeros((40, 2)), 99, rng=np.random.default_rng(0))
+    assert found.p.tolist() == [1, 1] and found.error.tolist() == [0, 0]
+    assert sign_flip_p(np.zeros((40, 0)), 99, rng=np.random.default_rng(0)).p.shape == (0,)

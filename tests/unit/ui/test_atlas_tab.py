@@ -72,7 +72,7 @@ def test_every_rival_is_drawn_with_its_correlation(shown):
     known = [rival for rival in found.rivals if rival.true_r is not None]
     tips = re.findall(r"<title>(\w+) \(\w+\): true r ([+-][\d.]+) ", svg)
     assert tips == [(rival.name, f"{rival.true_r:+.2f}") for rival in known] and known
-    assert svg.count(">no r<") == len(found.rivals) - len(known)
+    assert svg.count(">not estimable<") == len(found.rivals) - len(known)
     assert svg.count('class="pl-kept"') == 1 + sum(rival.has_map for rival in known)  # the legend's
 
 
