@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable_lines
+from plantain._progress import bar
 from plantain.cli.options import add_model_options, not_empty
-from plantain.cli.progress import bar
 from plantain.findings.held_out import find_replication, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
+from plantain._progress import bar
 from plantain.cli.options import add_model_options, add_pass_options, at_least_one, not_empty, seed_list
-from plantain.cli.progress import bar
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
