@@ -126,6 +126,10 @@ def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
     """Return the model to load and its revision: the run's own, unless another was given."""
     if model is not None:
         return model, None
+    if run.info.changes:
+        raise UsageError(
+            f"the run was made with a changed model ({run.info.changes[0]}), which only Python can make again"
+        )
     if run.info.revision is None and run.info.model != STAND_IN:
         raise UsageError(f"the run was made from the local folder {run.info.model!r}; say where it is with --model")
     return run.info.model, run.info.revision

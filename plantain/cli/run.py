@@ -148,7 +148,9 @@ def probe_set(
 
     shown = distributed.is_main
     with bar("probing", shown=shown) as probing, bar("encoding", shown=shown) as encoding:
-        run = run_probe(model, prompt_set, config, probing, keep, batch, distributed, references, encoding)
+        run = run_probe(
+            model, prompt_set, config, probing, keep, batch, distributed, references, encoding, as_read=True
+        )
     if distributed.is_main:
         save_run(run, out, overwrite)
         kept[0].discard()

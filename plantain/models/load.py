@@ -6,17 +6,22 @@ torch, diffusers and transformers are imported on first use, so that importing t
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plantain.models.changes import PARTS, structural_changes
 from plantain.models.fingerprint import (
+    changed,
     describe,
     encoder_facts,
+    facts_of,
     layers_needed,
     located,
     name_of_device,
+    pipeline_facts,
     transformer_facts,
 )
 from plantain.models.info import ModelInfo
@@ -56,13 +61,40 @@ class LoadedModel:
     info: ModelInfo
 
 
+_LOADED: weakref.WeakKeyDictionary[Flux2KleinPipeline, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""What a fingerprint is made of, of the pipelines that were loaded here, as they were then."""
+
+
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
-    """Fingerprint a pipeline with both its halves, which reads all its weights.
+    """Fingerprint a pipeline with both its halves, which reads all its weights, and notice what was changed.
 
     The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
-    somebody may have changed them since.
+    somebody may have changed them since. Hooks, other attention processors, fused projections, adapters and other
+    modules are found on any pipeline; changed weights, configurations and tokenizers on one that `load_pipeline` or
+    `PhasedPipeline.load_both` has loaded.
+
+    Returns
+    -------
+    LoadedModel
+        A changed model has `info.changes`, and another name and fingerprint than the plain one.
     """
-    return LoadedModel(pipe, describe(pipe))
+    facts = facts_of(pipe)
+    found = structural_changes(pipe) + _since_loading(facts, _LOADED.get(pipe, facts))
+    info = describe(pipe, facts)
+    return LoadedModel(pipe, changed(info, found) if found else info)
+
+
+def _since_loading(facts: dict[str, Any], before: dict[str, Any]) -> tuple[str, ...]:
+    """Name what of a pipeline's facts is not what it was."""
+    names = {f"{part}_weights": f"{words}: weights changed since they were loaded" for part, words in PARTS.items()}
+    keys = [key for key in facts if facts[key] != before[key]]
+    return tuple(names.get(key, f"{key.replace('_', ' ')}: changed since it was loaded") for key in keys)
+
+
+def as_it_is(model: LoadedModel) -> LoadedModel:
+    """Return a loaded model as it is now: itself, or `identify`'s account of it where somebody has changed it."""
+    found = identify(model.pipe)
+    return model if found.info.fingerprint == model.info.fingerprint else found
 
 
 def load_pipeline(
@@ -74,8 +106,9 @@ def load_pipeline(
 ) -> Flux2KleinPipeline:
     """Load a FLUX.2 Klein pipeline, ready to probe.
 
-    What a probe never runs stays on the disk: the text encoder's layers after the last one that the prompt embedding
-    takes, its language-model head and, unless images are wanted, the VAE.
+    Its weights are fingerprinted as they are read, so that a run notices if somebody changes them later. What a probe
+    never runs stays on the disk: the text encoder's layers after the last one that the prompt embedding takes, its
+    language-model head and, unless images are wanted, the VAE.
 
     Parameters
     ----------
@@ -108,7 +141,9 @@ def load_pipeline(
     >>> pipe(prompt="a plantain", height=64, width=64, num_inference_steps=1).images[0].size
     (64, 64)
     """
-    return PhasedPipeline(model, device, dtype, revision).assembled(images)
+    pipe = PhasedPipeline(model, device, dtype, revision).assembled(images)
+    _LOADED[pipe] = facts_of(pipe)
+    return pipe
 
 
 class PhasedPipeline:
@@ -152,16 +187,16 @@ class PhasedPipeline:
     def load_both(self) -> LoadedModel:
         """Put both halves in memory, for good, and fingerprint them."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
-        info = self._source.stated(
-            describe(self.pipe)
-        )  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        facts = facts_of(self.pipe)  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        _LOADED[self.pipe] = facts
+        info = self._source.stated(describe(self.pipe, facts))
         return LoadedModel(self.pipe.to(self.device), located(info, self.pipe))
 
     def load_in_turn(self) -> LoadedModel:
         """Fingerprint both halves, one after the other; the transformer stays."""
         facts = encoder_facts(self._swap("text_encoder", self._read_encoder))
         pipe = self._swap("transformer", self._source.transformer)
-        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe)}))
+        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe), **pipeline_facts(pipe)}))
         return LoadedModel(pipe.to(self.device), located(info, pipe))
 
     def load_encoder(self) -> Flux2KleinPipeline:

@@ -156,12 +156,39 @@ def parse_prompt_set(text: str, where: str) -> PromptSet:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
         raise PromptError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
+    return build_prompt_set(raw, where)
+
+
+def build_prompt_set(raw: dict, where: str) -> PromptSet:
+    """Make a set of what a file holds; errors as for `load_prompt_set`.
+
+    Parameters
+    ----------
+    raw : dict
+        The keys of a TOML file; ``pair`` is a list of dict.
+    where : str
+        What an error begins with.
+    """
     _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
     _require_text(raw, tuple(key for key in raw if key != "pair"), where)
     if raw.get("role", ROLES[0]).strip() not in ROLES:
         raise PromptError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
     pairs = _read_pairs(raw.pop("pair"), where)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+
+
+def check_prompt_set(prompt_set: PromptSet) -> None:
+    """Hold a set that was made in code to what a file is held to.
+
+    Raises
+    ------
+    PromptError
+        As `load_prompt_set`.
+    """
+    where = f"prompt set {printable(str(prompt_set.name))[:60]!r}"
+    notes = {key: getattr(prompt_set, key) for key in NOTE_KEYS if getattr(prompt_set, key) != ""}
+    raw = {key: getattr(prompt_set, key) for key in SET_KEYS if key != "pair"} | notes
+    build_prompt_set({**raw, "pair": [asdict(pair) for pair in prompt_set.pairs]}, where)
 
 
 @cache

@@ -55,7 +55,7 @@ _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
-_LATER_FACTS = ("floor", "preregistration")
+_LATER_FACTS = ("floor", "preregistration", "changes")
 
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
@@ -134,7 +134,7 @@ def _write_files(run: Run, folder: Path) -> None:
 def _known_facts(run: Run) -> dict[str, Any]:
     """Return the provenance without what an older run does not know, so that its file can be written as it was."""
     facts = asdict(run.info)
-    return {key: value for key, value in facts.items() if value is not None or key not in _LATER_FACTS}
+    return {key: value for key, value in facts.items() if value not in (None, ()) or key not in _LATER_FACTS}
 
 
 def _digest(content: dict[str, Any]) -> str:
