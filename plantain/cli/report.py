@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
     parser = commands.add_parser("report", help="print a saved run's results beside the published ones")
-    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    parser.add_argument("run", metavar="DIR", help="folder of a run, or the name of a shipped one")
     again = "run of the same contrast on new pairs (default: one beside DIR of the shipped replication)"
     parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
     controls = "runs of control contrasts, whose rules are tried on this run's pairs"
@@ -72,7 +72,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.replication:
         replication = Path(options.replication).resolve().name, load_run(options.replication)
     else:
-        replication = find_replication(run, Path(options.run))
+        replication = find_replication(run, run.folder)
     headline = held_out(run, replication, _named_runs(options.control))
     if options.json:
         print(json.dumps({**plain(run.summary(selection)), "held_out": plain(headline)}, allow_nan=False))

@@ -158,6 +158,8 @@ class PhasedPipeline:
     ----------
     pipe : Flux2KleinPipeline
         The one pipeline that holds now one half, now the other; at first neither.
+    vae_fault : str
+        Why `keep_vae` could not keep it; empty unless it was tried.
 
     Raises
     ------
@@ -176,6 +178,7 @@ class PhasedPipeline:
         self._source = StandIn(wanted) if model == STAND_IN else Saved(model, wanted, revision)
         self.pipe = self._source.skeleton()
         self.pipe.set_progress_bar_config(disable=True)
+        self.vae_fault = ""
 
     def assembled(self, images: bool = False) -> Flux2KleinPipeline:
         """Put both halves in memory, and the VAE where images are wanted; nothing is fingerprinted."""
@@ -211,7 +214,8 @@ class PhasedPipeline:
         """Put the VAE in memory as well, for good; tell whether the model has one that can be read."""
         try:
             vae = self._source.vae()
-        except ModelError:  # its other parts were read: it can be probed, without pictures
+        except ModelError as error:  # its other parts were read: it can be probed, without pictures
+            self.vae_fault = str(error)
             return False
         self.pipe.register_modules(vae=vae.to(self.device))
         return True

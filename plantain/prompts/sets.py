@@ -13,6 +13,7 @@ from pathlib import Path
 
 from plantain import PlantainError
 from plantain._files import printable
+from plantain._shipped import PROMPTS, find
 
 SIDES = ("positive", "negative")
 
@@ -28,7 +29,7 @@ ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 
 MIN_PAIRS = 4  # split halves need two pairs each
 
-SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+SHIPPED = PROMPTS
 
 
 class PromptError(PlantainError, ValueError):
@@ -108,7 +109,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     Parameters
     ----------
     path : str or Path
-        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, or a file with ``name``,
+        The name of a file in ``prompts/``, such as ``moral_valence``, from whatever folder; or a file with ``name``,
         ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
         ``reading``.
 
@@ -129,9 +130,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     >>> prompt_set.positive, prompt_set.negative, len(prompt_set.pairs)
     ('helping', 'ignoring', 25)
     """
-    path = Path(path)
-    if path.name == str(path) and not path.exists() and (shipped := SHIPPED / f"{path}.toml").is_file():
-        path = shipped
+    path = find(path, SHIPPED, ".toml")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -32,6 +32,7 @@ from plantain._files import (
     strict_json,
     strict_record,
 )
+from plantain._shipped import RUNS, find
 from plantain.prompts.sets import PAIR_KEYS, PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import COLUMNS, STATISTICS, write_cached
@@ -173,6 +174,11 @@ def _units_csv(run: Run) -> str:
 def load_run(folder: str | Path) -> Run:
     """Read a run.
 
+    Parameters
+    ----------
+    folder : str or Path
+        A folder, or the name of a shipped run, such as ``precomputed/tiny-random``, from whatever folder.
+
     Raises
     ------
     RunError
@@ -185,7 +191,7 @@ def load_run(folder: str | Path) -> Run:
     >>> run.info.model, len(run.pairs)
     ('tiny-random', 25)
     """
-    folder = Path(folder)
+    folder = find(folder, RUNS)
     try:
         text, capture = _read_files(folder)
         content = strict_json(text)
