@@ -1,7 +1,8 @@
 """A run from a script against the command line's, interleaved, beside a busy core.
 
-Run ``python tests/benchmarks/bench_script.py``. Each is a new process that loads the stand-in, runs the 25 pairs and saves
-them. A script that imports torch and numpy before plantain is measured too: it is late to tell their threads how to wait.
+Run ``python tests/benchmarks/bench_script.py``. Each is a new process that loads the stand-in, runs the 25 pairs and
+saves them. A script that imports torch and numpy before plantain is measured too: then it is late to tell their threads
+how to wait.
 """
 
 from __future__ import annotations
