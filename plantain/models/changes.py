@@ -100,9 +100,10 @@ def _replaced(module: torch.nn.Module, plain: torch.nn.Module | None) -> str:
     """Say what stands in a module's place; nothing where it is the class's own."""
     if type(module) is type(plain):
         return ""
-    if type(module).__module__.partition(".")[0] == "peft":
+    home = type(module).__module__.split(".")
+    if home[0] == "peft":  # peft.tuners.lora.layer
         names = [str(name)[:40] for name in getattr(module, "active_adapters", ())]
-        return f"adapter {type(module).__name__} {', '.join(names)}".strip()
+        return f"adapter {(home[2:] or home)[0]} {', '.join(names)}".strip()
     return f"{'added' if plain is None else 'replaced by'} {type(module).__name__}"
 
 

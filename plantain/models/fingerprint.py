@@ -101,7 +101,8 @@ def changed(info: ModelInfo, changes: tuple[str, ...]) -> ModelInfo:
 
 def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     """Return a model's description with the precision and the device that it has now, in this process."""
-    weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
+    half = pipe.text_encoder if pipe.transformer is None else pipe.transformer  # one may be out of memory
+    weight = next(half.parameters())
     return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=name_of_device(weight.device))
 
 
@@ -171,7 +172,8 @@ def layers_needed(pipe: Flux2KleinPipeline) -> int:
 
     Later layers, the final norm and the language-model head take no part in the probe.
     """
-    return max(inspect.signature(type(pipe).encode_prompt).parameters["text_encoder_out_layers"].default)
+    encoding = vars(pipe).get("encode_prompt") and type(pipe).encode_prompt  # somebody may have put another over it
+    return max(inspect.signature(encoding or pipe.encode_prompt).parameters["text_encoder_out_layers"].default)
 
 
 def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:

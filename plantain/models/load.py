@@ -66,21 +66,35 @@ _LOADED: weakref.WeakKeyDictionary[Flux2KleinPipeline, dict[str, Any]] = weakref
 
 
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
-    """Fingerprint a pipeline with both its halves, which reads all its weights, and notice what was changed.
+    """Fingerprint a pipeline with both its halves, which reads all its weights.
 
     The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
-    somebody may have changed them since. Hooks, other attention processors, fused projections, adapters and other
-    modules are found on any pipeline; changed weights, configurations and tokenizers on one that `load_pipeline` or
-    `PhasedPipeline.load_both` has loaded.
+    somebody may have changed them since. `as_it_is` notices changes.
+    """
+    return LoadedModel(pipe, describe(pipe))
+
+
+def as_it_is(model: Flux2KleinPipeline | LoadedModel) -> LoadedModel:
+    """Fingerprint a model as it is now, which reads all its weights, and notice what was changed.
+
+    Hooks, other attention processors, fused projections, adapters and other modules are found on any pipeline; changed
+    weights, configurations and tokenizers on a `LoadedModel`, and on a pipeline that `load_pipeline` has loaded.
 
     Returns
     -------
     LoadedModel
-        A changed model has `info.changes`, and another name and fingerprint than the plain one.
+        As `identify`'s, or as it was given. A changed model has `info.changes`, and another name and fingerprint than
+        the plain one.
     """
+    known = isinstance(model, LoadedModel)
+    pipe = model.pipe if known else model
     facts = facts_of(pipe)
     found = structural_changes(pipe) + _since_loading(facts, _LOADED.get(pipe, facts))
     info = describe(pipe, facts)
+    if known and model.info.fingerprint == info.fingerprint:
+        info = model.info
+    elif known and not found:
+        found = ("weights, configuration or tokenizer changed since it was identified",)
     return LoadedModel(pipe, changed(info, found) if found else info)
 
 
@@ -89,12 +103,6 @@ def _since_loading(facts: dict[str, Any], before: dict[str, Any]) -> tuple[str, 
     names = {f"{part}_weights": f"{words}: weights changed since they were loaded" for part, words in PARTS.items()}
     keys = [key for key in facts if facts[key] != before[key]]
     return tuple(names.get(key, f"{key.replace('_', ' ')}: changed since it was loaded") for key in keys)
-
-
-def as_it_is(model: LoadedModel) -> LoadedModel:
-    """Return a loaded model as it is now: itself, or `identify`'s account of it where somebody has changed it."""
-    found = identify(model.pipe)
-    return model if found.info.fingerprint == model.info.fingerprint else found
 
 
 def load_pipeline(

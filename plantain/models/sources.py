@@ -117,8 +117,8 @@ class _WrongTensorsError(ValueError):
 def _require_all_tensors(missing: Iterable[str], others: Iterable[str]) -> None:
     """Refuse what the libraries fill with random numbers or leave without memory, and what they leave out."""
     missing, others = sorted(missing), sorted(others)
-    lacks = f"lacks {len(missing):,} of its tensors (the first is {missing[0][:80]})" if missing else ""
-    holds = f"holds {len(others):,} that are none of its own (the first is {others[0][:80]})" if others else ""
+    lacks = f"lacks {len(missing):,} of its tensors ({missing[0][:80]} is missing)" if missing else ""
+    holds = f"holds {len(others):,} that are none of its own ({others[0][:80]})" if others else ""
     advice = "Its files are not whole, or of another model: get them anew."
     if any("lora" in name for name in others):
         advice = "An adapter is saved inside: merge it into the weights, take it off, and save the model again."

@@ -20,7 +20,7 @@ import numpy as np
 from plantain import __version__, stats
 from plantain._progress import bar
 from plantain.models.info import ModelInfo, software_versions
-from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is, identify
+from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
@@ -287,10 +287,8 @@ def run_probe(
         for pair in pairs:
             check_prompts(pipe.pipe, pair)
         model = pipe.load_in_turn()
-    elif isinstance(pipe, LoadedModel):
-        model = pipe if as_read else as_it_is(pipe)
     else:
-        model = identify(pipe)
+        model = pipe if as_read and isinstance(pipe, LoadedModel) else as_it_is(pipe)
     if model.info.changes:
         told = f"the model is not as it was loaded, and the run says so: {'; '.join(model.info.changes)}"
         warnings.warn(told, stacklevel=2)

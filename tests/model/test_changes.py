@@ -10,7 +10,7 @@ import torch
 from diffusers import Flux2KleinPipeline
 
 from plantain.models.fingerprint import changed, describe
-from plantain.models.load import PhasedPipeline, as_it_is, identify, load_pipeline
+from plantain.models.load import PhasedPipeline, as_it_is, load_pipeline
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.report.labels import provenance
 from plantain.report.statements import Kind, notes
@@ -180,8 +180,8 @@ CHANGES = {
     with_processor: "transformer: attention processor Plainer (transformer_blocks.2.attn)",
     fused: "transformer: fused projections (transformer_blocks.0.attn, transformer_blocks.1.attn, "
     "transformer_blocks.2.attn and 2 more)",
-    adapted: "transformer: adapter Lora style (single_transformer_blocks.4.attn.to_out)",
-    adapted_encoder: "text encoder: adapter Lora style (layers.5.self_attn.q_proj)",
+    adapted: "transformer: adapter lora style (single_transformer_blocks.4.attn.to_out)",
+    adapted_encoder: "text encoder: adapter lora style (layers.5.self_attn.q_proj)",
     without_mlp: "text encoder: replaced by Identity (layers.1.mlp)",
     ablated: "transformer: weights changed since they were loaded",
     other_forward: f"transformer: replaced forward ({OUT})",
@@ -192,14 +192,14 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_change_is_named_and_the_model_is_no_longer_the_plain_one(own, change):
-    plain = identify(own).info
+    plain = as_it_is(own).info
     assert plain.changes == () and plain.model == "tiny-random"
     with change(own):
-        info = identify(own).info
+        info = as_it_is(own).info
         assert CHANGES[change] in info.changes, info.changes
         assert (info.model, info.weights) == ("tiny-random (changed)", "stand-in")
         assert info.fingerprint != plain.fingerprint
-    assert identify(own).info == plain, "put back, it is the plain model again"
+    assert as_it_is(own).info == plain, "put back, it is the plain model again"
 
 
 def test_an_ablated_run_says_so_wherever_its_model_is_named(own, plain, small_set, tmp_path):
@@ -214,20 +214,20 @@ def test_an_ablated_run_says_so_wherever_its_model_is_named(own, plain, small_se
     said = [note.text for note in notes(loaded, loaded.headline()) if note.kind == Kind.COMPARABLE]
     assert any(CHANGES[hooked] in text for text in said), said
     with pytest.raises(NotComparableError, match="made with a changed model .transformer: hook zero_head"):
-        check_same_model(identify(own).info, run.info)
+        check_same_model(as_it_is(own).info, run.info)
 
 
 def test_a_plain_run_is_saved_as_before(own, plain, tmp_path):
     save_run(plain, tmp_path / "plain")
     assert "changes" not in json.loads((tmp_path / "plain" / "run.json").read_text(encoding="utf-8"))["info"]
-    assert plain.info.changes == identify(own).info.changes == ()  # what passes leave on a model is no change
+    assert plain.info.changes == as_it_is(own).info.changes == ()  # what passes leave on a model is no change
     assert plain.info.fingerprint == describe(own).fingerprint
 
 
 def test_a_loaded_model_that_was_changed_since_is_noticed_and_loses_its_origin():
     loaded = PhasedPipeline("tiny-random", "cpu").load_both()
     named = dataclasses.replace(loaded, info=dataclasses.replace(loaded.info, weights="pretrained", revision="a" * 40))
-    assert as_it_is(named) is named
+    assert as_it_is(named) == named
     with ablated(named.pipe):
         info = as_it_is(named).info
     assert (info.weights, info.revision, info.changes) == ("stand-in", None, (CHANGES[ablated],))
@@ -235,15 +235,15 @@ def test_a_loaded_model_that_was_changed_since_is_noticed_and_loses_its_origin()
 
 
 def test_a_whole_pipeline_from_elsewhere_is_no_changed_one(whole):
-    assert identify(whole).info.changes == ()
+    assert as_it_is(whole).info.changes == ()
     other = Flux2KleinPipeline(**whole.components | {"transformer": copy.deepcopy(whole.transformer)})
-    assert identify(other).info.changes == ()
+    assert as_it_is(other).info.changes == ()
 
 
 def test_a_model_that_is_moved_by_a_library_is_no_changed_one(own):
     from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 
     add_hook_to_module(own.transformer, AlignDevicesHook(execution_device="cpu"))
-    assert identify(own).info.changes == ()
+    assert as_it_is(own).info.changes == ()
     remove_hook_from_module(own.transformer)
     vars(own.transformer).pop("forward", None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from few import run_args, write_set
+from few import run_args, without_warnings, write_set
 
 from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
@@ -102,8 +102,8 @@ def other_shape(folder, part):
 
 DAMAGES = {
     adapter_inside: "lacks 1 of its tensors .*holds 3 that are none of its own .*An adapter is saved inside: merge it",
-    adapter_beside: "holds 1 that are none of its own .the first is lora_A.default.weight.. An adapter",
-    prefixed: "lacks [0-9]+ of its tensors .*holds [0-9]+ that are none of its own .the first is net.inner.",
+    adapter_beside: "holds 1 that are none of its own .lora_A.default.weight.. An adapter",
+    prefixed: "lacks [0-9]+ of its tensors .*holds [0-9]+ that are none of its own .net.inner.",
     half_gone: "lacks [0-9]+ of its tensors .*Its files are not whole",
     half_an_index: "lacks [0-9]+ of its tensors .*Its files are not whole",
     shard_truncated: "'s files cannot be loaded",
@@ -133,7 +133,8 @@ def test_the_command_ends_with_one_line_and_the_page_has_the_same_words(folder, 
     said = refusal(folder, images=False)
     words = run_args(write_set(tmp_path / "few.toml"), tmp_path / "out")
     words[2] = str(folder)
-    assert cli(*words) == (2, "", f"plantain: {said}\n")
+    code, out, err = cli(*words)  # which says first what is wrong with the words of that set
+    assert (code, out) == (2, "") and without_warnings(err) == f"plantain: {said}\n"
     assert not (tmp_path / "out").exists()
     engine = Engine(str(folder))
     engine.load()
@@ -175,15 +176,6 @@ def cut(name):
     return change
 
 
-def edited(name, change):
-    def edit(folder):
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-        change(content)
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-
-    return edit
-
-
 def template(text):
     return lambda folder: (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
 
@@ -195,9 +187,10 @@ def vocabulary_alone(folder):
     (folder / "tokenizer.json").unlink()
 
 
-def without_control_tokens(content):
-    content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] != "<|im_start|>"]
-    content["model"]["vocab"].pop("<|im_start|>", None)
+def without_control_tokens(folder):
+    """As a tokenizer for other texts has them."""
+    for path in folder.glob("*.json"):
+        path.write_text(path.read_text(encoding="utf-8").replace("<|im_start|>", "<|im_begin|>"), encoding="utf-8")
 
 
 TOKENIZERS = {
@@ -211,7 +204,7 @@ TOKENIZERS = {
     "an empty template": (template(""), "chat template"),
     "a template that breaks off": (template("{% for message in messages %}<|im_start|>"), "chat template fails"),
     "a template without the prompt": (template("<|im_start|>user"), "leaves the prompt out"),
-    "no control tokens": (edited("tokenizer.json", without_control_tokens), "does not know the control token"),
+    "no control tokens": (without_control_tokens, "does not know the control token"),
 }
 
 
@@ -228,7 +221,8 @@ def test_so_are_the_command_and_the_page(folder, cli, tmp_path):
     said = refusal(folder, images=False)
     words = run_args(write_set(tmp_path / "few.toml"), tmp_path / "out")
     words[2] = str(folder)
-    assert cli(*words) == (2, "", f"plantain: {said}\n")
+    code, out, err = cli(*words)  # which says first what is wrong with the words of that set
+    assert (code, out) == (2, "") and without_warnings(err) == f"plantain: {said}\n"
     engine = Engine(str(folder))
     engine.load()
     assert engine.status().state == "failed" and said in engine.status().text
