@@ -19,6 +19,7 @@ import numpy as np
 
 from plantain import __version__, stats
 from plantain._progress import bar
+from plantain._runtime import patient_threads
 from plantain.models.info import ModelInfo, software_versions
 from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is
 from plantain.probe.checkpoint import Checkpoint, Done
@@ -294,7 +295,7 @@ def run_probe(
         warnings.warn(told, stacklevel=2)
     plan = plan_run(model, prompt_set, config, references)
     unfinished, mine, embeddings = keep(plan) if keep else None, distributed.share(len(pairs)), None
-    with ExitStack() as bars:
+    with ExitStack() as bars, patient_threads():
         probing = progress if callable(progress) else bars.enter_context(bar("probing", shown=progress is not False))
         if isinstance(pipe, PhasedPipeline):
             assert unfinished, "a phased pipeline keeps its prompt embeddings in a checkpoint"

@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from browser import ROOT
 from few import write_set
 
+from plantain import _runtime
 from plantain.models.load import load_pipeline
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError, PromptPair, load_prompt_set
@@ -81,15 +83,40 @@ def test_so_is_what_the_set_says_of_itself(pipe, small_set, change):
         run_probe(pipe, dataclasses.replace(small_set, **change), CONFIG)
 
 
-def test_threads_wait_as_in_the_command_line():
-    """What numpy and torch read when they load is set by the first import of the package, and a user's own stays."""
-    code = "import os, sys, plantain; print(os.environ['OMP_WAIT_POLICY'], os.environ['OPENBLAS_NUM_THREADS'], " \
-        "{'numpy', 'torch'} & set(sys.modules))"  # fmt: skip
+def said_by(code, **own):
     kept = {
         name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")
     }
-    for own, said in (({}, "passive 1 set()"), ({"OMP_WAIT_POLICY": "active"}, "active 1 set()")):
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env={**kept, **own}, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == said
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**kept, **own}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_threads_wait_as_in_the_command_line():
+    """What numpy and torch read when they load is set by the first import of the package, and a user's own stays."""
+    code = (
+        "import os, sys; {first}; import plantain; from plantain import _runtime; print(os.environ['OMP_WAIT_POLICY'], "
+        "os.environ['OPENBLAS_NUM_THREADS'], {{'numpy', 'torch'}} & set(sys.modules), _runtime.TOO_LATE)"
+    )
+    late = "sys.modules['torch'] = None"  # as if it had been imported
+    assert said_by(code.format(first="pass")) == "passive 1 set() False"
+    assert said_by(code.format(first="pass"), OMP_WAIT_POLICY="active") == "active 1 set() False"
+    assert said_by(code.format(first=late)) == "passive 1 {'torch'} True"
+    assert said_by(code.format(first=late), OMP_WAIT_POLICY="passive") == "passive 1 {'torch'} False"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_where_torch_came_first_its_threads_do_not_spin_during_a_run_and_are_put_back(monkeypatch, n):
+    """More threads than cores do not spin, and a single one waits for nobody."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n)
+        with _runtime.patient_threads():
+            assert torch.get_num_threads() == n
+        monkeypatch.setattr(_runtime, "TOO_LATE", True)
+        with _runtime.patient_threads():
+            assert torch.get_num_threads() == (1 if n == 1 else max(n, len(os.sched_getaffinity(0)) + 1))
+        assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(before)
