@@ -1,6 +1,6 @@
 """A run from a script against the command line's, interleaved, beside a busy core.
 
-Run ``python tests/benchmarks/bench_script.py``. Each is a new process that loads the stand-in, runs the 25 pairs and
+Run ``python tests/benchmarks/bench_script.py``. Each is a new process that loads the stand-in, runs the pairs and
 saves them. A script that imports torch and numpy before plantain is measured too: then it is late to tell their threads
 how to wait.
 """
@@ -22,15 +22,15 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import plantain
 pipe = plantain.load_pipeline("tiny-random", device="cpu")
-run = plantain.run_probe(pipe, "moral_valence", plantain.probe.ProbeConfig(size={size}), progress=False)
+run = plantain.run_probe(pipe, {prompts!r}, plantain.probe.ProbeConfig(size={size}), progress=False)
 plantain.save_run(run, {out!r})
 """
 
 
-def commands(size: int, out: str) -> dict[str, list[str]]:
+def commands(prompts: str, size: int, out: str) -> dict[str, list[str]]:
     """Return what is timed, by name."""
-    script = SCRIPT.format(size=size, out=out)
-    words = ["run", "--model", "tiny-random", "--prompts", "moral_valence", "--size", str(size), "--out", out]
+    script = SCRIPT.format(prompts=prompts, size=size, out=out)
+    words = ["run", "--model", "tiny-random", "--prompts", prompts, "--size", str(size), "--out", out]
     return {
         "command line": [sys.executable, "-m", "plantain", *words, "--device", "cpu"],
         "script": [sys.executable, "-c", script],
@@ -54,12 +54,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=5, metavar="N")
     parser.add_argument("--size", type=int, default=64, metavar="PX")
+    parser.add_argument("--prompts", default="moral_valence", metavar="FILE")
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, busy_core():
         for i in range(options.times):
-            for j, name in enumerate(commands(0, "")):
-                command = commands(options.size, f"{folder}/{i}-{j}")[name]
+            for j, name in enumerate(commands("", 0, "")):
+                command = commands(options.prompts, options.size, f"{folder}/{i}-{j}")[name]
                 start = time.perf_counter()
                 subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
                 seconds.setdefault(name, []).append(time.perf_counter() - start)
