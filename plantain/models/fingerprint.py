@@ -172,8 +172,8 @@ def layers_needed(pipe: Flux2KleinPipeline) -> int:
 
     Later layers, the final norm and the language-model head take no part in the probe.
     """
-    encoding = vars(pipe).get("encode_prompt") and type(pipe).encode_prompt  # somebody may have put another over it
-    return max(inspect.signature(encoding or pipe.encode_prompt).parameters["text_encoder_out_layers"].default)
+    encoding = getattr(type(pipe), "encode_prompt", pipe.encode_prompt)  # the class's, whatever is put over it
+    return max(inspect.signature(encoding).parameters["text_encoder_out_layers"].default)
 
 
 def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:
