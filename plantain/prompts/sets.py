@@ -220,7 +220,8 @@ def check_prompt_set(prompt_set: PromptSet) -> None:
     where = f"prompt set {printable(str(prompt_set.name))[:60]!r}"
     notes = {key: getattr(prompt_set, key) for key in NOTE_KEYS if getattr(prompt_set, key) != ""}
     raw = {key: getattr(prompt_set, key) for key in SET_KEYS if key != "pair"} | notes
-    build_prompt_set({**raw, "pair": [asdict(pair) for pair in prompt_set.pairs]}, where)
+    rows = [{key: value for key, value in vars(pair).items() if key in PAIR_KEYS or value} for pair in prompt_set.pairs]
+    build_prompt_set({**raw, "pair": rows}, where)
 
 
 @cache
