@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from plantain import _runtime  # noqa: F401  (before numpy and torch, which read it when they load)
+
 if TYPE_CHECKING:
     from plantain import probe, stats
     from plantain.models.load import load_pipeline

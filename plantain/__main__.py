@@ -1,18 +1,23 @@
-"""The command line as a process: ``python -m plantain COMMAND``."""
+"""The command line as a process: ``python -m plantain COMMAND``, and the installed command ``plantain``."""
 
 from __future__ import annotations
 
-from plantain import _runtime  # before numpy
-
-if __name__ == "__main__":
-    _runtime.end_silently_on_interrupt()
-
 import signal
 import sys
+from typing import NoReturn
 
-from plantain.cli import _terminate, main
+from plantain import _runtime
 
-if __name__ == "__main__":
+
+def start() -> NoReturn:
+    """Run a command and end the process with its exit code."""
+    _runtime.end_silently_on_interrupt()
+    from plantain.cli import _terminate, main  # after that line: the libraries take a while to load
+
     _runtime.raise_on_interrupt()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    start()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
-from plantain.cli.progress import bar
+from plantain._progress import bar
 from plantain.findings.held_out import find_beside
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from plantain._progress import bar
 from plantain.cli.options import not_empty
-from plantain.cli.progress import bar
 from plantain.models.untrained import KLEIN_4B, check_folder, write_untrained
 
 

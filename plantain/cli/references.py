@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from plantain._progress import bar
 from plantain.cli.options import add_model_options, not_empty
-from plantain.cli.progress import bar
 from plantain.models.load import PhasedPipeline, default_model
 from plantain.prompts.sets import load_prompt_set
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable_lines
+from plantain._progress import bar
 from plantain.cli.options import add_model_options, at_least_one, not_empty
-from plantain.cli.progress import bar
 from plantain.findings.held_out import find_replication, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
     parser = commands.add_parser("report", help="print a saved run's results beside the published ones")
-    parser.add_argument("run", metavar="DIR", help="folder of a run")
+    parser.add_argument("run", metavar="DIR", help="folder of a run, or the name of a shipped one")
     again = "run of the same contrast on new pairs (default: one beside DIR of the shipped replication)"
     parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
     controls = "runs of control contrasts, whose rules are tried on this run's pairs"
@@ -91,7 +91,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.replication:
         replication = Path(options.replication).resolve().name, load_run(options.replication)
     else:
-        replication = find_replication(run, Path(options.run))
+        replication = find_replication(run, run.folder)
     headline = held_out(run, replication, _named_runs(options.control))
     top, sort = options.top, options.sort
     if options.json:
@@ -156,6 +156,10 @@ def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
     """Return the model to load and its revision: the run's own, unless another was given."""
     if model is not None:
         return model, None
+    if run.info.changes:
+        raise UsageError(
+            f"the run was made with a changed model ({run.info.changes[0]}), which only Python can make again"
+        )
     if run.info.revision is None and run.info.model != STAND_IN:
         raise UsageError(f"the run was made from the local folder {run.info.model!r}; say where it is with --model")
     return run.info.model, run.info.revision

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, UsageError
 from plantain._files import printable, printable_lines, write_atomic
+from plantain._progress import bar
 from plantain.cli.hub import TOKEN, add_publish_options, check_private, open_remote, print_outcome, repo_id
 from plantain.cli.options import add_model_options, add_pass_options, not_empty
-from plantain.cli.progress import bar
 from plantain.cli.run import load_model, probe_set, warn_of_words
 from plantain.findings.atlas import Atlas, Axis, make_atlas, read_atlas, read_axes, write_atlas
 from plantain.findings.held_out import fitting

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
+from plantain._progress import bar
 from plantain.cli.options import add_model_options, add_pass_options, at_least_one, not_empty, seed_list
-from plantain.cli.progress import bar
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
@@ -148,7 +148,9 @@ def probe_set(
 
     shown = distributed.is_main
     with bar("probing", shown=shown) as probing, bar("encoding", shown=shown) as encoding:
-        run = run_probe(model, prompt_set, config, probing, keep, batch, distributed, references, encoding)
+        run = run_probe(
+            model, prompt_set, config, probing, keep, batch, distributed, references, encoding, as_read=True
+        )
     if distributed.is_main:
         save_run(run, out, overwrite)
         kept[0].discard()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from plantain._files import strict_json, strict_record
+from plantain._shipped import RUNS
 from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
@@ -14,7 +14,7 @@ CARD_PAIRS = 25
 
 CARD_SIZE = 1024  # pixels; the pipeline's default, assumed for the card
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "precomputed" / "published.json"
+PUBLISHED = RUNS / "published.json"
 
 SIDES = ("helping", "ignoring")
 """Positive and negative side of the published figures."""

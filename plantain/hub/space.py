@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from plantain._shipped import CHECKOUT
 from plantain.hub.errors import HubError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
 from plantain.hub.repo import Remote
 from plantain.runs.io import list_runs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = CHECKOUT
 
 FILES = ("app.py", "requirements.txt", "README.md", "LICENSE", "PREREGISTRATION.md")
 
@@ -40,6 +41,8 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
     HubError
         A file is missing or cannot be read, or a saved run is damaged.
     """
+    if not (root / FILES[0]).is_file():
+        raise HubError("The Space is made of a checkout of the project. Get one and run the command in its folder.")
     runs, damaged = list_runs(root / RUNS_FOLDER)
     if damaged:
         raise HubError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")

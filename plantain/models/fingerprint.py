@@ -50,20 +50,15 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
     ----------
     pipe : Flux2KleinPipeline
     facts : dict, optional
-        `transformer_facts` and `encoder_facts` together, where the pipeline never held both halves at once.
+        `facts_of` the pipeline, where they are known; where it never held both halves at once, `transformer_facts`,
+        `encoder_facts` and `pipeline_facts` together.
 
     Returns
     -------
     ModelInfo
     """
-    facts = dict(facts or {**transformer_facts(pipe), **encoder_facts(pipe)})
+    facts = dict(facts or facts_of(pipe))
     mark = facts.pop("mark")
-    facts |= {
-        "pixels_per_latent": pipe.vae_scale_factor,
-        "tokenizer": _tokenizer_rules(pipe.tokenizer),
-        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
-        "chat_template": pipe.tokenizer.chat_template,
-    }
     info = ModelInfo(
         model=label_of(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
         revision=None,
@@ -76,9 +71,38 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
     return located(info, pipe)
 
 
+def facts_of(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    """Return what a fingerprint is made of, with the weights' mark; reads all weights of a pipeline."""
+    return {**transformer_facts(pipe), **encoder_facts(pipe), **pipeline_facts(pipe)}
+
+
+def pipeline_facts(pipe: Flux2KleinPipeline) -> dict[str, Any]:
+    """Return what a fingerprint holds beside the two halves: the tokenizer, mostly."""
+    return {
+        "pixels_per_latent": pipe.vae_scale_factor,
+        "tokenizer": _tokenizer_rules(pipe.tokenizer),
+        "vocabulary": hashlib.sha256(json.dumps(sorted(pipe.tokenizer.get_vocab().items())).encode()).hexdigest(),
+        "chat_template": pipe.tokenizer.chat_template,
+    }
+
+
+def changed(info: ModelInfo, changes: tuple[str, ...]) -> ModelInfo:
+    """Return the description of a model that was changed: nothing takes it for the plain one any more."""
+    told = json.dumps([info.fingerprint, *changes])
+    return replace(
+        info,
+        model=f"{info.model} (changed)",
+        revision=None,
+        weights="local" if info.weights == "pretrained" else info.weights,
+        fingerprint=hashlib.sha256(told.encode()).hexdigest(),
+        changes=changes,
+    )
+
+
 def located(info: ModelInfo, pipe: Flux2KleinPipeline) -> ModelInfo:
     """Return a model's description with the precision and the device that it has now, in this process."""
-    weight = next((pipe.transformer or pipe.text_encoder).parameters())  # one half may be out of memory
+    half = pipe.text_encoder if pipe.transformer is None else pipe.transformer  # one may be out of memory
+    weight = next(half.parameters())
     return replace(info, dtype=str(weight.dtype).removeprefix("torch."), device=name_of_device(weight.device))
 
 
@@ -149,7 +173,8 @@ def layers_needed(pipe: Flux2KleinPipeline) -> int:
 
     Later layers, the final norm and the language-model head take no part in the probe.
     """
-    return max(inspect.signature(pipe.encode_prompt).parameters["text_encoder_out_layers"].default)
+    encoding = getattr(type(pipe), "encode_prompt", pipe.encode_prompt)  # the class's, whatever is put over it
+    return max(inspect.signature(encoding).parameters["text_encoder_out_layers"].default)
 
 
 def _tokenizer_rules(tokenizer: Any) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class ModelInfo:
         SHA-256 (hex) over configuration, tokenizer and all weights that the probe uses, as they were loaded.
     dtype, device : str
         E.g. ``bfloat16`` and ``NVIDIA H200``.
+    changes : tuple of str
+        What of it is not as it was loaded, or as its classes make it, in phrases; the name and the fingerprint are then
+        others than the plain model's.
     """
 
     model: str
@@ -37,6 +40,7 @@ class ModelInfo:
     fingerprint: str
     dtype: str
     device: str
+    changes: tuple[str, ...] = ()
 
     @property
     def is_random(self) -> bool:

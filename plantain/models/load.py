@@ -6,17 +6,22 @@ torch, diffusers and transformers are imported on first use, so that importing t
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plantain.models.changes import PARTS, structural_changes
 from plantain.models.fingerprint import (
+    changed,
     describe,
     encoder_facts,
+    facts_of,
     layers_needed,
     located,
     name_of_device,
+    pipeline_facts,
     transformer_facts,
 )
 from plantain.models.info import ModelInfo
@@ -56,13 +61,48 @@ class LoadedModel:
     info: ModelInfo
 
 
+_LOADED: weakref.WeakKeyDictionary[Flux2KleinPipeline, dict[str, Any]] = weakref.WeakKeyDictionary()
+"""What a fingerprint is made of, of the pipelines that were loaded here, as they were then."""
+
+
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
     """Fingerprint a pipeline with both its halves, which reads all its weights.
 
     The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
-    somebody may have changed them since.
+    somebody may have changed them since. `as_it_is` notices changes.
     """
     return LoadedModel(pipe, describe(pipe))
+
+
+def as_it_is(model: Flux2KleinPipeline | LoadedModel) -> LoadedModel:
+    """Fingerprint a model as it is now, which reads all its weights, and notice what was changed.
+
+    Hooks, other attention processors, fused projections, adapters and other modules are found on any pipeline; changed
+    weights, configurations and tokenizers on a `LoadedModel`, and on a pipeline that `load_pipeline` has loaded.
+
+    Returns
+    -------
+    LoadedModel
+        As `identify`'s, or as it was given. A changed model has `info.changes`, and another name and fingerprint than
+        the plain one.
+    """
+    known = isinstance(model, LoadedModel)
+    pipe = model.pipe if known else model
+    facts = facts_of(pipe)
+    found = structural_changes(pipe) + _since_loading(facts, _LOADED.get(pipe, facts))
+    info = describe(pipe, facts)
+    if known and model.info.fingerprint == info.fingerprint:
+        info = model.info
+    elif known and not found:
+        found = ("weights, configuration or tokenizer changed since it was identified",)
+    return LoadedModel(pipe, changed(info, found) if found else info)
+
+
+def _since_loading(facts: dict[str, Any], before: dict[str, Any]) -> tuple[str, ...]:
+    """Name what of a pipeline's facts is not what it was."""
+    names = {f"{part}_weights": f"{words}: weights changed since they were loaded" for part, words in PARTS.items()}
+    keys = [key for key in facts if facts[key] != before[key]]
+    return tuple(names.get(key, f"{key.replace('_', ' ')}: changed since it was loaded") for key in keys)
 
 
 def load_pipeline(
@@ -74,8 +114,9 @@ def load_pipeline(
 ) -> Flux2KleinPipeline:
     """Load a FLUX.2 Klein pipeline, ready to probe.
 
-    What a probe never runs stays on the disk: the text encoder's layers after the last one that the prompt embedding
-    takes, its language-model head and, unless images are wanted, the VAE.
+    Its weights are fingerprinted as they are read, so that a run notices if somebody changes them later. What a probe
+    never runs stays on the disk: the text encoder's layers after the last one that the prompt embedding takes, its
+    language-model head and, unless images are wanted, the VAE.
 
     Parameters
     ----------
@@ -108,7 +149,9 @@ def load_pipeline(
     >>> pipe(prompt="a plantain", height=64, width=64, num_inference_steps=1).images[0].size
     (64, 64)
     """
-    return PhasedPipeline(model, device, dtype, revision).assembled(images)
+    pipe = PhasedPipeline(model, device, dtype, revision).assembled(images)
+    _LOADED[pipe] = facts_of(pipe)
+    return pipe
 
 
 class PhasedPipeline:
@@ -123,6 +166,8 @@ class PhasedPipeline:
     ----------
     pipe : Flux2KleinPipeline
         The one pipeline that holds now one half, now the other; at first neither.
+    vae_fault : str
+        Why `keep_vae` could not keep it; empty unless it was tried.
 
     Raises
     ------
@@ -141,6 +186,7 @@ class PhasedPipeline:
         self._source = StandIn(wanted) if model == STAND_IN else Saved(model, wanted, revision)
         self.pipe = self._source.skeleton()
         self.pipe.set_progress_bar_config(disable=True)
+        self.vae_fault = ""
 
     def assembled(self, images: bool = False) -> Flux2KleinPipeline:
         """Put both halves in memory, and the VAE where images are wanted; nothing is fingerprinted."""
@@ -152,16 +198,16 @@ class PhasedPipeline:
     def load_both(self) -> LoadedModel:
         """Put both halves in memory, for good, and fingerprint them."""
         self._hold(text_encoder=self._read_encoder(), transformer=self._source.transformer())
-        info = self._source.stated(
-            describe(self.pipe)
-        )  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        facts = facts_of(self.pipe)  # before the move: on ZeroGPU the parent cannot read the weights afterwards
+        _LOADED[self.pipe] = facts
+        info = self._source.stated(describe(self.pipe, facts))
         return LoadedModel(self.pipe.to(self.device), located(info, self.pipe))
 
     def load_in_turn(self) -> LoadedModel:
         """Fingerprint both halves, one after the other; the transformer stays."""
         facts = encoder_facts(self._swap("text_encoder", self._read_encoder))
         pipe = self._swap("transformer", self._source.transformer)
-        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe)}))
+        info = self._source.stated(describe(pipe, {**facts, **transformer_facts(pipe), **pipeline_facts(pipe)}))
         return LoadedModel(pipe.to(self.device), located(info, pipe))
 
     def load_encoder(self) -> Flux2KleinPipeline:
@@ -176,7 +222,8 @@ class PhasedPipeline:
         """Put the VAE in memory as well, for good; tell whether the model has one that can be read."""
         try:
             vae = self._source.vae()
-        except ModelError:  # its other parts were read: it can be probed, without pictures
+        except ModelError as error:  # its other parts were read: it can be probed, without pictures
+            self.vae_fault = str(error)
             return False
         self.pipe.register_modules(vae=vae.to(self.device))
         return True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,17 +60,19 @@ class Saved:
         """Load tokenizer and configuration."""
         from diffusers import Flux2KleinPipeline
 
-        with self._damage():
+        require_tokenizer(self._folder / "tokenizer", self._model)
+        with self._damage("pipeline"):
             vae = _vae_on_meta(self._folder)
             pipe = Flux2KleinPipeline.from_pretrained(
                 self._folder, text_encoder=None, transformer=None, vae=vae, local_files_only=True
             )
+        check_tokenizer(pipe.tokenizer, self._model)
         pipe.register_modules(vae=None)
         return pipe
 
     def encoder(self, n_layers: int) -> Qwen3Model:
         """Return the text encoder's first layers."""
-        with self._damage():
+        with self._damage("text_encoder"):
             return _load_first_layers(self._folder / "text_encoder", n_layers, self._dtype)
 
     def transformer(self) -> Flux2Transformer2DModel:
@@ -86,8 +88,12 @@ class Saved:
         return self._read(AutoencoderKLFlux2, "vae")
 
     def _read(self, kind: Any, part: str) -> Any:
-        with self._damage():
-            return kind.from_pretrained(self._folder / part, torch_dtype=self._dtype, local_files_only=True).eval()
+        with self._damage(part):
+            model, found = kind.from_pretrained(
+                self._folder / part, torch_dtype=self._dtype, local_files_only=True, output_loading_info=True
+            )
+            _require_all_tensors(found["missing_keys"], found["unexpected_keys"])
+            return model.eval()
 
     def n_bytes(self) -> int:
         """Return how much memory both halves take, about."""
@@ -95,11 +101,29 @@ class Saved:
         return sum(file.stat().st_size for part in parts for file in part.glob("*.safetensors"))
 
     @contextmanager
-    def _damage(self) -> Iterator[None]:
+    def _damage(self, part: str) -> Iterator[None]:
         try:
             yield
+        except _WrongTensorsError as error:
+            raise ModelError(f"{self._model}: {part} {error}") from None
         except Exception as error:  # the libraries raise many kinds for a damaged folder
-            raise ModelError(f"{self._model}: the pipeline's files cannot be loaded ({_first_line(error)}).") from error
+            raise ModelError(f"{self._model}: the {part}'s files cannot be loaded ({_first_line(error)}).") from error
+
+
+class _WrongTensorsError(ValueError):
+    """A part's files lack tensors of its model, or hold others; the message says which."""
+
+
+def _require_all_tensors(missing: Iterable[str], others: Iterable[str]) -> None:
+    """Refuse what the libraries fill with random numbers or leave without memory, and what they leave out."""
+    missing, others = sorted(missing), sorted(others)
+    lacks = f"lacks {len(missing):,} of its tensors ({missing[0][:80]} is missing)" if missing else ""
+    holds = f"holds {len(others):,} that are none of its own ({others[0][:80]})" if others else ""
+    advice = "Its files are not whole, or of another model: get them anew."
+    if any("lora" in name for name in others):
+        advice = "An adapter is saved inside: merge it into the weights, take it off, and save the model again."
+    if missing or others:
+        raise _WrongTensorsError(f"{' and '.join(filter(None, (lacks, holds)))}. {advice}")
 
 
 class StandIn:
@@ -165,10 +189,10 @@ def _load_first_layers(folder: Path, n_layers: int, dtype: torch.dtype) -> Qwen3
         encoder, found = Qwen3Model.from_pretrained(
             folder, config=config, dtype=dtype, local_files_only=True, output_loading_info=True
         )
-    # transformers fills what a file lacks with random numbers. A saved half encoder has no final norm.
+    # A saved half encoder has no final norm, and a whole one more layers and a head.
     missing = set(found["missing_keys"]) - {"norm.weight"}
-    if missing:
-        raise ValueError(f"text_encoder: {sorted(missing)[0]} is missing")
+    left_out = re.compile(rf"(model\.)?layers\.({'|'.join(map(str, range(n_layers, whole)))})\.|lm_head\.weight$")
+    _require_all_tensors(missing, (name for name in found["unexpected_keys"] if not left_out.match(name)))
     return encoder if whole == n_layers and not found["missing_keys"] else _without_norm(encoder)
 
 
@@ -196,6 +220,50 @@ def _without_norm(encoder: Qwen3Model) -> Qwen3Model:
 
     encoder.norm = torch.nn.Identity()
     return encoder
+
+
+def require_tokenizer(folder: Path, where: str) -> None:
+    """Refuse a folder that lacks a file without which the libraries make an empty tokenizer, and say nothing.
+
+    Raises
+    ------
+    ModelError
+        The folder or a file is missing, or one is damaged.
+    """
+    names = {path.name for path in folder.glob("*")}
+    if "tokenizer.json" not in names and not names >= {"vocab.json", "merges.txt"}:
+        raise ModelError(f"{where}: its tokenizer holds no tokenizer.json. Get the folder whole, with all its files.")
+    for path in sorted(folder.glob("*.json")):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            what = f"holds no tokenizer of Qwen's kind ({path.name} is damaged)"
+            raise ModelError(f"{where}: {what}. Get the folder anew.") from error
+
+
+def check_tokenizer(tokenizer: Any, where: str) -> None:
+    """Refuse a tokenizer that cannot take a prompt as Klein's does.
+
+    Raises
+    ------
+    ModelError
+        It has no chat template, one that gives no prompt back, control tokens that are none, or no padding.
+    """
+    again = "Get the folder whole, with all its files."
+    if not tokenizer.chat_template:
+        raise ModelError(f"{where}: the tokenizer has no chat template (chat_template.jinja). {again}")
+    message = [{"role": "user", "content": "prompt"}]
+    try:
+        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    except Exception as error:  # the template is a program, and may raise anything
+        raise ModelError(f"{where}: the tokenizer's chat template fails ({_first_line(error)}). {again}") from error
+    if "prompt" not in text:
+        raise ModelError(f"{where}: the tokenizer's chat template leaves the prompt out. {again}")
+    known = tokenizer.get_vocab()
+    if lost := [token for token in re.findall(r"<\|\w+\|>", text) if token not in known]:
+        raise ModelError(f"{where}: the tokenizer does not know the control token {lost[0][:40]}. {again}")
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"{where}: the tokenizer has no token for padding (tokenizer_config.json). {again}")
 
 
 @contextmanager

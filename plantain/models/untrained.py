@@ -17,7 +17,7 @@ from plantain import __version__
 from plantain._files import swap_in, write_atomic
 from plantain.models.info import software_versions
 from plantain.models.init_weights import draw_weights, n_bytes
-from plantain.models.sources import ModelError, hub_errors
+from plantain.models.sources import ModelError, check_tokenizer, hub_errors, require_tokenizer
 from plantain.models.stand_in import WEIGHTS_MARK, byte_tokenizer
 
 if TYPE_CHECKING:
@@ -263,13 +263,10 @@ def _folder(where: str) -> Path:
 def _load(folder: Path, where: str) -> Any:
     from transformers import Qwen2TokenizerFast
 
-    # Without its files the class would make an empty tokenizer, and say nothing.
-    if not ((folder / "tokenizer.json").is_file() or (folder / "vocab.json").is_file()):
-        raise ModelError(f"{where}: holds no tokenizer.json. Give a folder with a Qwen tokenizer, or a Hub id.")
+    require_tokenizer(folder, where)
     try:
         tokenizer = Qwen2TokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the libraries raise many kinds for a damaged file
         raise ModelError(f"{where}: holds no tokenizer of Qwen's kind. Give another folder, or a Hub id.") from error
-    if not tokenizer.chat_template:
-        raise ModelError(f"{where}: has no chat template, which the prompts need. Give Klein's own tokenizer.")
+    check_tokenizer(tokenizer, where)
     return tokenizer

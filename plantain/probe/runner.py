@@ -6,24 +6,38 @@ The pair is the unit of work: progress, cancelling, resuming and sharing among p
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plantain import __version__, stats
+from plantain._progress import bar
+from plantain._runtime import patient_threads
 from plantain.models.info import ModelInfo, software_versions
-from plantain.models.load import LoadedModel, PhasedPipeline, identify
+from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
 from plantain.probe.placebo import floor_percent, placebo
 from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, tokenize
-from plantain.prompts.sets import SIDES, VISITOR, PromptError, PromptPair, PromptSet, user_pair
+from plantain.prompts.sets import (
+    SIDES,
+    VISITOR,
+    PromptError,
+    PromptPair,
+    PromptSet,
+    check_prompt_set,
+    load_prompt_set,
+    user_pair,
+)
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import (
     MOST_REPEATS,
@@ -201,14 +215,15 @@ def check_prompts(pipe: Any, pair: PromptPair) -> None:
 
 def run_probe(
     pipe: Flux2KleinPipeline | LoadedModel | PhasedPipeline,
-    prompt_set: PromptSet,
+    prompt_set: PromptSet | str | Path,
     config: ProbeConfig | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     keep: Callable[[Plan], Checkpoint] | None = None,
     batch: int | None = None,
     distributed: Distributed = ALONE,
     references: ReferenceSet | None = None,
     encoded: Progress | None = None,
+    as_read: bool = False,
 ) -> Run:
     """Probe a pipeline with all pairs of a set.
 
@@ -216,13 +231,16 @@ def run_probe(
     ----------
     pipe : Flux2KleinPipeline, LoadedModel or PhasedPipeline
         A pipeline is fingerprinted first, which reads all its weights, and its weights are called ``local`` unless they
-        are marked as random; a loaded model says itself what it is. A phased pipeline takes half
-        the memory: all prompts are encoded first, then all passes run. The run is the same, to the bit where no batches
-        are made.
-    prompt_set : PromptSet
+        are marked as random; a loaded model says itself what it is, as long as nobody has changed it. A model with
+        hooks, other attention processors, fused projections, adapters or changed weights is named as changed in the
+        run, and a warning says so. A phased pipeline takes half the memory: all prompts are encoded first, then all
+        passes run. The run is the same, to the bit where no batches are made.
+    prompt_set : PromptSet, str or Path
+        A set, or what `load_prompt_set` takes. A set that was made in code is checked as a file is.
     config : ProbeConfig, optional
-    progress : callable, optional
-        Called with (pairs done, pairs in all) of this process, also before the first.
+    progress : callable or bool, optional
+        Unless given, a bar on stderr; False for none. A callable gets (pairs done, pairs in all) of this process, also
+        before the first.
     keep : callable, optional
         Makes the `Checkpoint` for the plan; pairs found in it are not computed again. A phased pipeline needs one: it
         keeps the prompt embeddings as well (16 MB a pair for Klein).
@@ -234,6 +252,8 @@ def run_probe(
         Every pair's reference image, from `encode_images`.
     encoded : callable, optional
         Called with (pairs encoded, pairs in all) of this process, where the pipeline is phased.
+    as_read : bool
+        The loaded model was read just now and is not held against its weights again: 8 GB take seconds.
 
     Returns
     -------
@@ -243,7 +263,7 @@ def run_probe(
     Raises
     ------
     PromptError
-        A prompt cannot be taken as it is; raised before the first pass.
+        A prompt, or the set, cannot be taken as it is; raised before the first pass.
     ProbeError
         An activation was NaN or infinite.
     ModelError
@@ -261,30 +281,36 @@ def run_probe(
     >>> run.info.weights, run.magnitudes("heads").shape  # sides, pairs, units
     ('stand-in', (2, 4, 100))
     """
+    prompt_set = prompt_set if isinstance(prompt_set, PromptSet) else load_prompt_set(prompt_set)
+    check_prompt_set(prompt_set)
     pairs = prompt_set.pairs
     if isinstance(pipe, PhasedPipeline):
         for pair in pairs:
             check_prompts(pipe.pipe, pair)
         model = pipe.load_in_turn()
     else:
-        model = pipe if isinstance(pipe, LoadedModel) else identify(pipe)
+        model = pipe if as_read and isinstance(pipe, LoadedModel) else as_it_is(pipe)
+    if model.info.changes:
+        told = f"the model is not as it was loaded, and the run says so: {'; '.join(model.info.changes)}"
+        warnings.warn(told, stacklevel=2)
     plan = plan_run(model, prompt_set, config, references)
     unfinished, mine, embeddings = keep(plan) if keep else None, distributed.share(len(pairs)), None
-    if isinstance(pipe, PhasedPipeline):
-        assert unfinished, "a phased pipeline keeps its prompt embeddings in a checkpoint"
-        embeddings = _Embeddings(unfinished, pairs)
-        # Of the first pair always: the placebo needs them too.
-        wanted = [i for i in mine if unfinished.load(i) is None or (distributed.is_main and i == 0)]
-        _encode(pipe, embeddings, wanted, encoded or _unheard)
-        pipe.load_transformer()
-    passes = Passes(model.pipe, plan.conditions, batch, embeddings and embeddings.of, references)
-    progress, done = progress or _unheard, []
-    progress(0, len(mine))
-    for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
-        done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
-        progress(len(done), len(mine))
-    # Last, so that no pair waits for it, and in one process, whose answer all of them get.
-    checked = [floor_percent(passes.capture([placebo(pairs[0])])[0], plan.layout)] if distributed.is_main else []
+    with ExitStack() as bars, patient_threads():
+        probing = progress if callable(progress) else bars.enter_context(bar("probing", shown=progress is not False))
+        if isinstance(pipe, PhasedPipeline):
+            assert unfinished, "a phased pipeline keeps its prompt embeddings in a checkpoint"
+            embeddings = _Embeddings(unfinished, pairs)
+            # Of the first pair always: the placebo needs them too.
+            wanted = [i for i in mine if unfinished.load(i) is None or (distributed.is_main and i == 0)]
+            _encode(pipe, embeddings, wanted, encoded or _unheard)
+            pipe.load_transformer()
+        passes, done = Passes(model.pipe, plan.conditions, batch, embeddings and embeddings.of, references), []
+        probing(0, len(mine))
+        for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
+            done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
+            probing(len(done), len(mine))
+        # Last, so that no pair waits for it, and in one process, whose answer all of them get.
+        checked = [floor_percent(passes.capture([placebo(pairs[0])])[0], plan.layout)] if distributed.is_main else []
     (floor,) = distributed.gather(checked)
     whole = sorted(distributed.gather(done), key=lambda numbered: numbered[0])
     return assemble(plan, [item for _, item in whole], floor)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from plantain import PlantainError
 from plantain._files import printable
+from plantain._shipped import PROMPTS, find
 
 SIDES = ("positive", "negative")
 
@@ -35,7 +36,7 @@ ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 
 MIN_PAIRS = 4  # split halves need two pairs each
 
-SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+SHIPPED = PROMPTS
 
 FORMER = SHIPPED / "former"  # texts that were changed since: runs of them are still read, and keep their role
 
@@ -140,7 +141,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     Parameters
     ----------
     path : str or Path
-        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, or a file with ``name``,
+        The name of a file in ``prompts/``, such as ``moral_valence``, from whatever folder; or a file with ``name``,
         ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
         ``reading``; a pair has ``id``, ``category``, ``positive``, ``negative`` and, if wanted, the other fields of
         `PromptPair`.
@@ -162,9 +163,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     >>> prompt_set.positive, prompt_set.negative, len(prompt_set.pairs)
     ('helping', 'ignoring', 25)
     """
-    path = Path(path)
-    if path.name == str(path) and not path.exists() and (shipped := SHIPPED / f"{path}.toml").is_file():
-        path = shipped
+    path = find(path, SHIPPED, ".toml")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -189,12 +188,40 @@ def parse_prompt_set(text: str, where: str) -> PromptSet:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
         raise PromptError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
+    return build_prompt_set(raw, where)
+
+
+def build_prompt_set(raw: dict, where: str) -> PromptSet:
+    """Make a set of what a file holds; errors as for `load_prompt_set`.
+
+    Parameters
+    ----------
+    raw : dict
+        The keys of a TOML file; ``pair`` is a list of dict.
+    where : str
+        What an error begins with.
+    """
     _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
     _require_text(raw, tuple(key for key in raw if key != "pair"), where)
     if raw.get("role", ROLES[0]).strip() not in ROLES:
         raise PromptError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
     pairs = _read_pairs(raw.pop("pair"), where)
     return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+
+
+def check_prompt_set(prompt_set: PromptSet) -> None:
+    """Hold a set that was made in code to what a file is held to.
+
+    Raises
+    ------
+    PromptError
+        As `load_prompt_set`.
+    """
+    where = f"prompt set {printable(str(prompt_set.name))[:60]!r}"
+    notes = {key: getattr(prompt_set, key) for key in NOTE_KEYS if getattr(prompt_set, key) != ""}
+    raw = {key: getattr(prompt_set, key) for key in SET_KEYS if key != "pair"} | notes
+    rows = [{key: value for key, value in vars(pair).items() if key in PAIR_KEYS or value} for pair in prompt_set.pairs]
+    build_prompt_set({**raw, "pair": rows}, where)
 
 
 @cache

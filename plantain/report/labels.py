@@ -66,6 +66,7 @@ def provenance(run: Run) -> str:
     return (
         f"{i.title}: {i.positive} vs. {i.negative}, {len(run.pairs)} pairs · {weights_label(i)} · "
         f"{i.dtype} on {i.device} · {i.settings_words} · {i.date[:10]} · {i.seconds:.0f} s"
+        + (f" · CHANGED: {'; '.join(i.changes)}" if i.changes else "")
     )
 
 

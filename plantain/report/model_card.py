@@ -269,6 +269,7 @@ def _provenance(run: Run, name: str) -> list[str]:
     i = run.info
     facts = {
         "Model": labels.weights_label(i),
+        **({"Changed before the run": "; ".join(i.changes)} if i.changes else {}),
         "Revision": i.revision or "none",
         "Weights' fingerprint (SHA-256)": i.fingerprint,
         "Precision and device": f"{i.dtype} on {i.device}",

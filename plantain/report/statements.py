@@ -325,6 +325,8 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
         )
     if i.weights == "pretrained" and i.model != KLEIN:
         yield Statement(Kind.COMPARABLE, f"The published figures are of {KLEIN}, this run is of {i.model}.")
+    if i.changes:
+        yield Statement(Kind.COMPARABLE, f"The model was changed before this run: {'; '.join(i.changes)}.")
     if not i.is_plain:
         yield Statement(
             Kind.COMPARABLE,

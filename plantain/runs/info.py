@@ -49,6 +49,9 @@ Tokens = Annotated[int, Field(ge=0, lt=1 << 20)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+Phrase = Annotated[str, Field(max_length=1000)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class Conditions:
     """What a prompt's numbers depend on beside prompt, model and reference image.
@@ -122,6 +125,8 @@ class RunInfo:
     floor : float or None
         How far the two sides of the placebo differ, one prompt sent twice: the largest difference in percent of the
         magnitude over heads. None in older runs.
+    changes : tuple of str
+        As in `models.info.ModelInfo`; empty in older runs.
     preregistration : str or None
         SHA-256 (hex) of the PREREGISTRATION.md that the run was made under; None in older runs and where there was
         none.
@@ -152,6 +157,7 @@ class RunInfo:
     vae: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     floor: Annotated[float, Field(ge=0, lt=1e9)] | None = None
     preregistration: Sha256 | None = None
+    changes: Annotated[tuple[Phrase, ...], Field(max_length=100)] = ()
 
     @property
     def conditions(self) -> Conditions:
@@ -238,6 +244,11 @@ def check_same_model(model: ModelInfo, info: RunInfo) -> None:
         raise NotComparableError(
             f"the run was made in {info.dtype}, {model.model} is loaded in {model.dtype}; load it in {info.dtype}, "
             "or choose another run."
+        )
+    if info.changes:
+        raise NotComparableError(
+            f"the run was made with a changed model ({info.changes[0]}), {model.model} is loaded. Change it alike "
+            "(from Python), or choose another run."
         )
     raise NotComparableError(
         f"the run was made by {info.model} ({info.fingerprint[:12]}), but {model.model} ({model.fingerprint[:12]}) is "

@@ -33,6 +33,7 @@ from plantain._files import (
     strict_json,
     strict_record,
 )
+from plantain._shipped import RUNS, find
 from plantain.prompts.sets import PAIR_KEYS, PromptSet
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import STATISTICS, columns_of, write_cached
@@ -56,7 +57,7 @@ _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
-_LATER_FACTS = ("floor", "preregistration")
+_LATER_FACTS = ("floor", "preregistration", "changes")
 
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
@@ -135,7 +136,7 @@ def _write_files(run: Run, folder: Path) -> None:
 def _known_facts(run: Run) -> dict[str, Any]:
     """Return the provenance without what an older run does not know, so that its file can be written as it was."""
     facts = asdict(run.info)
-    return {key: value for key, value in facts.items() if value is not None or key not in _LATER_FACTS}
+    return {key: value for key, value in facts.items() if value not in (None, ()) or key not in _LATER_FACTS}
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -177,6 +178,11 @@ def _units_csv(run: Run) -> str:
 def load_run(folder: str | Path) -> Run:
     """Read a run.
 
+    Parameters
+    ----------
+    folder : str or Path
+        A folder, or the name of a shipped run, such as ``precomputed/tiny-random``, from whatever folder.
+
     Raises
     ------
     RunError
@@ -189,7 +195,7 @@ def load_run(folder: str | Path) -> Run:
     >>> run.info.model, len(run.pairs)
     ('tiny-random', 25)
     """
-    folder = Path(folder)
+    folder = find(folder, RUNS)
     try:
         text, capture = _read_files(folder)
         content = strict_json(text)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from pathlib import Path
 
+from plantain._shipped import REGISTRATION
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_sets
 from plantain.runs.info import Conditions, RunInfo
 from plantain.runs.units import Selection
-
-REGISTRATION = Path(__file__).resolve().parents[2] / "PREREGISTRATION.md"
 
 SELECTION = Selection("heads", "image")
 

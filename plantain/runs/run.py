@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from plantain._files import printable
 from plantain.prompts.sets import MIN_PAIRS
 from plantain.runs.analysis import Analysis, Summary, analyze, summarize
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import Inference, InferenceFacts, cached_inference
 from plantain.runs.info import PairRecord, RunInfo
-from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, scopes_of
+from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, UNITS, scopes_of
 from plantain.runs.seconds import whole_pairs
-from plantain.runs.units import CARD, Selection
+from plantain.runs.units import CARD, Selection, unit_table
 
 _MOST_ROWS = {"signs": 100_000, "halves": 1_000}  # more take hours
 
 _MOST_TOKENS = 1 << 24  # in a scope
+
+_LINE = 150  # characters of a fact in a run's ten lines
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class RunSummary(Headline):
     inference: InferenceFacts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """One execution of the probe.
 
@@ -93,6 +96,24 @@ class Run:
                 raise ValueError(f"{stream}: {got} slices, but the layout has {wanted}.")
             if not np.isfinite(values).all() or (values < 0).any():
                 raise ValueError(f"{stream}: sums of squares must be finite and not negative.")
+
+    def __repr__(self) -> str:
+        """Say in ten lines what the run is and where its numbers are; nothing is computed."""
+        i = self.info
+        kinds = ", ".join(f"{units} {unit_table(i.layout, Selection(units)).n_units:,}" for units in UNITS)
+        facts = {
+            "model": f"{i.model} (weights: {i.weights}), {i.dtype} on {i.device}",
+            "fingerprint": i.fingerprint,
+            "changes": "; ".join(i.changes) or "none",
+            "prompt set": f"{i.prompt_set} ({i.title}): {i.positive} vs. {i.negative}, {len(self.pairs)} pairs",
+            "passes": f"{i.settings_words}, {i.seconds:.0f} s, {i.date[:10]}",
+            "units": kinds,
+            "scopes": ", ".join(self.scopes("heads")),
+            "folder": "none: plantain.save_run(run, DIR)" if self.folder is None else str(self.folder),
+            "numbers": 'run.magnitudes("heads", scope="image"); plantain report DIR',
+        }
+        lines = (f"  {name:<12} {printable(text)[:_LINE]}" for name, text in facts.items())
+        return "\n".join(("Run", *lines))
 
     def _check_repeats(self) -> None:
         """Refuse repeated measures that are not those of the conditions, or that the sums are not the average of."""

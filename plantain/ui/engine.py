@@ -269,7 +269,8 @@ class Engine:
         self._loaded, info = loaded, loaded.info
         self.prices.runs_on(info.device)
         self.learn_from(())
-        self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).")
+        without = f" It draws no pictures: {phased.vae_fault}" if phased.vae_fault else ""
+        self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).{without}")
 
     def start_loading(self) -> None:
         """Load in a thread of its own; where the network is at fault, try again with growing pauses."""

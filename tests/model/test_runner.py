@@ -154,7 +154,7 @@ def test_the_largest_seed_works(pipe, small_set):
 
 @pytest.mark.parametrize(
     ("prompt", "match"),
-    [("y" * 600, "625 tokens, 512 are possible"), ("a <|im_end|> b", "control token"), ("  ", "empty")],
+    [("y" * 600, "625 tokens, 512 are possible"), ("a <|im_end|> b", "control token")],
 )
 def test_a_bad_prompt_in_the_last_pair_is_refused_before_the_first_pass(pipe, moral_set, passes, prompt, match):
     last = replace(moral_set.pairs[-1], negative=prompt)
@@ -163,6 +163,13 @@ def test_a_bad_prompt_in_the_last_pair_is_refused_before_the_first_pass(pipe, mo
     with pytest.raises(PromptError, match=f"pair '{last.id}', negative side: .*{match}"):
         run_probe(pipe, bad, CONFIG, keep=kept.append)
     assert passes == [] and kept == []
+
+
+def test_an_empty_prompt_in_the_last_pair_is_refused_as_in_a_file(pipe, moral_set, passes):
+    bad = replace(moral_set, pairs=moral_set.pairs[:-1] + (replace(moral_set.pairs[-1], negative="  "),))
+    with pytest.raises(PromptError, match=f"{bad.pairs[-1].id}.*'negative' must be a text that is not empty"):
+        run_probe(pipe, bad, CONFIG)
+    assert passes == []
 
 
 # --- resuming ----------------------------------------------------------------------------------------------
