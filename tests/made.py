@@ -1,5 +1,7 @@
 """Runs and captures made up by hand, whose figures can be told by eye. Used by the unit tests."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import stats as reference
 
@@ -103,6 +105,13 @@ def made(name, effect=0.0, unit=PLANTED, **changes):
     differences[:, unit] += effect
     facts = {"prompt_set": found.name, "title": found.title, "positive": found.positive, "negative": found.negative}
     return made_run(differences, **{**facts, "prompts_sha256": found.sha256, **changes})
+
+
+def of_present_text(run):
+    """Say of a run of the former moral set that it was made of the present one."""
+    found = SETS["moral_valence"]
+    pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, found.pairs, strict=True))
+    return replace(run, pairs=pairs, info=replace(run.info, prompts_sha256=found.sha256))
 
 
 def made_runs(effects, names=tuple(SETS)):

@@ -20,7 +20,7 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
@@ -176,7 +176,7 @@ _BESIDE = ("replication", "control")
 
 
 def _roles() -> dict[str, str]:
-    return {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
+    return {sha256: prompt_set.role for sha256, (_, prompt_set) in known_sets().items()}
 
 
 def find_beside(run: Run, folder: Path) -> Beside:

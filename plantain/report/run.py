@@ -62,6 +62,11 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
     blocks += [
         f"## By category\n\n{tables.CATEGORY_NOTE}",
         tables.frame_table(tables.categories_frame(run, selection)),
+    ]
+    kinds = tables.kinds_frame(run, selection)
+    if len(kinds):
+        blocks += [f"## By kind\n\n{tables.KIND_NOTE}", tables.frame_table(kinds)]
+    blocks += [
         _listed("## Read with care\n", [statement.text for statement in careful]),
         "## By pair\n\nWithout: units over the threshold when this pair is left out.",
         tables.frame_table(tables.pairs_frame(pairs)),

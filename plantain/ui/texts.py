@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 INTRODUCTION = """<h1>plantain</h1>
-<p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from <b>ignoring</b> in its attention
+<p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>prosocial</b> acts from others in its attention
 layers, before it has drawn anything?</p>
 <p class="pl-links"><a href="https://huggingface.co/phanerozoic/moral-plantain">The published card</a> ·
 <a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>

@@ -21,7 +21,7 @@ from plantain.findings.study import (
 )
 from plantain.models.info import ModelInfo
 from plantain.models.sources import ModelError
-from plantain.prompts.sets import load_prompt_set, shipped_sets
+from plantain.prompts.sets import FORMER, load_prompt_set, shipped_sets
 from plantain.report.study import price_text
 from plantain.runs.info import Conditions
 from plantain.runs.io import RunError, load_run, save_run
@@ -43,7 +43,7 @@ def test_the_stages_are_the_cards_probe_three_seeds_and_every_shipped_set():
         ("seeds", "moral-valence", Conditions(256, (0, 1, 2))),
     ]
     files = sorted(path.stem for path in (ROOT / "prompts").glob("*.toml"))
-    assert [p.name for p in controls.parts] == [f"controls/{name}" for name in files] and len(files) == 11
+    assert [p.name for p in controls.parts] == [f"controls/{name}" for name in files] and len(files) == 13
     assert {p.conditions for p in controls.parts} == {Conditions(256, (0,))}
     assert seeds.parts[0].n_passes == 2 * 25 * 3
 
@@ -51,11 +51,11 @@ def test_the_stages_are_the_cards_probe_three_seeds_and_every_shipped_set():
 def test_own_prompts_take_the_moral_sets_place_and_stand_beside_it_in_the_atlas(own):
     card, seeds, controls = plan_study(own=own)
     assert card.parts[0].prompt_set is seeds.parts[0].prompt_set is own
-    assert {p.name: p.prompt_set for p in controls.parts}["controls/own"] is own and len(controls.parts) == 12
+    assert {p.name: p.prompt_set for p in controls.parts}["controls/own"] is own and len(controls.parts) == 14
     few = dataclasses.replace(own, pairs=own.pairs[:5])  # too few for an atlas, which would end in an error
-    assert plan_study(own=few)[0].parts[0].prompt_set is few and len(plan_study(own=few)[2].parts) == 11
+    assert plan_study(own=few)[0].parts[0].prompt_set is few and len(plan_study(own=few)[2].parts) == 13
     tempo = load_prompt_set("tempo")  # one of the shipped sets stands in the atlas already
-    assert len(plan_study(own=tempo)[2].parts) == 11
+    assert len(plan_study(own=tempo)[2].parts) == 13
 
 
 def test_stages_keep_their_order_and_one_size_can_hold_for_all():
@@ -134,8 +134,14 @@ def test_a_models_short_name_fits_everywhere(model, name):
 
 
 @pytest.fixture
-def part(moral_set):
-    return Part("card", moral_set, Conditions(256))
+def former():
+    """The text of which the shipped run was made."""
+    return load_prompt_set(FORMER / "moral_valence.toml")
+
+
+@pytest.fixture
+def part(former):
+    return Part("card", former, Conditions(256))
 
 
 def test_a_finished_run_with_the_same_settings_is_done(part, tmp_path):
@@ -154,8 +160,8 @@ def test_a_finished_run_with_the_same_settings_is_done(part, tmp_path):
         (Conditions(256), 24, "prompts: moral-valence .*, now moral-valence "),
     ],
 )
-def test_a_finished_run_with_other_settings_is_refused(moral_set, conditions, n, words):
-    prompts = dataclasses.replace(moral_set, pairs=moral_set.pairs[:n])
+def test_a_finished_run_with_other_settings_is_refused(former, conditions, n, words):
+    prompts = dataclasses.replace(former, pairs=former.pairs[:n])
     with pytest.raises(RunError, match=f"holds a finished run with other settings .*{words}.*Choose another --out"):
         find_done(Part("card", prompts, conditions), SHIPPED)
 
@@ -179,7 +185,7 @@ def test_a_folder_of_something_else_is_refused(part, tmp_path):
 def test_a_folder_is_called_by_its_last_name(tmp_path):
     (tmp_path / "my-klein").mkdir()
     assert model_name(str(tmp_path / "my-klein")) == "my-klein" and model_name(KLEIN) == KLEIN
-    assert set(STAGES) == {"card", "seeds", "controls"} and len(shipped_sets()) == 11
+    assert set(STAGES) == {"card", "seeds", "controls"} and len(shipped_sets()) == 13
     run = load_run(SHIPPED)
     copy = save_run(dataclasses.replace(run, folder=None), tmp_path / "copy")
     assert load_run(copy).info == run.info

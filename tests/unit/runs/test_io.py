@@ -58,6 +58,19 @@ def test_a_made_up_run_comes_back_to_the_bit(made_run, saved):
     assert not same(load_run(saved), made_run(1))
 
 
+def test_kinds_are_kept_readings_are_not_and_a_run_without_kinds_says_nothing_of_them(made_run, tmp_path):
+    run = made_run()
+    first = dataclasses.replace(run.pairs[0].pair, kind="neglect", nearer="positive")
+    pairs = (dataclasses.replace(run.pairs[0], pair=first), *run.pairs[1:])
+    folder = save_run(dataclasses.replace(run, pairs=pairs), tmp_path / "run")
+    rows = json.loads((folder / "run.json").read_text(encoding="utf-8"))["pairs"]
+    assert rows[0]["kind"] == "neglect" and not any({"kind", "nearer"} & set(row) for row in rows[1:])
+    assert load_run(folder).kinds == ["neglect", "", "", ""] and load_run(folder).pairs[0].pair.nearer == ""
+    edit_json(folder / "run.json", pairs=[{**rows[0], "kind": "harm"}, *rows[1:]])
+    with pytest.raises(RunError, match="kind"):
+        load_run(folder)
+
+
 def test_a_real_run_comes_back_to_the_bit(moral_run, tmp_path):
     loaded = load_run(save_run(moral_run, tmp_path / "run"))
     assert same(loaded, moral_run)
@@ -298,7 +311,7 @@ def test_a_damaged_run_is_refused_by_name(saved, file, damage, match):
 
 def test_a_key_of_a_pair_that_this_version_does_not_know_is_left_out(made_run, saved):
     pairs = json.loads((saved / "run.json").read_text(encoding="utf-8"))["pairs"]
-    edit_json(saved / "run.json", pairs=[pair | {"kind": "minimal"} for pair in pairs])
+    edit_json(saved / "run.json", pairs=[pair | {"mood": "minimal"} for pair in pairs])
     assert same(load_run(saved), made_run())
 
 
