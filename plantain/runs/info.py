@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from plantain import PlantainError
 from plantain._files import STRICT
 from plantain.models.info import WEIGHTS, ModelInfo
-from plantain.prompts.sets import PromptPair
+from plantain.prompts.sets import ROLES, PromptPair
 from plantain.runs.units import Layout
 
 SIZES = range(64, 2048 + 1, 16)
@@ -125,6 +125,8 @@ class RunInfo:
     preregistration : str or None
         SHA-256 (hex) of the PREREGISTRATION.md that the run was made under; None in older runs and where there was
         none.
+    role : str or None
+        What the prompt set said that it is for, one of `sets.ROLES`; None in older runs and where it said nothing.
     """
 
     model: str
@@ -152,6 +154,7 @@ class RunInfo:
     vae: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     floor: Annotated[float, Field(ge=0, lt=1e9)] | None = None
     preregistration: Sha256 | None = None
+    role: Literal[ROLES] | None = None
 
     @property
     def conditions(self) -> Conditions:

@@ -55,7 +55,7 @@ _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
-_LATER_FACTS = ("floor", "preregistration")
+_LATER_FACTS = ("floor", "preregistration", "role")
 
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
