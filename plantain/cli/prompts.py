@@ -20,10 +20,12 @@ _PAIRS = (
     ("stairs", "people", "Quickly Anna climbs the stairs to the tower.", "Slowly Anna climbs the stairs to the tower."),
     ("river", "things", "The river under the old bridge runs fast.", "The river under the old bridge runs slow."),
     ("market", "people", "With baskets, two men dash to market.", "With baskets, two men amble to market."),
+    ("soup", "people", "In the kitchen Ben gulps his soup.", "In the kitchen Ben sips his soup."),
+    ("snow", "things", "Thick snow plunges from the roof.", "Thick snow slides from the roof."),
 )  # fmt: skip
 
 _HEAD = """\
-# A prompt set of your own: docs/prompts.md says what each line means. At least 4 pairs; 25 is what the card has.
+# A prompt set of your own: docs/prompts.md says what each line means. At least 4 pairs, 6 for an atlas; the card has 25.
 # In a pair only what you ask about differs: same scene, same people, as many words on both sides.
 name = {name}
 title = {name}

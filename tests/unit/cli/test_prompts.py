@@ -26,7 +26,7 @@ def test_a_template_is_a_set_without_faults_and_without_warnings(tmp_path, monke
     assert words[words.index("--prompts") + 1] == name
     found = load_prompt_set(tmp_path / name)
     assert (found.title, found.positive, found.negative, found.role) == (name.partition(".")[0], "fast", "slow", "axis")
-    assert [pair.id for pair in found.pairs] == ["beach", "stairs", "river", "market"]
+    assert [pair.id for pair in found.pairs] == ["beach", "stairs", "river", "market", "soup", "snow"]
     assert confounds_of_own_set(found) == []
     assert cli("new-prompts", name)[0] == 2 and load_prompt_set(tmp_path / name) == found
 
