@@ -25,7 +25,8 @@ _PAIRS = (
 )  # fmt: skip
 
 _HEAD = """\
-# A prompt set of your own: docs/prompts.md says what each line means. At least 4 pairs, 6 for an atlas; the card has 25.
+# A prompt set of your own: docs/prompts.md says what each line means.
+# At least 4 pairs, 6 for an atlas; the card has 25.
 # In a pair only what you ask about differs: same scene, same people, as many words on both sides.
 name = {name}
 title = {name}
