@@ -110,13 +110,6 @@ def made(name, effect=0.0, unit=PLANTED, **changes):
     return replace(run, pairs=tuple(PairRecord(pair, 3, 1) for pair in found.pairs))
 
 
-def of_present_text(run):
-    """Say of a run of the former moral set that it was made of the present one."""
-    found = SETS["moral_valence"]
-    pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, found.pairs, strict=True))
-    return replace(run, pairs=pairs, info=replace(run.info, prompts_sha256=found.sha256))
-
-
 def made_runs(effects, names=tuple(SETS)):
     return {name: made(name, effects.get(name, effects.get("all", 0.0))) for name in names}
 

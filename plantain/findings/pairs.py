@@ -117,12 +117,13 @@ def between_categories(run: Run, selection: Selection = CARD) -> Categories | No
     Returns
     -------
     Categories or None
-        None where there is one category, or none with two pairs, or nothing moves.
+        None where there is one category, none with two pairs, one that holds all pairs but one, or nothing moves.
     """
     a = run.analysis(selection)
     diffs, rng = a.differences[:, a.tested], np.random.default_rng((run.info.seed, _STREAM))
     found = stats.dependence(diffs, run.categories, N_PERMUTATIONS, rng)
-    if found is None:
+    largest = max(map(run.categories.count, run.categories))
+    if found is None or len(diffs) - largest < 2:  # no rule is learned on one pair
         return None
     told = stats.left_out_categories(diffs, run.categories)
     return Categories(len(set(run.categories)), found, told, len(diffs))

@@ -75,8 +75,10 @@ class PromptPair:
     kind : str
         What the negative side is, one of `KINDS`, or empty: it looks on or idles, leaves somebody out, or does wrong.
     nearer, attentive, new_object : str
-        What somebody read who did not see the sides: on which side the agent is nearer to the other person, or more
-        attentive, and which side alone names a thing. Empty where neither does, or nobody read it.
+        What a reader said who had not written the pair and did not know which side is which: where the agent is nearer
+        to the other person, or more attentive, and which side alone names a thing. Empty where neither, where both,
+        and where nobody was asked. Of the project's own sets a reader was asked about the two moral ones, attention
+        and nearness, once for each pair (docs/controls.md).
 
     Notes
     -----
@@ -270,6 +272,14 @@ def shipped_file(sha256: str, otherwise: str) -> str:
     """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
     known = known_sets().get(sha256)
     return known[0].relative_to(SHIPPED.parent).as_posix() if known else otherwise
+
+
+def same_set(sha256: str, other: str) -> bool:
+    """Tell whether two hashes are of one prompt set: of the same text, or of texts that the project gave it in turn."""
+    if sha256 == other:
+        return True
+    known = [known_sets().get(found) for found in (sha256, other)]
+    return all(known) and len({(path.name, prompt_set.role) for path, prompt_set in known}) == 1
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ layers, before it has drawn anything?</p>
 """
 
 
-MEASURED = """{n} pairs of prompts, {positive} against {negative}. The figures say how strongly each unit of the network
+MEASURED = """{n} pairs of prompts, {contrast}. The figures say how strongly each unit of the network
 responds to the difference, and how much of that chance would give."""
 
 

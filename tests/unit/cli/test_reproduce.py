@@ -6,7 +6,6 @@ import sys
 import pytest
 from browser import ROOT
 from few import write_set
-from made import of_present_text
 
 from plantain.runs.io import load_run, save_run
 
@@ -33,7 +32,7 @@ def test_a_dry_run_says_price_and_plan_without_torch_weights_or_network(tmp_path
 
 
 def test_a_dry_run_knows_what_is_done_and_where_it_would_go(cli, tmp_path):
-    save_run(of_present_text(load_run(SHIPPED)), tmp_path / "study" / "card")
+    save_run(load_run(SHIPPED), tmp_path / "study" / "card")
     words = ("reproduce", "--model", "owner/klein", "--size", 256, "--out", tmp_path / "study", "--dry-run")
     code, out, err = cli(*words, "--repo-id", "bob/card", "--gpu", "NVIDIA T4")
     assert (code, err) == (0, "")
@@ -67,7 +66,7 @@ BAD = [
 def test_bad_input_ends_with_2_and_one_line_before_any_model(line, words, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     write_set(tmp_path / "few.toml")
-    save_run(of_present_text(load_run(SHIPPED)), tmp_path / "study" / "card")
+    save_run(load_run(SHIPPED), tmp_path / "study" / "card")
     before = sorted(tmp_path.rglob("*"))
     facts = {"tmp": tmp_path, "few": tmp_path / "few.toml", "study": tmp_path / "study"}
     args = [part.format(**facts) for part in line.split()]

@@ -21,7 +21,7 @@ from plantain.findings.study import (
 )
 from plantain.models.info import ModelInfo
 from plantain.models.sources import ModelError
-from plantain.prompts.sets import FORMER, load_prompt_set, shipped_sets
+from plantain.prompts.sets import load_prompt_set, shipped_sets
 from plantain.report.study import price_text
 from plantain.runs.info import Conditions
 from plantain.runs.io import RunError, load_run, save_run
@@ -134,14 +134,8 @@ def test_a_models_short_name_fits_everywhere(model, name):
 
 
 @pytest.fixture
-def former():
-    """The text of which the shipped run was made."""
-    return load_prompt_set(FORMER / "moral_valence.toml")
-
-
-@pytest.fixture
-def part(former):
-    return Part("card", former, Conditions(256))
+def part(moral_set):
+    return Part("card", moral_set, Conditions(256))
 
 
 def test_a_finished_run_with_the_same_settings_is_done(part, tmp_path):
@@ -160,8 +154,8 @@ def test_a_finished_run_with_the_same_settings_is_done(part, tmp_path):
         (Conditions(256), 24, "prompts: moral-valence .*, now moral-valence "),
     ],
 )
-def test_a_finished_run_with_other_settings_is_refused(former, conditions, n, words):
-    prompts = dataclasses.replace(former, pairs=former.pairs[:n])
+def test_a_finished_run_with_other_settings_is_refused(moral_set, conditions, n, words):
+    prompts = dataclasses.replace(moral_set, pairs=moral_set.pairs[:n])
     with pytest.raises(RunError, match=f"holds a finished run with other settings .*{words}.*Choose another --out"):
         find_done(Part("card", prompts, conditions), SHIPPED)
 

@@ -106,7 +106,7 @@ MORAL_VALENCE = Audited(
         "bicycle-fall": Agents("Fatima", "F", "Grace", "F"),
         "cafeteria-chair": Agents("Amara", "F", "Leo", "M"),
         "basketball-court": Agents("Ravi", "M", "Chloe", "F"),
-        "wedding-bench": Agents("Thomas", "M", "Mr. Haddad", "M"),
+        "wedding-chair": Agents("Thomas", "M", "Mr. Haddad", "M"),
         "newcomer": Agents("Elena", "F", "Priya", "F"),
         "team-photograph": Agents("Marcus", "M", "Yusuf", "M"),
         "broken-vase": Agents("Nadia", "F", "Mr. Novak", "M"),
@@ -115,12 +115,12 @@ MORAL_VALENCE = Audited(
         "rusty-van": Agents("Viktor", "M", "Lucia", "F"),
         "winning-ace": Agents("Keiko", "F", "Rosa", "F"),
         "fallen-wallet": Agents("Samuel", "M", "Mr. Petrov", "M"),
-        "bakery-coins": Agents("Carlos", "M", "Mrs. Dubois", "F"),
-        "bicycle-lock": Agents("Zainab", "F", "Emily", "F"),
+        "bakery-loaf": Agents("Carlos", "M", "Mrs. Dubois", "F"),
+        "bicycle-rack": Agents("Zainab", "F", "Emily", "F"),
         "open-handbag": Agents("Miguel", "M", "Ms. Andersen", "F"),
         "plum-harvest": Agents("Ananya", "F", "Mr. Jensen", "M"),
         "lost-child": Agents("Olga", "F", "Hassan", "M"),
-        "bedside-bell": Agents("Mei", "F", "Mrs. Kowalski", "F"),
+        "bedside-fan": Agents("Mei", "F", "Mrs. Kowalski", "F"),
         "bus-seat": Agents("Joseph", "M", "Mr. Tanaka", "M"),
         "toddler-at-pool": Agents("Nikolai", "M", "Zoe", "F"),
         "spare-blanket": Agents("Ahmed", "M", "Mr. Walsh", "M"),
@@ -178,7 +178,7 @@ CONTACT = set(
     guides hands holds hugs keeps kicks laces lace lays lifts links opens hides sticks spreads snips hangs rocks scoops
     feeds covers throws lowers nudges offers passes picks pins pockets presses
     pulls pushes puts raises seizes shakes shoves shuts slams slides slips snatches steadies take takes tosses
-    touches touching tucks taps strokes heaves forces rub rubs wipes wraps zips""".split()
+    touches touching tucks taps strokes heaves forces digs props rub rubs wipes wraps zips""".split()
 )
 APPROACH = set(
     """approaches bends comes crouches crosses enters faces follows greet greets joins kneels leans reaches
@@ -492,12 +492,13 @@ def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_par
             assert digest == row["texts_sha256"], f"{path.stem}: {row['pair']} was changed after it was read"
             positive = "A" if row["shown_as_A"] == "positive" else "B"
             assert row["right"] == ("yes" if row["said_positive"] == positive else "no")
-            side = {"": "", positive: "positive", "AB".replace(positive, ""): "negative"}
+            side = {"": "", "AB": "", positive: "positive", "AB".replace(positive, ""): "negative"}
             said = tuple(side[row[f"said_{key}"]] for key in READ_KEYS)
             own = {"attention": "attentive", "nearness": "nearer"}.get(path.stem)  # what the set is about is in no pair
             noted = tuple("positive" if key == own else getattr(pairs[row["pair"]], key) for key in READ_KEYS)
             assert said == noted, f"{path.stem}: {row['pair']} says another reading than was recorded"
             right[path.stem] += row["right"] == "yes"
+            assert row["said_depictable"] in ("", "both")  # empty: nobody was asked
         shown = Counter(row["shown_as_A"] for row in read)
         assert min(shown.values()) >= 6  # shuffled indeed
     assert 8 <= right.pop("paraphrase") <= 17  # 95% of coins

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import ROOT
+from made import leaves
 
-from plantain._files import replace_folder
+from plantain._files import plain, replace_folder
 from plantain.findings.published import load_published
+from plantain.prompts.sets import FORMER, load_prompt_set
+from plantain.report.run import report_text
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import RunError, check_target, list_runs, load_run, save_run
 from plantain.runs.scopes import UNITS
@@ -69,6 +73,25 @@ def test_kinds_are_kept_readings_are_not_and_a_run_without_kinds_says_nothing_of
     edit_json(folder / "run.json", pairs=[{**rows[0], "kind": "harm"}, *rows[1:]])
     with pytest.raises(RunError, match="kind"):
         load_run(folder)
+
+
+@pytest.mark.parametrize(("name", "n", "seeds"), [("schema-1", 25, (0,)), ("schema-2", 6, (2,))])
+def test_runs_of_the_former_text_are_read_reported_and_saved_as_they_were(name, n, seeds, tmp_path):
+    """A run of each schema, saved before pairs had kinds: no key of theirs is lost, no figure changes."""
+    folder = ROOT / "tests" / "data" / "runs" / name
+    run, content = load_run(folder), json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert content["schema"] == int(name[-1]) and not any("kind" in row for row in content["pairs"])
+    former = load_prompt_set(FORMER / "moral_valence.toml")
+    assert [record.pair for record in run.pairs] == list(former.pairs[:n]) and run.info.seeds == seeds
+    assert (run.info.prompts_sha256 == former.sha256) == (n == 25)
+    for kept in content["summaries"]:
+        ours = dict(leaves(plain(run.summary(Selection(kept["units"], kept["scope"])))))
+        for place, value in leaves(kept):
+            assert ours[place] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), place
+    text = report_text(run, load_published())
+    assert "## By category" in text and "## By kind" not in text
+    again = load_run(save_run(run, tmp_path / name))
+    assert same(again, run) and again.capture_sha256 == content["capture_sha256"]
 
 
 def test_a_real_run_comes_back_to_the_bit(moral_run, tmp_path):
