@@ -71,7 +71,7 @@ def replace_folder(folder: Path, allow: Callable[[], None]) -> Iterator[Path]:
     with _alone(folder, PATIENCE):
         _put_back(folder)
         allow()
-        new = folder.with_name(f".{folder.name}.plantain-new")
+        new = folder.with_name(f".{folder.name}{_NEW}")
         put = swap_in if folder.exists() else Path.rename  # which fails where somebody takes the place without the lock
         shutil.rmtree(new, ignore_errors=True)  # left by a writer that was killed
         try:
@@ -102,6 +102,20 @@ def swap_in(new: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def name_fault(folder: Path) -> str:
+    """Say why no folder can be written under a name, though the disk may take the name itself; empty where one can."""
+    folder = Path(os.path.realpath(folder))
+    there = next(parent for parent in folder.parents if parent.exists() or parent == parent.parent)
+    try:
+        most = os.pathconf(there, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows has no such function, a disk on a network may not know
+        most = 255
+    size = len(os.fsencode(folder.name))
+    if size + _ROUND_A_NAME <= most:
+        return ""
+    return f"its name has {size} bytes; here at most {most - _ROUND_A_NAME} are taken. Choose a shorter one."
 
 
 def settle(folder: Path) -> bool:
@@ -164,7 +178,9 @@ def _alone(folder: Path, patience: float) -> Iterator[bool]:
                 path.unlink()  # while it is held: filelock tries again where it gets a file that is gone
 
 
-_ASIDE = ".plantain-old"  # no name that somebody gives to a folder of their own
+_ASIDE, _NEW = ".plantain-old", ".plantain-new"  # no names that somebody gives to a folder of their own
+
+_ROUND_A_NAME = len(f".{_NEW}")  # what stands around a folder's name while it is written, at most
 
 
 def _aside(folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """Runs and captures made up by hand, whose figures can be told by eye. Used by the unit tests."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import stats as reference
 
@@ -64,8 +66,10 @@ def made_info(**changes):
 
 def made_run(differences, words=None, base=16.0, n_permutations=200, **changes):
     """Build a run whose slices have exactly these differences in every scope."""
-    n = len(differences)
-    pairs = tuple(PairRecord(PromptPair(f"pair-{i}", "c", f"kind {i}", f"unkind {i}"), 3, 1) for i in range(n))
+    n, sha256 = len(differences), changes.get("prompts_sha256", "")
+    marked = "" if set(sha256) <= {"0"} else f" {sha256[:8]}"  # another set has other pairs
+    records = (PromptPair(f"pair-{i}", "c", f"kind {i}{marked}", f"unkind {i}{marked}") for i in range(n))
+    pairs = tuple(PairRecord(pair, 3, 1) for pair in records)
     rng = np.random.default_rng(99)
     signs, halves = stats.draw_signs(n_permutations, n, rng), stats.draw_halves(20, n, rng)
     info = made_info(**changes)
@@ -102,7 +106,8 @@ def made(name, effect=0.0, unit=PLANTED, **changes):
     differences = np.random.default_rng(list(name.encode())).normal(size=(25, N_SLICES))
     differences[:, unit] += effect
     facts = {"prompt_set": found.name, "title": found.title, "positive": found.positive, "negative": found.negative}
-    return made_run(differences, **{**facts, "prompts_sha256": found.sha256, **changes})
+    run = made_run(differences, **{**facts, "prompts_sha256": found.sha256, **changes})
+    return replace(run, pairs=tuple(PairRecord(pair, 3, 1) for pair in found.pairs))
 
 
 def made_runs(effects, names=tuple(SETS)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from plantain import UsageError
 from plantain._files import printable
 from plantain._progress import bar
+from plantain.cli.options import not_empty
 from plantain.findings.held_out import find_beside
+from plantain.runs.io import PUBLISH
 
 if TYPE_CHECKING:
     from plantain.hub.publish import Offer, Outcome
@@ -39,17 +42,17 @@ def add_commands(commands: Any) -> None:
         return parser
 
     parser = add("publish", _publish, "offer a run to a model card on the Hub", "model repository with the card")
-    parser.add_argument("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
+    parser.add_argument("run", type=not_empty, metavar="DIR", help="folder of a run; its name is the run's on the card")
     words = "run of the untrained control (default: the shipped one on the same prompt set)"
-    parser.add_argument("--control", metavar="DIR", help=words)
+    parser.add_argument("--control", type=not_empty, metavar="DIR", help=words)
     add_publish_options(parser)
     words = "write what would be sent to DIR.publish, with the diff; no network"
     parser.add_argument("--dry-run", action="store_true", help=words)
-    parser.add_argument("--card", metavar="FILE", help="with --dry-run: the card that it would go into")
+    parser.add_argument("--card", type=not_empty, metavar="FILE", help="with --dry-run: the card that it would go into")
 
     parser = add("pull", _pull, "bring published runs from the Hub", "repository with published runs")
     folder, words = os.environ.get("PLANTAIN_RUNS") or "runs", "folder of runs (default: PLANTAIN_RUNS, else runs)"
-    parser.add_argument("--into", metavar="DIR", default=folder, help=words)
+    parser.add_argument("--into", type=not_empty, metavar="DIR", default=folder, help=words)
     parser.add_argument("--revision", default="main", metavar="REV", help="refs/pr/N for what a pull request brings")
     parser.add_argument("--overwrite", action="store_true", help="replace runs that are here with other content")
 
@@ -119,7 +122,7 @@ def _dry_run(options: argparse.Namespace, offer: Offer) -> None:
         card = Path(options.card).read_bytes() if options.card else None
     except OSError as error:
         raise UsageError(f"{options.card}: cannot be read ({error.strerror}).") from error
-    folder = Path(options.run).resolve().with_name(f"{offer.name}.publish")
+    folder = Path(options.run).resolve().with_name(f"{offer.name}{PUBLISH}")
     diff = write_out(offer, card, folder)
     after = (folder / CARD).read_bytes()
     _print_files({CARD: after, **offer.files})
@@ -171,7 +174,7 @@ def _pull(options: argparse.Namespace) -> None:
         where = "is here already" if pulled.state == SAME else "brought"
         print(f"{pulled.name}: {f'REFUSED: {pulled.reason}' if pulled.state == REFUSED else where}")
     if len(refused) < len(found):
-        print(f"Look at them: PLANTAIN_RUNS={options.into} python app.py")
+        print(f"Look at them: PLANTAIN_RUNS={shlex.quote(options.into)} python app.py")
     if refused:
         raise HubError(f"{len(refused)} of {len(found)} were refused: {', '.join(refused)}.")
 

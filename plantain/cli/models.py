@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from plantain._progress import bar
@@ -28,4 +29,5 @@ def _make_model(options: argparse.Namespace) -> None:
     with bar("writing", "B") as show:
         write_untrained(KLEIN_4B, options.folder, options.seed, options.tokenizer, options.overwrite, show)
     print(f"{options.folder}: FLUX.2 Klein 4B's architecture with random weights, seed {options.seed}.")
-    print(f"Probe it: python -m plantain run --model {options.folder} --prompts prompts/moral_valence.toml --out DIR")
+    words = shlex.join(["--model", options.folder, "--prompts", "prompts/moral_valence.toml"])
+    print(f"Probe it: python -m plantain run {words} --out DIR")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from plantain._progress import bar
@@ -16,7 +17,7 @@ def add_commands(commands: Any) -> None:
     what = "draw a reference image for every pair, from what its sides share"
     parser = commands.add_parser("make-references", help=what)
     add = parser.add_argument
-    add("prompts", type=not_empty, metavar="PROMPTS", help="prompt set (TOML)")
+    add("prompts", type=not_empty, metavar="PROMPTS", help="prompt set (TOML, CSV or TSV)")
     add("folder", type=not_empty, metavar="DIR", help="folder of the pictures; continued if it is there")
     add("--model", type=not_empty, metavar="M", help="default: Klein on CUDA, the stand-in elsewhere")
     style = "steps and guidance: the pipeline's own (50, 4.0), or the sibling experiments' (14, 4.0)"
@@ -38,5 +39,6 @@ def _make_references(options: argparse.Namespace) -> None:
     with model.with_vae(), bar("drawing", "image") as show:
         drawn = make_references(loaded, prompt_set, options.folder, drawing, show)
     print(f"{options.folder}: {len(prompt_set.pairs)} reference images, {drawn} of them drawn now.")
-    words = f"--model {options.model or default_model()} --prompts {options.prompts} --reference-set {options.folder}"
+    model, folder = options.model or default_model(), options.folder
+    words = shlex.join(["--model", model, "--prompts", options.prompts, "--reference-set", folder])
     print(f"Use them: python -m plantain run {words} --out DIR")

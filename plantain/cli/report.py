@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
-from plantain._files import plain, printable_lines
+from plantain._files import plain, printable, printable_lines
 from plantain._progress import bar
 from plantain.cli.options import add_model_options, at_least_one, not_empty
 from plantain.findings.held_out import find_replication, held_out
@@ -18,14 +19,14 @@ from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
 from plantain.models.stand_in import STAND_IN
-from plantain.prompts.sets import user_pair
+from plantain.prompts.sets import load_prompt_set, user_pair
 from plantain.report.answer import answer, answer_of_all, selections_of
 from plantain.report.labels import weights_label
 from plantain.report.new_pair import difference_strip, pair_frame, pair_text
 from plantain.report.run import report_text, report_text_of_all
 from plantain.report.tables import N_SHOWN, SORTS
 from plantain.runs.info import NotComparableError, check_reference
-from plantain.runs.io import load_run
+from plantain.runs.io import load_run, no_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import SCOPES, UNITS
 from plantain.runs.units import Selection
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the three commands to argparse's subparsers."""
     parser = commands.add_parser("report", help="print a saved run's results beside the published ones")
-    parser.add_argument("run", metavar="DIR", help="folder of a run, or the name of a shipped one")
+    parser.add_argument("run", type=not_empty, metavar="DIR", help="folder of a run, or the name of a shipped one")
     again = "run of the same contrast on new pairs (default: one beside DIR of the shipped replication)"
     parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
     controls = "runs of control contrasts, whose rules are tried on this run's pairs"
@@ -50,7 +51,7 @@ def add_commands(commands: Any) -> None:
 
     parser = commands.add_parser("pair", help="see where one more pair falls in a saved run")
     add = parser.add_argument
-    add("run", metavar="DIR", help="folder of a run")
+    add("run", type=not_empty, metavar="DIR", help="folder of a run")
     add("--positive", required=True, metavar="TEXT")
     add("--negative", required=True, metavar="TEXT")
     add("--model", metavar="M", help="default: the model that made the run")
@@ -59,8 +60,10 @@ def add_commands(commands: Any) -> None:
     _add_unit_options(parser, "heads", _pair)
 
     parser = commands.add_parser("atlas", help="compare runs of several prompt sets on one model")
-    runs = "folders of runs, one of them of prompts/moral_valence.toml"
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=runs)
+    runs = "folders of runs, one of them of a set with the role axis, as prompts/moral_valence.toml"
+    parser.add_argument("runs", nargs="+", type=not_empty, metavar="RUN", help=runs)
+    roles = "prompt files whose roles count, where a run does not say it or another one (your own sets)"
+    parser.add_argument("--prompts", nargs="+", type=not_empty, default=[], metavar="FILE", help=roles)
     _add_unit_options(parser, "card", _atlas)
 
 
@@ -111,8 +114,15 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _named_runs(folders: list[str]) -> dict[str, Run]:
-    """Read runs by the names of their folders; a folder that is given twice counts once."""
+    """Read runs by the names of their folders; a folder that is given twice counts once.
+
+    What stands beside runs and is none is passed over, so that ``DIR/*`` can be given.
+    """
     paths = list({Path(folder).resolve(): Path(folder) for folder in folders}.values())
+    beside = {path: why for path in paths if (why := no_run(path))}
+    for path, why in beside.items():
+        print(f"plantain: passed over {printable(str(path))} ({why})", file=sys.stderr)
+    paths = [path for path in paths if path not in beside]
     runs = {path.resolve().name: load_run(path) for path in paths}
     if len(runs) < len(paths):
         raise NotComparableError("two runs have one name; rename a folder.")
@@ -123,12 +133,26 @@ def _atlas(options: argparse.Namespace) -> None:
     from plantain.findings.atlas import cached_atlas, read_axes
     from plantain.report.atlas import atlas_text
 
-    axes = read_axes(_named_runs(options.runs))
+    runs = _named_runs(options.runs)
+    axes = read_axes(runs, _roles(options.prompts, runs))
     with bar("comparing", "step") as show:
         atlas = cached_atlas(
             axes, Selection(options.units, options.scope), Path(options.runs[0]).resolve().parent, show
         )
     print(json.dumps(plain(atlas), allow_nan=False) if options.json else printable_lines(atlas_text(atlas)))
+
+
+def _roles(files: list[str], runs: dict[str, Run]) -> dict[str, str]:
+    """Read the roles that prompt files say, by hash."""
+    here, roles = {run.info.prompts_sha256 for run in runs.values()}, {}
+    for file in files:
+        prompt_set = load_prompt_set(file)
+        if prompt_set.sha256 not in here:
+            raise UsageError(f"{file}: none of these runs is of these prompts. Leave it out, or run it first.")
+        if not prompt_set.role:
+            raise UsageError(f"{file}: says no role; write one into it (docs/prompts.md).")
+        roles[prompt_set.sha256] = prompt_set.role
+    return roles
 
 
 def _pair(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -276,7 +277,7 @@ def _found_on_card(study: _Study, runs: dict[str, Run]) -> _Found:
         beside = fitting(mine, {Path(part).name: other for part, other in study.done.items()})
         return make_offer(name, mine, control, study.options.repo_id, found, request, beside)
 
-    return _Found(lines, f"report {study.folder / CARD_STAGE}", offer)
+    return _Found(lines, f"report {shlex.quote(str(study.folder / CARD_STAGE))}", offer)
 
 
 def _found_by_seeds(study: _Study, runs: dict[str, Run]) -> _Found:
@@ -287,7 +288,7 @@ def _found_by_seeds(study: _Study, runs: dict[str, Run]) -> _Found:
     def offer(name: str, request: str) -> Offer:
         return make_offer(name, _anew(run), None, study.options.repo_id, request=request)
 
-    return _Found(seeds_lines(run, study.published), f"report {study.folder / SEEDS_STAGE}", offer)
+    return _Found(seeds_lines(run, study.published), f"report {shlex.quote(str(study.folder / SEEDS_STAGE))}", offer)
 
 
 def _found_by_controls(study: _Study, runs: dict[str, Run]) -> _Found:
@@ -306,7 +307,7 @@ def _found_by_controls(study: _Study, runs: dict[str, Run]) -> _Found:
         fresh = _compare(read_axes(mine)) if kept else atlas  # what lies in a folder may be anybody's
         return make_atlas_offer(name, mine, fresh, study.options.repo_id, request)
 
-    return _Found(controls_lines(atlas, runs.values()), f"atlas {folder}/*", offer)
+    return _Found(controls_lines(atlas, runs.values()), f"atlas {shlex.quote(str(folder))}/*", offer)
 
 
 def _compare(axes: list[Axis]) -> Atlas:

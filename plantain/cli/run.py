@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.prompts.confounds import confounds_of_own_set
+from plantain.prompts.overlap import overlap
 from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
@@ -31,7 +34,7 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser("run", help="probe a model with a prompt set and save the run")
     add, text = parser.add_argument, {"type": not_empty}
     add("--model", required=True, **text, metavar="M", help="Hub id, local folder or tiny-random")
-    prompts = "prompt set (TOML), e.g. prompts/moral_valence.toml; of several, DIR gets a run each"
+    prompts = "prompt set (TOML, CSV or TSV), e.g. prompts/moral_valence.toml; of several, DIR gets a run each"
     add("--prompts", required=True, **text, nargs="+", metavar="FILE", help=prompts)
     add("--out", required=True, **text, metavar="DIR", help="folder of the run, or of the runs")
     add("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
@@ -70,6 +73,8 @@ def _run(options: argparse.Namespace) -> None:
     for path, prompt_set in sets.items():  # loading takes a while: say what would make one stop before it
         if distributed.is_main:
             warn_of_words(path, prompt_set)
+    if distributed.is_main:
+        warn_of_pairs(sets)
     model, whole = load_model(options, distributed)
     for path, prompt_set in sets.items():
         references, out = encode_with(model, images[path]), targets[path]
@@ -78,15 +83,23 @@ def _run(options: argparse.Namespace) -> None:
         )
         if distributed.is_main:
             print(f"{out}: {provenance(run)}")
-            print(f"Look at it: python -m plantain report {out}")
+            print(f"Look at it: python -m plantain report {shlex.quote(str(out))}")
     if distributed.is_main and several:
-        print(f"Compare them: python -m plantain atlas {' '.join(map(str, targets.values()))}")
+        print(f"Compare them: python -m plantain atlas {shlex.join(map(str, targets.values()))}")
 
 
 def warn_of_words(path: str, prompt_set: PromptSet) -> None:
     """Say on stderr what besides meaning separates the sides of somebody's own set."""
     for warning in confounds_of_own_set(prompt_set):
         print(f"plantain: warning: {printable(f'{path}: {warning}')}", file=sys.stderr)
+
+
+def warn_of_pairs(sets: dict[str, PromptSet]) -> None:
+    """Say on stderr where two sets hold the same pairs, as they are or with their sides exchanged."""
+    for (one, here), (other, there) in combinations(sets.items(), 2):
+        found = overlap(there.pairs, here.pairs)
+        if found.is_whole:
+            print(f"plantain: warning: {printable(found.words(other, one))}", file=sys.stderr)
 
 
 def load_model(options: argparse.Namespace, distributed: Distributed) -> tuple[PhasedPipeline, LoadedModel | None]:

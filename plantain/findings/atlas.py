@@ -22,7 +22,9 @@ import numpy as np
 from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
-from plantain.prompts.sets import known_sets
+from plantain.findings.roles import OTHER, is_of_axis, roles_of
+from plantain.prompts.overlap import Overlap, overlap
+from plantain.prompts.sets import in_one_line
 from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
 from plantain.runs.inference import Interval, finite_ends, unit_p
 from plantain.runs.info import RANDOM, NotComparableError, RunInfo
@@ -33,7 +35,7 @@ MIN_PAIRS = 6  # halves of three, with one pair left out
 
 N_CHOSEN, N_PERMUTATIONS, N_SPLITS = 20, 9_999, 30
 
-_ORDER = ("axis", "replication", "sibling", "control", "other", "noise floor")
+_ORDER = ("axis", "replication", "sibling", "control", OTHER, "noise floor")
 
 _BEYOND = 1.5  # by chance a correlation without noise exceeds 1; one so large is a ratio of noise
 
@@ -335,63 +337,155 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     Returns
     -------
     Gathered
+        With at most one axis, and of replications only such as ask its question.
     """
     first = runs[selected]
     same_model = {name: run for name, run in runs.items() if run.info.fingerprint == first.info.fingerprint}
     reasons: dict[str, str] = {}
-    by_set: dict[str, list[str]] = {}
     for name, run in same_model.items():
         if unlike := unlike_settings(first.info, run.info):
             reasons[name] = f"differs from {selected} in {unlike}"
         elif len(run.pairs) < MIN_PAIRS:
             reasons[name] = f"has {len(run.pairs)} pairs; {MIN_PAIRS} are needed"
-        else:
-            role = _role(run)
-            by_set.setdefault(role if role in _ORDER[:2] else run.info.prompts_sha256, []).append(name)
-    for names in by_set.values():
+    fitting = {name: run for name, run in same_model.items() if name not in reasons}
+    roles = roles_of(fitting)
+
+    def rank(name: str) -> tuple[bool, bool, str]:
         # Of runs made in the same second the first is taken: `max` keeps it.
-        taken = max(names, key=lambda name: (name == selected, runs[name].info.date))
-        why = "which is chosen above" if taken == selected else "which is newer"
-        for name in filter(lambda name: name != taken, names):
-            same = runs[name].info.prompts_sha256 == runs[taken].info.prompts_sha256
-            of = "is of the same prompt set as" if same else "is of another text of the prompt set of"
-            reasons[name] = f"{of} {taken}, {why}"
-    kept = {name: run for name, run in same_model.items() if name not in reasons}
-    return Gathered(kept, tuple(f"{name} {reason}." for name, reason in reasons.items()))
+        return name == selected, is_of_axis(fitting[name], first), fitting[name].info.date
+
+    def leave_out(names: list[str], taken: str, what: Callable[[str], str]) -> None:
+        newer = all(fitting[name].info.date <= fitting[taken].info.date for name in names)
+        why = "is chosen above" if taken == selected else "is newer" if newer else f"goes with {selected}"
+        reasons.update({name: f"{what(name)} {taken}, which {why}" for name in names if name != taken})
+
+    axes = [name for name in fitting if roles[name] == "axis"]
+    again = [name for name in fitting if roles[name] == "replication"]
+    if axes:
+        axis = max(axes, key=rank)
+        leave_out(axes, axis, lambda name: _beside(fitting[name], fitting[axis]))
+        strange = [name for name in again if not is_of_axis(fitting[axis], fitting[name])]
+        reasons.update(dict.fromkeys(strange, f"replicates another axis than {axis}"))
+        again = [name for name in again if name not in strange]
+    if again:
+        taken = max(again, key=rank)
+        leave_out(again, taken, lambda name: _beside(fitting[name], fitting[taken]))
+    others = [name for name in fitting if name not in (*axes, *again)]
+    kept: list[str] = []
+    for name in sorted(others, key=lambda name: (name == selected, fitting[name].info.date), reverse=True):
+        twin = next((other for other in kept if _overlap(fitting[name], fitting[other]).is_whole), None)
+        if twin is None:
+            kept.append(name)
+        else:
+            leave_out([name], twin, lambda name, twin=twin: _beside(fitting[name], fitting[twin]))
+    together = {name: run for name, run in same_model.items() if name not in reasons}
+    return Gathered(together, tuple(f"{name} {reasons[name]}." for name in same_model if name in reasons))
 
 
-def read_axes(runs: Mapping[str, Run]) -> list[Axis]:
+def _beside(run: Run, taken: Run) -> str:
+    """Say what a run's prompt set is to that of the run that is taken in its place."""
+    found = _overlap(run, taken)
+    if run.info.prompts_sha256 == taken.info.prompts_sha256:
+        return "is of the same prompt set as"
+    if found.is_whole:
+        return "has the sides exchanged of the prompt set of" if found.n_mirrored else "has the pairs of"
+    if run.info.prompt_set == taken.info.prompt_set:
+        return "is of another text of the prompt set of"
+    return "has the same role as"
+
+
+def _overlap(run: Run, other: Run) -> Overlap:
+    return overlap(*(tuple(record.pair for record in each.pairs) for each in (run, other)))
+
+
+def read_axes(runs: Mapping[str, Run], given: Mapping[str, str] | None = None) -> list[Axis]:
     """Give runs the roles of their prompt sets.
 
     Parameters
     ----------
     runs : mapping of str to Run
         By name; one must be of a set with the role ``axis``.
+    given : mapping of str to str, optional
+        Roles by the hash of the prompt set that count before what the sets said when the runs were made.
 
     Returns
     -------
     list of Axis
-        The axis first, then its replication, siblings, controls, the noise floor and sets that are not known here.
+        The axis first, then its replication, siblings, controls, the noise floor and sets without a role.
 
     Raises
     ------
     NotComparableError
-        There are fewer than two runs, two of one prompt set, not exactly one axis, or runs of another model or setting.
+        There are fewer than two runs, two of the same pairs, not exactly one axis, more than one replication or one of
+        another axis, or runs of another model or setting; the message has all of it.
     """
-    axes = [Axis(name, run, _role(run)) for name, run in runs.items()]
+    roles = roles_of(runs, given)
+    axes = [Axis(name, run, roles[name]) for name, run in runs.items()]
     if len(axes) < 2:
         raise NotComparableError("an atlas needs at least two runs.")
-    first, by_set = axes[0], {}
+    if faults := [*_setting_faults(axes), *_pair_faults(axes), *_role_faults(axes)]:
+        raise NotComparableError(in_one_line(faults))
+    return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
+
+
+def _setting_faults(axes: list[Axis]) -> Iterator[str]:
+    first = axes[0]
     for axis in axes:
         if len(axis.run.pairs) < MIN_PAIRS:
-            raise NotComparableError(f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS}.")
+            yield f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS}."
         if unlike := unlike_settings(first.run.info, axis.run.info):
-            raise NotComparableError(f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way.")
-        if (same := by_set.setdefault(axis.run.info.prompts_sha256, axis)) is not axis:
-            raise NotComparableError(f"{same.name} and {axis.name} are of one prompt set: a set stands once.")
-    if sum(axis.role == "axis" for axis in axes) != 1:
-        raise NotComparableError("an atlas needs exactly one run with the role “axis”, as prompts/moral_valence.toml.")
-    return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
+            yield f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way."
+
+
+def _pair_faults(axes: list[Axis]) -> Iterator[str]:
+    """Tell of runs of the same pairs, and of a replication that is not of new ones."""
+    for one, other in combinations(axes, 2):
+        found = _overlap(other.run, one.run)
+        if one.run.info.prompts_sha256 == other.run.info.prompts_sha256:
+            yield f"{one.name} and {other.name} are of one prompt set: a set stands once."
+        elif found.is_whole:
+            yield found.words(other.name, one.name)
+        elif {one.role, other.role} == {"axis", "replication"} and (n := found.n_same + found.n_mirrored):
+            yield f"{one.name} and {other.name} have {n} pairs in common: a replication is of new pairs."
+
+
+_HOW = "Leave one out, or write another role into its prompt file and give that file with --prompts."
+
+
+def _role_faults(axes: list[Axis]) -> Iterator[str]:
+    of = {role: [axis for axis in axes if axis.role == role] for role in _ORDER}
+    main, again = of["axis"], of["replication"]
+    if not main:
+        yield (
+            f"an atlas needs exactly one run with the role “axis”, as prompts/moral_valence.toml; here are "
+            f"{_listed(axes)}. "
+            'Write role = "axis" into the prompt file of the one that the others are held against, and give that file '
+            "with --prompts."
+        )
+    for role, found in (("axis", main), ("replication", again)):
+        if len(found) > 1:
+            names = " and ".join(axis.name for axis in found)
+            most = (
+                "exactly one run with the role “axis”"
+                if role == "axis"
+                else "at most one run with the role “replication”"
+            )
+            yield f"an atlas needs {most}; {names} have it. {_HOW}"
+    if len(main) == 1:
+        for axis in again:
+            if not is_of_axis(main[0].run, axis.run):
+                yield (
+                    f"{axis.name} ({_sides(axis)}) replicates another axis than {main[0].name} ({_sides(main[0])}): a "
+                    "replication has the sides' names of its axis. Leave it out, or name its sides so."
+                )
+
+
+def _listed(axes: list[Axis]) -> str:
+    return ", ".join(f"{axis.name} ({axis.role})" for axis in axes)
+
+
+def _sides(axis: Axis) -> str:
+    return f"{axis.run.info.positive} / {axis.run.info.negative}"
 
 
 def unlike_settings(one: RunInfo, other: RunInfo) -> str:
@@ -523,11 +617,6 @@ def iter_atlas(axes: list[Axis], selection: Selection) -> Iterator[tuple[int, in
 
 def _path(axes: list[Axis], selection: Selection, folder: Path) -> Path:
     return folder / f".atlas-{atlas_key(axes, selection)[:32]}.json"
-
-
-def _role(run: Run) -> str:
-    known = known_sets().get(run.info.prompts_sha256)
-    return known[1].role if known else "other"
 
 
 def _rivals(axes: list[Axis]) -> list[Axis]:

@@ -20,7 +20,8 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
-from plantain.prompts.sets import known_sets
+from plantain.findings.roles import is_of_axis, known_role
+from plantain.prompts.overlap import overlap
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
@@ -168,8 +169,10 @@ def told_by_kind(run: Run) -> list[KindTold]:
 def _check(run: Run, name: str, other: Run) -> None:
     if unlike := unlike_settings(run.info, other.info):
         raise NotComparableError(f"{name}: its {unlike} differ from the run's, so that no rule can go between them.")
-    if run.info.prompts_sha256 == other.info.prompts_sha256:
-        raise NotComparableError(f"{name}: is of the same pairs as the run.")
+    found = overlap(*(tuple(record.pair for record in each.pairs) for each in (run, other)))
+    if found.is_whole:
+        how = ", with the sides exchanged" if found.n_mirrored else ""
+        raise NotComparableError(f"{name}: is of the same pairs as the run{how}.")
 
 
 @dataclass(frozen=True)
@@ -193,22 +196,22 @@ def fitting(run: Run, runs: Mapping[str, Run]) -> Beside:
     runs : mapping of str to Run
         By name; of several runs of one prompt set the first is taken.
     """
-    roles = _roles()
-    if roles.get(run.info.prompts_sha256) != "axis":
+    if _role(run) != "axis":
         return ALONE
     by_set: dict[str, tuple[str, Run]] = {}
     for name, other in runs.items():
         if not unlike_settings(run.info, other.info):
             by_set.setdefault(other.info.prompts_sha256, (name, other))
-    chosen = {role: [found for sha256, found in by_set.items() if roles.get(sha256) == role] for role in _BESIDE}
-    return Beside(next(iter(chosen["replication"]), None), dict(chosen["control"]))
+    chosen = {role: [found for found in by_set.values() if _role(found[1]) == role] for role in _BESIDE}
+    again = (found for found in chosen["replication"] if is_of_axis(run, found[1]))
+    return Beside(next(again, None), dict(chosen["control"]))
 
 
 _BESIDE = ("replication", "control")
 
 
-def _roles() -> dict[str, str]:
-    return {sha256: prompt_set.role for sha256, (_, prompt_set) in known_sets().items()}
+def _role(run: Run) -> str:
+    return known_role(run.info.prompts_sha256, run.info.role)
 
 
 def find_beside(run: Run, folder: Path) -> Beside:
@@ -220,7 +223,7 @@ def find_beside(run: Run, folder: Path) -> Beside:
     folder : Path
         The run's own.
     """
-    if _roles().get(run.info.prompts_sha256) != "axis":
+    if _role(run) != "axis":
         return ALONE
     return fitting(run, dict(_of_one_model(run, folder, _BESIDE)))
 
@@ -240,19 +243,19 @@ def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
     (str, Run) or None
         The first by name, and its name.
     """
-    if _roles().get(run.info.prompts_sha256) != "axis":
+    if _role(run) != "axis":
         return None
-    found = _of_one_model(run, folder, ("replication",))
+    found = (there for there in _of_one_model(run, folder, ("replication",)) if is_of_axis(run, there[1]))
     return next((there for there in found if not unlike_settings(run.info, there[1].info)), None)
 
 
 def _of_one_model(run: Run, folder: Path, roles: tuple[str, ...]) -> Iterator[tuple[str, Run]]:
-    known = _roles()
     for path in sorted(folder.resolve().parent.glob("*/run.json")):
         # A look into the file first: a run of full size takes a moment to read. What is damaged is not found.
         with suppress(OSError, ValueError, KeyError, TypeError, PlantainError):
             info = json.loads(path.read_bytes())["info"]
-            if known.get(info["prompts_sha256"]) in roles and info["fingerprint"] == run.info.fingerprint:
+            role = known_role(info["prompts_sha256"], info.get("role"))
+            if role in roles and info["fingerprint"] == run.info.fingerprint:
                 yield path.parent.name, load_run(path.parent)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from plantain._shipped import CHECKOUT
@@ -29,7 +32,7 @@ _TITLE = "plantain: the working tree"
 
 
 def space_files(root: Path = ROOT) -> dict[str, bytes]:
-    """Read what the Space needs, and no other file of the working tree.
+    """Read what the Space needs, and no other file of the working tree; nothing that git ignores.
 
     Returns
     -------
@@ -46,10 +49,11 @@ def space_files(root: Path = ROOT) -> dict[str, bytes]:
     runs, damaged = list_runs(root / RUNS_FOLDER)
     if damaged:
         raise HubError(f"{next(iter(damaged.values()))} It would stand on the Space as damaged: mend it or move it.")
-    shown = {"published.json", *runs}
+    shown, ignored = {"published.json", *runs}, _ignored(root)
     paths = [root / name for name in FILES]
     for folder, endings in ENDINGS.items():
         found = (p for p in sorted((root / folder).rglob("*")) if p.suffix in endings and _is_plain(p, root))
+        found = (p for p in found if p.relative_to(root).as_posix() not in ignored)
         paths += [p for p in found if folder != RUNS_FOLDER or p.relative_to(root / folder).parts[0] in shown]
     try:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
@@ -93,6 +97,17 @@ def settle_space(space: Remote, variables: dict[str, str], repositories: list[Re
         except HubError as error:
             done.append(f"ZeroGPU was not chosen; choose it in the Space's settings. {error}")
     return done
+
+
+def _ignored(root: Path) -> set[str]:
+    """List the files that git keeps out of the tree; none where the tree has no git."""
+    if not (root / ".git").exists():  # git would look further up, at somebody else's rules
+        return set()
+    command = ["git", "-C", str(root), "ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *ENDINGS]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        return set(os.fsdecode(done.stdout).split("\0"))
+    return set()
 
 
 def _is_plain(path: Path, root: Path) -> bool:

@@ -316,6 +316,8 @@ def transformer_config(model: str) -> dict[str, Any] | None:
         raise ModelError(f"{model}: has no readable transformer/config.json.") from error
 
 
+_FILES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".json", ".zip")  # never in a Hub id
+
 _WANTED = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
 
 
@@ -382,6 +384,12 @@ def hub_errors(repo_id: str, wanted: str, instead: str) -> Iterator[None]:
 
 
 def _check_id(repo_id: str, wanted: str) -> None:
+    if Path(repo_id).is_file():
+        raise ModelError(
+            f"{repo_id}: is a file, and a model is the folder of a whole diffusers pipeline. Give {wanted}."
+        )
+    if repo_id.lower().endswith(_FILES):
+        raise ModelError(f"{repo_id}: is the name of a file, and no such file or folder is here. Give {wanted}.")
     if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo_id):
         raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
 

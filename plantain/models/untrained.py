@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import __version__
-from plantain._files import swap_in, write_atomic
+from plantain._files import name_fault, swap_in, write_atomic
 from plantain.models.info import software_versions
 from plantain.models.init_weights import draw_weights, n_bytes
 from plantain.models.sources import ModelError, check_tokenizer, hub_errors, require_tokenizer
@@ -128,6 +128,8 @@ def write_untrained(
 def check_folder(folder: str | Path, overwrite: bool) -> None:
     """Raise `ModelError` unless an untrained model may be written to the folder."""
     folder = Path(folder)
+    if fault := name_fault(folder):
+        raise ModelError(f"{folder}: {fault}")
     if not folder.exists():
         return
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]

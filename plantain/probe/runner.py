@@ -429,6 +429,7 @@ def assemble(plan: Plan, done: list[Done], floor: float | None = None) -> Run:
         seconds=round(sum(seconds), 3),
         floor=floor,
         preregistration=registration_sha256(),
+        role=prompt_set.role or None,
     )
     # Two streams of one seed: asking for more flips does not move the halves.
     rng_signs, rng_halves = (np.random.default_rng((config.seed, stream)) for stream in range(2))

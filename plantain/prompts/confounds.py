@@ -15,7 +15,8 @@ import numpy as np
 
 from plantain.prompts import lexical
 from plantain.prompts.diff import ALIKE
-from plantain.prompts.sets import PromptSet, shipped_sets
+from plantain.prompts.overlap import overlap
+from plantain.prompts.sets import PromptSet, known_sets, shipped_file, shipped_sets
 
 LEVEL = 0.05  # of a sign test or a binomial test, one question at a time
 
@@ -77,8 +78,18 @@ def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | N
 
 def confounds_of_own_set(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
     """Return the confounds of a user's set as sentences; none for a shipped set, whose file says more."""
-    known = prompt_set.sha256 in shipped_sets()
-    return [] if known else [confound.text for confound in find_confounds(prompt_set, count_tokens)]
+    known = known_sets()
+    if prompt_set.sha256 in shipped_sets():
+        return []
+    found = [] if prompt_set.sha256 in known else [*_twins(prompt_set)]
+    return found + [confound.text for confound in find_confounds(prompt_set, count_tokens)]
+
+
+def _twins(prompt_set: PromptSet) -> Iterator[str]:
+    """Tell where a set holds the pairs of one of the project's own, as they are or with their sides exchanged."""
+    for sha256, (_, known) in known_sets().items():
+        if (found := overlap(prompt_set.pairs, known.pairs)).is_whole:
+            yield found.words("This set", shipped_file(sha256, ""))
 
 
 # --- thresholds --------------------------------------------------------------------------------------------
@@ -201,15 +212,16 @@ def _onsets(prompt_set: PromptSet) -> Iterator[Confound]:
 
 
 def _repeats(prompt_set: PromptSet) -> Iterator[Confound]:
-    found = lexical.near_duplicates(prompt_set.pairs, _REPEATED)
+    found = {(one, other): f"{share:.0%}" for one, other, share in lexical.near_duplicates(prompt_set.pairs, _REPEATED)}
+    found = dict.fromkeys(lexical.same_scenes(prompt_set.pairs), "other names") | found
     if found:
-        names = tuple(dict.fromkeys(name for one, other, _ in found for name in (one, other)))
-        shown = _list([f"{one} and {other} ({share:.0%})" for one, other, share in found])
+        names = tuple(dict.fromkeys(name for two in found for name in two))
+        shown = _list([f"{one} and {other} ({how})" for (one, other), how in found.items()])
         yield Confound(
             "repeats",
-            f"{_of(names, prompt_set)} more than {_REPEATED:.0%} of their words in common with another pair: {shown}. "
-            "The sign flips take every pair for an observation of its own: the same scene twice makes chance look like "
-            "a result.",
+            f"{_of(names, prompt_set)} more than {_REPEATED:.0%} of their words in common with another pair, or all "
+            f"but the names: {shown}. The sign flips take every pair for an observation of its own: the same scene "
+            "twice makes chance look like a result.",
             names,
         )
 

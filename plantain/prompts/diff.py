@@ -11,8 +11,22 @@ Spans = list[tuple[str, bool]]
 
 ALIKE = 0.5  # share of common words, below which more than one thing differs
 
-# Words with what joins them ("Mr", "Petra's", "twenty-one"), blanks, and every other sign by itself.
-_PIECES = re.compile(r"\w+(?:['’-]\w+)*|\s+|[^\w\s]")
+# Scripts that put no blanks between words: Thai, Lao, Burmese, Khmer, kana and Chinese characters. There every
+# character counts as a word, with the marks that belong to it.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+
+_THEIR_MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059"
+    "\u17b4-\u17d3\u3099\u309a"
+)
+
+# Words with what joins them ("Mr", "Petra's", "twenty-one").
+WORD = rf"[{_UNSPACED}][{_THEIR_MARKS}]*|[^\W{_UNSPACED}]+(?:['’-][^\W{_UNSPACED}]+)*"
+
+# Words, blanks, and every other sign by itself.
+_PIECES = re.compile(rf"{WORD}|\s+|[^\w\s]")
 
 
 def differing_words(a: str, b: str) -> tuple[Spans, Spans]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from plantain.prompts.diff import WORD
 from plantain.prompts.sets import PromptPair
 
 SMOOTHING = 1.0
@@ -28,8 +29,16 @@ NEGATIONS = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """Split a prompt into lower-case word forms, hyphens and apostrophes kept inside."""
-    return re.findall(r"\w+(?:['\u2019-]\w+)*", text.lower())
+    """Split a prompt into lower-case word forms, hyphens and apostrophes kept inside.
+
+    In scripts that put no blanks between words every character is one.
+    """
+    return re.findall(WORD, text.lower())
+
+
+def spaced_words(text: str) -> list[str]:
+    """Split a prompt into words where blanks and signs stand, in every script."""
+    return re.findall(r"\w+(?:['\u2019-]\w+)*", text)
 
 
 def negation_count(text: str) -> int:
@@ -45,7 +54,7 @@ def unequal_counts(pairs: Iterable[PromptPair], count: Callable[[str], int]) -> 
 
 def unequal_word_counts(pairs: Iterable[PromptPair]) -> list[tuple[str, int, int]]:
     """List the pairs whose sides differ in their number of words."""
-    return unequal_counts(pairs, lambda text: len(words(text)))
+    return unequal_counts(pairs, lambda text: len(spaced_words(text)))
 
 
 def one_sided_pairs(pairs: Iterable[PromptPair]) -> dict[str, tuple[int, int]]:
@@ -103,6 +112,35 @@ def near_duplicates(pairs: Sequence[PromptPair], share: float) -> list[tuple[str
     shares = has @ has.T / np.maximum(np.minimum.outer(sizes, sizes), 1)
     found = [(pairs[i].id, pairs[j].id, float(shares[i, j])) for i, j in np.argwhere(np.triu(shares > share, 1))]
     return sorted(found, key=lambda row: -row[2])
+
+
+def scene(pair: PromptPair) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of both sides with every name in the place of a number: the same for one scene of other people.
+
+    A name is a word that begins with a capital wherever it stands in the pair, and is not a whole side.
+    """
+    texts = [re.findall(WORD, side) for side in (pair.positive, pair.negative)]
+    forms: dict[str, set[str]] = {}
+    for word in itertools.chain(*texts):
+        forms.setdefault(word.lower(), set()).add(word)
+    names = {form for form, found in forms.items() if all(word[0].isupper() for word in found)}
+    numbers = {name: f"\0{i}" for i, name in enumerate(f for f in forms if f in names)}
+    here, there = (tuple(numbers.get(word.lower(), word.lower()) for word in text) for text in texts)
+    return here, there
+
+
+def same_scenes(pairs: Sequence[PromptPair]) -> list[tuple[str, str]]:
+    """List two pairs each that are word for word one scene with other names, whichever side comes first: their ids."""
+    seen: dict[tuple, str] = {}
+    found = []
+    for pair in pairs:
+        here = scene(pair)
+        turned = scene(PromptPair(pair.id, pair.category, pair.negative, pair.positive))
+        first = seen.get(here) or seen.get(turned)
+        if first is not None and here[0] != here[1]:
+            found.append((first, pair.id))
+        seen.setdefault(here, pair.id)
+    return found
 
 
 # --- classifiers -------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""Prompt pairs, prompt sets, and the strict loader of their TOML files."""
+"""Prompt pairs, prompt sets, and the strict loader of their files; docs/prompts.md describes these."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,8 +16,7 @@ from typing import Literal
 from plantain import PlantainError
 from plantain._files import printable
 from plantain._shipped import PROMPTS, find
-
-SIDES = ("positive", "negative")
+from plantain.prompts.table import SIDES, read_table
 
 VISITOR = "visitor"  # id and category of a pair that is in no set
 
@@ -33,6 +33,14 @@ SET_KEYS = ("name", "title", *SIDES, "pair")
 NOTE_KEYS = ("role", "about", "reading")  # may be left out
 
 ROLES = ("axis", "replication", "sibling", "control", "noise floor")
+
+TABLES = (".csv", ".tsv", ".txt")  # endings of files; any other is TOML
+
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+
+_NAMING = {"positive_name": "positive", "negative_name": "negative"}  # columns of a table: what the sides are called
+
+_MOST_FAULTS = 20  # that one message lists
 
 MIN_PAIRS = 4  # split halves need two pairs each
 
@@ -101,7 +109,7 @@ class PromptSet:
     pairs : tuple of PromptPair
         In the file's order.
     role : str
-        What the set is for, one of `ROLES`.
+        What the set is for, one of `ROLES`; empty where nobody says.
     about, reading : str
         What it controls for, and what a result on it would mean; empty where the file does not say.
     """
@@ -111,7 +119,7 @@ class PromptSet:
     positive: str
     negative: str
     pairs: tuple[PromptPair, ...]
-    role: str = "axis"
+    role: str = ""
     about: str = ""
     reading: str = ""
 
@@ -136,15 +144,13 @@ def user_pair(positive: str, negative: str) -> PromptPair:
 
 
 def load_prompt_set(path: str | Path) -> PromptSet:
-    """Read a prompt set from a TOML file, or one of the project's own by its name.
+    """Read a prompt set from a TOML, CSV or TSV file, or one of the project's own by its name.
 
     Parameters
     ----------
     path : str or Path
-        The name of a file in ``prompts/``, such as ``moral_valence``, from whatever folder; or a file with ``name``,
-        ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
-        ``reading``; a pair has ``id``, ``category``, ``positive``, ``negative`` and, if wanted, the other fields of
-        `PromptPair`.
+        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, from whatever folder; or a
+        file as docs/prompts.md describes it. The ending ``.csv``, ``.tsv`` or ``.txt`` makes it a table, any other one TOML.
 
     Returns
     -------
@@ -153,8 +159,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     Raises
     ------
     PromptError
-        The file is missing or no TOML, a key is unknown or absent, an id stands twice, a prompt is
-        empty or equal to its counterpart, or there are fewer than four pairs.
+        The file cannot be read, or is not exactly a prompt set; the message has all that is wrong with it.
 
     Examples
     --------
@@ -164,49 +169,88 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     ('helping', 'ignoring', 25)
     """
     path = find(path, SHIPPED, ".toml")
+    where, ending = str(path), path.suffix.lower()
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise PromptError(
-            f"{path}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
+            f"{where}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
         ) from error
+    if ending in _SPREADSHEETS:
+        raise PromptError(f"{where}: is a spreadsheet. Save it as CSV in UTF-8 and give that.")
+    if ending in TABLES:
+        return table_set(
+            _decoded(content, where, "a table", "Save it as “CSV UTF-8”."), where, {}, path.stem, path.stem
+        )
+    return parse_prompt_set(_decoded(content, where, "valid TOML", "Save it in UTF-8."), where)
+
+
+def _decoded(content: bytes, where: str, what: str, advice: str) -> str:
+    """Decode a file by its byte order mark, else as UTF-8."""
+    coding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(coding)
     except UnicodeDecodeError as error:
-        raise PromptError(f"{path}: is not valid TOML in UTF-8 ({error}).") from error
-    return parse_prompt_set(text, str(path))
+        raise PromptError(f"{where}: is not {what} in UTF-8 ({error}). {advice}") from error
 
 
-def parse_prompt_set(text: str, where: str) -> PromptSet:
-    """Read a prompt set from a TOML text; parameters and errors as for `load_prompt_set`.
+def parse_prompt_set(text: str, where: str, limits: Callable[[Draft], list[str]] | None = None) -> PromptSet:
+    """Read a prompt set from a TOML text; errors as for `load_prompt_set`.
 
     Parameters
     ----------
     text : str
     where : str
         What an error begins with.
+    limits : callable, optional
+        Finds what else is wrong.
     """
     try:
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets inside brackets, too
         raise PromptError(f"{where}: is not valid TOML in UTF-8 ({error}).") from error
-    return build_prompt_set(raw, where)
+    faults = list(_key_faults(raw, SET_KEYS, NOTE_KEYS))
+    rows = raw.pop("pair", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        faults.append("write every pair as its own [[pair]] table.")
+        rows = []
+    draft = Draft(raw, {f"pair {n} ({_id(row)})": row for n, row in enumerate(rows, 1)}, faults)
+    return build(draft, where, limits)
 
 
-def build_prompt_set(raw: dict, where: str) -> PromptSet:
-    """Make a set of what a file holds; errors as for `load_prompt_set`.
+def _id(row: Mapping[str, object]) -> str:
+    return printable(str(row.get("id", "no id")))[:60]
+
+
+def table_set(
+    text: str,
+    where: str,
+    named: Mapping[str, str],
+    name: str,
+    title: str,
+    limits: Callable[[Draft], list[str]] | None = None,
+) -> PromptSet:
+    """Read a prompt set from a table; errors as for `load_prompt_set`.
 
     Parameters
     ----------
-    raw : dict
-        The keys of a TOML file; ``pair`` is a list of dict.
+    text : str
     where : str
         What an error begins with.
+    named : mapping of str to str
+        ``positive`` and ``negative`` that are given beside the table; what its columns say is taken where one is empty.
+    name, title : str
+        Of the set where its columns do not say them.
+    limits
+        As in `parse_prompt_set`.
     """
-    _require_keys(raw, SET_KEYS, where, NOTE_KEYS)
-    _require_text(raw, tuple(key for key in raw if key != "pair"), where)
-    if raw.get("role", ROLES[0]).strip() not in ROLES:
-        raise PromptError(f"{where}: the role {raw['role']!r} is unknown; allowed are {', '.join(ROLES)}.")
-    pairs = _read_pairs(raw.pop("pair"), where)
-    return PromptSet(pairs=pairs, **{key: value.strip() for key, value in raw.items()})
+    sides = tuple(named.get(side) or side for side in SIDES)
+    table = read_table(text, (*PAIR_KEYS, *_CHOICES), ("name", "title", *_NAMING, *NOTE_KEYS), sides)
+    of_sides = {side: table.head.pop(column, "") for column, side in _NAMING.items()}
+    titled = {"name": name, "title": title, **{side: side for side in SIDES}}
+    for more in (table.head, of_sides, named):
+        titled |= {key: value for key, value in more.items() if value}
+    return build(Draft(titled, table.rows, table.faults), where, limits)
 
 
 def check_prompt_set(prompt_set: PromptSet) -> None:
@@ -217,11 +261,8 @@ def check_prompt_set(prompt_set: PromptSet) -> None:
     PromptError
         As `load_prompt_set`.
     """
-    where = f"prompt set {printable(str(prompt_set.name))[:60]!r}"
-    notes = {key: getattr(prompt_set, key) for key in NOTE_KEYS if getattr(prompt_set, key) != ""}
-    raw = {key: getattr(prompt_set, key) for key in SET_KEYS if key != "pair"} | notes
-    rows = [{key: value for key, value in vars(pair).items() if key in PAIR_KEYS or value} for pair in prompt_set.pairs]
-    build_prompt_set({**raw, "pair": rows}, where)
+    if faults := set_faults(prompt_set):
+        raise PromptError(f"prompt set {printable(str(prompt_set.name))[:60]!r}: {in_one_line(faults)}")
 
 
 @cache
@@ -252,66 +293,141 @@ def same_set(sha256: str, other: str) -> bool:
     return all(known) and len({(path.name, prompt_set.role) for path, prompt_set in known}) == 1
 
 
-def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise PromptError(f"{where}: write every pair as its own [[pair]] table.")
-    named = {f"pair {n} ({printable(str(row.get('id', 'no id')))[:60]})": row for n, row in enumerate(rows, 1)}
-    return collect_pairs(named, where)
+@dataclass(frozen=True)
+class Draft:
+    """What was read of a set and is not checked yet.
+
+    Attributes
+    ----------
+    head : dict of str to object
+        The fields of `PromptSet` without its pairs.
+    rows : dict of str to mapping
+        The fields of `PromptPair`, by what an error calls the row.
+    faults : list of str
+        What is known to be wrong already.
+    """
+
+    head: dict[str, object]
+    rows: dict[str, Mapping[str, object]]
+    faults: list[str]
 
 
-def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
-    """Make pairs of rows; anything that is wrong with one or with all of them is an error.
+def build(draft: Draft, where: str, limits: Callable[[Draft], list[str]] | None = None) -> PromptSet:
+    """Make a set of what was read.
 
     Parameters
     ----------
-    rows : dict of str to dict
-        By what an error calls the row: the fields of `PromptPair`.
+    draft : Draft
     where : str
         What an error begins with.
+    limits : callable, optional
+        Finds what else is wrong.
 
     Raises
     ------
     PromptError
+        With all that is wrong, in one line.
     """
-    pairs = tuple(_read_pair(row, f"{where}: {name}") for name, row in rows.items())
-    for pair, _ in _repeats(pairs, lambda p: p.id):
-        raise PromptError(f"{where}: the id {pair.id!r} stands twice; give every pair its own.")
-    for pair, former in _repeats(pairs, lambda p: (p.positive, p.negative)):
-        raise PromptError(f"{where}: pair {pair.id!r} repeats {former.id!r}; a repeated pair is no second observation.")
-    if len(pairs) < MIN_PAIRS:
-        raise PromptError(f"{where}: has {len(pairs)} pairs; the statistics need at least {MIN_PAIRS}.")
-    return pairs
+    faults = [*draft.faults, *_faults(draft), *(limits(draft) if limits else ())]
+    if faults:
+        raise PromptError(f"{where}: {in_one_line(faults)}")
+    pairs = tuple(PromptPair(**_stripped(row)) for row in draft.rows.values())
+    return PromptSet(pairs=pairs, **_stripped(draft.head))
 
 
-def _repeats(pairs: tuple[PromptPair, ...], key: Callable) -> Iterator[tuple[PromptPair, PromptPair]]:
-    seen: dict = {}
-    for pair in pairs:
-        if key(pair) in seen:
-            yield pair, seen[key(pair)]
-        seen[key(pair)] = pair
+def in_one_line(faults: Sequence[str]) -> str:
+    """Say all that is wrong in one line; of very many the first ones, and how many more there are."""
+    if len(faults) == 1:
+        return faults[0]
+    more = f" … and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+    listed = " ".join(f"({n}) {fault}" for n, fault in enumerate(faults[:_MOST_FAULTS], 1))
+    return f"{len(faults)} faults: {listed}{more}"
 
 
-def _read_pair(row: dict, where: str) -> PromptPair:
-    _require_keys(row, PAIR_KEYS, where, tuple(_CHOICES))
-    _require_text(row, tuple(row), where)
+def set_faults(prompt_set: PromptSet) -> list[str]:
+    """Find what is wrong with a set that was made in code; what would be refused in a file is refused here."""
+    head = {key: getattr(prompt_set, key) for key in ("name", "title", *SIDES)}
+    head |= {key: value for key in NOTE_KEYS if (value := getattr(prompt_set, key))}
+    rows = {
+        f"pair {n} ({_id(vars(pair))})": {key: value for key, value in vars(pair).items() if key in PAIR_KEYS or value}
+        for n, pair in enumerate(prompt_set.pairs, 1)
+    }
+    return list(_faults(Draft(head, rows, [])))
+
+
+def _faults(draft: Draft) -> Iterator[str]:
+    yield from _text_faults(draft.head)
+    head = _stripped(draft.head)
+    if "role" in head and head["role"] not in ROLES:
+        yield f"the role {head['role'][:60]!r} is unknown; allowed are {', '.join(ROLES)}."
+    if all(side in head for side in SIDES) and same_text(head["positive"]) == same_text(head["negative"]):
+        yield f"both sides are called {head['positive']!r}; give each its own name."
+    whole: list[tuple[str, PromptPair]] = []
+    for name, row in draft.rows.items():
+        found = list(_pair_faults(row))
+        yield from (f"{name}: {fault}" for fault in found)
+        if not found:
+            whole.append((name, PromptPair(**_stripped(row))))
+    yield from _repeat_faults([pair for _, pair in whole])
+    if len(draft.rows) < MIN_PAIRS and (draft.rows or not draft.faults):
+        yield f"has {len(draft.rows)} pairs; the statistics need at least {MIN_PAIRS}."
+
+
+def _pair_faults(row: Mapping[str, object]) -> Iterator[str]:
+    yield from _key_faults(row, PAIR_KEYS, tuple(_CHOICES))
+    yield from _text_faults({key: value for key, value in row.items() if key in (*PAIR_KEYS, *_CHOICES)})
+    told = _stripped(row)
     for key, allowed in _CHOICES.items():
-        if row.get(key, allowed[0]).strip() not in allowed:
-            raise PromptError(f"{where}: the {key} {row[key]!r} is unknown; allowed are {', '.join(allowed)}.")
-    pair = PromptPair(**{key: value.strip() for key, value in row.items()})
-    if pair.positive == pair.negative:
-        raise PromptError(f"{where}: both prompts are the same; only the act should differ, but it must.")
-    return pair
+        if key in told and told[key] not in allowed:
+            yield f"the {key} {told[key][:60]!r} is unknown; allowed are {', '.join(allowed)}."
+    if all(side in told for side in SIDES) and told["positive"] == told["negative"]:
+        yield "both prompts are the same; only the act should differ, but it must."
 
 
-def _require_keys(row: dict, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()) -> None:
+def _key_faults(row: Mapping[str, object], keys: tuple[str, ...], optional: tuple[str, ...]) -> Iterator[str]:
     for key in sorted(set(row) - {*keys, *optional}):
-        raise PromptError(f"{where}: unknown key {key!r}; allowed are {', '.join((*keys, *optional))}.")
+        yield f"unknown key {printable(key)[:60]!r}; allowed are {', '.join((*keys, *optional))}."
     for key in keys:
         if key not in row:
-            raise PromptError(f"{where}: {key!r} is missing.")
+            yield f"{key!r} is missing."
 
 
-def _require_text(row: dict, keys: tuple[str, ...], where: str) -> None:
-    for key in keys:
-        if not isinstance(row[key], str) or is_blank(row[key]):
-            raise PromptError(f"{where}: {key!r} must be a text that is not empty.")
+def _text_faults(row: Mapping[str, object]) -> Iterator[str]:
+    for key, value in row.items():
+        if not isinstance(value, str) or is_blank(value):
+            yield f"{printable(key)[:60]!r} must be a text that is not empty."
+
+
+def _stripped(row: Mapping[str, object]) -> dict[str, str]:
+    """Return the texts without the blanks around them; what is no text, or empty, is left out."""
+    return {key: value.strip() for key, value in row.items() if isinstance(value, str) and not is_blank(value)}
+
+
+def same_text(text: str) -> str:
+    """Return what two texts have in common that differ in case, blanks and punctuation alone."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] not in "PZC") or " ".join(folded.split())
+
+
+def sides_key(pair: PromptPair) -> tuple[str, str]:
+    """Return what is the same for two pairs that are one observation, and turned around for mirrored ones."""
+    here, there = same_text(pair.positive), same_text(pair.negative)
+    return (here, there) if here != there else (pair.positive, pair.negative)  # the contrast may be in the punctuation
+
+
+def _repeat_faults(pairs: Sequence[PromptPair]) -> Iterator[str]:
+    ids: set[str] = set()
+    seen: dict[tuple[str, str], str] = {}
+    for pair in pairs:
+        if pair.id in ids:
+            yield f"the id {pair.id!r} stands twice; give every pair its own."
+        ids.add(pair.id)
+        key = sides_key(pair)
+        if key in seen:
+            yield f"pair {pair.id!r} repeats {seen[key]!r}; a repeated pair is no second observation."
+        elif key[::-1] in seen:
+            yield (
+                f"pair {pair.id!r} is {seen[key[::-1]]!r} with its sides exchanged; both together say nothing, since "
+                "one takes back what the other adds. Keep one of them."
+            )
+        seen.setdefault(key, pair.id)

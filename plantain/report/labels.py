@@ -89,8 +89,10 @@ def run_command(info: RunInfo, model: str, prompts: str, out: str) -> str:
     info : RunInfo
     model : str
         Where the model is; quoted for the shell.
-    prompts, out : str
-        Files and folder as the shell should read them.
+    prompts : str
+        Files as the shell should read them.
+    out : str
+        Folder of the run; quoted for the shell.
     """
     c, images = info.conditions, len(set(info.references.values()))
     seeds = ["--seed", str(info.seed)] if c.seeds == (info.seed,) else ["--seeds", ",".join(map(str, c.seeds))]
@@ -101,7 +103,8 @@ def run_command(info: RunInfo, model: str, prompts: str, out: str) -> str:
         *([] if not images else ["--reference", "IMAGE"] if images == 1 else ["--reference-set", "IMAGES"]),
         "--dtype", info.dtype,
     ]  # fmt: skip
-    return f"python -m plantain run --model {shlex.quote(model)} --prompts {prompts} {shlex.join(options)} --out {out}"
+    options += ["--out", out]
+    return f"python -m plantain run --model {shlex.quote(model)} --prompts {prompts} {shlex.join(options)}"
 
 
 def difference_words(found: list[Difference]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -166,7 +167,7 @@ def atlas_section(atlas: Atlas, runs: Mapping[str, Run], name: str, repo_id: str
         *(block for part in atlas_parts(atlas) for block in _part(part)),
         "**How to look at it,** in plantain's folder:\n\n"
         f"```bash\npython -m plantain pull --repo-id {repo_id} --into published\n"
-        f"python -m plantain atlas published/{name}-*\n```",
+        f"python -m plantain atlas published/{shlex.quote(name)}-*\n```",
         _folded("Provenance", made),
     ]
     return "\n\n".join(blocks)
@@ -253,7 +254,7 @@ def _how_to(run: Run, name: str, repo_id: str) -> str:
     if i.weights == "untrained":
         model = f"models/{i.model}"
         make = (
-            f"python -m plantain make-model untrained-klein-4b {model} --tokenizer {KLEIN}\n"
+            f"python -m plantain make-model untrained-klein-4b {shlex.quote(model)} --tokenizer {KLEIN}\n"
             "# its seed is not recorded: the weights' fingerprint below tells whether these are the same\n"
         )
     command = labels.run_command(i, model, shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"), f"runs/{name}")
@@ -261,7 +262,7 @@ def _how_to(run: Run, name: str, repo_id: str) -> str:
         "**How to look at it and make it again,** in plantain's folder, after `pip install -c constraints.txt -r "
         "requirements.txt`. Every figure is computed from the run's raw material, which `pull` downloads:\n\n"
         f"```bash\npython -m plantain pull --repo-id {repo_id} --into published\n"
-        f"python -m plantain report published/{name}\n\n{make}{_line(command)}\n```"
+        f"python -m plantain report published/{shlex.quote(name)}\n\n{make}{printable(command)}\n```"
     )
 
 

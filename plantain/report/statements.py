@@ -19,6 +19,7 @@ from plantain.findings.published import CARD_PAIRS, CARD_SIZE, same_question
 from plantain.findings.unit import UnitProfile
 from plantain.models.load import KLEIN
 from plantain.prompts.confounds import confounds_of_own_set
+from plantain.prompts.overlap import overlap
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
 from plantain.report.numbers import LEVEL, number, share, span
@@ -402,7 +403,15 @@ def _compared(found: Comparison, a: Run, b: Run, units: str) -> Iterator[Stateme
             "(hypergeometric, as if units were independent: a reference, no test).",
         )
     sides = [(run.info.positive, run.info.negative) for run in (a, b)]
-    if sides[0] != sides[1]:
+    twins = overlap(*(tuple(record.pair for record in run.pairs) for run in (a, b)))
+    if twins.is_whole and twins.n_mirrored:
+        n = f"{twins.n_mirrored} of " if twins.n_same else "all "
+        yield Statement(
+            Kind.SHARED,
+            f"The runs hold the same pairs, {n}{len(a.pairs)} with the sides exchanged: the same question with the "
+            "opposite sign. Opposite t of such a pair is no finding, and agreement is no replication.",
+        )
+    elif sides[0] != sides[1]:
         yield Statement(
             Kind.COMPARABLE,
             f"The runs ask different things: {' and '.join(starmap(sides_words, sides))}. The same sign in a unit says "

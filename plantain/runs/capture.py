@@ -1,6 +1,7 @@
 """The raw material of a run: sums of squares per side, pair, scope and slice, with token counts.
 
-The axes are always in the order side (0 positive, 1 negative), pair, scope, slice.
+The axes are always in the order side (0 positive, 1 negative), pair, scope, slice. The last one is block by slice:
+all slices of the first block by channel, then those of the second.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from plantain import PlantainError
 from plantain._files import STRICT
 from plantain.models.info import WEIGHTS, ModelInfo
-from plantain.prompts.sets import PromptPair, same_set
+from plantain.prompts.sets import ROLES, PromptPair, same_set
 from plantain.runs.units import Layout
 
 SIZES = range(64, 2048 + 1, 16)
@@ -130,6 +130,8 @@ class RunInfo:
     preregistration : str or None
         SHA-256 (hex) of the PREREGISTRATION.md that the run was made under; None in older runs and where there was
         none.
+    role : str or None
+        What the prompt set said that it is for, one of `sets.ROLES`; None in older runs and where it said nothing.
     """
 
     model: str
@@ -158,6 +160,7 @@ class RunInfo:
     floor: Annotated[float, Field(ge=0, lt=1e9)] | None = None
     preregistration: Sha256 | None = None
     changes: Annotated[tuple[Phrase, ...], Field(max_length=100)] = ()
+    role: Literal[ROLES] | None = None
 
     @property
     def conditions(self) -> Conditions:

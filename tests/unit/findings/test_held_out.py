@@ -8,8 +8,16 @@ import pytest
 from made import made_differences, made_run, small_run
 from scipy import stats as reference
 
-from plantain.findings.held_out import LEFT_OUT, N_FLIPS, find_replication, held_out, read_cached, told_by_kind
-from plantain.prompts.sets import shipped_sets
+from plantain.findings.held_out import (
+    LEFT_OUT,
+    N_FLIPS,
+    find_beside,
+    find_replication,
+    held_out,
+    read_cached,
+    told_by_kind,
+)
+from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run, save_run
 
@@ -66,8 +74,8 @@ def rename(run, **changes):
 
 
 def test_the_frozen_rule_is_tried_on_new_pairs_and_controls_rules_on_these(run):
-    again = rename(made_run(made_differences(seed=8, effect=0.4)), prompts_sha256="1" * 64)
-    control = rename(made_run(made_differences(seed=9, effect=0.0)), prompts_sha256="2" * 64)
+    again = made_run(made_differences(seed=8, effect=0.4), prompts_sha256="1" * 64)
+    control = made_run(made_differences(seed=9, effect=0.0), prompts_sha256="2" * 64)
     found = held_out(run, ("again", again), {"contact": control})
 
     def told(learned, tested):
@@ -138,3 +146,37 @@ def test_a_replication_beside_the_run_is_found_where_it_was_made_in_the_same_way
     name, found = find_replication(axis, tmp_path / "moral")
     assert name == "new-pairs" and found.info.prompts_sha256 == of_set("replication").info.prompts_sha256
     assert find_replication(of_set("control"), tmp_path / "control") is None
+
+
+def of_own(word, role, tmp_path, sides=("brave", "timid")):
+    """Save a run of somebody's own set, which says its role."""
+    run = small_run(n_pairs=8)
+    pairs = tuple(PromptPair(f"{i}", "c", f"Ola {word}s {i}.", f"Ola naps {i}.") for i in range(8))
+    own = PromptSet(word, word, *sides, pairs)
+    facts = {"prompt_set": word, "title": word, "positive": sides[0], "negative": sides[1], "role": role}
+    records = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, pairs, strict=True))
+    run = replace(run, info=replace(run.info, **facts, prompts_sha256=own.sha256), pairs=records)
+    save_run(run, tmp_path / word)
+    return run
+
+
+def test_an_own_axis_finds_its_own_replication_and_control_beside_it(tmp_path):
+    axis = of_own("dare", "axis", tmp_path)
+    of_own("brag", "replication", tmp_path, ("loud", "quiet"))  # of another contrast
+    assert find_replication(axis, tmp_path / "dare") is None
+    of_own("leap", "replication", tmp_path)
+    of_own("run", "control", tmp_path, ("fast", "slow"))
+    again = load_run(tmp_path / "dare")
+    assert again.info.role == "axis"
+    assert find_replication(again, tmp_path / "dare")[0] == "leap"
+    beside = find_beside(again, tmp_path / "dare")
+    assert beside.replication[0] == "leap" and list(beside.controls) == ["run"]
+
+
+def test_pairs_with_their_sides_exchanged_are_no_replication(run):
+    mirrored = tuple(
+        replace(r, pair=replace(r.pair, positive=r.pair.negative, negative=r.pair.positive)) for r in run.pairs
+    )
+    other = replace(rename(run, prompts_sha256="1" * 64), pairs=mirrored)
+    with pytest.raises(NotComparableError, match="again: is of the same pairs as the run, with the sides exchanged"):
+        held_out(run, ("again", other))

@@ -51,6 +51,24 @@ def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
     assert {"precomputed/mine/run.json", "precomputed/mine/statistics/card-all.safetensors"} <= found
 
 
+def test_what_git_ignores_stays_here(tree):
+    saved = tree / "precomputed" / "mine"
+    shutil.copytree(ROOT / "precomputed" / "tiny-random", saved)
+    drafts = ["precomputed/mine/statistics/heads-image.safetensors", "docs/draft.md", "plantain/own.py"]
+    for draft in drafts:
+        (tree / draft).write_bytes(b"x")
+    assert set(drafts) <= set(space_files(tree))  # a copy without git cannot know better
+    subprocess.run(["git", "init", "-q", str(tree)], check=True)
+    (tree / ".gitignore").write_text(
+        "*/mine/statistics/*\n!*/mine/statistics/*-all.safetensors\ndraft.md\n/plantain/own.py\n"
+    )
+    found = set(space_files(tree))
+    assert not set(drafts) & found
+    assert {"plantain/a.py", "precomputed/mine/statistics/card-all.safetensors", *FILES} <= found
+    subprocess.run(["git", "-C", str(tree), "add", "-f", "docs/draft.md"], check=True)
+    assert "docs/draft.md" in space_files(tree)  # what is tracked is not ignored
+
+
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     files = space_files()
     assert "precomputed/tiny-random/run.json" in files and "plantain/ui/static/page.css" in files

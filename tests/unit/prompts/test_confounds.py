@@ -1,5 +1,7 @@
 """What a set of somebody's own is warned of: each warning can come, and comes only where there is cause."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from texts import bigrams
@@ -185,3 +187,54 @@ def test_the_classifiers_shortcuts_give_what_leaving_out_gives(moral_set, featur
     counts = np.array([[[found.count(word) for word in vocabulary] for found in side] for side in sides], float)
     assert np.allclose(lexical.naive_bayes_margins(pairs, features), plain_margins(counts, bayes))
     assert np.allclose(lexical.ridge_margins(pairs, features), plain_margins(counts.clip(max=1), ridge))
+
+
+# --- names exchanged, sides exchanged, languages without blanks ---
+
+SHORT = [
+    ("Ola helps Pia.", "Ola ignores Pia."),
+    ("A dog runs.", "A dog sits."),
+    ("It rains on Rui.", "It pours on Rui."),
+]
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        ("Pia helps Ola.", "Pia ignores Ola."),  # the names change places,
+        ("Sam helps Tea.", "Sam ignores Tea."),  # others come,
+        ("Pia ignores Ola.", "Pia helps Ola."),  # and the sides are exchanged too
+    ],
+)
+def test_a_scene_of_other_people_is_no_second_observation(twin):
+    found = told([*SHORT, twin])["repeats"]
+    assert found.pairs == ("pair-0", "pair-3") and "pair-0 and pair-3" in found.text
+
+
+def test_other_acts_and_other_things_are_other_scenes():
+    for other in (("Sam hugs Tea.", "Sam ignores Tea."), ("Sam helps Tea.", "Sam greets Tea.")):
+        assert "repeats" not in told([*SHORT, other]), other
+
+
+def test_a_set_that_turns_a_shipped_one_around_is_told_so():
+    moral = next(found for _, found in shipped_sets().values() if found.role == "axis")
+    turned = tuple(replace(p, id=f"own-{p.id}", positive=p.negative, negative=p.positive) for p in moral.pairs)
+    said = confounds_of_own_set(PromptSet("own", "Own", "ignoring", "helping", turned))
+    assert said[0] == (
+        "This set is prompts/moral_valence.toml with all sides exchanged: the same question with the opposite sign. "
+        "A set stands once."
+    )
+    copied = confounds_of_own_set(replace(moral, title="My own"))
+    assert copied[0].startswith("This set and prompts/moral_valence.toml hold the same pairs")
+
+
+CHINESE = [("她帮助那位老人过马路。", "她不理那位老人过马路。"), ("雨中他把伞递给了邻居。", "雨中他把伞藏在了身后。")]
+
+
+def test_words_of_languages_without_blanks_are_their_characters():
+    assert lexical.words("他帮助Anna's儿子。") == ["他", "帮", "助", "anna's", "儿", "子"]
+    assert lexical.words("ช่วยเขา") == ["ช่", "ว", "ย", "เ", "ข", "า"]
+    assert lexical.words("도와 주다") == ["도와", "주다"]  # Korean has blanks
+    assert [round(lexical.common_share(made([pair]).pairs[0]), 2) for pair in CHINESE] == [0.8, 0.6]
+    kinds = told(CHINESE * 2)
+    assert "unlike" not in kinds and "word counts" not in kinds and "repeats" in kinds

@@ -70,7 +70,7 @@ def test_a_first_row_that_names_two_columns_is_no_pair(head, swapped):
     assert [p.id for p in found.pairs] == ["row-2", "row-3", "row-4", "row-5"]
 
 
-@pytest.mark.parametrize("first", ["Positive news cheers him.\tNegative news saddens him.", "helping\twaiting"])
+@pytest.mark.parametrize("first", ["Positive news cheers him.\tNegative news saddens him.", "Helping.\tWaiting."])
 def test_a_first_row_of_prompts_is_a_pair(first):
     found = read_pasted(rows(first, *FOUR), "", "helping", "ignoring")
     assert len(found.pairs) == 5 and found.pairs[0].positive == first.split("\t")[0]
@@ -114,7 +114,7 @@ def test_toml_is_what_the_file_would_be(moral_file):
         (rows("positive\tnegative\tcolour", *FOUR), "row 1 names an unknown column 'colour'"),
         (rows("positive\tnegative\tpositive", *FOUR), "row 1 names the column 'positive' twice"),
         (rows(*FOUR, '"a\tb'), "row 5 cannot be read (unexpected end of data)"),
-        (rows(*FOUR, '"a" b\tb'), "row 5 cannot be read"),
+        (rows(*FOUR, 'a\t"b" c\td'), "row 5 cannot be read"),
         (rows(*FOUR, "same\tsame"), "row 5: both prompts are the same"),
         (rows(*FOUR, FOUR[0]), "'row-5' repeats 'row-1'"),
         (rows("id\tpositive\tnegative", *(f"x\t{line}" for line in FOUR)), "the id 'x' stands twice"),
@@ -147,7 +147,7 @@ def test_names_are_held_to_the_limits_as_well(moral_file):
     assert "the title has 61 characters; at most 60" in refused(rows(*FOUR), "x" * 61)
     assert "the positive side's name has 61" in refused(rows(*FOUR), "", "x" * 61)
     text = moral_file.read_text(encoding="utf-8").replace("Maria stands", "Maria" + " x" * 600)
-    assert "pair 1: the positive prompt has 1," in refused(text)
+    assert "pair 1 (rolling-oranges): the positive prompt has 1," in refused(text)
 
 
 CELLS = st.text(st.sampled_from('ab\t\n\r,;"[] =#\u2028\u202e\x00\ufeff\ud800é'), max_size=6)

@@ -12,6 +12,7 @@ from plantain.prompts.sets import (
     PromptSet,
     known_sets,
     load_prompt_set,
+    set_faults,
     shipped_file,
     shipped_sets,
 )
@@ -145,6 +146,63 @@ def test_errors_are_meant_for_the_user():
     assert issubclass(PromptError, ValueError)
 
 
+@pytest.mark.parametrize("coding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_and_line_ends_of_windows_do_not_matter(tmp_path, load, coding):
+    path = tmp_path / "windows.toml"
+    path.write_bytes(GOOD.replace("\n", "\r\n").encode(coding))
+    assert load_prompt_set(path) == load(GOOD)
+
+
+def test_one_message_has_all_that_is_wrong_with_a_file(load):
+    text = GOOD.replace('name = "kindness"', 'colour = "red"\nrole = "boss"').replace('"unkind"', '"Kind."')
+    text = text.replace(GREETS, "").replace('"pair-2"', '"pair-1"')
+    with pytest.raises(PromptError) as caught:
+        load(text)
+    said = str(caught.value)
+    assert "set.toml: 6 faults: (1) unknown key 'colour'" in said and "\n" not in said
+    faults = ["'name' is missing", "the role 'boss'", "both sides are called 'kind'", "the id 'pair-1' stands twice"]
+    assert all(fault in said for fault in [*faults, "pair 3 (pair-3): 'positive' is missing"])
+
+
+# --- pairs that are no observations ---
+
+TWINS = {
+    "the same": ("Ana greets neighbour 1.", "Ana ignores neighbour 1.", "pair 'pair-4' repeats 'pair-1'"),
+    "but for case and signs": ("ana greets  neighbour 1", "Ana ignores neighbour 1!", "repeats 'pair-1'"),
+    "mirrored": ("Ana ignores neighbour 1.", "Ana greets neighbour 1.", "'pair-1' with its sides exchanged"),
+    "mirrored but for signs": ("ana ignores neighbour 1", "Ana greets neighbour 1", "'pair-1' with its sides exch"),
+}
+
+
+@pytest.mark.parametrize(("positive", "negative", "said"), TWINS.values(), ids=TWINS)
+def test_a_pair_under_a_new_id_is_no_second_observation(load, positive, negative, said):
+    text = GOOD.replace("Ana greets neighbour 4.", positive).replace("Ana ignores neighbour 4.", negative)
+    with pytest.raises(PromptError, match=said):
+        load(text)
+
+
+def test_a_contrast_of_punctuation_alone_is_one(load):
+    pairs = "".join(
+        f'[[pair]]\nid = "{i}"\ncategory = "c"\npositive = "He waits {i}!"\nnegative = "He waits {i}."\n'
+        for i in range(4)
+    )
+    assert len(load(HEAD + pairs).pairs) == 4
+
+
+def test_a_set_made_in_code_is_checked_like_a_file(load):
+    good = load(GOOD)
+    assert set_faults(good) == []
+    four = (good.pairs[0],) * 4
+    assert set_faults(PromptSet("n", "t", "a", "a", four)) == [
+        "both sides are called 'a'; give each its own name.",
+        *["the id 'pair-1' stands twice; give every pair its own.",
+          "pair 'pair-1' repeats 'pair-1'; a repeated pair is no second observation."] * 3,
+    ]  # fmt: skip
+    assert set_faults(PromptSet("n", "", "a", "b", good.pairs[:3])) == [
+        "'title' must be a text that is not empty.", "has 3 pairs; the statistics need at least 4."
+    ]  # fmt: skip
+
+
 # --- the content hash --------------------------------------------------------------------------------------
 
 
@@ -192,7 +250,7 @@ def test_notes_are_read_and_do_not_count(tmp_path):
     path.write_text('role = "control"\nabout = "a"\nreading = "r"\n' + GOOD, encoding="utf-8")
     noted = load_prompt_set(path)
     assert (noted.role, noted.about, noted.reading) == ("control", "a", "r") and noted.sha256 == plain.sha256
-    assert (plain.role, plain.about) == ("axis", "")
+    assert (plain.role, plain.about) == ("", "")
     path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
     with pytest.raises(PromptError, match="the role 'boss' is unknown; allowed are axis, replication"):
         load_prompt_set(path)
