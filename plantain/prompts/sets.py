@@ -150,7 +150,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     ----------
     path : str or Path
         The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, from whatever folder; or a
-        file as docs/prompts.md describes it. The ending ``.csv``, ``.tsv`` or ``.txt`` makes it a table, any other one TOML.
+        file as docs/prompts.md describes it: a table where it ends in ``.csv``, ``.tsv`` or ``.txt``, else TOML.
 
     Returns
     -------
