@@ -105,7 +105,7 @@ def build_demo(
             publish_tab(page, choice, demo, sign_in)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
-                gr.Markdown(static("method.md"))
+                gr.HTML(static("method.html"))
         keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
@@ -202,7 +202,7 @@ def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
         )
         scope = gr.Dropdown(value="all", label="Scope", allow_custom_value=True, min_width=150)
     with gr.Accordion("What are units and scopes?", open=False):
-        gr.Markdown(static("units.md"))
+        gr.HTML(static("units.html"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
     choice = Choice(page, run, units, scope, unit, gr.State([]), known)
