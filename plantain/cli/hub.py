@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
 
     parser = add("publish", _publish, "offer a run to a model card on the Hub", "model repository with the card")
     parser.add_argument("run", metavar="DIR", help="folder of a run; its name is the run's on the card")
-    words = "run of the untrained control (default: the shipped one on the same prompts)"
+    words = "run of the untrained control (default: the shipped one on the same prompt set)"
     parser.add_argument("--control", metavar="DIR", help=words)
     add_publish_options(parser)
     words = "write what would be sent to DIR.publish, with the diff; no network"

@@ -13,7 +13,7 @@ from plantain import UsageError
 from plantain._files import plain, printable_lines
 from plantain.cli.options import add_model_options, not_empty
 from plantain.cli.progress import bar
-from plantain.findings.held_out import find_replication, held_out
+from plantain.findings.held_out import find_replication, held_out, told_by_kind
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
@@ -75,7 +75,9 @@ def _report(options: argparse.Namespace) -> None:
         replication = find_replication(run, Path(options.run))
     headline = held_out(run, replication, _named_runs(options.control))
     if options.json:
-        print(json.dumps({**plain(run.summary(selection)), "held_out": plain(headline)}, allow_nan=False))
+        kinds = [plain(part) for part in told_by_kind(run)]
+        found = {**plain(run.summary(selection)), "held_out": plain(headline), "kinds": kinds}
+        print(json.dumps(found, allow_nan=False))
     else:
         print(printable_lines(report_text(run, load_published(), selection, headline)))  # it may be a stranger's
 

@@ -40,7 +40,7 @@ from plantain.models.load import KLEIN
 from plantain.models.stand_in import STAND_IN
 from plantain.probe.checkpoint import tidy
 from plantain.probe.distributed import Distributed, find_distributed
-from plantain.prompts.sets import PromptSet, load_prompt_set, shipped_sets
+from plantain.prompts.sets import PromptSet, known_sets, load_prompt_set
 from plantain.report.model_card import check_weights
 from plantain.report.reproduction import reproduction_text
 from plantain.report.study import card_lines, controls_lines, price_text, seeds_lines
@@ -173,7 +173,7 @@ def _plan(options: argparse.Namespace) -> _Study:
 def _check_same(options: argparse.Namespace, own: PromptSet | None) -> None:
     if not options.same_prompts:
         return
-    if own is None or own.sha256 in shipped_sets():
+    if own is None or own.sha256 in known_sets():
         raise UsageError("--same-prompts goes with --prompts FILE: the prompts in this folder are not the card's.")
     if (own.positive, own.negative) != SIDES:
         raise UsageError(

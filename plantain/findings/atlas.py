@@ -22,7 +22,7 @@ import numpy as np
 from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
 from plantain.runs.inference import MAX_EXACT, Interval, finite_ends
 from plantain.runs.info import RANDOM, NotComparableError, RunInfo
@@ -324,7 +324,7 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     runs : mapping of str to Run
         By name.
     selected : str
-        One of them. Of two runs of one prompt set it is taken; elsewhere the newest is.
+        One of them. Of two runs of one prompt set, whichever its text, it is taken; elsewhere the newest is.
 
     Returns
     -------
@@ -340,12 +340,16 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
         elif len(run.pairs) < MIN_PAIRS:
             reasons[name] = f"has {len(run.pairs)} pairs; {MIN_PAIRS} are needed"
         else:
-            by_set.setdefault(run.info.prompts_sha256, []).append(name)
+            role = _role(run)
+            by_set.setdefault(role if role in _ORDER[:2] else run.info.prompts_sha256, []).append(name)
     for names in by_set.values():
         # Of runs made in the same second the first is taken: `max` keeps it.
         taken = max(names, key=lambda name: (name == selected, runs[name].info.date))
         why = "which is chosen above" if taken == selected else "which is newer"
-        reasons |= {name: f"is of the same prompt set as {taken}, {why}" for name in names if name != taken}
+        for name in filter(lambda name: name != taken, names):
+            same = runs[name].info.prompts_sha256 == runs[taken].info.prompts_sha256
+            of = "is of the same prompt set as" if same else "is of another text of the prompt set of"
+            reasons[name] = f"{of} {taken}, {why}"
     kept = {name: run for name, run in same_model.items() if name not in reasons}
     return Gathered(kept, tuple(f"{name} {reason}." for name, reason in reasons.items()))
 
@@ -516,7 +520,7 @@ def _path(axes: list[Axis], selection: Selection, folder: Path) -> Path:
 
 
 def _role(run: Run) -> str:
-    known = shipped_sets().get(run.info.prompts_sha256)
+    known = known_sets().get(run.info.prompts_sha256)
     return known[1].role if known else "other"
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
@@ -99,6 +99,23 @@ class HeldOut(Told):
     controls: tuple[Told, ...] = ()
 
 
+@dataclass(frozen=True)
+class KindTold:
+    """How many pairs of one kind the headline's rule tells right, each by the rule of all other pairs, of any kind.
+
+    Attributes
+    ----------
+    kind : str
+        One of `prompts.sets.KINDS`.
+    k, n : int
+        Pairs told right, and pairs. Description: no p, since the pairs were not drawn by kind.
+    """
+
+    kind: str
+    k: int
+    n: int
+
+
 def held_out(
     run: Run, replication: tuple[str, Run] | None = None, controls: Mapping[str, Run] | None = None
 ) -> HeldOut:
@@ -131,6 +148,21 @@ def held_out(
     rules = {name: stats.learn_rule(r.analysis(IMAGE).differences, N_TOP) for name, r in (controls or {}).items()}
     told = tuple(_told(stats.transfer_test(rule, mine, two_sided=True), name) for name, rule in rules.items())
     return HeldOut(**{**vars(found), "replication": again, "controls": told})
+
+
+def told_by_kind(run: Run) -> list[KindTold]:
+    """Split the headline's count by kind; empty unless every pair of the run says its kind.
+
+    Returns
+    -------
+    list of KindTold
+        In the order of the prompt set. The counts sum to the headline's (`HeldOut.k`).
+    """
+    if not all(run.kinds):
+        return []
+    told = stats.conformal_scores(run.analysis(IMAGE).differences, N_TOP) > 0
+    kinds = np.array(run.kinds)
+    return [KindTold(kind, int(told[kinds == kind].sum()), run.kinds.count(kind)) for kind in dict.fromkeys(run.kinds)]
 
 
 def _check(run: Run, name: str, other: Run) -> None:
@@ -176,7 +208,7 @@ _BESIDE = ("replication", "control")
 
 
 def _roles() -> dict[str, str]:
-    return {sha256: prompt_set.role for sha256, (_, prompt_set) in shipped_sets().items()}
+    return {sha256: prompt_set.role for sha256, (_, prompt_set) in known_sets().items()}
 
 
 def find_beside(run: Run, folder: Path) -> Beside:

@@ -1,4 +1,4 @@
-"""The pairs behind a result: by category, one by one, and by where their prompts differ. Description, no tests."""
+"""The pairs behind a result: by category or kind, one by one, and by where prompts differ. Description, no tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STREAM = 7  # of the run's seed, for the permutations
 
 @dataclass(frozen=True, eq=False)
 class CategoryPart:
-    """One category of a run.
+    """One category, or one kind, of a run's pairs.
 
     Attributes
     ----------
@@ -117,12 +117,13 @@ def between_categories(run: Run, selection: Selection = CARD) -> Categories | No
     Returns
     -------
     Categories or None
-        None where there is one category, or none with two pairs, or nothing moves.
+        None where there is one category, none with two pairs, one that holds all pairs but one, or nothing moves.
     """
     a = run.analysis(selection)
     diffs, rng = a.differences[:, a.tested], np.random.default_rng((run.info.seed, _STREAM))
     found = stats.dependence(diffs, run.categories, N_PERMUTATIONS, rng)
-    if found is None:
+    largest = max(map(run.categories.count, run.categories))
+    if found is None or len(diffs) - largest < 2:  # no rule is learned on one pair
         return None
     told = stats.left_out_categories(diffs, run.categories)
     return Categories(len(set(run.categories)), found, told, len(diffs))
@@ -141,10 +142,19 @@ def by_category(run: Run, selection: Selection = CARD) -> list[CategoryPart]:
     list of CategoryPart
         t of a few pairs is coarse: compare categories with one another, not with the whole.
     """
-    diffs, labels, found = run.analysis(selection).differences, np.array(run.categories), []
-    for name in dict.fromkeys(run.categories):
+    return _by_label(run, run.categories, selection)
+
+
+def by_kind(run: Run, selection: Selection = CARD) -> list[CategoryPart]:
+    """Describe every kind as `by_category` does the categories; empty unless every pair of the run says its kind."""
+    return _by_label(run, run.kinds, selection) if all(run.kinds) else []
+
+
+def _by_label(run: Run, names: list[str], selection: Selection) -> list[CategoryPart]:
+    diffs, labels, found = run.analysis(selection).differences, np.array(names), []
+    for name in dict.fromkeys(names):
         t, others = _t_or_nan(diffs[labels == name]), _t_or_nan(diffs[labels != name])
-        found.append(CategoryPart(name, run.categories.count(name), t, _median_abs(t), stats.pearson(t, others)))
+        found.append(CategoryPart(name, names.count(name), t, _median_abs(t), stats.pearson(t, others)))
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from plantain.findings.published import Published, same_question
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets
 from plantain.runs.analysis import BlockSummary, Summary, blocks
 from plantain.runs.info import NotComparableError
 from plantain.runs.run import Run
@@ -107,7 +107,7 @@ def reproduce(run: Run, published: Published, same_prompts: bool) -> Reproductio
     for block in published.top_blocks:
         rank, obtained = places.get(block.block, (None, None))
         rows.append(Block(block, obtained, rank, len(found)))
-    prompts = Prompts.OURS if run.info.prompts_sha256 in shipped_sets() else Prompts.GIVEN
+    prompts = Prompts.OURS if run.info.prompts_sha256 in known_sets() else Prompts.GIVEN
     return Reproduction(
         _figures(published, mine),
         tuple(rows),

@@ -22,6 +22,7 @@ from plantain.findings.reproduction import Reproduction
 from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 from plantain.hub.errors import HubError
 from plantain.hub.repo import MAIN, RUNS, Base, Remote
+from plantain.prompts.sets import same_set
 from plantain.report.figures.catalogue import OnCard, figure
 from plantain.report.figures.png import png
 from plantain.report.model_card import atlas_section, card_fields, check_publishable, results_section
@@ -101,7 +102,7 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> tup
     folder : path
         Of the run; its name is the run's.
     control : path, optional
-        Folder of the untrained control; by default the shipped one, if it is of the same prompts and architecture.
+        Folder of the untrained control; by default the shipped one, if it is of the same prompt set and architecture.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def _files(name: str, run: Run) -> dict[str, bytes]:
 
 
 def find_control(run: Run, folder: str | Path | None = None) -> Run | None:
-    """Return the untrained control that may stand beside a run: the same prompts through the same architecture."""
+    """Return the untrained control that may stand beside a run: the same prompt set through the same architecture."""
     try:
         control = load_run(SHIPPED_CONTROL if folder is None else folder)
         if unlike := _unlike(run, control):
@@ -211,7 +212,7 @@ def _unlike(run: Run, control: Run) -> str:
         return "this run is a control itself"
     if run.info.layout != control.info.layout:
         return "its model has another shape"
-    if run.info.prompts_sha256 != control.info.prompts_sha256:
+    if not same_set(run.info.prompts_sha256, control.info.prompts_sha256):
         return "its prompts are others"
     return "" if is_control(control.info, run.info) else f"it was made in another way ({control.info.settings_words})"
 

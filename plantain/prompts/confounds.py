@@ -1,4 +1,4 @@
-"""Confounds of a prompt set: what else than its meaning tells the two sides apart, in sentences.
+"""Confounds of a prompt set: what else than its meaning tells the two sides apart, and what repeats, in sentences.
 
 A sign-flip null rejects any systematic difference between the sides, a lexical one as readily as one of meaning. Tests
 hold the project's own sets to this; the owner of any other set gets a warning.
@@ -23,6 +23,8 @@ _EARLY, _LATE = 0.4, 0.6  # of the sentence
 
 _SHARE = 0.2  # of the pairs, at least, should part early, and as many late: 5 of 25
 
+_REPEATED = 0.6  # of the words of a pair; two shipped pairs share at most 0.47
+
 _SHOWN = 5  # names in a sentence; the rest are counted
 
 
@@ -33,7 +35,8 @@ class Confound:
     Attributes
     ----------
     kind : str
-        ``word counts``, ``words``, ``negations``, ``lengths``, ``onsets``, ``classifiers``, ``unlike`` or ``tokens``.
+        ``word counts``, ``words``, ``negations``, ``lengths``, ``onsets``, ``classifiers``, ``unlike``, ``repeats``,
+        ``reading`` or ``tokens``.
     text : str
         What is found, and why it matters.
     pairs : tuple of str
@@ -46,7 +49,7 @@ class Confound:
 
 
 def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[Confound]:
-    """Find what else than its meaning tells the two sides of a set apart.
+    """Find what else than its meaning tells the two sides of a set apart, and pairs that are nearly one.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | N
     `b` has p <= 0.05, or where the difference exceeds half of all pairs (`lopsided`): with a handful of pairs no sign
     test reaches 0.05. The tests are not corrected for each other: a false alarm costs a look.
     """
-    found = list(_of_words(prompt_set))
+    found = [*_of_words(prompt_set), *_reading(prompt_set)]  # a reading is no part of what makes two sets equal
     if count_tokens is not None:
         counts = lexical.unequal_counts(prompt_set.pairs, count_tokens)
         found += _unequal("tokens", "tokens of the loaded model", counts, prompt_set)
@@ -113,7 +116,7 @@ def _upper_tail(k: int, n: int) -> float:
 def _of_words(prompt_set: PromptSet) -> tuple[Confound, ...]:
     counts = lexical.unequal_word_counts(prompt_set.pairs)
     found = [*_unequal("word counts", "words", counts, prompt_set)]
-    for check in (_words, _negations, _lengths, _classifiers, _unlike, _onsets):
+    for check in (_words, _negations, _lengths, _classifiers, _unlike, _onsets, _repeats):
         found += check(prompt_set)
     return tuple(found)
 
@@ -195,6 +198,38 @@ def _onsets(prompt_set: PromptSet) -> Iterator[Confound]:
             f"(after {_LATE:.0%}) in {late}. What stands before is the same to the text encoder, so all that differs "
             "sits in like places: where a change stands cannot be told from what it means.",
         )
+
+
+def _repeats(prompt_set: PromptSet) -> Iterator[Confound]:
+    found = lexical.near_duplicates(prompt_set.pairs, _REPEATED)
+    if found:
+        names = tuple(dict.fromkeys(name for one, other, _ in found for name in (one, other)))
+        shown = _list([f"{one} and {other} ({share:.0%})" for one, other, share in found])
+        yield Confound(
+            "repeats",
+            f"{_of(names, prompt_set)} more than {_REPEATED:.0%} of their words in common with another pair: {shown}. "
+            "The sign flips take every pair for an observation of its own: the same scene twice makes chance look like "
+            "a result.",
+            names,
+        )
+
+
+_READ = {
+    "nearer": ("the agent is nearer to the other person", "measures nearness"),
+    "attentive": ("the agent is more attentive to the other person", "measures attention"),
+    "new_object": ("a thing is named that the other side lacks", "counts things"),
+}
+
+
+def _reading(prompt_set: PromptSet) -> Iterator[Confound]:
+    """Count what somebody read in the pairs who did not see their sides; nothing where nobody did."""
+    for key, (what, does) in _READ.items():
+        read = {pair.id: getattr(pair, key) for pair in prompt_set.pairs if getattr(pair, key)}
+        signs = [1 if side == "positive" else -1 for side in read.values()]
+        where, why = _tilt(signs, f"as it was read, {what} on", does, prompt_set)
+        if why:
+            of = f"{len(read)} of {len(prompt_set.pairs)} pairs"
+            yield Confound("reading", f"In {of}, {where}. {why}", tuple(read))
 
 
 # --- words for them ----------------------------------------------------------------------------------------

@@ -88,6 +88,23 @@ def common_share(pair: PromptPair) -> float:
     return 2 * (here & there).total() / total if total else 1.0
 
 
+def near_duplicates(pairs: Sequence[PromptPair], share: float) -> list[tuple[str, str, float]]:
+    """List two pairs each that share more than `share` of their word forms, the most alike first: ids, and the share.
+
+    The forms are those of both sides of a pair, and the share is of the pair that has fewer, so that words added to
+    one of two like scenes do not hide it.
+    """
+    forms = [set(words(f"{pair.positive} {pair.negative}")) for pair in pairs]
+    place = {word: i for i, word in enumerate(sorted(set().union(*forms)))}
+    has = np.zeros((len(forms), max(1, len(place))), np.float32)  # float32 holds these counts without rounding
+    for i, found in enumerate(forms):
+        has[i, [place[word] for word in found]] = 1
+    sizes = has.sum(axis=1)
+    shares = has @ has.T / np.maximum(np.minimum.outer(sizes, sizes), 1)
+    found = [(pairs[i].id, pairs[j].id, float(shares[i, j])) for i, j in np.argwhere(np.triu(shares > share, 1))]
+    return sorted(found, key=lambda row: -row[2])
+
+
 # --- classifiers -------------------------------------------------------------------------------------------
 # Each learns a weight per feature from all pairs but one, then says which side of that one is the positive one.
 

@@ -7,9 +7,10 @@ import json
 import tomllib
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal
 
 from plantain import PlantainError
 from plantain._files import printable
@@ -20,6 +21,12 @@ VISITOR = "visitor"  # id and category of a pair that is in no set
 
 PAIR_KEYS = ("id", "category", *SIDES)
 
+KINDS = ("neglect", "exclusion", "wrongdoing")
+
+READ_KEYS = ("nearer", "attentive", "new_object")
+
+_CHOICES = {"kind": KINDS, **dict.fromkeys(READ_KEYS, SIDES)}  # of a pair; may be left out
+
 SET_KEYS = ("name", "title", *SIDES, "pair")
 
 NOTE_KEYS = ("role", "about", "reading")  # may be left out
@@ -29,6 +36,10 @@ ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 MIN_PAIRS = 4  # split halves need two pairs each
 
 SHIPPED = Path(__file__).resolve().parents[2] / "prompts"
+
+FORMER = SHIPPED / "former"  # texts that were changed since: runs of them are still read, and keep their role
+
+_Side = Literal["", *SIDES]
 
 
 class PromptError(PlantainError, ValueError):
@@ -48,12 +59,32 @@ def is_blank(text: str) -> bool:
 
 @dataclass(frozen=True)
 class PromptPair:
-    """Two prompts with the same scene and agents; only the act differs."""
+    """Two prompts with the same scene and agents; only the act differs.
+
+    Attributes
+    ----------
+    id, category, positive, negative : str
+    kind : str
+        What the negative side is, one of `KINDS`, or empty: it looks on or idles, leaves somebody out, or does wrong.
+    nearer, attentive, new_object : str
+        What a reader said who had not written the pair and did not know which side is which: where the agent is nearer
+        to the other person, or more attentive, and which side alone names a thing. Empty where neither, where both,
+        and where nobody was asked. Of the project's own sets a reader was asked about the two moral ones, attention
+        and nearness, once for each pair (docs/controls.md).
+
+    Notes
+    -----
+    No model sees the last four, so two pairs that differ in them alone are equal.
+    """
 
     id: str
     category: str
     positive: str
     negative: str
+    kind: Literal["", *KINDS] = field(default="", compare=False)
+    nearer: _Side = field(default="", compare=False)
+    attentive: _Side = field(default="", compare=False)
+    new_object: _Side = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +118,7 @@ class PromptSet:
     def sha256(self) -> str:
         """SHA-256 of what a model sees (hex): layout, comments and notes of the file do not count."""
         content = {key: value for key, value in asdict(self).items() if key not in NOTE_KEYS}
+        content["pairs"] = [{key: pair[key] for key in PAIR_KEYS} for pair in content["pairs"]]
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -110,7 +142,8 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     path : str or Path
         The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, or a file with ``name``,
         ``title``, ``positive``, ``negative``, one ``[[pair]]`` per pair and, if wanted, ``role``, ``about`` and
-        ``reading``.
+        ``reading``; a pair has ``id``, ``category``, ``positive``, ``negative`` and, if wanted, the other fields of
+        `PromptPair`.
 
     Returns
     -------
@@ -171,10 +204,25 @@ def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
     return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in found}
 
 
+@cache
+def known_sets() -> dict[str, tuple[Path, PromptSet]]:
+    """Read the project's own prompt sets as they are and as they were: by hash, the file and the set."""
+    former = [(path, load_prompt_set(path)) for path in sorted(FORMER.glob("*.toml"))]
+    return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in former} | shipped_sets()
+
+
 def shipped_file(sha256: str, otherwise: str) -> str:
     """Name the file of one of the project's own sets for the command line, or what stands for somebody else's."""
-    known = shipped_sets().get(sha256)
-    return f"prompts/{known[0].name}" if known else otherwise
+    known = known_sets().get(sha256)
+    return known[0].relative_to(SHIPPED.parent).as_posix() if known else otherwise
+
+
+def same_set(sha256: str, other: str) -> bool:
+    """Tell whether two hashes are of one prompt set: of the same text, or of texts that the project gave it in turn."""
+    if sha256 == other:
+        return True
+    known = [known_sets().get(found) for found in (sha256, other)]
+    return all(known) and len({(path.name, prompt_set.role) for path, prompt_set in known}) == 1
 
 
 def _read_pairs(rows: object, where: str) -> tuple[PromptPair, ...]:
@@ -190,7 +238,7 @@ def collect_pairs(rows: dict[str, dict], where: str) -> tuple[PromptPair, ...]:
     Parameters
     ----------
     rows : dict of str to dict
-        By what an error calls the row: ``id``, ``category``, ``positive`` and ``negative``.
+        By what an error calls the row: the fields of `PromptPair`.
     where : str
         What an error begins with.
 
@@ -217,9 +265,12 @@ def _repeats(pairs: tuple[PromptPair, ...], key: Callable) -> Iterator[tuple[Pro
 
 
 def _read_pair(row: dict, where: str) -> PromptPair:
-    _require_keys(row, PAIR_KEYS, where)
-    _require_text(row, PAIR_KEYS, where)
-    pair = PromptPair(**{key: row[key].strip() for key in PAIR_KEYS})
+    _require_keys(row, PAIR_KEYS, where, tuple(_CHOICES))
+    _require_text(row, tuple(row), where)
+    for key, allowed in _CHOICES.items():
+        if row.get(key, allowed[0]).strip() not in allowed:
+            raise PromptError(f"{where}: the {key} {row[key]!r} is unknown; allowed are {', '.join(allowed)}.")
+    pair = PromptPair(**{key: value.strip() for key, value in row.items()})
     if pair.positive == pair.negative:
         raise PromptError(f"{where}: both prompts are the same; only the act should differ, but it must.")
     return pair

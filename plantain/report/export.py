@@ -15,7 +15,7 @@ import pandas as pd
 
 from plantain import __version__
 from plantain._files import plain
-from plantain.findings.held_out import held_out
+from plantain.findings.held_out import held_out, told_by_kind
 from plantain.findings.published import Published
 from plantain.report.labels import provenance, weights_label
 from plantain.runs.info import RANDOM
@@ -73,6 +73,7 @@ def report_json(run: Run, selection: Selection = CARD) -> bytes:
     content = {
         **plain(run.summary(selection)),
         "held_out": plain(held_out(run)),
+        "kinds": [plain(part) for part in told_by_kind(run)],
         "weights_label": weights_label(run.info),
         "provenance": {**asdict(run.info), "capture_sha256": run.capture_sha256},
     }

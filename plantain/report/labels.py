@@ -8,6 +8,7 @@ from typing import Any
 from plantain.findings.comparison import Difference
 from plantain.findings.published import SIDES, Published
 from plantain.models.info import ModelInfo
+from plantain.prompts.sets import PromptPair
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
@@ -116,6 +117,19 @@ def _setting(key: str, value: Any) -> str:
     if key == "seeds":
         return ", ".join(map(str, value)) or "the run's seed"
     return ("none" if value in (None, "") else str(value))[: 12 if key in _HASHES else None]
+
+
+def contrast_words(run: Run) -> str:
+    """Write what a run's pairs are about; of pairs that say their kind only those of neglect are help or none."""
+    i, kinds = run.info, run.kinds
+    if not all(kinds):
+        return f"{i.positive} against {i.negative}"
+    return f"prosocial or not (in {kinds.count('neglect')} pairs, of neglect: {i.positive} or {i.negative})"
+
+
+def pair_sides(pair: PromptPair, sides: tuple[str, str]) -> tuple[str, str]:
+    """Name a pair's two sides: as its set does, unless its negative side is more than neglect."""
+    return sides if pair.kind in ("", "neglect") else ("prosocial", "not prosocial")
 
 
 def sides_words(positive: str, negative: str) -> str:

@@ -80,7 +80,7 @@ def results_section(
     repo_id : str
         Where to.
     control : Run or None
-        The untrained control on the same prompts.
+        The untrained control on the same prompt set.
     published : Published
         From `findings.published.load_published`.
     figure : tuple of str
@@ -204,7 +204,8 @@ def verdict(
         f"the median, p = {facts.p:.2g})."
     )
     if control is not None:
-        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}."
+        text = "" if control.info.prompts_sha256 == run.info.prompts_sha256 else ", on another text of this prompt set"
+        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}{text}."
     if comparable(run, CARD):
         other = "" if run.info.model == published.base_model else f" and weights of {published.base_model}"
         prompts = "the same prompts, as is said by who ran this" if same_prompts else "prompts of its own"

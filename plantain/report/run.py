@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import astuple
 
-from plantain.findings.held_out import HeldOut, held_out
+from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
@@ -62,6 +62,13 @@ def report_text(run: Run, published: Published, selection: Selection = CARD, hea
     blocks += [
         f"## By category\n\n{tables.CATEGORY_NOTE}",
         tables.frame_table(tables.categories_frame(run, selection)),
+    ]
+    kinds = tables.kinds_frame(run, selection)
+    if len(kinds):
+        told = "; ".join(f"{part.kind} {part.k} of {part.n}" for part in told_by_kind(run))
+        line = f"Held-out pairs told right (the headline, by kind): {told}."
+        blocks += [f"## By kind\n\n{line}\n\n{tables.KIND_NOTE}", tables.frame_table(kinds)]
+    blocks += [
         _listed("## Read with care\n", [statement.text for statement in careful]),
         "## By pair\n\nWithout: units over the threshold when this pair is left out.",
         tables.frame_table(tables.pairs_frame(pairs)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from plantain.findings.pairs import PairPart, by_category
+from plantain.findings.pairs import CategoryPart, PairPart, by_category, by_kind
 from plantain.findings.published import Published
 from plantain.findings.repeats import stability
 from plantain.report.numbers import DASH, count, number
@@ -18,6 +18,11 @@ from plantain.runs.run import Headline, Run
 from plantain.runs.units import CARD, Selection
 
 CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
+
+KIND_NOTE = (
+    "Of the negative side: neglect looks on or idles, exclusion leaves somebody out, wrongdoing lies or steals. The "
+    "note on categories holds here too."
+)
 
 CATEGORY_NOTE = (
     "Description, no tests: the units were chosen on these same pairs. With 5 pairs and no effect the median |t| is "
@@ -159,13 +164,19 @@ def categories_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
         Columns ``category``, ``pairs``, ``median |t|`` (over units, of the category's pairs alone), ``r with others``
         (of its t with that of all other pairs) and, for each of the run's 5 top units by |t|, the category's t.
     """
+    return _parts_frame("category", by_category(run, selection), run, selection)
+
+
+def kinds_frame(run: Run, selection: Selection = CARD) -> pd.DataFrame:
+    """Describe every kind of pairs as `categories_frame` does the categories; empty where the pairs have none."""
+    return _parts_frame("kind", by_kind(run, selection), run, selection)
+
+
+def _parts_frame(what: str, parts: list[CategoryPart], run: Run, selection: Selection) -> pd.DataFrame:
     a = run.analysis(selection)
     top = a.ranking[:_N_TOP].tolist()
-    rows = [
-        [part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()]
-        for part in by_category(run, selection)
-    ]
-    columns = ["category", "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
+    rows = [[part.name, part.n_pairs, part.median_abs_t, part.r_others, *part.t[top].tolist()] for part in parts]
+    columns = [what, "pairs", "median |t|", "r with others", *(f"t of {a.table.names[u]}" for u in top)]
     return pd.DataFrame(rows, columns=columns)
 
 

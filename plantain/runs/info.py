@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from plantain import PlantainError
 from plantain._files import STRICT
 from plantain.models.info import WEIGHTS, ModelInfo
-from plantain.prompts.sets import PromptPair
+from plantain.prompts.sets import PromptPair, same_set
 from plantain.runs.units import Layout
 
 SIZES = range(64, 2048 + 1, 16)
@@ -211,12 +211,12 @@ class PairRecord:
 
 
 def is_control(control: RunInfo, run: RunInfo) -> bool:
-    """Tell whether a run may stand beside another as its control: the same pairs in the same kind of passes.
+    """Tell whether a run may stand beside another as its control: one prompt set in the same kind of passes.
 
-    Size and seed may be others: whoever shows the two says so.
+    Size, seed and the set's text, present or former, may be others: whoever shows the two says so.
     """
-    kinds = [(i.prompts_sha256, len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
-    return kinds[0] == kinds[1]
+    kinds = [(len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
+    return kinds[0] == kinds[1] and same_set(control.prompts_sha256, run.prompts_sha256)
 
 
 def size_fault(size: int) -> str:

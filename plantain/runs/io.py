@@ -121,7 +121,7 @@ def _write_files(run: Run, folder: Path) -> None:
         "schema": SCHEMA,
         "info": _known_facts(run),
         "capture_sha256": run.capture_sha256,
-        "pairs": [{**(row := asdict(record)).pop("pair"), **row} for record in run.pairs],
+        "pairs": [_flat(record) for record in run.pairs],
         "summaries": [plain(run.summary(Selection(units))) for units in UNITS],
     }
     content["sha256"] = _digest(content)
@@ -257,7 +257,15 @@ def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`; other keys are left out."""
     tokens = {key: row[key] for key in ("first_difference", "n_differing")}
-    return {**tokens, "pair": {key: value for key, value in row.items() if key in PAIR_KEYS}}
+    return {**tokens, "pair": {key: value for key, value in row.items() if key in (*PAIR_KEYS, "kind")}}
+
+
+def _flat(record: PairRecord) -> dict[str, Any]:
+    """Turn a pair into one level, for run.json: its kind only where it has one, and no reading of its words."""
+    row = asdict(record)
+    pair = row.pop("pair")
+    kept = (*PAIR_KEYS, "kind") if pair["kind"] else PAIR_KEYS
+    return {**{key: pair[key] for key in kept}, **row}
 
 
 def _stay_inside(root: Path, path: Path) -> None:

@@ -179,6 +179,11 @@ class Run:
         """The category of every pair."""
         return [record.pair.category for record in self.pairs]
 
+    @property
+    def kinds(self) -> list[str]:
+        """What the negative side of every pair is (`prompts.sets.KINDS`); empty words where a pair does not say."""
+        return [record.pair.kind for record in self.pairs]
+
     @cached_property
     def capture_sha256(self) -> str:
         """SHA-256 (hex) of the raw material with its signs and halves, as it is saved."""

@@ -15,7 +15,7 @@ import gradio as gr
 
 from plantain import UsageError
 from plantain._files import plain
-from plantain.findings.held_out import held_out
+from plantain.findings.held_out import held_out, told_by_kind
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import weights_label
 from plantain.report.tables import top_units_frame
@@ -56,7 +56,8 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
             units: What is counted: card (the card's slices of 16 channels), heads, text-heads, mlp or embedding.
             scope: Which tokens: all, image, prompt, words, padding, template or reference.
         Returns:
-            One object with held_out (k of n held-out pairs told right, and its p), thresholds, large_effect,
+            One object with held_out (k of n held-out pairs told right, and its p), kinds (the same k of n by kind of
+            pair; empty where the pairs have none), thresholds, large_effect,
             split_half, max_abs_t, top_blocks, inference, text_baseline and weights_label.
         """
         with told(), logged("view"):
@@ -68,6 +69,7 @@ def add_endpoints(store: RunStore, engine: Engine, prompt_set: PromptSet) -> Non
                 "weights_label": weights_label(found.info),
                 **figures,
                 "held_out": plain(held_out(found)),
+                "kinds": [plain(part) for part in told_by_kind(found)],
             }
 
     def top_units(run: str, units: str = "heads", scope: str = "all", n: int = 20, block: str = "") -> list[dict]:

@@ -100,14 +100,15 @@ class Page:
         return self.store.get(name)
 
     def control_for(self, run: Run | None) -> Run | None:
-        """Return the saved run of an untrained model on the same prompts, made in one way but for the image's size.
+        """Return the saved run of an untrained model on the same prompt set, made in one way but for the image's size.
 
-        None beside an untrained run itself.
+        One of the same text comes before one of another. None beside an untrained run itself.
         """
         if run is None or run.info.weights == "untrained":
             return None
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
-        return next((saved for saved in found if is_control(saved.info, run.info)), None)
+        fits = [saved for saved in found if is_control(saved.info, run.info)]
+        return min(fits, key=lambda saved: saved.info.prompts_sha256 != run.info.prompts_sha256, default=None)
 
     def beside(self, run: Run) -> Beside:
         """Return the saved runs that stand beside a run's headline: its replication, and controls."""

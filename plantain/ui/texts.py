@@ -6,14 +6,14 @@ They are HTML, not Markdown: for that the browser would load a parser before it 
 from __future__ import annotations
 
 INTRODUCTION = """<h1>plantain</h1>
-<p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from <b>ignoring</b> in its attention
+<p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>prosocial</b> acts from others in its attention
 layers, before it has drawn anything?</p>
 <p class="pl-links"><a href="https://huggingface.co/phanerozoic/moral-plantain">The published card</a> ·
 <a href="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B">the base model</a>{code}</p>
 """
 
 
-MEASURED = """{n} pairs of prompts, {positive} against {negative}. The figures say how strongly each unit of the network
+MEASURED = """{n} pairs of prompts, {contrast}. The figures say how strongly each unit of the network
 responds to the difference, and how much of that chance would give."""
 
 

@@ -117,7 +117,7 @@ def test_references_can_be_copied(visit):
         page.get_by_role("button", name=button).click()
         page.wait_for_selector("p[role=status] >> text=Copied.")
         copied = page.evaluate("navigator.clipboard.readText()")
-        assert copied == page.locator(f"{place} pre").text_content() and "15992833c1b11f27" in copied
+        assert copied == page.locator(f"{place} pre").text_content() and "8de8d995a4c31ec6" in copied
     assert "cited separately" in page.inner_text("#cite-plain")
 
 

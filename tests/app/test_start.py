@@ -78,9 +78,9 @@ def klein(tmp_path_factory):
 
 def test_before_there_is_a_klein_run_the_first_screen_has_the_question_a_pair_the_card_and_the_price(url, pages, hub):
     page, shown = pages[0], pages[0].inner_text("#findings")
-    assert "tell helping from ignoring" in page.inner_text("#introduction")
+    assert "tell prosocial acts from others" in page.inner_text("#introduction")
     assert "Nobody has run this here yet: about 100 s of your GPU quota." in shown
-    assert page.locator("#findings mark").all_inner_texts() == ["crouches", "gathers", "hurries", "dodges"]
+    assert page.locator("#findings mark").all_inner_texts() == ["catches", "watches"]
     card = page.inner_text("#top-blocks")
     assert card.count("Published by its author on his own prompts; not re-run here.") == 2
     assert "3,221 (19.7%), 6.4× null p99" in card and "single[19]" in card and "132/768" in card

@@ -215,8 +215,8 @@ def test_a_strange_run_is_named_and_the_good_one_is_listed(good, tmp_path, name)
 
 def test_a_run_of_schema_1_loads_as_it_did(good, tmp_path):
     """Yesterday's runs say nothing of seeds, steps, masks and pictures."""
-    shipped = load_run(ROOT / "precomputed" / "tiny-random")
-    assert json.loads((ROOT / "precomputed" / "tiny-random" / "run.json").read_text())["schema"] == 1
+    shipped = load_run(ROOT / "tests" / "data" / "runs" / "schema-1")
+    assert json.loads((ROOT / "tests" / "data" / "runs" / "schema-1" / "run.json").read_text())["schema"] == 1
     assert shipped.info.seeds == (shipped.info.seed,) and shipped.info.steps == 1 and not shipped.repeats
     assert shipped.info.references == {} and not shipped.info.mask_padding
     content = json.loads((good / "run.json").read_text())

@@ -13,7 +13,7 @@ from plantain.findings.held_out import ALONE, Beside, held_out, is_here
 from plantain.findings.published import Published, comparable, same_question
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.figures.maps import PANELS, drawn_units
-from plantain.report.labels import UNIT_WORDS, family_line, provenance, weights_label
+from plantain.report.labels import UNIT_WORDS, contrast_words, family_line, provenance, weights_label
 from plantain.report.statements import careful_statements, notes, prompt_warnings
 from plantain.report.tables import Metric, metrics
 from plantain.report.verdict import standing, verdict_lines
@@ -199,9 +199,9 @@ def findings_html(run: Run | None, published: Published, selection: Selection, c
     text = (
         f"Text baseline, the same test on the prompt embedding: {'; '.join(f'{m.name}: {m.baseline}' for m in rows)}."
     )
-    measured = MEASURED.format(n=len(run.pairs), positive=run.info.positive, negative=run.info.negative)
+    measured = MEASURED.format(n=len(run.pairs), contrast=contrast_words(run))
     prompts = [warning.text for warning in prompt_warnings(run)]
-    said = f"<p class='pl-small'>{escape(_control_line(control))}</p>" if control else ""
+    said = f"<p class='pl-small'>{escape(_control_line(control, run))}</p>" if control else ""
     return (
         f"{html.chip_html(run)}{_answer(run)}<p class='pl-small'>{escape(standing(run, selection))}</p>"
         f"{_cards(rows, beside)}"
@@ -217,10 +217,12 @@ def careful_html(run: Run, selection: Selection) -> str:
     return html.folded_html("Read with care: nulls, intervals, corrections", statements)
 
 
-def _control_line(control: Run) -> str:
+def _control_line(control: Run, run: Run) -> str:
     unequal = len(control.unequal_pairs())
     tokens = f", {unequal} pairs of unequal token counts" if unequal else ""
-    return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px{tokens}.)"
+    other = control.info.prompts_sha256 != run.info.prompts_sha256
+    text = ", another text of this prompt set" if other else ""
+    return f"{CONTROL} ({weights_label(control.info)}, {control.info.size} px{tokens}{text}.)"
 
 
 def _cards(rows: list[Metric], published: bool) -> str:

@@ -8,9 +8,9 @@ import gradio as gr
 
 from plantain.findings.pairs import PairPart
 from plantain.report.figures.catalogue import OneRun, figure
-from plantain.report.labels import UNIT_WORDS, weights_words
+from plantain.report.labels import UNIT_WORDS, pair_sides, weights_words
 from plantain.report.statements import pair_statements
-from plantain.report.tables import CATEGORY_NOTE, categories_frame, pairs_frame
+from plantain.report.tables import CATEGORY_NOTE, KIND_NOTE, categories_frame, kinds_frame, pairs_frame
 from plantain.runs.info import PairRecord
 from plantain.runs.units import Selection
 from plantain.ui import html
@@ -22,11 +22,12 @@ MARKS = "Bold and underlined: the words that the other prompt of the pair does n
 def pairs_tab(page: Page, choice: Choice) -> None:
     """Build the tab; it is filled when it is opened, since it takes half a second at full size."""
 
-    @or_error("", HIDDEN, HIDDEN)
-    def show(name: str | None, units: str, scope: str) -> tuple[str, str, dict, dict]:
+    @or_error("", HIDDEN, HIDDEN, HIDDEN)
+    def show(name: str | None, units: str, scope: str) -> tuple[str, str, dict, dict, dict]:
         of = OneRun(page.run(name), Selection(units, scope))
-        tables = categories_frame(of.run, of.selection), pairs_frame(of.parts)
-        return prompts_html(of), pairs_html(of), *(gr.update(value=table.map(short), visible=True) for table in tables)
+        frames = categories_frame(of.run, of.selection), kinds_frame(of.run, of.selection), pairs_frame(of.parts)
+        tables = (gr.update(value=frame.map(short), visible=True) if len(frame) else HIDDEN for frame in frames)
+        return prompts_html(of), pairs_html(of), *tables
 
     # The browser loads a table's scripts at the start where one is visible, also in a tab that is closed.
     options = {"interactive": False, "visible": False}
@@ -35,6 +36,7 @@ def pairs_tab(page: Page, choice: Choice) -> None:
             gr.HTML(elem_id="prompts"),
             gr.HTML(elem_id="pairs"),
             gr.Dataframe(label=f"By category. {CATEGORY_NOTE}", elem_id="by-category", **options),
+            gr.Dataframe(label=f"By kind. {KIND_NOTE}", elem_id="by-kind", **options),
             gr.Dataframe(label="By pair", buttons=["copy", "fullscreen"], elem_id="by-pair", **options),
         ]
         choice.fill(tab, show, [], outputs)
@@ -63,7 +65,8 @@ def prompts_html(of: OneRun) -> str:
 def _pair_html(record: PairRecord, part: PairPart, sides: tuple[str, str]) -> str:
     texts = html.marked(record.pair.positive, record.pair.negative)
     prompts = "".join(
-        f'<p><span class="pl-side">{escape(side)}</span> {text}</p>' for side, text in zip(sides, texts, strict=True)
+        f'<p><span class="pl-side">{escape(side)}</span> {text}</p>'
+        for side, text in zip(pair_sides(record.pair, sides), texts, strict=True)
     )
     return (
         f'<li class="pl-pair"><p class="pl-pair-name"><b>{escape(part.id)}</b> '

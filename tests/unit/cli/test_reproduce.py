@@ -24,7 +24,7 @@ def test_a_dry_run_says_price_and_plan_without_torch_weights_or_network(tmp_path
     rows = {line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]] for line in lines if "|" in line}
     assert rows["card"] == ["moral-valence, 1024 px · seed 0", "to do", "25", "50", "8", "18 MB", "0"]
     assert rows["seeds"] == ["moral-valence, 256 px · seeds 0, 1, 2", "to do", "25", "150", "5", "58 MB", "0"]
-    assert rows["controls"][:5] == ["11 prompt sets, 256 px · seed 0; then the atlas", "to do", "275", "550", "18"]
+    assert rows["controls"][:5] == ["13 prompt sets, 256 px · seed 0; then the atlas", "to do", "325", "650", "22"]
     said = done.stdout
     assert "0.312 s a pair at 1024 px (NVIDIA H200, measured on random weights of Klein 4B's shape" in said
     assert "the Hub was not asked" in said and "Nothing is published" in said and "Nothing was done." in said
@@ -50,6 +50,7 @@ BAD = [
     ("--private", "--private goes with --create"),
     ("--same-prompts", "--same-prompts goes with --prompts FILE"),
     ("--prompts prompts/moral_valence.toml --same-prompts", "the prompts in this folder are not the card's"),
+    ("--prompts prompts/former/moral_valence.toml --same-prompts", "the prompts in this folder are not the card's"),
     ("--prompts {few} --same-prompts", "its sides are helping and waiting, those of the card helping and ignoring"),
     ("--prompts {tmp}/none.toml", "none.toml: cannot be read"),
     ("--model nowhere", "nowhere: no such folder"),

@@ -11,8 +11,10 @@ from scipy import stats as reference
 from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
+from plantain.prompts.sets import FORMER, SHIPPED, load_prompt_set
 from plantain.report.atlas import atlas_text, finding
 from plantain.runs.info import NotComparableError
+from plantain.runs.io import load_run
 from plantain.runs.units import Selection
 
 
@@ -41,7 +43,7 @@ def test_what_is_planted_on_the_moral_sets_alone_is_selective_and_what_is_everyw
     alone, common = (of_unit(found.selectivity.units) for found in (planted, everywhere))
     assert min(alone.against) == alone.selectivity > 1 and alone.p <= 0.001
     assert max(map(abs, common.against)) < 0.8 and common.p > 0.1
-    assert planted.selectivity.controls == ("contact", "nonmoral_valence", "posture", "tempo")
+    assert planted.selectivity.controls == ("attention", "contact", "nearness", "nonmoral_valence", "posture", "tempo")
 
 
 def test_the_unique_share_is_that_of_the_runs_differences(planted):
@@ -49,7 +51,7 @@ def test_the_unique_share_is_that_of_the_runs_differences(planted):
     diffs = {name: run.analysis(Selection("card")).differences for name, run in planted_runs().items()}
     rivals = [name for name in SETS if SETS[name].role in ("sibling", "control")]
     assert sorted(rival.name for rival in found.rivals) == sorted(rivals)
-    pooled = sum(((d - d.mean(axis=0)) ** 2).sum(axis=0) for n, d in diffs.items() if n != "paraphrase") / (10 * 24)
+    pooled = sum(((d - d.mean(axis=0)) ** 2).sum(axis=0) for n, d in diffs.items() if n != "paraphrase") / (12 * 24)
     means = {name: d.mean(axis=0) / np.sqrt(pooled) for name, d in diffs.items()}
     assert found.own == pytest.approx(np.mean(means["moral_valence"] * means["moral_valence_replication"]))
     mapped = [rival.name for rival in found.rivals if rival.has_map]
@@ -87,14 +89,14 @@ def test_the_rank_and_the_counts_are_those_of_the_runs(planted):
     assert {row.name: row.counts for row in found.against} == {
         name: (counts["moral_valence"], counts[name]) for name in rivals
     }
-    assert (found.rank, found.of) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 9)
+    assert (found.rank, found.of) == (1 + sum(counts[r] >= counts["moral_valence"] for r in rivals), 11)
     assert found.p_exceeds_all == max(row.p for row in found.against)
 
 
 def test_every_two_axes_are_compared_once(planted):
     names = [axis.name for axis in planted.axes]
     assert names[0] == "moral_valence" and names[1] == "moral_valence_replication" and names[-1] == "paraphrase"
-    assert len({frozenset((b.first, b.second)) for b in planted.between}) == 55 == len(planted.between)
+    assert len({frozenset((b.first, b.second)) for b in planted.between}) == 78 == len(planted.between)
 
 
 def test_the_size_says_nothing_of_direction():
@@ -110,8 +112,8 @@ def test_the_size_says_nothing_of_direction():
 
 def test_the_words_hold_the_numbers_and_their_limits(planted):
     text = atlas_text(planted)
-    assert text.startswith(f"# Atlas of 11 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
-    assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/9" in text
+    assert text.startswith(f"# Atlas of 13 axes: {N_SLICES} slices") and "Weights: some/model (pretrained)" in text
+    assert f"it has rank {planted.competition.rank} of" in text and "it could not fall below 1/11" in text
     assert "tests the equality of two distributions" in text and "about 43%" in text
     assert f"{planted.replication.n_same_sign} of 20 keep their sign" in text
     stand_in = make_atlas(read_axes({n: made(n, weights="stand-in") for n in ("moral_valence", "tempo")}))
@@ -186,6 +188,25 @@ def test_of_two_runs_of_one_set_the_chosen_one_is_taken_else_the_newest():
     assert "new is of the same prompt set as old, which is chosen above." in found.left_out
 
 
+def test_runs_of_a_former_text_keep_their_role_and_stand_aside_for_the_present_one():
+    former = load_prompt_set(FORMER / "moral_valence.toml")
+    old = made("moral_valence", prompts_sha256=former.sha256, date="2019-01-01T00:00:00+00:00")
+    runs = made_runs({}, ("moral_valence", "tempo")) | {"old": old}
+    found = gather(runs, "tempo")
+    assert set(found.runs) == {"moral_valence", "tempo"}
+    assert found.left_out == ("old is of another text of the prompt set of moral_valence, which is newer.",)
+    assert set(gather(runs, "old").runs) == {"old", "tempo"}
+    assert [axis.role for axis in read_axes({"tempo": runs["tempo"], "old": old})] == ["axis", "control"]
+
+
+@pytest.mark.parametrize("name", ["tiny-random", "untrained-klein-4b"])
+def test_the_shipped_runs_have_the_role_of_the_text_that_they_were_made_of(name):
+    run = load_run(SHIPPED.parent / "precomputed" / name)
+    other = replace(run, info=replace(run.info, prompts_sha256=SETS["tempo"].sha256))
+    axes = read_axes({"tempo": other, "shipped": run})
+    assert [(axis.name, axis.role) for axis in axes] == [("shipped", "axis"), ("tempo", "control")]
+
+
 @pytest.mark.parametrize(
     "change", [{"size": 512}, {"seed": 7}, {"dtype": "bfloat16"}], ids=["size", "seed", "precision"]
 )
@@ -218,7 +239,7 @@ def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
     assert said == (
         "An axis of its own would show three things. “helping / ignoring” shows two of them."
     )  # one unit of 24 is not more than its rivals have
-    assert rank.startswith("More units than its rivals? Not shown") and "of 9." in rank
+    assert rank.startswith("More units than its rivals? Not shown") and "of 11." in rank
     assert again.startswith("The same units on new pairs? Yes") and own.startswith(
         "Its own, and not its rivals'? Yes: "
     )

@@ -8,7 +8,7 @@ import pytest
 from made import made_differences, made_run, small_run
 from scipy import stats as reference
 
-from plantain.findings.held_out import LEFT_OUT, N_FLIPS, find_replication, held_out, read_cached
+from plantain.findings.held_out import LEFT_OUT, N_FLIPS, find_replication, held_out, read_cached, told_by_kind
 from plantain.prompts.sets import shipped_sets
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run, save_run
@@ -19,10 +19,10 @@ def run():
     return made_run(made_differences(effect=0.4))
 
 
-def by_hand(differences):
+def by_hand(differences, pairs=None):
     """k of n by leaving one pair out, with the 20 units of largest |t|; written without the package."""
     k = 0
-    for i in range(len(differences)):
+    for i in range(len(differences)) if pairs is None else pairs:
         others = np.delete(differences, i, axis=0)
         t = np.nan_to_num(reference.ttest_1samp(others, 0).statistic)
         top = np.argsort(-abs(t), kind="stable")[:20]
@@ -38,6 +38,20 @@ def test_the_headline_counts_heads_at_image_tokens(run):
     assert 0 < found.p <= 1 and found.error == pytest.approx((found.p * (1 - found.p) / N_FLIPS) ** 0.5)
     change = 100 * abs((magnitudes[0] - magnitudes[1]).mean(axis=0)) / magnitudes.mean(axis=(0, 1))
     assert found.percent == pytest.approx(float(np.median(change)))
+
+
+def test_the_count_splits_by_kind_where_every_pair_has_one(run):
+    magnitudes = run.magnitudes("heads", "image")
+    diffs, kinds = magnitudes[0] - magnitudes[1], ["neglect"] * 11 + ["wrongdoing"] * 14
+    pairs = tuple(
+        replace(record, pair=replace(record.pair, kind=kind)) for record, kind in zip(run.pairs, kinds, strict=True)
+    )
+    kinded = replace(run, pairs=pairs)
+    found = told_by_kind(kinded)
+    assert [(part.kind, part.n) for part in found] == [("neglect", 11), ("wrongdoing", 14)]
+    assert [part.k for part in found] == [by_hand(diffs, range(11)), by_hand(diffs, range(11, 25))]
+    assert sum(part.k for part in found) == held_out(kinded).k and 0 < found[0].k < 25
+    assert told_by_kind(run) == told_by_kind(replace(kinded, pairs=(*pairs[:24], run.pairs[24]))) == []
 
 
 def test_beside_it_stand_all_tokens_and_the_prompt_embedding(run):

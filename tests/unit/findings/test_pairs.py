@@ -7,7 +7,7 @@ import pytest
 from made import N_SLICES, made_differences, made_run, rounded, scipy_t, with_degenerate
 from scipy import stats as reference
 
-from plantain.findings.pairs import against_tokens, by_category, by_pair
+from plantain.findings.pairs import against_tokens, by_category, by_kind, by_pair
 from plantain.report.statements import pair_statements
 from plantain.runs.run import Run
 from plantain.runs.units import Selection
@@ -44,6 +44,16 @@ def test_a_categorys_t_is_that_of_its_pairs_alone(run):
 def test_a_category_of_one_pair_has_no_t(run):
     alone = by_category(run)[-1]
     assert np.isnan(alone.t).all() and np.isnan(alone.median_abs_t) and np.isnan(alone.r_others)
+
+
+def test_kinds_are_described_like_categories_where_every_pair_has_one(run):
+    kinds = dict(zip("abc", ("neglect", "exclusion", "wrongdoing"), strict=True)) | {"alone": "wrongdoing"}
+    pairs = [replace(record, pair=replace(record.pair, kind=kinds[record.pair.category])) for record in run.pairs]
+    parts = by_kind(replace(run, pairs=tuple(pairs)))
+    assert [(p.name, p.n_pairs) for p in parts] == [("neglect", 5), ("exclusion", 9), ("wrongdoing", 11)]
+    np.testing.assert_array_equal(parts[0].t, by_category(run)[0].t)
+    np.testing.assert_allclose(parts[2].t, scipy_t(run.analysis().differences[14:]), rtol=1e-10)
+    assert by_kind(run) == by_kind(replace(run, pairs=(*pairs[:24], run.pairs[24]))) == []
 
 
 def test_a_pair_has_its_score_its_size_and_the_counts_without_it(run):

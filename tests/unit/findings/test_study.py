@@ -43,7 +43,7 @@ def test_the_stages_are_the_cards_probe_three_seeds_and_every_shipped_set():
         ("seeds", "moral-valence", Conditions(256, (0, 1, 2))),
     ]
     files = sorted(path.stem for path in (ROOT / "prompts").glob("*.toml"))
-    assert [p.name for p in controls.parts] == [f"controls/{name}" for name in files] and len(files) == 11
+    assert [p.name for p in controls.parts] == [f"controls/{name}" for name in files] and len(files) == 13
     assert {p.conditions for p in controls.parts} == {Conditions(256, (0,))}
     assert seeds.parts[0].n_passes == 2 * 25 * 3
 
@@ -51,11 +51,11 @@ def test_the_stages_are_the_cards_probe_three_seeds_and_every_shipped_set():
 def test_own_prompts_take_the_moral_sets_place_and_stand_beside_it_in_the_atlas(own):
     card, seeds, controls = plan_study(own=own)
     assert card.parts[0].prompt_set is seeds.parts[0].prompt_set is own
-    assert {p.name: p.prompt_set for p in controls.parts}["controls/own"] is own and len(controls.parts) == 12
+    assert {p.name: p.prompt_set for p in controls.parts}["controls/own"] is own and len(controls.parts) == 14
     few = dataclasses.replace(own, pairs=own.pairs[:5])  # too few for an atlas, which would end in an error
-    assert plan_study(own=few)[0].parts[0].prompt_set is few and len(plan_study(own=few)[2].parts) == 11
+    assert plan_study(own=few)[0].parts[0].prompt_set is few and len(plan_study(own=few)[2].parts) == 13
     tempo = load_prompt_set("tempo")  # one of the shipped sets stands in the atlas already
-    assert len(plan_study(own=tempo)[2].parts) == 11
+    assert len(plan_study(own=tempo)[2].parts) == 13
 
 
 def test_stages_keep_their_order_and_one_size_can_hold_for_all():
@@ -179,7 +179,7 @@ def test_a_folder_of_something_else_is_refused(part, tmp_path):
 def test_a_folder_is_called_by_its_last_name(tmp_path):
     (tmp_path / "my-klein").mkdir()
     assert model_name(str(tmp_path / "my-klein")) == "my-klein" and model_name(KLEIN) == KLEIN
-    assert set(STAGES) == {"card", "seeds", "controls"} and len(shipped_sets()) == 11
+    assert set(STAGES) == {"card", "seeds", "controls"} and len(shipped_sets()) == 13
     run = load_run(SHIPPED)
     copy = save_run(dataclasses.replace(run, folder=None), tmp_path / "copy")
     assert load_run(copy).info == run.info

@@ -6,7 +6,7 @@ from texts import bigrams
 
 from plantain.prompts import lexical
 from plantain.prompts.confounds import confounds_of_own_set, find_confounds, lopsided, telling_score
-from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
+from plantain.prompts.sets import PromptPair, PromptSet, known_sets, shipped_sets
 
 # No two pairs share a word, and within a pair one word differs: early in the even ones, late in the odd ones.
 CLEAN = [
@@ -92,6 +92,48 @@ def test_pairs_with_few_common_words_and_pairs_that_all_part_early_are_told():
     found = told([*CLEAN[:24], ("one two three", "four five six")])["unlike"]
     assert found.pairs == ("pair-24",) and "1 of 25 pairs has less than half" in found.text
     assert "in 25 of 25 pairs and late" in told(CLEAN[1::2] * 2 + [CLEAN[1]])["onsets"].text
+
+
+def test_two_scenes_with_other_names_are_no_25_observations():
+    """The names change and nothing else: sign flips would take them for 25 pairs."""
+    scenes = [
+        ("While {} sways on the ladder, {} holds it.", "While {} sways on the ladder, {} leaves it."),
+        ("{} offers {} a seat by the window.", "{} denies {} a seat by the window."),
+    ]
+    sides = [tuple(text.format(f"Ana{i}", f"Bo{i}") for text in scenes[i % 2]) for i in range(25)]
+    found = told(sides)["repeats"]
+    assert set(found.pairs) == {f"pair-{i}" for i in range(25)}
+    assert found.text.startswith("25 of 25 pairs have more than 60% of their words in common with another pair")
+    assert "pair-0 and pair-2 (80%)" in found.text  # 8 of 10 forms: all but the names
+
+
+def test_a_share_is_of_the_pair_with_fewer_words():
+    def shares(one, other, share):
+        return lexical.near_duplicates(made([one, other]).pairs, share)
+
+    long = ("a b c d e f g h i j", "a b c d e f g h i k")
+    assert shares(("a b c x", "a b c y"), long, 0.59) == [("pair-0", "pair-1", pytest.approx(0.6))]
+    assert shares(("a b c x", "a b c y"), long, 0.61) == []
+    assert "repeats" not in told([("a b c x", "a b c y"), long, *CLEAN])  # at 60%, not above
+    assert shares(("!", "?"), ("!!", "??"), 0.5) == []
+
+
+def test_the_former_sets_and_all_shipped_ones_repeat_no_scene():
+    for _, found in known_sets().values():
+        assert lexical.near_duplicates(found.pairs, 0.6) == []
+
+
+def test_a_reading_that_goes_one_way_is_told():
+    def read(n, key, side="positive"):
+        pairs = [PromptPair(f"p{i}", "any", *texts, **{key: side} if i < n else {}) for i, texts in enumerate(CLEAN)]
+        return find_confounds(PromptSet("made", "Made", "large", "small", tuple(pairs)))
+
+    (found,) = read(6, "nearer")
+    assert found.kind == "reading" and found.pairs == tuple(f"p{i}" for i in range(6))
+    assert found.text.startswith("In 6 of 25 pairs, as it was read, the agent is nearer to the other person on the")
+    assert found.text.endswith("A head that measures nearness would look like a head for “large”.")
+    assert read(6, "new_object", "negative")[0].text.endswith("would look like a head for “small”.")
+    assert read(5, "attentive") == []
 
 
 def test_tokens_are_counted_by_whoever_can():

@@ -146,7 +146,7 @@ def test_names_are_held_to_the_limits_as_well(moral_file):
     assert "both sides are called 'x'" in refused(rows(*FOUR), "", "x", "x ")
     assert "the title has 61 characters; at most 60" in refused(rows(*FOUR), "x" * 61)
     assert "the positive side's name has 61" in refused(rows(*FOUR), "", "x" * 61)
-    text = moral_file.read_text(encoding="utf-8").replace("Maria crouches", "Maria" + " x" * 600)
+    text = moral_file.read_text(encoding="utf-8").replace("Maria stands", "Maria" + " x" * 600)
     assert "pair 1: the positive prompt has 1," in refused(text)
 
 

@@ -6,7 +6,15 @@ import pytest
 from browser import ROOT
 
 from plantain import PlantainError
-from plantain.prompts.sets import PromptError, PromptPair, PromptSet, load_prompt_set
+from plantain.prompts.sets import (
+    PromptError,
+    PromptPair,
+    PromptSet,
+    known_sets,
+    load_prompt_set,
+    shipped_file,
+    shipped_sets,
+)
 
 SHIPPED = ROOT / "prompts" / "moral_valence.toml"
 
@@ -188,3 +196,47 @@ def test_notes_are_read_and_do_not_count(tmp_path):
     path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
     with pytest.raises(PromptError, match="the role 'boss' is unknown; allowed are axis, replication"):
         load_prompt_set(path)
+
+
+# --- kinds and readings, and texts that were changed ---
+
+NOTED = "kind = 'neglect'\nnearer = 'positive'\nattentive = 'negative'\nnew_object = 'negative'\n"
+
+
+def test_a_pair_may_say_its_kind_and_how_it_was_read_and_the_hash_does_not(tmp_path):
+    plain, noted = tmp_path / "plain.toml", tmp_path / "noted.toml"
+    plain.write_text(HEAD + "".join(PAIRS))
+    noted.write_text(HEAD + "".join([PAIRS[0] + NOTED, *PAIRS[1:]]))
+    one, other = load_prompt_set(plain), load_prompt_set(noted)
+    assert one == other and one.sha256 == other.sha256
+    said = [(p.kind, p.nearer, p.attentive, p.new_object) for p in other.pairs]
+    assert said == [("neglect", "positive", "negative", "negative"), *[("", "", "", "")] * 3]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kind = 'harm'", "the kind 'harm' is unknown; allowed are neglect, exclusion, wrongdoing"),
+        ("kind = ''", "'kind' must be a text"),
+        ("nearer = 'kind'", "the nearer 'kind' is unknown; allowed are positive, negative"),
+        ("new_object = true", "'new_object' must be a text"),
+    ],
+)
+def test_other_kinds_and_sides_are_refused(tmp_path, line, said):
+    path = tmp_path / "set.toml"
+    path.write_text(HEAD + "".join([*PAIRS[:3], PAIRS[3] + line]))
+    with pytest.raises(PromptError, match=f"pair 4 .*{said}"):
+        load_prompt_set(path)
+
+
+FORMER_HASH = "15992833c1b11f27cb68457849f9e848a6cc85e2124b1a71644ce233c94328fd"
+
+
+def test_the_former_moral_sets_keep_hash_role_and_file():
+    known, shipped = known_sets(), shipped_sets()
+    assert FORMER_HASH in known and FORMER_HASH not in shipped
+    assert shipped_file(FORMER_HASH, "?") == "prompts/former/moral_valence.toml"
+    assert shipped_file(load_prompt_set("moral_valence").sha256, "?") == "prompts/moral_valence.toml"
+    assert shipped_file("0" * 64, "?") == "?"
+    former = {sha: found.role for sha, (_, found) in known.items() if sha not in shipped}
+    assert sorted(former.values()) == ["axis", "replication"] and former[FORMER_HASH] == "axis"

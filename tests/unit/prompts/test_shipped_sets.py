@@ -7,7 +7,7 @@ fail. `pytest -s` prints the tables behind the assertions.
 
 Not checked here: the number of Qwen tokens, which must be equal within a pair too. That needs the tokenizer,
 which is no dependency of the tests, so it is checked by hand whenever a prompt changes.
-At the last check all 25 pairs of all 11 sets were equal, with 13 to 28 tokens a prompt.
+At the last check all 25 pairs of all 13 sets were equal, with 13 to 28 tokens a prompt.
 
 The gender of an agent is how the name or title is conventionally read, and is written down by hand.
 """
@@ -38,8 +38,8 @@ from plantain.prompts.lexical import (
     unequal_word_counts,
     words,
 )
+from plantain.prompts.sets import KINDS, READ_KEYS, load_prompt_set
 from plantain.prompts.sets import PromptPair as Pair
-from plantain.prompts.sets import load_prompt_set
 
 PROMPTS = ROOT / "prompts"
 
@@ -106,22 +106,22 @@ MORAL_VALENCE = Audited(
         "bicycle-fall": Agents("Fatima", "F", "Grace", "F"),
         "cafeteria-chair": Agents("Amara", "F", "Leo", "M"),
         "basketball-court": Agents("Ravi", "M", "Chloe", "F"),
-        "wedding-lunch": Agents("Thomas", "M", "Mr. Haddad", "M"),
+        "wedding-chair": Agents("Thomas", "M", "Mr. Haddad", "M"),
         "newcomer": Agents("Elena", "F", "Priya", "F"),
         "team-photograph": Agents("Marcus", "M", "Yusuf", "M"),
         "broken-vase": Agents("Nadia", "F", "Mr. Novak", "M"),
-        "thumb-and-scale": Agents("Andre", "M", "Mrs. Lin", "F"),
+        "chocolate-cake": Agents("Andre", "M", "Mrs. Lin", "F"),
         "painted-mural": Agents("Hana", "F", "Diego", "M"),
         "rusty-van": Agents("Viktor", "M", "Lucia", "F"),
         "winning-ace": Agents("Keiko", "F", "Rosa", "F"),
         "fallen-wallet": Agents("Samuel", "M", "Mr. Petrov", "M"),
-        "bakery-coins": Agents("Carlos", "M", "Mrs. Dubois", "F"),
-        "unlocked-bicycle": Agents("Zainab", "F", "Emily", "F"),
+        "bakery-loaf": Agents("Carlos", "M", "Mrs. Dubois", "F"),
+        "bicycle-rack": Agents("Zainab", "F", "Emily", "F"),
         "open-handbag": Agents("Miguel", "M", "Ms. Andersen", "F"),
         "plum-harvest": Agents("Ananya", "F", "Mr. Jensen", "M"),
         "lost-child": Agents("Olga", "F", "Hassan", "M"),
-        "bedside-bell": Agents("Mei", "F", "Mrs. Kowalski", "F"),
-        "bus-doors": Agents("Joseph", "M", "Mr. Tanaka", "M"),
+        "bedside-fan": Agents("Mei", "F", "Mrs. Kowalski", "F"),
+        "bus-seat": Agents("Joseph", "M", "Mr. Tanaka", "M"),
         "toddler-at-pool": Agents("Nikolai", "M", "Zoe", "F"),
         "spare-blanket": Agents("Ahmed", "M", "Mr. Walsh", "M"),
     },
@@ -154,18 +154,19 @@ REPLICATION = Audited(
         "open-manhole": Agents("Teresa", "F", "Mrs. Ivanova", "F"),
         "spoonful-of-soup": Agents("Jamal", "M", "Mr. Nguyen", "M"),
         "scraped-knee": Agents("Yara", "F", "Nuno", "M"),
-        "plank-and-wheelchair": Agents("Dmitri", "M", "Ms. Bergman", "F"),
+        "stuck-wheelchair": Agents("Dmitri", "M", "Ms. Bergman", "F"),
     },
 )
 AUDITED = [MORAL_VALENCE, REPLICATION]
 # Sets about something else: the same audit, without what is about helpers and helped ones.
 OTHERS = (
     "physical_scale", "perspective_taking", "self_reference", "post_event", "posture", "nonmoral_valence", "contact",
-    "tempo", "paraphrase",
+    "tempo", "attention", "nearness", "paraphrase",
 )  # fmt: skip
 
 MAX_WORD_IMBALANCE = 3
 MAX_VERB_IMBALANCE = 3
+MAX_READ_IMBALANCE = 3
 MAX_CLASSIFIER_SCORE = 17
 
 # Verbs are counted by form, from written lists and with no tagger, so that anyone can see and dispute what
@@ -177,7 +178,7 @@ CONTACT = set(
     guides hands holds hugs keeps kicks laces lace lays lifts links opens hides sticks spreads snips hangs rocks scoops
     feeds covers throws lowers nudges offers passes picks pins pockets presses
     pulls pushes puts raises seizes shakes shoves shuts slams slides slips snatches steadies take takes tosses
-    touches touching tucks wipes wraps zips""".split()
+    touches touching tucks taps strokes heaves forces digs props rub rubs wipes wraps zips""".split()
 )
 APPROACH = set(
     """approaches bends comes crouches crosses enters faces follows greet greets joins kneels leans reaches
@@ -392,6 +393,22 @@ def check_genders(agents: dict[str, Agents]) -> None:
     assert women in (12, 13), f"{women} helpers are women, not 12 or 13"
 
 
+def check_reading(pairs: list[Pair]) -> None:
+    """Require that a reader found the agent nearer, or more attentive, about as often on either side, and no prop."""
+    for key in READ_KEYS:
+        sides = Counter(getattr(pair, key) for pair in pairs)
+        message = f"{key}: {sides['positive']} positive, {sides['negative']} negative"
+        most = 0 if key == "new_object" else MAX_READ_IMBALANCE
+        assert abs(sides["positive"] - sides["negative"]) <= most, message
+
+
+def check_kinds(pairs: list[Pair]) -> None:
+    """Require one kind in each category, and all kinds."""
+    kinds = {category: {p.kind for p in pairs if p.category == category} for category in category_counts(pairs)}
+    assert all(len(found) == 1 for found in kinds.values()), f"kinds by category: {kinds}"
+    assert set().union(*kinds.values()) == set(KINDS), f"kinds by category: {kinds}"
+
+
 def check_classifiers(pairs: list[Pair]) -> None:
     """Require that the words of the other pairs do not give the positive side of a pair away."""
     # Bounded above only: a word that stands as often on either side is, with its own pair left out, the more
@@ -419,6 +436,8 @@ def test_prompts_differ_in_the_act_alone(audited):
     check_verbs(pairs)
     check_onsets(pairs)
     check_classifiers(pairs)
+    check_reading(pairs)
+    check_kinds(pairs)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -435,15 +454,16 @@ def test_the_other_sets_hold_one_contrast_that_no_word_gives_away(name):
     check_verbs(pairs)
     check_onsets(pairs)
     check_classifiers(pairs)
+    check_reading(pairs)
 
 
 def test_every_set_is_audited_says_what_it_is_for_and_shares_no_pair():
     sets = {path.stem: load_prompt_set(path) for path in sorted(PROMPTS.glob("*.toml"))}
     assert set(sets) == {audited.file.removesuffix(".toml") for audited in AUDITED} | set(OTHERS)
     roles = Counter(found.role for found in sets.values())
-    assert roles == {"axis": 1, "replication": 1, "sibling": 4, "control": 4, "noise floor": 1}
+    assert roles == {"axis": 1, "replication": 1, "sibling": 4, "control": 6, "noise floor": 1}
     assert all(len(found.pairs) == 25 for found in sets.values())
-    assert all(found.about and found.reading for found in sets.values() if found.role != "axis")
+    assert all(found.about and found.reading for found in sets.values())
     assert not any(find_confounds(found) for found in sets.values())  # what a visitor would be told of each
     ids = Counter(pair.id for found in sets.values() for pair in found.pairs)
     texts = Counter(text for found in sets.values() for pair in found.pairs for text in both(pair))
@@ -459,7 +479,7 @@ def test_the_replication_has_other_scenes_names_and_words():
 
 
 def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_paraphrases():
-    """The recorded sorting by a reader who had not written the prompts: sets and sides shuffled, texts by hash."""
+    """The recorded sorting of a listing without sides: pairs and sides shuffled, texts by hash."""
     with (PROMPTS / "blind_reading.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     right = Counter()
@@ -472,7 +492,13 @@ def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_par
             assert digest == row["texts_sha256"], f"{path.stem}: {row['pair']} was changed after it was read"
             positive = "A" if row["shown_as_A"] == "positive" else "B"
             assert row["right"] == ("yes" if row["said_positive"] == positive else "no")
+            side = {"": "", "AB": "", positive: "positive", "AB".replace(positive, ""): "negative"}
+            said = tuple(side[row[f"said_{key}"]] for key in READ_KEYS)
+            own = {"attention": "attentive", "nearness": "nearer"}.get(path.stem)  # what the set is about is in no pair
+            noted = tuple("positive" if key == own else getattr(pairs[row["pair"]], key) for key in READ_KEYS)
+            assert said == noted, f"{path.stem}: {row['pair']} says another reading than was recorded"
             right[path.stem] += row["right"] == "yes"
+            assert row["said_depictable"] in ("", "both")  # empty: nobody was asked
         shown = Counter(row["shown_as_A"] for row in read)
         assert min(shown.values()) >= 6  # shuffled indeed
     assert 8 <= right.pop("paraphrase") <= 17  # 95% of coins
@@ -559,6 +585,21 @@ def test_longer_positive_sides_are_caught():
 def test_contact_on_the_positive_side_alone_is_caught():
     with pytest.raises(AssertionError, match="verbs of contact: 5 positive, 0 negative"):
         check_verbs(made(*[("Ana lifts Bo.", "Ana watches Bo.")] * 5))
+
+
+def test_a_reading_that_goes_one_way_is_caught():
+    pairs = [Pair(f"pair-{i}", "any", "Ana helps.", "Ana waits.", nearer="positive") for i in range(4)]
+    with pytest.raises(AssertionError, match="nearer: 4 positive, 0 negative"):
+        check_reading(pairs)
+    check_reading([*pairs, Pair("pair-4", "any", "Ana stays.", "Ana comes.", nearer="negative")])
+    with pytest.raises(AssertionError, match="new_object: 0 positive, 1 negative"):
+        check_reading([Pair("pair-5", "any", "Ana stays.", "Ana eats a pear.", new_object="negative")])
+
+
+def test_a_category_of_two_kinds_is_caught():
+    pairs = [Pair(f"pair-{i}", "any", "Ana helps.", "Ana waits.", kind) for i, kind in enumerate(KINDS)]
+    with pytest.raises(AssertionError, match="kinds by category"):
+        check_kinds(pairs)
 
 
 def test_sides_that_always_part_late_are_caught():

@@ -14,6 +14,8 @@ from scipy import stats as reference
 
 from plantain._files import plain
 from plantain.findings.published import load_published
+from plantain.prompts.sets import FORMER, load_prompt_set
+from plantain.report.model_card import verdict
 from plantain.report.run import report_text
 from plantain.report.tables import metrics
 from plantain.runs.analysis import LargeEffects, SplitHalf, ThresholdCount, summarize
@@ -38,10 +40,10 @@ def report(control):
     return report_text(control, load_published())
 
 
-def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(control, moral_set):
+def test_it_is_a_full_size_run_of_the_25_pairs_of_the_former_text_with_random_weights(control):
     info = control.info
     assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", 256)
-    assert info.prompts_sha256 == moral_set.sha256 and len(control.pairs) == 25
+    assert info.prompts_sha256 == load_prompt_set(FORMER / "moral_valence.toml").sha256 and len(control.pairs) == 25
     counts = [control.analysis(Selection(u)).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
     assert counts == [16_320, 600, 120, 1_440, 480]
     assert control.unequal_pairs() == []  # its tokenizer cuts prompts as Klein's does
@@ -90,10 +92,28 @@ def page(control, tmp_path, moral_set):
     return Page(store, None, load_published(), moral_set)
 
 
-def test_it_stands_beside_a_run_on_the_same_prompts_only(page, control, moral_run, made_run):
-    assert page.control_for(moral_run) is control
+def test_it_stands_beside_runs_of_its_prompt_set_only_whichever_their_text(page, control, moral_run, made_run):
+    former = replace(moral_run, pairs=control.pairs, info=replace(moral_run.info, **of_text(control)))
+    assert page.control_for(moral_run) is page.control_for(former) is control
+    same = replace(control, pairs=moral_run.pairs, info=replace(control.info, **of_text(moral_run)))
+    page.store.saved["later"] = same
+    assert page.control_for(moral_run) is same and page.control_for(former) is control  # one's own text comes first
     assert page.control_for(control) is None and page.control_for(None) is None
     assert page.control_for(made_run()) is None  # other prompts
+
+
+def of_text(run):
+    return {"prompts_sha256": run.info.prompts_sha256}
+
+
+def test_that_its_text_is_another_one_is_said_where_it_stands(control, moral_run):
+    selection, other = Selection("card", "all"), "another text of this prompt set"
+    former = replace(moral_run, pairs=control.pairs, info=replace(moral_run.info, **of_text(control)))
+    assert other in findings_html(moral_run, load_published(), selection, control)
+    assert other not in findings_html(former, load_published(), selection, control)
+    said = [verdict(run, run.summary(), control, load_published()) for run in (moral_run, former)]
+    assert f"random weights has {control.headline().thresholds[3].count}, on {other}." in said[0]
+    assert other not in said[1]
 
 
 def test_its_figures_stand_on_every_card_with_what_they_mean(control, moral_run):

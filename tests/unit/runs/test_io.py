@@ -12,9 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import ROOT
+from made import leaves
 
-from plantain._files import replace_folder
+from plantain._files import plain, replace_folder
 from plantain.findings.published import load_published
+from plantain.prompts.sets import FORMER, load_prompt_set
+from plantain.report.run import report_text
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.io import RunError, check_target, list_runs, load_run, save_run
 from plantain.runs.scopes import UNITS
@@ -56,6 +60,38 @@ def saved(made_run, tmp_path) -> Path:
 def test_a_made_up_run_comes_back_to_the_bit(made_run, saved):
     assert same(load_run(saved), made_run())
     assert not same(load_run(saved), made_run(1))
+
+
+def test_kinds_are_kept_readings_are_not_and_a_run_without_kinds_says_nothing_of_them(made_run, tmp_path):
+    run = made_run()
+    first = dataclasses.replace(run.pairs[0].pair, kind="neglect", nearer="positive")
+    pairs = (dataclasses.replace(run.pairs[0], pair=first), *run.pairs[1:])
+    folder = save_run(dataclasses.replace(run, pairs=pairs), tmp_path / "run")
+    rows = json.loads((folder / "run.json").read_text(encoding="utf-8"))["pairs"]
+    assert rows[0]["kind"] == "neglect" and not any({"kind", "nearer"} & set(row) for row in rows[1:])
+    assert load_run(folder).kinds == ["neglect", "", "", ""] and load_run(folder).pairs[0].pair.nearer == ""
+    edit_json(folder / "run.json", pairs=[{**rows[0], "kind": "harm"}, *rows[1:]])
+    with pytest.raises(RunError, match="kind"):
+        load_run(folder)
+
+
+@pytest.mark.parametrize(("name", "n", "seeds"), [("schema-1", 25, (0,)), ("schema-2", 6, (2,))])
+def test_runs_of_the_former_text_are_read_reported_and_saved_as_they_were(name, n, seeds, tmp_path):
+    """A run of each schema, saved before pairs had kinds: no key of theirs is lost, no figure changes."""
+    folder = ROOT / "tests" / "data" / "runs" / name
+    run, content = load_run(folder), json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert content["schema"] == int(name[-1]) and not any("kind" in row for row in content["pairs"])
+    former = load_prompt_set(FORMER / "moral_valence.toml")
+    assert [record.pair for record in run.pairs] == list(former.pairs[:n]) and run.info.seeds == seeds
+    assert (run.info.prompts_sha256 == former.sha256) == (n == 25)
+    for kept in content["summaries"]:
+        ours = dict(leaves(plain(run.summary(Selection(kept["units"], kept["scope"])))))
+        for place, value in leaves(kept):
+            assert ours[place] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), place
+    text = report_text(run, load_published())
+    assert "## By category" in text and "## By kind" not in text
+    again = load_run(save_run(run, tmp_path / name))
+    assert same(again, run) and again.capture_sha256 == content["capture_sha256"]
 
 
 def test_a_real_run_comes_back_to_the_bit(moral_run, tmp_path):
@@ -298,7 +334,7 @@ def test_a_damaged_run_is_refused_by_name(saved, file, damage, match):
 
 def test_a_key_of_a_pair_that_this_version_does_not_know_is_left_out(made_run, saved):
     pairs = json.loads((saved / "run.json").read_text(encoding="utf-8"))["pairs"]
-    edit_json(saved / "run.json", pairs=[pair | {"kind": "minimal"} for pair in pairs])
+    edit_json(saved / "run.json", pairs=[pair | {"mood": "minimal"} for pair in pairs])
     assert same(load_run(saved), made_run())
 
 

@@ -7,6 +7,7 @@ package takes part except the command line, whose answers are compared.
 import csv
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from browser import ROOT
 from made import leaves
 from safetensors import safe_open
-from scipy import stats
+from scipy import linalg, stats
 
 from plantain.cli import main
 
@@ -235,6 +236,109 @@ def test_the_summaries_kept_in_the_run_are_the_reported_ones(capsys, tmp_path):
     kept = json.loads((RUN / "run.json").read_text(encoding="utf-8"))["summaries"]
     ours, theirs = dict(leaves([report(capsys, units, "all", copy) for units in UNITS])), dict(leaves(kept))
     added = ours.keys() - theirs.keys()  # since the run was saved
-    assert theirs.keys() <= ours.keys() and all("held_out" in place or "uncentred" in place for place in added), added
+    later = ("held_out", "kinds", "uncentred")
+    assert theirs.keys() <= ours.keys() and all(any(key in place for key in later) for place in added), added
     for place, value in theirs.items():
         assert ours[place] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), place
+
+
+# --- the headline and what stands beside it ----------------------------------------------------------------------
+
+
+def told_right(diffs):
+    """Leave each pair out: of the others the 20 units with the largest |t|, each with its sign and its SD."""
+    right = 0
+    for i in range(len(diffs)):
+        others = np.delete(diffs, i, axis=0)
+        mean, sd = others.mean(axis=0), others.std(axis=0, ddof=1)
+        t = np.divide(mean, sd / math.sqrt(len(others)), out=np.zeros_like(mean), where=sd > 0)
+        top = [unit for unit in np.argsort(-np.abs(t), kind="stable")[:20] if t[unit]]
+        right += sum(np.sign(t[top]) * diffs[i, top] / sd[top]) > 0
+    return right
+
+
+@pytest.mark.parametrize(
+    ("place", "units", "scope"),
+    [(None, "heads", "image"), ("all_tokens", "heads", "all"), ("embedding", "embedding", "all")],
+)
+def test_the_headline_is_the_count_of_left_out_pairs_with_the_p_of_flipped_ones(capsys, place, units, scope):
+    found = report(capsys, "card", "all")["held_out"]
+    found = found[place] if place else found
+    diffs, _ = differences(units, scope)
+    k = told_right(diffs)
+    assert (found["k"], found["n"], found["units"], found["scope"]) == (k, 25, units, scope)
+    rng, n_flips = np.random.default_rng(2026), 200
+    told = [told_right(diffs * rng.choice([-1, 1], size=(25, 1))) for _ in range(n_flips)]
+    mine = np.mean(np.array(told) >= k)
+    error = math.sqrt(max(mine * (1 - mine), 0.01) * (1 / n_flips + 1 / 9_999))
+    assert found["p"] == pytest.approx(mine, abs=4 * error)
+    assert found["error"] == pytest.approx(math.sqrt(found["p"] * (1 - found["p"]) / 9_999), rel=1e-9)
+
+
+def test_the_size_beside_the_headline_is_the_median_heads_change(capsys):
+    arrays, axes = raw()
+    rms = {}
+    for side in (0, 1):
+        columns = []
+        for stream, n_blocks in (("joint_image", layout()["n_joint"]), ("single", layout()["n_single"])):
+            at = axes[f"sum_squares.{stream}"][2].index("image")
+            squares = arrays[f"sum_squares.{stream}"][side, :, at].astype(float)
+            count = arrays["tokens"][side, :, axes["tokens"][2].index("image")]
+            per_block, per_head = squares.shape[1] // n_blocks, layout()["head_dim"] // 16
+            for block in range(n_blocks):
+                for head in range(layout()["n_heads"]):
+                    first = block * per_block + head * per_head
+                    total = squares[:, first : first + per_head].sum(axis=1)
+                    columns.append(np.sqrt(total / count / layout()["head_dim"]))
+        rms[side] = np.stack(columns, axis=1)
+    percent = 100 * np.abs((rms[0] - rms[1]).mean(axis=0)) / ((rms[0] + rms[1]) / 2).mean(axis=0)
+    assert report(capsys, "card", "all")["held_out"]["percent"] == pytest.approx(np.median(percent), rel=1e-9)
+
+
+def test_agreement_that_sees_a_common_change_is_the_cosine_of_the_halves_t(capsys):
+    found = report(capsys, "heads", "all")["inference"]["reliability"]["uncentred"]
+    diffs, _ = differences("heads", "all")
+    cosines = []
+    for half in raw()[0]["halves"]:
+        first, second = scipy_t(diffs[half]), scipy_t(diffs[~half])
+        cosines.append(first @ second / math.sqrt(first @ first * (second @ second)))
+    quartiles = np.percentile(cosines, [50, 25, 75])
+    assert [found[name] for name in ("median", "q25", "q75")] == pytest.approx(quartiles.tolist(), abs=1e-9)
+
+
+def printed(capsys, *options):
+    assert main(["report", str(RUN), "--units", "heads", *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_smallest_effect_that_is_found_is_that_of_scipys_noncentral_t(capsys):
+    said = re.search(r"family-wise \.05 \(\|t\| > ([\d.]+)\) where its \|d_z\| is at least ([\d.]+)", printed(capsys))
+    critical, effect = map(float, said.groups())
+    diffs, _ = differences("heads", "all")
+    rng = np.random.default_rng(5)
+    largest = [np.abs(scipy_t(diffs * rng.choice([-1, 1], size=(25, 1)))).max() for _ in range(1_000)]
+    low, high = np.percentile(largest, [92.5, 97])  # 95% of 1,000 drawn flips, give or take four standard errors
+    assert low <= critical <= high
+    reached = stats.nct.sf(critical, 24, 5 * effect) + stats.nct.cdf(-critical, 24, 5 * effect)
+    assert reached == pytest.approx(0.8, abs=0.015)  # as far as two printed decimals tell
+
+
+def test_agreement_within_and_between_categories_is_that_of_products_of_standardised_differences(capsys):
+    said = re.search(r"differences ([+-][\d.]+) and ([+-][\d.]+), p = ([\d.]+)", printed(capsys)).groups()
+    diffs, _ = differences("heads", "all")
+    labels = [pair["category"] for pair in json.loads((RUN / "run.json").read_text(encoding="utf-8"))["pairs"]]
+    unit = diffs / diffs.std(axis=0, ddof=1)
+    root = linalg.sqrtm(unit @ unit.T / unit.shape[1]).real
+    pairs = [(i, j) for i in range(25) for j in range(i)]
+    same = np.array([labels[i] == labels[j] for i, j in pairs])
+    products = np.array([np.mean(unit[i] * unit[j]) for i, j in pairs])
+    assert [float(said[0]), float(said[1])] == pytest.approx([products[same].mean(), products[~same].mean()], abs=6e-4)
+
+    def apart(names):
+        alike = np.array([names[i] == names[j] for i, j in pairs])
+        values = np.array([root[i, j] for i, j in pairs])
+        return values[alike].mean() - values[~alike].mean()
+
+    rng = np.random.default_rng(8)
+    p = np.mean([apart(rng.permutation(labels)) >= apart(labels) for _ in range(1_000)])
+    assert float(said[2]) == pytest.approx(p, abs=4 * math.sqrt(max(p * (1 - p), 0.01) / 1_000) + 0.005)

@@ -9,7 +9,7 @@ from made import made_info
 
 from plantain.findings.held_out import IMAGE, N_FLIPS, N_TOP
 from plantain.models.load import KLEIN
-from plantain.prompts.sets import shipped_sets
+from plantain.prompts.sets import known_sets, shipped_sets
 from plantain.report.numbers import LEVEL
 from plantain.runs.registration import CONDITIONS, REGISTRATION, SELECTION, departures, registration_sha256
 from plantain.runs.units import Selection
@@ -27,6 +27,17 @@ def test_the_prompts_are_those_that_are_shipped():
         if fixed.get(name) != shipped.get(name)
     ]
     assert changed == [], "\n".join(changed)
+
+
+def test_former_texts_are_named_keep_their_role_and_depart_from_it():
+    rows = re.findall(r"^\| `(former/\w+)` \| ([\w ]+) \| `(\w+)` \|$", REGISTRATION.read_text(encoding="utf-8"), re.M)
+    shipped = shipped_sets()
+    former = {
+        (f"former/{path.stem}", s.role, sha256) for sha256, (path, s) in known_sets().items() if sha256 not in shipped
+    }
+    assert set(rows) == former and len(rows) == 2
+    for _, _, sha256 in rows:
+        assert departures(registered(prompts_sha256=sha256)) == ("prompts",)
 
 
 def test_the_figure_is_the_one_that_is_computed():

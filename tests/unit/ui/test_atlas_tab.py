@@ -112,7 +112,7 @@ def test_names_and_words_of_runs_are_text(shown):
 def test_too_few_runs_are_told_with_the_commands_that_make_them():
     info = made("tempo", model="my models/klein", size=512, seed=4).info
     page = too_few_html(info, "an atlas needs at least two runs.", ())
-    assert "an atlas needs at least two runs." in page and "11 sets" in page
+    assert "an atlas needs at least two runs." in page and "13 sets" in page
     assert (
         "python -m plantain run --model &#x27;my models/klein&#x27; --prompts prompts/*.toml --size 512 --seed 4 "
         "--dtype float32 --out runs/all\nPLANTAIN_RUNS=runs/all python app.py"

@@ -70,7 +70,7 @@ def test_prompts_stand_by_category_with_their_scores_and_the_words_marked(moral_
     items = re.findall(r"<li.*?</li>", page)
     for item, pair, part in zip(items, moral_set.pairs, parts, strict=True):
         assert f"<b>{pair.id}</b>" in item and f"score {part.score:+.2f}, size {part.size:.2f}" in item
-    assert '<span class="pl-side">helping</span> Maria <mark>crouches</mark> by Mr. Okafor and ' in items[0]
+    assert '<span class="pl-side">helping</span> Maria stands beside Mr. Okafor and <mark>catches</mark>' in items[0]
     assert "Scope image" in page and "attention heads" in page and "STAND-IN" in page
     assert pairs_html(OneRun(moral_run, Selection("heads", "image"))).count("<circle") == 25 + 1  # the legend's
 
