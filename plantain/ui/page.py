@@ -205,15 +205,17 @@ def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
         gr.HTML(static("units.html"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
+
+    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
+        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
+
+    # Before the choice has its own event: the views come after the scopes that fit.
+    gr.on([run.change, units.change], listener(offered), [run, units, scope], scope, **LATER)
     choice = Choice(page, run, units, scope, unit, gr.State([]), known)
 
     def serve() -> None:
         known.value, run.choices, run.value = page.known, page.saved_choices(), page.first
         scope.choices = _scopes(page, run.value, "card")
 
-    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
-        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
-
-    gr.on([run.change, units.change], listener(offered), choice.inputs, scope, **LATER)
     serve()
     return choice, serve
