@@ -66,7 +66,7 @@ def set_section(card: str, name: str, body: str) -> str:
     for section in _sections(card):
         if section.name == name:
             before, after = card[: section.start], card[section.end :]
-            return before + _block(name, body, _newline(before + after)) + after
+            return before + _block(name, body, _newline(before, after)) + after
     return next(filter(None, (_inserted(card, place, name, body) for place in _places(card))))
 
 
@@ -86,9 +86,9 @@ def _inserted(card: str, place: int, name: str, body: str) -> str | None:
     return new if section in found and others == section_names(card) else None
 
 
-def _newline(text: str) -> str:
-    """Return the line end that most lines of a text have."""
-    return "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
+def _newline(*parts: str) -> str:
+    """Return the line end that most lines of a text have, given in parts that do not touch."""
+    return "\r\n" if 2 * sum(part.count("\r\n") for part in parts) > sum(part.count("\n") for part in parts) else "\n"
 
 
 def _block(name: str, body: str, newline: str) -> str:
@@ -99,8 +99,10 @@ def _block(name: str, body: str, newline: str) -> str:
 
 def _blank_lines(before: str, newline: str) -> str:
     """Return what has to stand between a text and a block after it."""
-    if not before or before.endswith((newline * 2, "\n\n")):
+    if not before or before.endswith((newline * 2, "\n\n", "\r\r")):
         return ""
+    if before.endswith("\r"):  # a line end by itself: a "\n" would become part of it
+        return "\r"
     return newline if before.endswith("\n") else newline * 2
 
 
@@ -193,7 +195,7 @@ def lacks_fields(card: str, fields: dict[str, Any]) -> bool:
 
 def _mapping(text: str) -> dict[str, Any] | None:
     """Read YAML; None where it is no mapping, or where a rule among it says that the front matter ended before."""
-    if re.search(r"^(---|\.\.\.)", text, re.MULTILINE):
+    if re.search(r"(?:\A|[\r\n])(---|\.\.\.)", text):
         return None
     try:
         found = yaml.safe_load(text)

@@ -22,7 +22,7 @@ RUNS_FOLDER = "precomputed"
 ZERO_GPU = "zero-a10g"  # the hardware's name for the Hub, whatever card it is by now
 
 ENDINGS = {
-    "plantain": (".py", ".css", ".js", ".json", ".md", ".ttf", ".license"),
+    "plantain": (".py", ".css", ".js", ".html", ".json", ".ttf", ".license"),
     "prompts": (".toml", ".csv"),
     "docs": (".md", ".png"),
     RUNS_FOLDER: (".json", ".safetensors", ".csv"),

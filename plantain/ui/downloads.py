@@ -5,13 +5,14 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
+from html import escape
+from secrets import token_hex
 from typing import Any
 
 import gradio as gr
 
 from plantain.report.figures.catalogue import Figure
 from plantain.report.figures.png import png
-from plantain.ui import html
 from plantain.ui.errors import failure_html, listener
 from plantain.ui.state import VIEW
 from plantain.ui.theme import static
@@ -42,16 +43,18 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         The choice of the figure.
     """
 
-    def file(ending: str, figure: str, *values: Any) -> tuple[str, str, str]:
-        """Return the file as an address that holds it, its name, and what became of it."""
+    def file(ending: str, figure: str, *values: Any) -> str:
+        """Say what became of it; the line holds the file, which its script hands to the browser."""
         try:
             name, made = make(figure, *values)
             kind, written = _KINDS[ending]
             content = written(made.document)
         except Exception as error:  # whatever breaks, the click must be answered
-            return "", "", failure_html(error)
+            return failure_html(error)
         address = f"data:{kind};base64,{b64encode(content).decode()}"
-        return address, f"{name}.{ending}", html.message_html(f"Saved as {name}.{ending}.")
+        # The mark is another one each time: the same file saved again is handed over again.
+        anchor = f'<a href="{address}" download="{escape(name)}.{ending}" data-mark="{token_hex(4)}">'
+        return f'<p role="status">Saved as {anchor}{escape(name)}.{ending}</a>.</p>'
 
     with gr.Row(elem_classes="pl-saver"):
         figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
@@ -59,12 +62,8 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
             ending: gr.Button(f"Figure as {ending.upper()}", size="sm", min_width=120, elem_id=f"{elem_id}-{ending}")
             for ending in _KINDS
         }
-    line = gr.HTML(elem_id=f"{elem_id}-line")
-    # Out of sight by a style: what is hidden by Gradio shows up when a column around it comes back.
-    content = gr.Textbox(label="Figure as text", elem_classes="pl-out-of-sight")
-    name = gr.Textbox(label="Name of the figure's file", elem_classes="pl-out-of-sight")
+    line = gr.HTML(elem_id=f"{elem_id}-line", js_on_load=static("saving.js"))
     for ending, button in buttons.items():
-        event = button.click(listener(partial(file, ending)), [figure, *inputs], [content, name, line], **VIEW)
-        event.then(None, [content, name], None, js=static("saving.js"), **VIEW)
+        button.click(listener(partial(file, ending)), [figure, *inputs], line, **VIEW)
     gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
     return figure

@@ -105,7 +105,7 @@ def build_demo(
             publish_tab(page, choice, demo, sign_in)
             take_tab(page, choice)
             with gr.Tab("Method", id="method"):
-                gr.Markdown(static("method.md"))
+                gr.HTML(static("method.html"))
         keep_address(page, choice, tabs, link, demo)
         _status_line(page, demo)
         add_endpoints(store, engine, prompt_set)
@@ -214,18 +214,20 @@ def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
         )
         scope = gr.Dropdown(value="all", label="Scope", allow_custom_value=True, min_width=150)
     with gr.Accordion("What are units and scopes?", open=False):
-        gr.Markdown(static("units.md"))
+        gr.HTML(static("units.html"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
+
+    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
+        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
+
+    # Before the choice has its own event: the views come after the scopes that fit.
+    gr.on([run.change, units.change], listener(offered), [run, units, scope], scope, **LATER)
     choice = Choice(page, run, units, scope, unit, gr.State([]), known, gr.State(""))
 
     def serve() -> None:
         known.value, run.choices, run.value = page.known, page.saved_choices(), page.first
         scope.choices = _scopes(page, run.value, "card")
 
-    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
-        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
-
-    gr.on([run.change, units.change], listener(offered), choice.inputs, scope, **LATER)
     serve()
     return choice, serve

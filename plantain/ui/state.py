@@ -147,7 +147,7 @@ class Choice:
     `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
     `known`, not seen either, holds `Page.known` as this page has it. `asked` holds the run that the address asks for
-    while it is not here: it may still arrive.
+    while it is not here: it may still arrive. `changed` is the event of any change of the choice.
     """
 
     page: Page
@@ -158,6 +158,11 @@ class Choice:
     mine: gr.State
     known: gr.Textbox
     asked: gr.State
+    changed: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        # One for all views: the browser walks every listener for every component before it shows the page.
+        object.__setattr__(self, "changed", self.relay())
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -171,7 +176,7 @@ class Choice:
         def view(name: str | None, units: str, scope: str, *rest: Any) -> Any:
             return fn(name, units, self.fitting(name, units, scope), *rest)
 
-        return self.relay().then(listener(view), [*self.inputs, *inputs], outputs, **shown)
+        return self.changed.then(listener(view), [*self.inputs, *inputs], outputs, **shown)
 
     def fill(self, tab: gr.Tab, fn: Callable, inputs: list, outputs: list) -> tuple[gr.State, Any, Any]:
         """Register the view of a tab that is filled when it is opened, and follows the choice from then on.

@@ -1,10 +1,2 @@
-// A figure goes to the browser as a file; what went wrong is said already, and then there is none.
-(address, name) => {
-  if (!address) return;
-  const anchor = document.createElement("a");
-  anchor.href = address;
-  anchor.download = name;
-  document.body.append(anchor);
-  anchor.click();
-  anchor.remove();
-}
+// A file that was just made goes to the browser; where making it failed, which is said already, there is none.
+watch("value", () => element.querySelector("a[download]")?.click());

@@ -128,7 +128,7 @@ def atlas_tab(page: Page, choice: Choice) -> None:
 
     now = [*choice.inputs, choice.mine]
     with gr.Tab("Atlas", id="atlas") as tab:
-        gr.Markdown(ATLAS_HELP)
+        gr.HTML(ATLAS_HELP)
         together = gr.HTML(elem_id="atlas-runs")
         go = gr.Button("Compare the axes", variant="primary", visible=False, elem_id="make-atlas")
         progress = gr.HTML(elem_id="atlas-progress", elem_classes="pl-queue")

@@ -29,7 +29,7 @@ def chance_tab(page: Page, choice: Choice) -> None:
         return page.slowly(name, units, scope, halves_html) if opened else ""
 
     with gr.Tab("Chance", id="chance") as tab:
-        gr.Markdown(CHANCE_HELP)
+        gr.HTML(CHANCE_HELP)
         shown = gr.HTML(elem_id="nulls")
         later = gr.HTML(elem_id="halves")
         opened, *events = choice.fill(tab, counts, [], [shown, later])

@@ -62,7 +62,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         return gr.Dropdown(choices, value=other), name, *show(name, units, scope, other, mine)
 
     with gr.Tab("Compare", id="compare") as tab:
-        gr.Markdown(COMPARE_HELP)
+        gr.HTML(COMPARE_HELP)
         other = gr.Dropdown(
             page.saved_choices(),
             value=_default(page, choice.run.value, list(page.store.saved)),

@@ -80,16 +80,16 @@ def take_tab(page: Page, choice: Choice) -> None:
         return words, gr.update(visible=True, value=path, label=f"Save {made}")
 
     with gr.Tab("Take away", id="take") as tab:
-        gr.Markdown(TAKE_HELP)
+        gr.HTML(TAKE_HELP)
         about = gr.HTML(elem_id="take-about")
         with gr.Row():
             data = {kind: gr.Button(kind, min_width=160) for kind in FILES}
         line = gr.HTML(elem_id="take-data-line")
         file = gr.DownloadButton("Save", visible=False, size="sm", elem_id="take-data-file")
-        gr.Markdown("## Figures")
+        gr.HTML("<h2>Figures</h2>")
         chosen = saver("take-figure", list(FIGURES[OneRun]), picture, [*choice.inputs, choice.unit])
         preview = gr.HTML(elem_id="take-preview")
-        gr.Markdown("## Cite this")
+        gr.HTML("<h2>Cite this</h2>")
         texts, lines = [], [line]
         for label in _REFERENCES:
             texts.append(gr.HTML(elem_id=f"cite-{label.split()[0].lower()}"))
@@ -98,8 +98,9 @@ def take_tab(page: Page, choice: Choice) -> None:
                 lines.append(gr.HTML())
             button.click(None, None, lines[-1], js=_script(f"cite('{texts[-1].elem_id}')"), **VIEW)
         choice.fill(tab, show, [chosen, choice.unit], [about, preview, *texts])
-    relay = gr.on([chosen.change, choice.unit.change], None, js="() => []", **VIEW)  # as in Choice.relay
-    relay.then(listener(draw), [*choice.inputs, chosen, choice.unit], preview, **LATER)
+    choice.relay_of(chosen.change, choice.unit.change).then(
+        listener(draw), [*choice.inputs, chosen, choice.unit], preview, **LATER
+    )
     for kind, button in data.items():
         event = button.click(listener(lambda: (_PREPARING, _NO_FILE)), None, [line, file], **VIEW).then(
             listener(partial(prepare, kind)), choice.inputs, [line, file], concurrency_id="take", concurrency_limit=2,
@@ -107,8 +108,7 @@ def take_tab(page: Page, choice: Choice) -> None:
         )  # fmt: skip
         event.then(None, file, None, js=_script("save"), **VIEW)
     # What was made for another choice must not stand under a new one; the browser clears it without asking.
-    changes = [component.change for component in choice.inputs]
-    gr.on(changes, None, None, [*lines, file], js=_script(f"clear({len(lines)})"), **VIEW)
+    choice.changed.then(None, None, [*lines, file], js=_script(f"clear({len(lines)})"), **VIEW)
 
 
 def public_name(page: Page, name: str | None, run: Run) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -42,6 +41,7 @@ from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
 from plantain.ui.texts import EXAMPLES, EXPECTED, EXPECTED_RANDOM, PAIR_HELP
+from plantain.ui.theme import static
 
 MAX_PROMPT = 3000  # characters that are looked at; English of that length has more than 512 tokens
 
@@ -49,9 +49,7 @@ FAILED = "Nothing was scored: the queue is full or the connection broke. Your pr
 
 TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
 
-_SCRIPTS = Path(__file__).parents[1] / "static"
-
-COPY, _TYPED = ((_SCRIPTS / name).read_text(encoding="utf-8") for name in ("pair_link.js", "typed.js"))
+COPY, _TYPED = static("pair_link.js"), static("typed.js")
 
 
 @dataclass(frozen=True)
@@ -92,10 +90,9 @@ class Answer:
 def visitor_tab(page: Page, choice: Choice) -> None:
     """Build the tab."""
     with gr.Tab("Your pair", id="pair") as tab:
-        gr.Markdown(PAIR_HELP)
+        gr.HTML(PAIR_HELP)
         first, *_ = EXAMPLES.values()
-        with gr.Row(elem_classes="pl-examples"):
-            examples = {name: gr.Button(name, size="sm", min_width=120) for name in EXAMPLES}
+        examples = gr.HTML(examples_html(), js_on_load=static("examples.js"))
         with gr.Row():
             labels = _side_labels(page, choice.run.value)
             (positive, under_positive), (negative, under_negative) = map(_box, labels, first, SIDES)
@@ -126,11 +123,11 @@ def visitor_tab(page: Page, choice: Choice) -> None:
         )
         # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
         # a State that a listener outside the queue sets tells nobody.
-        busy = gr.Checkbox(False, label="A pair is under way", visible="hidden", elem_id="pair-busy")
+        busy = gr.Textbox("", label="A pair is under way", visible="hidden", elem_id="pair-busy")
         sent, timer = gr.State(None), gr.Timer(2)
 
     def look(
-        name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: bool
+        name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: str
     ) -> dict[Any, Any]:
         """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
@@ -180,8 +177,7 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(listener(look), seen, drawn, **VIEW)
     gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
-    for name, button in examples.items():
-        button.click(listener(lambda pair=EXAMPLES[name]: pair), None, both, **VIEW)
+    examples.pick(listener(_example), None, both, **VIEW)
     swap.click(listener(lambda a, b: (b, a)), both, both, **VIEW)
     fitting.click(
         listener(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1]), choice.mine, choice.run, **VIEW
@@ -193,17 +189,27 @@ def visitor_tab(page: Page, choice: Choice) -> None:
     # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
     # the queue is full.
     waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
-    start = go.click(listener(lambda *texts: (waiting, texts, None, True)), texts, [said, sent, kept, busy], **VIEW)
+    start = go.click(listener(lambda *texts: (waiting, texts, None, "yes")), texts, [said, sent, kept, busy], **VIEW)
     run_it = start.then(listener(score), sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
-    run_it.success(listener(lambda: False), None, busy, **VIEW)
+    run_it.success(listener(lambda: ""), None, busy, **VIEW)
     # `then` does not come where it fails.
-    run_it.failure(listener(lambda: (html.error_html(FAILED), False)), None, [said, busy], **VIEW)
+    run_it.failure(listener(lambda: (html.error_html(FAILED), "")), None, [said, busy], **VIEW)
 
 
 def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
     with gr.Column(min_width=260):
         box = gr.Textbox(text, label=label, lines=3, max_lines=12, elem_id=f"pair-{side}")
         return box, gr.HTML(elem_id=f"under-{side}")
+
+
+def examples_html() -> str:
+    """Offer the examples; one component for all of them, since every one more makes the page slower to open."""
+    buttons = (f'<button type="button" class="pl-button" data-name="{name}">{name}</button>' for name in EXAMPLES)
+    return f'<div class="pl-examples">{"".join(buttons)}</div>'
+
+
+def _example(event: gr.EventData) -> tuple[Any, Any]:
+    return EXAMPLES.get(str(event.name), (gr.skip(), gr.skip()))
 
 
 def _side_labels(page: Page, name: str | None) -> tuple[str, str]:

@@ -198,8 +198,8 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
     go_now, cost_now = probes.settings(*first, probes.sets.first, "", "", "", "")
     with gr.Tab("Run the probe", id="probe") as tab:
-        gr.Markdown(PROBE_HELP.format(unfinished=UNFINISHED))
-        chosen = set_chooser(page, probes.sets, tab)
+        gr.HTML(PROBE_HELP.format(unfinished=UNFINISHED))
+        chosen, said_of_set = set_chooser(page, probes.sets)
         with gr.Row():
             options = {"filterable": False, "min_width": 220}
             size = gr.Dropdown(
@@ -219,10 +219,11 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
         onward = gr.Button("Publish this run …", visible=False, elem_id="probe-publish")
     settings = [size, seed, at_once, *chosen]
     controls = [*settings, stop]
-    # One listener: of two, an answer to older settings could come last and stay.
-    changes = [tab.select, *(component.change for component in settings)]
-    gr.on(changes, listener(probes.shown), settings, [go, cost], trigger_mode="always_last", **VIEW)
-    choice.relay_of(*changes, choice.known.change).then(listener(probes.offer), settings, [shelf, show], **LATER)
+    # One event: of two, an answer to older settings could come last and stay.
+    changed = choice.relay_of(tab.select, *(component.change for component in settings), choice.known.change)
+    said_of_set(changed)
+    changed.then(listener(probes.shown), settings, [go, cost], **LATER)
+    changed.then(listener(probes.offer), settings, [shelf, show], **LATER)
     show.click(listener(lambda *now: probes.on_shelf(*now) or gr.skip()), settings, choice.run, **VIEW).then(
         listener(lambda: gr.Tabs(selected="findings")), None, tabs, **VIEW
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from itertools import product
@@ -15,7 +16,7 @@ from plantain.prompts.sets import MIN_PAIRS, SIDES, PromptError, PromptPair, Pro
 from plantain.ui import html
 from plantain.ui.engine import EngineError
 from plantain.ui.errors import listener
-from plantain.ui.state import HIDDEN, VIEW, Page
+from plantain.ui.state import HIDDEN, LATER, Page
 from plantain.ui.texts import OWN_HELP
 
 OWN = "own"
@@ -61,14 +62,22 @@ class PromptSets:
         return _read(text, title, positive, negative) if which == OWN else self._known[which]
 
 
-def set_chooser(page: Page, sets: PromptSets, tab: gr.Tab) -> list[gr.components.Component]:
-    """Build the chooser inside a tab; the inputs of `PromptSets.find` are returned."""
+def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Component], Callable[[Any], None]]:
+    """Build the chooser inside a tab.
+
+    Returns
+    -------
+    inputs : list of components
+        What `PromptSets.find` takes.
+    follow : callable
+        Has what is said of the set follow an event.
+    """
     which = gr.Dropdown(
         sets.choices(), value=sets.first, label="Prompt set", filterable=False, elem_id="prompt-set", min_width=280
     )
     about = gr.HTML(about_html(page.prompt_set), elem_id="set-about")
     with gr.Column(visible=False) as own:
-        gr.Markdown(_HELP)
+        gr.HTML(_HELP)
         text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
         with gr.Row():
             names = (("Name", "Tempo"), ("Positive side", "fast"), ("Negative side", "slow"))
@@ -81,9 +90,7 @@ def set_chooser(page: Page, sets: PromptSets, tab: gr.Tab) -> list[gr.components
             return HIDDEN, gr.update(visible=True), own_html(page, *chosen[1:])
         return gr.update(value=about_html(sets.find(*chosen)), visible=True), HIDDEN, ""
 
-    changes = [tab.select, *(component.change for component in inputs)]
-    gr.on(changes, listener(look), inputs, [about, own, note], trigger_mode="always_last", **VIEW)
-    return inputs
+    return inputs, lambda event: event.then(listener(look), inputs, [about, own, note], **LATER)
 
 
 def about_html(prompt_set: PromptSet) -> str:

@@ -163,7 +163,7 @@ def publish_tab(page: Page, choice: Choice, demo: gr.Blocks, sign_in: gr.LoginBu
     if desk is None:
         return
     with gr.Tab("Publish", id=TAB) as tab:
-        gr.Markdown(PUBLISH_HELP.format(card=desk.card_repo, results=_results_words(desk)))
+        gr.HTML(PUBLISH_HELP.format(card=escape(desk.card_repo), results=_results_words(desk)))
         if sign_in is None:
             gr.HTML(html.message_html(why_nobody_signs_in()))
             command = gr.HTML(elem_id="publish-command")
@@ -215,7 +215,8 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
 def _results_words(desk: Desk) -> str:
     if desk.results_repo is None:
         return ""
-    return f" The run itself also goes to `{desk.results_repo}`, and every page that watches that repository shows it."
+    where = f"<code>{escape(desk.results_repo)}</code>"
+    return f" The run itself also goes to {where}, and every page that watches that repository shows it."
 
 
 def _progress(words: str) -> str:

@@ -96,6 +96,7 @@ def test_fields_are_added_once_and_all_other_text_stays(card):
 @settings(max_examples=500, deadline=None)
 @given(CARDS)
 @example("-------\n```\n")
+@example("---\n\n---\r")
 def test_rendering_a_whole_card_twice_is_rendering_it_once(card):
     def render(text):
         return set_section(add_fields(text, FIELDS), "klein", BODY)

@@ -158,7 +158,8 @@ def bars(svg):
 
 
 def test_the_null_histogram_holds_every_flip_the_limit_and_the_run(moral_run):
-    a, counts = moral_run.analysis(), moral_run.analysis().null.counts[0]
+    a = moral_run.analysis(Selection("heads"))
+    counts = a.null.counts[0]
     svg = drawn(null_histogram(a, 0))
     assert sum(bars(svg)) == 1000
     observed = int((np.abs(a.t) > 3).sum())
