@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
-from plantain._progress import bar
 from plantain.cli.options import not_empty
 from plantain.findings.held_out import find_beside
+from plantain.probe.progress import bar
 from plantain.runs.io import PUBLISH
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import argparse
 import shlex
 from typing import Any
 
-from plantain._progress import bar
 from plantain.cli.options import not_empty
 from plantain.models.untrained import KLEIN_4B, check_folder, write_untrained
+from plantain.probe.progress import bar
 
 
 def add_commands(commands: Any) -> None:

@@ -6,9 +6,9 @@ import argparse
 import shlex
 from typing import Any
 
-from plantain._progress import bar
 from plantain.cli.options import add_model_options, not_empty
 from plantain.models.load import PhasedPipeline, default_model
+from plantain.probe.progress import bar
 from plantain.prompts.sets import load_prompt_set
 
 

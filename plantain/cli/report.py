@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable, printable_lines
-from plantain._progress import bar
 from plantain.cli.options import add_model_options, at_least_one, not_empty
 from plantain.findings.held_out import find_replication, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
 from plantain.models.stand_in import STAND_IN
+from plantain.probe.progress import bar
 from plantain.prompts.sets import load_prompt_set, user_pair
 from plantain.report.answer import answer, answer_of_all, selections_of
 from plantain.report.labels import weights_label

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, UsageError
 from plantain._files import printable, printable_lines, write_atomic
-from plantain._progress import bar
 from plantain.cli.hub import TOKEN, add_publish_options, check_private, open_remote, print_outcome, repo_id
 from plantain.cli.options import add_model_options, add_pass_options, not_empty
 from plantain.cli.run import load_model, probe_set, warn_of_words
@@ -41,6 +40,7 @@ from plantain.models.load import KLEIN
 from plantain.models.stand_in import STAND_IN
 from plantain.probe.checkpoint import count_kept, tidy
 from plantain.probe.distributed import Distributed, find_distributed
+from plantain.probe.progress import bar
 from plantain.prompts.sets import PromptSet, known_sets, load_prompt_set
 from plantain.report.model_card import check_weights
 from plantain.report.reproduction import reproduction_text

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
-from plantain._progress import bar
 from plantain.cli.options import add_model_options, add_pass_options, at_least_one, not_empty, seed_list
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
+from plantain.probe.progress import bar
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.overlap import overlap
 from plantain.prompts.sets import PromptSet, load_prompt_set

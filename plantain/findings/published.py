@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from plantain._files import strict_json, strict_record
-from plantain._shipped import RUNS
+from plantain.prompts.shipped import RUNS
 from plantain.runs.analysis import BlockSummary, LargeEffects, SplitHalf
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection

@@ -7,10 +7,10 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from plantain._shipped import CHECKOUT
 from plantain.hub.errors import HubError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
 from plantain.hub.repo import Remote
+from plantain.prompts.shipped import CHECKOUT
 from plantain.runs.io import list_runs
 
 ROOT = CHECKOUT

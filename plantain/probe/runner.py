@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plantain import __version__, stats
-from plantain._progress import bar
 from plantain._runtime import patient_threads
 from plantain.models.info import ModelInfo, software_versions
 from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is
@@ -26,6 +25,7 @@ from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
 from plantain.probe.placebo import floor_percent, placebo
+from plantain.probe.progress import bar
 from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, tokenize
 from plantain.prompts.sets import (

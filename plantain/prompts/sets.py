@@ -15,7 +15,7 @@ from typing import Literal
 
 from plantain import PlantainError
 from plantain._files import printable
-from plantain._shipped import PROMPTS, find
+from plantain.prompts.shipped import PROMPTS, find
 from plantain.prompts.table import SIDES, read_table
 
 VISITOR = "visitor"  # id and category of a pair that is in no set

@@ -34,8 +34,8 @@ from plantain._files import (
     strict_json,
     strict_record,
 )
-from plantain._shipped import RUNS, find
 from plantain.prompts.sets import PAIR_KEYS, PromptSet
+from plantain.prompts.shipped import RUNS, find
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import STATISTICS, columns_of, write_cached
 from plantain.runs.info import PairRecord, RunInfo

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 
-from plantain._shipped import REGISTRATION
 from plantain.models.load import KLEIN
 from plantain.prompts.sets import shipped_sets
+from plantain.prompts.shipped import REGISTRATION
 from plantain.runs.info import Conditions, RunInfo
 from plantain.runs.units import Selection
 

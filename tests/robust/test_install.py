@@ -14,7 +14,7 @@ from browser import ROOT
 from few import N_PAIRS, run_args, write_set
 
 import plantain
-from plantain import _shipped
+from plantain.prompts import shipped
 
 TAKEN = ("app.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "PREREGISTRATION.md")
 
@@ -80,7 +80,7 @@ def command(installed, tmp_path):
 def test_a_shipped_run_is_reported_from_any_folder(command, program, name, tmp_path):
     code, out, err = command("report", name, "--json", program=program)
     assert (code, err) == (0, "")
-    run = plantain.load_run(_shipped.find(name, _shipped.RUNS))
+    run = plantain.load_run(shipped.find(name, shipped.RUNS))
     assert json.loads(out)["max_abs_t"] == abs(run.analysis().t).max()
     assert list(tmp_path.iterdir()) == []
 
@@ -98,11 +98,12 @@ def test_a_run_of_ones_own_prompts_and_of_shipped_ones(command, tmp_path):
 
 def test_the_package_has_all_that_is_shipped_and_finds_it(command):
     code = (
-        "import plantain, json; from plantain import _shipped; from plantain.findings.published import load_published; "
+        "import plantain, json; from plantain.prompts import shipped; "
+        "from plantain.findings.published import load_published; "
         "from plantain.prompts.sets import shipped_sets; from plantain.runs.registration import registration_sha256; "
         "from plantain.runs.io import list_runs; from plantain.report.figures import png; "
-        "print(json.dumps([str(_shipped.ROOT), load_published().name, sorted(shipped_sets()), registration_sha256(), "
-        "sorted(list_runs(_shipped.RUNS)[0]), list_runs(_shipped.RUNS)[1], "
+        "print(json.dumps([str(shipped.ROOT), load_published().name, sorted(shipped_sets()), registration_sha256(), "
+        "sorted(list_runs(shipped.RUNS)[0]), list_runs(shipped.RUNS)[1], "
         "plantain.load_prompt_set('prompts/moral_valence.toml').sha256, plantain.__version__]))"
     )
     from plantain.findings.published import load_published
