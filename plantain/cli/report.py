@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from plantain import UsageError
 from plantain._files import plain, printable, printable_lines
 from plantain.cli.options import add_model_options, at_least_one, not_empty
-from plantain.findings.held_out import find_replication, held_out
+from plantain.findings.held_out import find_beside, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
@@ -94,7 +94,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.replication:
         replication = Path(options.replication).resolve().name, load_run(options.replication)
     else:
-        replication = find_replication(run, run.folder)
+        replication = find_beside(run, run.folder, ("replication",)).replication
     headline = held_out(run, replication, _named_runs(options.control))
     top, sort = options.top, options.sort
     if options.json:

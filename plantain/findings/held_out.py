@@ -21,11 +21,13 @@ from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
 from plantain.findings.roles import is_of_axis, known_role
-from plantain.prompts.overlap import overlap
+from plantain.prompts.overlap import Overlap, overlap
+from plantain.prompts.sets import known_sets, shipped_sets
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run
+from plantain.runs.registration import departures
 from plantain.runs.run import Run
 from plantain.runs.units import HEADS, Selection
 
@@ -89,6 +91,8 @@ class HeldOut(Told):
         The rule, frozen, on new pairs.
     controls : tuple of Told
         Rules that were learned on other contrasts, on this run's pairs.
+    replication_departs : tuple of str
+        In what the replication departs from the preregistered one (`registration.departures`).
     """
 
     n_flips: int
@@ -98,6 +102,7 @@ class HeldOut(Told):
     embedding: Told
     replication: Told | None = None
     controls: tuple[Told, ...] = ()
+    replication_departs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def held_out(
     Raises
     ------
     NotComparableError
-        A run was made by another model or with other settings, or is of the same pairs.
+        A run was made by another model or with other settings, or has a pair of this run, whichever its side.
     """
     found, mine = cached(run), run.analysis(IMAGE).differences
     for name, other in {**dict([replication] if replication else []), **(controls or {})}.items():
@@ -148,7 +153,8 @@ def held_out(
     )
     rules = {name: stats.learn_rule(r.analysis(IMAGE).differences, N_TOP) for name, r in (controls or {}).items()}
     told = tuple(_told(stats.transfer_test(rule, mine, two_sided=True), name) for name, rule in rules.items())
-    return HeldOut(**{**vars(found), "replication": again, "controls": told})
+    departs = departures(replication[1].info, role="replication") if replication else ()
+    return HeldOut(**{**vars(found), "replication": again, "controls": told, "replication_departs": departs})
 
 
 def told_by_kind(run: Run) -> list[KindTold]:
@@ -169,10 +175,18 @@ def told_by_kind(run: Run) -> list[KindTold]:
 def _check(run: Run, name: str, other: Run) -> None:
     if unlike := unlike_settings(run.info, other.info):
         raise NotComparableError(f"{name}: its {unlike} differ from the run's, so that no rule can go between them.")
-    found = overlap(*(tuple(record.pair for record in each.pairs) for each in (run, other)))
+    found = _common(run, other)
     if found.is_whole:
         how = ", with the sides exchanged" if found.n_mirrored else ""
         raise NotComparableError(f"{name}: is of the same pairs as the run{how}.")
+    if n := found.n_same + found.n_mirrored:
+        raise NotComparableError(
+            f"{name}: has {n} of the run's own pairs, and a rule is tried only on pairs that it has not seen."
+        )
+
+
+def _common(run: Run, other: Run) -> Overlap:
+    return overlap(*(tuple(record.pair for record in each.pairs) for each in (run, other)))
 
 
 @dataclass(frozen=True)
@@ -194,17 +208,20 @@ def fitting(run: Run, runs: Mapping[str, Run]) -> Beside:
     run : Run
         Of the prompt set whose role is ``axis``; beside any other stands nothing.
     runs : mapping of str to Run
-        By name; of several runs of one prompt set the first is taken.
+        By name; of several runs of one prompt set the first is taken, and of several replications the one that comes
+        from where the run's prompt set comes from. One that has a pair of the run is left out.
     """
     if _role(run) != "axis":
         return ALONE
     by_set: dict[str, tuple[str, Run]] = {}
     for name, other in runs.items():
-        if not unlike_settings(run.info, other.info):
+        found = _common(run, other)
+        if not (unlike_settings(run.info, other.info) or found.n_same or found.n_mirrored):
             by_set.setdefault(other.info.prompts_sha256, (name, other))
     chosen = {role: [found for found in by_set.values() if _role(found[1]) == role] for role in _BESIDE}
     again = (found for found in chosen["replication"] if is_of_axis(run, found[1]))
-    return Beside(next(again, None), dict(chosen["control"]))
+    nearest = min(again, key=lambda found: abs(_origin(found[1]) - _origin(run)), default=None)
+    return Beside(nearest, dict(chosen["control"]))
 
 
 _BESIDE = ("replication", "control")
@@ -214,7 +231,12 @@ def _role(run: Run) -> str:
     return known_role(run.info.prompts_sha256, run.info.role)
 
 
-def find_beside(run: Run, folder: Path) -> Beside:
+def _origin(run: Run) -> int:
+    """Tell whose prompt set a run's is: 0 the project's own, 1 a former text of it, 2 somebody else's."""
+    return sum(run.info.prompts_sha256 not in known for known in (shipped_sets(), known_sets()))
+
+
+def find_beside(run: Run, folder: Path, roles: tuple[str, ...] = _BESIDE) -> Beside:
     """Find in the folder that a run's own folder stands in what may stand beside its headline; see `fitting`.
 
     Parameters
@@ -222,31 +244,10 @@ def find_beside(run: Run, folder: Path) -> Beside:
     run : Run
     folder : Path
         The run's own.
+    roles : tuple of str
+        What is looked for.
     """
-    if _role(run) != "axis":
-        return ALONE
-    return fitting(run, dict(_of_one_model(run, folder, _BESIDE)))
-
-
-def find_replication(run: Run, folder: Path) -> tuple[str, Run] | None:
-    """Find a finished run of the replication beside a run: same model, same settings.
-
-    Parameters
-    ----------
-    run : Run
-        Of the prompt set whose role is ``axis``; no other has a replication.
-    folder : Path
-        Its folder.
-
-    Returns
-    -------
-    (str, Run) or None
-        The first by name, and its name.
-    """
-    if _role(run) != "axis":
-        return None
-    found = (there for there in _of_one_model(run, folder, ("replication",)) if is_of_axis(run, there[1]))
-    return next((there for there in found if not unlike_settings(run.info, there[1].info)), None)
+    return fitting(run, dict(_of_one_model(run, folder, roles))) if _role(run) == "axis" else ALONE
 
 
 def _of_one_model(run: Run, folder: Path, roles: tuple[str, ...]) -> Iterator[tuple[str, Run]]:

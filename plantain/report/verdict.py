@@ -31,7 +31,7 @@ def verdict_lines(run: Run, found: HeldOut, label: bool = True) -> list[str]:
     list of str
         At most four sentences or pairs of sentences; plain text.
     """
-    return [headline(found), " ".join(_beside(found)), *_frozen(found), _size(run, found, label)]
+    return [headline(found), " ".join(_beside(found)), *_frozen(run, found), _size(run, found, label)]
 
 
 def headline(found: HeldOut) -> str:
@@ -53,6 +53,11 @@ def standing(run: Run, selection: Selection) -> str:
         Of the figures that stand below the headline.
     """
     if found := departures(run.info, selection):
+        if not departures(run.info, role="replication"):
+            return (
+                f"These are the new pairs of {REGISTRATION.name}, which tries on them the rule of its moral pairs. A rule "
+                "of their own, and all that follows here, is exploratory."
+            )
         if departures(run.info):
             return f"Exploratory: these figures depart from {REGISTRATION.name} in their {', '.join(found)}."
         return f"The headline is the one of {REGISTRATION.name}; the figures of other units or tokens are exploratory."
@@ -70,11 +75,14 @@ def _beside(found: HeldOut) -> Iterator[str]:
     yield f"From the heads over all tokens: {_words(found.all_tokens)}."
 
 
-def _frozen(found: HeldOut) -> Iterator[str]:
+def _frozen(run: Run, found: HeldOut) -> Iterator[str]:
     parts = []
     if found.replication:
         again = found.replication
         parts.append(f"The rule of all {found.n} pairs, frozen, on the new pairs of {again.rule}: {_words(again)}.")
+        if found.replication_departs and not departures(run.info):
+            why = ", ".join(found.replication_departs)
+            parts.append(f"(Exploratory: that run departs from {REGISTRATION.name} in its {why}.)")
     if found.controls:
         rules = ", ".join(f"{told.rule} {_words(told)}" for told in found.controls)
         parts.append(f"By rules that controls learned (two-sided): {rules}.")

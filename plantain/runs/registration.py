@@ -15,8 +15,6 @@ SELECTION = Selection("heads", "image")
 
 CONDITIONS = Conditions(1024, (0,))
 
-_ROLES = ("axis", "replication")
-
 
 def registration_sha256() -> str | None:
     """Return the SHA-256 (hex) of the file that is shipped; None where there is none."""
@@ -25,7 +23,7 @@ def registration_sha256() -> str | None:
     return None
 
 
-def departures(info: RunInfo, selection: Selection = SELECTION) -> tuple[str, ...]:
+def departures(info: RunInfo, selection: Selection = SELECTION, role: str = "axis") -> tuple[str, ...]:
     """Name in what a figure departs from the preregistered one; empty where it is that one.
 
     Parameters
@@ -34,11 +32,13 @@ def departures(info: RunInfo, selection: Selection = SELECTION) -> tuple[str, ..
         Of the run.
     selection : Selection
         Of the figure.
+    role : str
+        ``axis`` for the headline; ``replication`` for a run on whose pairs the headline's rule is tried.
     """
     known = shipped_sets().get(info.prompts_sha256)
     kept = {
         "weights": info.weights == "pretrained" and info.model == KLEIN,
-        "prompts": known is not None and known[1].role in _ROLES,
+        "prompts": known is not None and known[1].role == role,
         "image size, seeds or steps": info.conditions == CONDITIONS and info.seed == CONDITIONS.seeds[0],
         "reference images": not info.references,
         "units or tokens": selection == SELECTION,

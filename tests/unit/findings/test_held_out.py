@@ -11,13 +11,14 @@ from scipy import stats as reference
 from plantain.findings.held_out import (
     LEFT_OUT,
     N_FLIPS,
+    Beside,
     find_beside,
-    find_replication,
+    fitting,
     held_out,
     read_cached,
     told_by_kind,
 )
-from plantain.prompts.sets import PromptPair, PromptSet, shipped_sets
+from plantain.prompts.sets import PromptPair, PromptSet, known_sets, shipped_sets
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run, save_run
 
@@ -123,8 +124,12 @@ def test_it_is_cached_in_the_runs_folder_and_a_damaged_cache_is_computed_anew(tm
     assert held_out(load_run(tmp_path / "run")) == found
 
 
-def of_set(role, **changes):
-    sha256, prompt_set = next((h, s) for h, (_, s) in shipped_sets().items() if s.role == role)
+def find_replication(run, folder):
+    return find_beside(run, folder, ("replication",)).replication
+
+
+def of_set(role, sets=shipped_sets, **changes):
+    sha256, prompt_set = next((h, s) for h, (_, s) in sets().items() if s.role == role)
     run = small_run(n_pairs=len(prompt_set.pairs))
     pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, prompt_set.pairs, strict=True))
     facts = {name: getattr(prompt_set, name) for name in ("title", "positive", "negative")}
@@ -148,10 +153,10 @@ def test_a_replication_beside_the_run_is_found_where_it_was_made_in_the_same_way
     assert find_replication(of_set("control"), tmp_path / "control") is None
 
 
-def of_own(word, role, tmp_path, sides=("brave", "timid")):
+def of_own(word, role, tmp_path, sides=("brave", "timid"), pairs=None):
     """Save a run of somebody's own set, which says its role."""
     run = small_run(n_pairs=8)
-    pairs = tuple(PromptPair(f"{i}", "c", f"Ola {word}s {i}.", f"Ola naps {i}.") for i in range(8))
+    pairs = pairs or tuple(PromptPair(f"{i}", "c", f"Ola {word}s {i}.", f"Ola naps {i}.") for i in range(8))
     own = PromptSet(word, word, *sides, pairs)
     facts = {"prompt_set": word, "title": word, "positive": sides[0], "negative": sides[1], "role": role}
     records = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, pairs, strict=True))
@@ -180,3 +185,34 @@ def test_pairs_with_their_sides_exchanged_are_no_replication(run):
     other = replace(rename(run, prompts_sha256="1" * 64), pairs=mirrored)
     with pytest.raises(NotComparableError, match="again: is of the same pairs as the run, with the sides exchanged"):
         held_out(run, ("again", other))
+
+
+def test_no_rule_is_tried_on_a_pair_that_it_was_learned_on(tmp_path):
+    axis = of_own("dare", "axis", tmp_path)
+    first = axis.pairs[0].pair
+    some = [PromptPair(f"{i}", "c", f"Pia leaps {i}.", f"Pia naps {i}.") for i in range(8)]
+    again = of_own("leap", "replication", tmp_path, pairs=(*some[:7], replace(first, id="7")))
+    turned = PromptPair("7", "c", first.negative, first.positive)
+    control = of_own("run", "control", tmp_path, ("fast", "slow"), pairs=(*some[:7], turned))
+    for more in ({"replication": ("leap", again)}, {"controls": {"run": control}}):
+        with pytest.raises(NotComparableError, match="has 1 of the run's own pairs"):
+            held_out(axis, **more)
+    assert find_beside(axis, tmp_path / "dare") == fitting(axis, {"leap": again, "run": control}) == Beside()
+
+
+def test_a_replication_from_where_the_axis_comes_from_stands_before_others(tmp_path):
+    again, former = of_set("replication"), of_set("replication", known_sets)
+    own = of_own("a", "replication", tmp_path, ("helping", "ignoring"))
+    assert former.info.prompts_sha256 != again.info.prompts_sha256
+    runs = {"a": own, "b": former, "c": again}
+    names = [fitting(of_set("axis", sets), runs).replication[0] for sets in (shipped_sets, known_sets)]
+    assert names == ["c", "b"]
+    assert fitting(of_own("dare", "axis", tmp_path, ("helping", "ignoring")), runs).replication[0] == "a"
+
+
+def test_a_replication_that_is_not_the_registered_one_is_told(tmp_path):
+    axis, again = of_set("axis"), of_set("replication")
+    own = of_own("a", "replication", tmp_path, ("helping", "ignoring"))
+    departs = [held_out(axis, ("x", run)).replication_departs for run in (again, own)]
+    assert "prompts" not in departs[0] and set(departs[1]) == {*departs[0], "prompts"}
+    assert held_out(axis).replication_departs == ()

@@ -87,13 +87,33 @@ def test_the_size_stands_beside_what_one_prompt_sent_twice_gives(run, floor, wor
 
 
 def test_what_was_not_fixed_before_is_called_exploratory(run, monkeypatch):
-    monkeypatch.setattr(verdict, "departures", lambda info, selection=IMAGE: () if selection == IMAGE else ("units",))
+    def only_units(info, selection=IMAGE, role="axis"):
+        return ("prompts",) if role != "axis" else () if selection == IMAGE else ("units",)
+
+    monkeypatch.setattr(verdict, "departures", only_units)
     assert "Exploratory" not in standing(run, IMAGE) and "counts are exploratory" in standing(run, IMAGE)
     assert "other units or tokens are exploratory" in standing(run, CARD)
     monkeypatch.undo()
     said = standing(run, CARD)
     assert said.startswith("Exploratory: these figures depart from PREREGISTRATION.md in their weights, prompts")
     assert said in report_text(run, load_published(), headline=FOUND)
+
+
+def test_the_registered_replication_is_no_second_headline(run, monkeypatch):
+    monkeypatch.setattr(
+        verdict, "departures", lambda info, selection=IMAGE, role="axis": ("prompts",) * (role == "axis")
+    )
+    said = standing(run, IMAGE)
+    assert said.startswith("These are the new pairs of PREREGISTRATION.md") and "of their own" in said
+    assert "exploratory" in said and "The headline is the one" not in said
+
+
+def test_another_replication_beside_the_registered_headline_is_called_exploratory(run, monkeypatch):
+    other = replace(FOUND, replication=told(20, 0.002, rule="mine"), replication_departs=("prompts",))
+    assert "xploratory" not in " ".join(verdict_lines(run, other)), "all of this run departs, which is said below"
+    monkeypatch.setattr(verdict, "departures", lambda *_, **__: ())
+    (line,) = (line for line in verdict_lines(run, other) if "mine" in line)
+    assert line.endswith("(Exploratory: that run departs from PREREGISTRATION.md in its prompts.)")
 
 
 def test_the_card_begins_with_it_and_keeps_its_counts(run):

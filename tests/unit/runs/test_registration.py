@@ -56,7 +56,9 @@ def registered(**changes):
 def test_the_registered_run_departs_in_nothing():
     assert departures(registered()) == ()
     again = next(h for h, (_, s) in shipped_sets().items() if s.role == "replication")
-    assert departures(registered(prompts_sha256=again)) == ()
+    assert departures(registered(prompts_sha256=again)) == ("prompts",), "the headline is of the moral pairs"
+    assert departures(registered(prompts_sha256=again), role="replication") == ()
+    assert departures(registered(), role="replication") == ("prompts",)
 
 
 @pytest.mark.parametrize(
