@@ -55,8 +55,8 @@ def standing(run: Run, selection: Selection) -> str:
     if found := departures(run.info, selection):
         if not departures(run.info, role="replication"):
             return (
-                f"These are the new pairs of {REGISTRATION.name}, which tries on them the rule of its moral pairs. A rule "
-                "of their own, and all that follows here, is exploratory."
+                f"These are the new pairs of {REGISTRATION.name}, which tries on them the rule of its moral pairs. A "
+                "rule of their own, and all that follows here, is exploratory."
             )
         if departures(run.info):
             return f"Exploratory: these figures depart from {REGISTRATION.name} in their {', '.join(found)}."
