@@ -5,6 +5,7 @@ A page, a report or a model card picks sentences by kind, never by their words, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import starmap
@@ -22,7 +23,7 @@ from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.overlap import overlap
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
-from plantain.report.numbers import LEVEL, number, share, span
+from plantain.report.numbers import LEVEL, counted, number, share, span
 from plantain.runs.analysis import Analysis
 from plantain.runs.inference import MAX_EXACT, N_FLIPS_P, Gain, Reliability
 from plantain.runs.run import Headline, Run, RunSummary
@@ -88,7 +89,19 @@ def corrected_count(summary: RunSummary) -> str:
         p = "the exact p" if summary.n_pairs <= MAX_EXACT else f"the p of up to {N_FLIPS_P:,} drawn sign flips"
         counts.append(f"{facts.n_bh_05:,} a Benjamini-Hochberg q ≤ .05 on {p}")
         counts.append(f"{facts.n_by_05:,} by Benjamini-Yekutieli")
-    return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}."
+    return f"Corrected for {summary.n_units:,} units: {', '.join(counts)}.{_least_q(summary)}"
+
+
+def _least_q(summary: RunSummary) -> str:
+    """Say how many units a drawn p has to single out at once, since none falls below one in all flips."""
+    m, least = summary.n_units, 1 / (N_FLIPS_P + 1)
+    bh, by = (math.ceil(least * m * factor / LEVEL - 1e-9) for factor in (1, sum(1 / i for i in range(1, m + 1))))
+    if summary.n_pairs <= MAX_EXACT or by <= 1:
+        return ""
+    return (
+        f" No drawn p is below {least:.2g}, so that a q ≤ .05 needs at least {counted(bh, 'unit')} with so small a p, "
+        f"by Benjamini-Yekutieli {by:,}. For a family-wise p ≤ .05 one unit is enough."
+    )
 
 
 def power(analysis: Analysis) -> str:

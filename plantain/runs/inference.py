@@ -40,9 +40,11 @@ N_NULL_R = 100  # flips for the reliability's reference
 
 NULL_SPLITS = 20
 
-MAX_EXACT = 30  # pairs
+MAX_EXACT = stats.MAX_PAIRS
 
-N_FLIPS_P = 99_999  # for a unit's own p above that: fewer would leave nothing of 16,320 units after correction
+N_FLIPS_P = 99_999  # for a unit's own p above that; of 16,320 units four need the smallest p before a q can be .05
+
+_STREAM_P = 8  # of the run's seed, for these flips; 0 to 4 are the other draws', 5 to 7 those of findings
 
 COLUMNS = ("p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high", "percent")
 
@@ -194,7 +196,7 @@ def unit_p(diffs: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if len(diffs) <= MAX_EXACT:
         p = stats.exact_sign_flip_p(diffs)
         return p, np.zeros_like(p)
-    return stats.sign_flip_p(diffs, N_FLIPS_P, rng=_rng(seed, 5))
+    return stats.sign_flip_p(diffs, N_FLIPS_P, rng=_rng(seed, _STREAM_P))
 
 
 def finite_ends(interval: tuple[float, float]) -> Interval:
@@ -262,7 +264,7 @@ def read_cached(folder: Path, run: Run, selection: Selection) -> Inference | Non
 
 def cache_key(run: Run, selection: Selection) -> dict[str, Any]:
     """Return what cached statistics must have been computed from to be this run's."""
-    drawn = {"n_flips_p": N_FLIPS_P} if len(run.pairs) > MAX_EXACT else {}
+    drawn = {"n_flips_p": N_FLIPS_P, "stream_p": _STREAM_P} if len(run.pairs) > MAX_EXACT else {}
     return {
         "capture": run.capture_sha256,
         "categories": run.categories,

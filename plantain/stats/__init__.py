@@ -27,6 +27,7 @@ from plantain.stats.multicomp import QValues, fdr
 from plantain.stats.paired import cohens_dz, is_degenerate, paired_differences, paired_t
 from plantain.stats.reliability import draw_halves, spearman_brown, split_half, split_half_null
 from plantain.stats.sign_flips import (
+    MAX_PAIRS,
     DrawnP,
     SignFlipNull,
     draw_signs,

@@ -18,13 +18,13 @@ from plantain._files import plain
 from plantain.findings.published import load_published
 from plantain.findings.unit import profile_unit
 from plantain.report.run import report_text
-from plantain.report.statements import Kind, careful_statements, unit_statements
+from plantain.report.statements import Kind, careful_statements, corrected_count, unit_statements
 from plantain.runs.capture import SumsOfSquares
-from plantain.runs.inference import COLUMNS, cache_key, read_cached, write_cached
+from plantain.runs.inference import COLUMNS, cache_key, read_cached, unit_p, write_cached
 from plantain.runs.io import save_run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, UNITS, recorded_scopes
 from plantain.runs.units import CARD, Selection, scope_changes
-from plantain.stats import draw_halves, draw_signs
+from plantain.stats import draw_halves, draw_signs, sign_flip_p
 
 SEED, N_FLIPS, N_DRAWS, N_NULL, NULL_SPLITS = 7, 10_000, 2000, 100, 20
 LABELS = [name for name in "abcde" for _ in range(5)]
@@ -320,6 +320,26 @@ def test_above_30_pairs_p_is_of_drawn_flips_with_its_error_and_q_from_it(tmp_pat
     with (tmp_path / "run" / "units.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["units"] == "card"]
     assert [float(row["p_flips"]) for row in rows] == pytest.approx(p.tolist(), rel=1e-3)
+
+
+def test_where_drawn_flips_are_too_few_for_a_q_the_units_that_it_takes_are_said():
+    of = {n: made_run(made_differences(n), n_permutations=20).summary(CARD) for n in (25, 40)}
+    said = corrected_count(replace(of[40], n_units=16_320))
+    assert "No drawn p is below 1e-05" in said
+    assert "needs at least 4 units with so small a p, by Benjamini-Yekutieli 34." in said
+    for n, method in ((4, "bh"), (34, "by")):  # by scipy: so many smallest p are just enough
+        for k in (n - 1, n):
+            p = np.repeat([1e-5, 1.0], [k, 16_320 - k])
+            assert (reference.false_discovery_control(p, method=method).min() <= 0.05) == (k == n)
+    assert "No drawn p" not in corrected_count(of[40]) + corrected_count(replace(of[25], n_units=16_320))
+
+
+def test_flips_of_a_units_p_are_not_those_of_the_headline():
+    run = made_run(made_differences(40, effect=0.2), n_permutations=20)
+    a = run.analysis(Selection("heads", "image"))
+    others = [draw_signs(99_999, 40, np.random.default_rng((0, stream))) for stream in range(8)]
+    p, _ = unit_p(a.differences, run.info.seed)
+    assert all((sign_flip_p(a.differences, signs=signs).p != p).any() for signs in others)
 
 
 def test_up_to_30_pairs_p_is_exact_and_nothing_else_is_kept():
