@@ -10,15 +10,13 @@ from typing import Any
 
 from plantain import UsageError
 from plantain._files import replace_folder, write_atomic
-from plantain.cli.options import not_empty
+from plantain.cli.options import ALL, not_empty
 from plantain.report.answer import selections_of
-from plantain.report.export import dataset_files, report_json, units_csv
+from plantain.report.export import DATASET, dataset_files, report_json, units_csv
 from plantain.runs.io import load_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import SCOPES, UNITS
 from plantain.runs.units import Selection
-
-ALL = "all"
 
 _FILES: dict[str, Callable[[Run, Selection], bytes]] = {"csv": units_csv, "json": report_json}
 
@@ -71,9 +69,6 @@ def _check_free(out: Path, overwrite: bool, form: str) -> None:
         return
     if not overwrite:
         raise UsageError(f"{out}: exists already. Choose another --out, or --overwrite.")
-    if form in _FILES:
-        fits = out.is_file()
-    else:
-        fits = out.is_dir() and {path.name for path in out.iterdir()} <= {"units.parquet", "pairs.parquet", "README.md"}
+    fits = out.is_file() if form in _FILES else out.is_dir() and {path.name for path in out.iterdir()} <= set(DATASET)
     if not fits:
         raise UsageError(f"{out}: is no earlier export. Move it away, or choose another --out.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+ALL = "all"  # every kind of units, or every unit
+
 
 def not_empty(text: str) -> str:
     """Refuse an option's empty value."""

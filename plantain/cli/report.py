@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import plain, printable, printable_lines
-from plantain.cli.options import add_model_options, at_least_one, not_empty
+from plantain.cli.options import ALL, add_model_options, at_least_one, not_empty
 from plantain.findings.held_out import find_beside, held_out
 from plantain.findings.new_pair import PairResult, score_pair
 from plantain.findings.published import load_published
@@ -65,9 +65,6 @@ def add_commands(commands: Any) -> None:
     roles = "prompt files whose roles count, where a run does not say it or another one (your own sets)"
     parser.add_argument("--prompts", nargs="+", type=not_empty, default=[], metavar="FILE", help=roles)
     _add_unit_options(parser, "card", _atlas)
-
-
-ALL = "all"
 
 
 def _top(text: str) -> int | None:

@@ -23,6 +23,7 @@ from plantain.report.statements import (
 from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.analysis import THRESHOLDS, blocks, finite
 from plantain.runs.inference import columns_of
+from plantain.runs.info import pair_facts
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import CARD, Selection
@@ -83,7 +84,7 @@ def answer(
         "blocks": [asdict(row) for row in blocks(run.analysis(selection))],
         "pairs": [
             {
-                **asdict(record.pair), "score": finite(part.score), "size": finite(part.size),
+                **pair_facts(record.pair), "score": finite(part.score), "size": finite(part.size),
                 "without": dict(zip(map(str, THRESHOLDS), part.without, strict=True)),
                 "first_difference": part.first_difference, "n_differing": part.n_differing,
                 "tokens": [dict(zip(run.sums.token_scopes, side, strict=True)) for side in tokens],
@@ -130,6 +131,7 @@ def answer_of_all(
         "kinds": [plain(part) for part in told_by_kind(run)],
         "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
         "verdict": verdict_lines(run, headline),
+        "standing": standing(run, Selection("card", scope)),
         "weights_label": weights_label(run.info),
         "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
         "sort": sort,

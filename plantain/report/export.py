@@ -7,7 +7,6 @@ import json
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,7 @@ from plantain.report.answer import COLUMNS, answer
 from plantain.report.labels import provenance, weights_label
 from plantain.report.tables import UNIT_COLUMNS
 from plantain.runs.analysis import THRESHOLDS
-from plantain.runs.info import RANDOM
+from plantain.runs.info import RANDOM, pair_facts
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
@@ -33,6 +32,9 @@ PAIR_FIELDS = {
     **{f"without_over_{t:g}": f"units over |t| > {t:g} when this pair is left out" for t in THRESHOLDS},
 }
 """What the columns of `pairs_data` mean."""
+
+DATASET = ("units.parquet", "pairs.parquet", "README.md")
+"""The files of `dataset_files`."""
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 
@@ -90,7 +92,7 @@ def pairs_data(run: Run, selection: Selection = CARD) -> pd.DataFrame:
     words = list(run.sums.token_scopes).index("words")
     rows = [
         {
-            **asdict(record.pair), "tokens_positive": int(tokens[0]), "tokens_negative": int(tokens[1]),
+            **pair_facts(record.pair), "tokens_positive": int(tokens[0]), "tokens_negative": int(tokens[1]),
             "first_difference": part.first_difference, "n_differing": part.n_differing, "units": selection.units,
             "scope": selection.scope, "score": part.score, "size": part.size,
             **{f"without_over_{t:g}": n for t, n in zip(THRESHOLDS, part.without, strict=True)},

@@ -104,7 +104,7 @@ def report_text_of_all(
     blocks = [
         f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
         "\n".join(verdict_lines(run, headline)),
-        provenance(run),
+        f"{standing(run, Selection('card', scope))}\n{provenance(run)}",
         f"## Every kind of units\n\nScope: {scope}. Pairs: {len(run.pairs)}. The kinds overlap: a head holds slices.",
         tables.frame_table(tables.unit_kinds_frame([run.summary(of) for of in chosen])),
         tables.columns_text(tables.UNIT_KIND_COLUMNS),

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from plantain import PlantainError
 from plantain._files import STRICT
 from plantain.models.info import WEIGHTS, ModelInfo
-from plantain.prompts.sets import ROLES, PromptPair, same_set
+from plantain.prompts.sets import PAIR_KEYS, ROLES, PromptPair, same_set
 from plantain.runs.units import Layout
 
 SIZES = range(64, 2048 + 1, 16)
@@ -48,6 +48,8 @@ Tokens = Annotated[int, Field(ge=0, lt=1 << 20)]
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
+
+RUN_KEYS = (*PAIR_KEYS, "kind")  # of a pair, that a run keeps
 
 Phrase = Annotated[str, Field(max_length=1000)]
 
@@ -217,6 +219,11 @@ class PairRecord:
     pair: PromptPair
     first_difference: Tokens
     n_differing: Tokens
+
+
+def pair_facts(pair: PromptPair) -> dict[str, str]:
+    """Return what a run keeps of a pair: all but what somebody read in it, which the prompt set has."""
+    return {key: getattr(pair, key) for key in RUN_KEYS}
 
 
 def is_control(control: RunInfo, run: RunInfo) -> bool:

@@ -34,11 +34,11 @@ from plantain._files import (
     strict_json,
     strict_record,
 )
-from plantain.prompts.sets import PAIR_KEYS, PromptSet
+from plantain.prompts.sets import PromptSet
 from plantain.prompts.shipped import RUNS, find
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.inference import STATISTICS, columns_of, write_cached
-from plantain.runs.info import PairRecord, RunInfo
+from plantain.runs.info import RUN_KEYS, PairRecord, RunInfo, pair_facts
 from plantain.runs.run import Run, capture_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
 from plantain.runs.units import Selection
@@ -287,15 +287,14 @@ def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a pair as it stands in run.json, in one level, into the fields of `PairRecord`; other keys are left out."""
     tokens = {key: row[key] for key in ("first_difference", "n_differing")}
-    return {**tokens, "pair": {key: value for key, value in row.items() if key in (*PAIR_KEYS, "kind")}}
+    return {**tokens, "pair": {key: value for key, value in row.items() if key in RUN_KEYS}}
 
 
 def _flat(record: PairRecord) -> dict[str, Any]:
-    """Turn a pair into one level, for run.json: its kind only where it has one, and no reading of its words."""
+    """Turn a pair into one level, for run.json: its kind only where it has one."""
     row = asdict(record)
-    pair = row.pop("pair")
-    kept = (*PAIR_KEYS, "kind") if pair["kind"] else PAIR_KEYS
-    return {**{key: pair[key] for key in kept}, **row}
+    del row["pair"]
+    return {**{key: value for key, value in pair_facts(record.pair).items() if value or key != "kind"}, **row}
 
 
 def _stay_inside(root: Path, path: Path) -> None:

@@ -2,11 +2,11 @@
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from made import made_differences, made_run
+from made import made_differences, made_run, small_run
 
 from plantain import UsageError
 from plantain._files import plain
@@ -14,10 +14,11 @@ from plantain.cli import main
 from plantain.findings.held_out import held_out
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
-from plantain.report import tables
+from plantain.report import tables, verdict
 from plantain.report.answer import COLUMNS, answer, answer_of_all, unit_answer
+from plantain.report.export import pairs_data
 from plantain.report.run import report_text, report_text_of_all
-from plantain.runs.io import save_run
+from plantain.runs.io import load_run, save_run
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection, SelectionError
 
@@ -132,6 +133,29 @@ def test_all_kinds_stand_side_by_side(run):
     )
 
 
+@pytest.mark.parametrize("scope", ["all", "image"])
+def test_beside_all_kinds_stands_that_they_are_exploratory(run, scope, monkeypatch):
+    headline = held_out(run)
+    for said in (report_text_of_all(run, scope, headline), answer_of_all(run, scope, headline)["standing"]):
+        assert "Exploratory: these figures depart from PREREGISTRATION.md in their weights" in said
+    monkeypatch.setattr(
+        verdict, "departures", lambda info, of=None, role="axis": ("units",) * (of is not None or role != "axis")
+    )
+    said = "The headline is the one of PREREGISTRATION.md; the figures of other units or tokens are exploratory."
+    assert answer_of_all(run, scope, headline)["standing"] == said and said in report_text_of_all(run, scope, headline)
+
+
+def test_what_was_read_in_a_pair_is_not_said_to_be_nothing(tmp_path):
+    """A run keeps no reading: an empty field would say that neither side was nearer."""
+    run = small_run()
+    first, *others = run.pairs
+    made = replace(run, pairs=(replace(first, pair=replace(first.pair, kind="neglect", nearer="positive")), *others))
+    for of in (made, load_run(save_run(made, tmp_path / "run"))):
+        pair, row = answer(of, PUBLISHED)["pairs"][0], pairs_data(of)
+        assert pair["kind"] == row["kind"][0] == "neglect"
+        assert not {"nearer", "attentive", "new_object"} & {*pair, *row}
+
+
 def test_the_command_line_takes_top_sort_and_all(run, tmp_path, made_run, capsys):
     folder = save_run(made_run(), tmp_path / "run")
     assert main(["report", str(folder), "--units", "heads", "--top", "all", "--sort", "q_bh", "--json"]) == 0
@@ -157,6 +181,8 @@ def test_a_unit_is_told_with_a_row_a_pair(run):
     assert (told["t"], told["scope"], told["units"]) == (a.t[place], "image", "heads")
     assert [row["difference"] for row in told["pairs"]] == a.differences[:, place].tolist()
     assert [row["pair"] for row in told["pairs"]] == [part.id for part in by_pair(run, Selection("heads", "image"))]
-    assert told["corrected"] is None or set(told["corrected"]) >= {"p_fwer", "q_bh"}
+    corrected = run.inference(Selection("heads", "image")).columns
+    told = unit_answer(run, name, "image")["corrected"]
+    assert told == {column: values[place] for column, values in corrected.items()} and "p_fwer" in told
     with pytest.raises(SelectionError):
         unit_answer(run, "single[99] head 0")
