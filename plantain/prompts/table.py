@@ -209,6 +209,8 @@ def _looks_like_names(first: list[str], rest: list[tuple[int, list[str]]]) -> bo
     if all(map(_is_word, first)) and not any(all(map(_is_word, cells)) for cells in others):
         return True
     written = [cell for cells in others for cell in cells]
+    if all(unicodedata.category(cell[-1]) == "Po" for cell in written if cell):  # every sentence ends but these two
+        return True
     if all(map(str.isascii, first)) and not any(map(str.isascii, written)):  # English over prompts in another script
         return True
     return 2 * max(map(len, first)) <= min(map(len, written))

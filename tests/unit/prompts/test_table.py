@@ -132,9 +132,10 @@ def test_names_of_the_two_sides_are_understood(head, sign):
     assert found.pairs[0].positive.split()[1] == ("denies" if head.startswith("Neg") else "hands")
 
 
-@pytest.mark.parametrize(
-    "head", ["sent_more,sent_less", "sentence_good,sentence_bad", "Good sentence,Bad sentence", "A,B", "x1,x2"]
-)
+OTHERS = ["sent_more,sent_less", "sentence_good,sentence_bad", "Good sentence,Bad sentence", "A,B", "x1,x2"]
+
+
+@pytest.mark.parametrize("head", [*OTHERS, "more stereotypical sentence,less stereotypical sentence"])
 @pytest.mark.parametrize("names", [("Ola", "Pia", "Rui", "Sam"), ("他", "她", "我", "你")])
 def test_other_names_over_two_columns_are_never_a_pair(head, names):
     rows = [f"{n} hands the clerk a coin.,{n} denies the clerk a coin." for n in names]
@@ -148,6 +149,8 @@ def test_other_names_over_two_columns_are_never_a_pair(head, names):
 
 def test_short_prompts_are_no_names():
     assert len(read_pasted("a cat,a dog\nred,blue\nwarm tea,cold tea\nup,down").pairs) == 4
+    four = "".join(f"He goes {i} up and rests,He goes {i} down and rests\n" for i in range(4))
+    assert len(read_pasted(f"a man walks up the hill,a man walks down the hill\n{four}").pairs) == 5
     assert (
         len(read_pasted("up.,down.\n" + "\n".join(f"He goes {i} up.,He goes {i} down." for i in range(4))).pairs) == 5
     )
