@@ -279,6 +279,17 @@ def test_together_with_a_run_are_those_of_its_own_axis():
     assert read_axes(other.runs)[0].name == "moral_valence"
 
 
+def test_a_newer_axis_of_somebody_else_does_not_take_the_place_of_the_projects_beside_its_controls():
+    newer = {"date": "2030-01-01T00:00:00+00:00"}
+    runs = {name: made(name) for name in ("moral_valence", "tempo")}
+    runs |= {"courage": own("courage", "axis", **newer), "pace": own("pace", "control", told("runs"), positive="fast")}
+    found = gather(runs, "tempo")
+    assert "moral_valence" in found.runs and "courage has the same role as moral_valence, which goes with tempo." in (
+        found.left_out
+    )
+    assert "courage" in gather(runs, "pace").runs and "moral_valence" not in gather(runs, "pace").runs
+
+
 # --- which runs belong together ----------------------------------------------------------------------------
 
 
