@@ -12,7 +12,7 @@ from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.prompts.sets import FORMER, SHIPPED, PromptPair, PromptSet, load_prompt_set
-from plantain.report.atlas import atlas_parts, atlas_text, finding
+from plantain.report.atlas import atlas_parts, atlas_text, finding, size_caution
 from plantain.report.figures.catalogue import ManyAxes, figure
 from plantain.report.numbers import interval
 from plantain.report.statements import Kind
@@ -399,6 +399,15 @@ def test_what_is_said_of_a_share(planted, change, words):
     contact = next(rival for rival in planted.unique.rivals if rival.name == "contact")
     unique = replace(planted.unique, share=0.6, interval=(0.6, 1.1), rivals=(contact,))
     assert words in texts(replace(planted, unique=replace(unique, **change)))[3]
+
+
+def test_sets_of_other_numbers_of_pairs_are_told_from_counts_that_compare():
+    told_of = family() | {"few": own("few", "control", told("swim")[:8])}
+    for runs, words in ((told_of, "The sets have 8 to 25 pairs, and counts over |t| grow"), (family(), "")):
+        atlas = make_atlas(read_axes(runs), Selection("heads"))
+        assert ("The sets have" in size_caution(atlas)) == bool(words) and words in size_caution(atlas)
+        (rank,) = (s.text for s in finding(atlas, False) if s.kind is Kind.RIVALS)
+        assert words in rank
 
 
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
