@@ -25,6 +25,8 @@ _LIBRARIES = ("transformers", "accelerate")  # the one listens to hidden states,
 
 _SHOWN = 3  # names of modules in a line
 
+_MOST, _LETTERS = 50, 500  # phrases, and letters of one: a run keeps no more
+
 
 def structural_changes(pipe: Flux2KleinPipeline) -> tuple[str, ...]:
     """Name what of a pipeline is not as its classes make it; no weight is read.
@@ -47,7 +49,9 @@ def structural_changes(pipe: Flux2KleinPipeline) -> tuple[str, ...]:
         found += _of_part(getattr(pipe, part), words)
     if hooks := list(_global_hooks()):
         found.append(f"hooks on all modules ({_names(hooks)})")
-    return tuple(found)
+    more = len(found) - _MOST
+    told = [phrase[:_LETTERS] for phrase in found[:_MOST]]
+    return (*told, f"and {more} more kinds of changes") if more > 0 else tuple(told)
 
 
 def _of_part(model: torch.nn.Module, part: str) -> list[str]:

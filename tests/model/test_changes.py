@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 import json
+import types
 from contextlib import contextmanager
 
 import pytest
 import torch
 from diffusers import Flux2KleinPipeline
+from made import made_info
 
+from plantain.models.changes import structural_changes
 from plantain.models.fingerprint import changed, describe
 from plantain.models.load import PhasedPipeline, as_it_is, load_pipeline
 from plantain.probe.runner import ProbeConfig, run_probe
@@ -247,3 +250,16 @@ def test_a_model_that_is_moved_by_a_library_is_no_changed_one(own):
     assert as_it_is(own).info.changes == ()
     remove_hook_from_module(own.transformer)
     vars(own.transformer).pop("forward", None)
+
+
+def test_of_very_many_changes_a_run_keeps_what_its_file_takes(own):
+    handles = []
+    for i in range(120):
+        hook = types.FunctionType(zero_head.__code__, globals(), f"hook_{i}")
+        handles.append(own.transformer.get_submodule(OUT).register_forward_pre_hook(hook))
+    changes = structural_changes(own)
+    for handle in handles:
+        handle.remove()
+    assert len(changes) == 51 and changes[0] == f"transformer: hook hook_0 ({OUT})"
+    assert changes[-1] == "and 70 more kinds of changes"
+    assert made_info(changes=changes).changes == changes

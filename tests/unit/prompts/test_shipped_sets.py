@@ -505,6 +505,15 @@ def test_a_reader_tells_the_sides_of_every_directed_set_and_not_those_of_the_par
     assert min(right.values()) >= 22, right
 
 
+def test_the_replication_says_what_was_read_in_it():
+    replication = load_prompt_set(PROMPTS / "moral_valence_replication.toml")
+    read = {key: Counter(getattr(pair, key) for pair in replication.pairs) for key in READ_KEYS}
+    assert (read["nearer"]["positive"], read["attentive"]["negative"]) == (3, 3)
+    assert (read["nearer"]["negative"], read["attentive"]["positive"]) == (0, 0)
+    assert "nearer on the positive side in three" in replication.about
+    assert "more attentive on the negative side in three" in replication.about
+
+
 def four_words(text: str) -> set[tuple[str, ...]]:
     """List the runs of four words in a prompt."""
     found = words(text)
