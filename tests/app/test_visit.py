@@ -159,7 +159,7 @@ def test_the_five_endpoints_answer_a_program(url):
     assert [r["run"] for r in client.predict(api_name="/list_runs")] == ["tiny-random", "untrained-klein-4b"]
     summary = client.predict("tiny-random", "heads", api_name="/summary")
     report = reported("heads")  # it says more
-    assert summary.keys() - report.keys() == {"run", "weights_label"}
+    assert summary.keys() - report.keys() == {"run"}
     assert {key: value for key, value in summary.items() if key in report} == {
         key: value for key, value in report.items() if key in summary
     }
