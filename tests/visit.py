@@ -39,9 +39,11 @@ def download(page, button):
     return arriving.value.suggested_filename, open(arriving.value.path(), "rb").read()
 
 
-def reported(units="card", scope="all"):
+def reported(units="card", scope="all", *options):
     command = [sys.executable, "-m", "plantain", "report", "precomputed/tiny-random", "--json"]
-    done = subprocess.run([*command, "--units", units, "--scope", scope], cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run(
+        [*command, "--units", units, "--scope", scope, *options], cwd=ROOT, capture_output=True, check=True
+    )
     return json.loads(done.stdout)
 
 

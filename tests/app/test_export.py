@@ -63,7 +63,7 @@ def wait_for_query(page, **wanted):
 def test_the_files_arrive_and_hold_what_the_command_line_says(visit, tmp_path):
     page = visit("?units=mlp&scope=image&tab=take")
     page.wait_for_selector(f"{READY}240 MLP groups")
-    report = reported("mlp", "image")
+    report = reported("mlp", "image", "--top", "all")
     name, content = download(page, "Units as CSV")
     frame = pd.read_csv(io.BytesIO(content))
     assert name == "plantain-tiny-random-mlp-image.csv" and len(frame) == report["n_units"]

@@ -270,6 +270,7 @@ def test_a_run_of_another_model_names_one_that_fits(opened, tmp_path):
     for name in ("a-stranger", "the-stand-in"):
         shutil.copytree(ROOT / "precomputed" / "tiny-random", tmp_path / name)
     run["info"]["fingerprint"], run["info"]["model"] = "0" * 64, "some/other-model"
+    del run["sha256"]  # of its facts; older runs have none
     (tmp_path / "a-stranger" / "run.json").write_text(json.dumps(run), encoding="utf-8")
     with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="tiny-random", PLANTAIN_RUNS=str(tmp_path)) as url:
         page = opened(url)

@@ -158,7 +158,11 @@ def test_the_five_endpoints_answer_a_program(url):
     client = Client(url, verbose=False)
     assert [r["run"] for r in client.predict(api_name="/list_runs")] == ["tiny-random", "untrained-klein-4b"]
     summary = client.predict("tiny-random", "heads", api_name="/summary")
-    assert {k: v for k, v in summary.items() if k in reported()} == reported("heads")
+    report = reported("heads")  # it says more
+    assert summary.keys() - report.keys() == {"run"}
+    assert {key: value for key, value in summary.items() if key in report} == {
+        key: value for key, value in report.items() if key in summary
+    }
     assert len(client.predict("tiny-random", "heads", "all", 7, api_name="/top_units")) == 7
     texts = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
     pair = client.predict("tiny-random", *texts, api_name="/probe_pair")

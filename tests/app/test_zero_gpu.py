@@ -18,6 +18,7 @@ from scheduler import Refusal, emulated
 import app
 from plantain.models.load import identify
 from plantain.runs.info import Conditions
+from plantain.runs.seconds import whole_pairs
 from plantain.ui.engine import Work
 from plantain.ui.errors import ZERO_GPU
 from plantain.ui.prices import Prices
@@ -59,9 +60,11 @@ def test_the_seconds_on_the_buttons_are_those_that_zero_gpu_counts():
     prices = Prices(app.quota_seconds)
     assert prices.asks(25, None) == prices.asks(25, 1024) == round(1.5 * prices.seconds(25, 1024)) == 98
     once, again = (Conditions(512, seeds) for seeds in ((3,), (3, 4)))
-    for conditions, measures in ((once, 25), (again, 50)):  # as `duration=` is called, and as buttons are
+    for conditions in (once, again):  # as `duration=` is called, and as buttons are
         with prices.call("probe", len(pairs), conditions, 0) as call:
-            assert app.work_seconds(Work(pairs, conditions, seconds=call.seconds)) == prices.seconds(measures, 512)
+            whole = 25 * whole_pairs(512, len(conditions.seeds))
+            assert app.work_seconds(Work(pairs, conditions, seconds=call.seconds)) == prices.seconds(whole, 512)
+    assert 25 < 25 * whole_pairs(512, 2) < 50  # prompts are encoded once
 
 
 def test_every_title_of_zero_gpus_errors_is_explained():
