@@ -90,14 +90,18 @@ def read_table(
     if strict.error and _unclean(split, sides)[0]:  # nothing is clean: say what stands against the usual one
         return Table(faults=[strict.error])
     (n, first), *rest = split.rows
-    columns = _columns(first, sides)
+    columns, faults = _columns(first, sides), []
     if columns is None:
         if fault := _no_pair(n, first, rest, split.separator):
             return Table(faults=[fault])
         columns, rest = list(SIDES), split.rows
-    elif faults := list(_column_faults(n, columns, known)):
-        return Table(faults=faults)
-    return _table(rest, columns, set_columns, split.separator)
+    else:
+        faults = list(_column_faults(n, columns, known))
+        if not set(SIDES) <= set(columns):
+            return Table(faults=faults)
+    found = _table(rest, [name if name in known else "" for name in columns], set_columns, split.separator)
+    found.faults[:0] = faults
+    return found
 
 
 # --- cells -------------------------------------------------------------------------------------------------
@@ -234,7 +238,7 @@ def _table(
                 "quotation marks."
             )
             continue
-        filled = {name: cell for name, cell in zip(columns, cells, strict=False) if cell}
+        filled = {name: cell for name, cell in zip(columns, cells, strict=False) if name and cell}
         for name in set_columns:
             value = filled.pop(name, "")
             if value and found.head.setdefault(name, value) != value:
