@@ -11,6 +11,7 @@ from plantain.report.numbers import DASH, LEVEL, count, counted, interval, numbe
 from plantain.report.statements import Kind, Statement
 from plantain.report.tables import markdown_table
 from plantain.runs.info import RANDOM
+from plantain.runs.registration import REGISTRATION
 
 MOST = 0.5  # an axis of its own shares most of it with no rival: the whole interval lies above
 
@@ -233,7 +234,8 @@ def _axes(atlas: Atlas) -> Part:
         "size: RMS of the differences in percent of the magnitude, whichever way they point, median over units. t "
         f"grows with how alike the pairs are, not with the size. {size_caution(atlas)}"
     )
-    return Part(heading, (atlas.weights,), head, rows, (size.strip(),))
+    registered = f"Exploratory: {REGISTRATION.name} fixes no figure of an atlas."
+    return Part(heading, (atlas.weights, registered), head, rows, (size.strip(),))
 
 
 def _card(axis: AxisFacts) -> str:

@@ -126,6 +126,11 @@ def test_the_words_hold_the_numbers_and_their_limits(planted):
     assert "On new pairs" not in atlas_text(stand_in) and "Unique share" not in atlas_text(stand_in)
 
 
+def test_an_atlas_is_called_exploratory_with_its_first_table(planted):
+    said = "Exploratory: PREREGISTRATION.md fixes no figure of an atlas."
+    assert said in atlas_parts(planted)[0].before and said in atlas_text(planted)
+
+
 def test_an_atlas_is_computed_once_and_comes_back_to_the_bit(tmp_path, monkeypatch):
     axes = read_axes(made_runs({}, ("moral_valence", "tempo", "contact")))
     steps = []
