@@ -22,7 +22,7 @@ import numpy as np
 from plantain import __version__, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.comparison import compare
-from plantain.findings.roles import OTHER, is_of_axis, roles_of
+from plantain.findings.roles import OTHER, is_of_axis, origin, roles_of
 from plantain.prompts.overlap import Overlap, overlap
 from plantain.prompts.sets import in_one_line
 from plantain.runs.analysis import THRESHOLDS, LargeEffects, SplitHalf, ThresholdCount, finite, summarize
@@ -332,7 +332,8 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     runs : mapping of str to Run
         By name.
     selected : str
-        One of them. Of two runs of one prompt set, whichever its text, it is taken; elsewhere the newest is.
+        One of them. Of two runs of one prompt set, whichever its text, it is taken; elsewhere the newest is. Of two
+        axes or replications the one is taken that comes from where this one comes from: the project, or somebody else.
 
     Returns
     -------
@@ -350,9 +351,11 @@ def gather(runs: Mapping[str, Run], selected: str) -> Gathered:
     fitting = {name: run for name, run in same_model.items() if name not in reasons}
     roles = roles_of(fitting)
 
-    def rank(name: str) -> tuple[bool, bool, str]:
-        # Of runs made in the same second the first is taken: `max` keeps it.
-        return name == selected, is_of_axis(fitting[name], first), fitting[name].info.date
+    def rank(name: str) -> tuple[bool, bool, int, str]:
+        # What comes from where the selected run comes from goes before what is newer: somebody's own axis is not the
+        # one of the project's controls. Of runs made in the same second the first is taken: `max` keeps it.
+        run = fitting[name]
+        return name == selected, is_of_axis(run, first), -abs(origin(run) - origin(first)), run.info.date
 
     def leave_out(names: list[str], taken: str, what: Callable[[str], str]) -> None:
         newer = all(fitting[name].info.date <= fitting[taken].info.date for name in names)

@@ -20,9 +20,8 @@ import numpy as np
 from plantain import PlantainError, stats
 from plantain._files import plain, strict_json, strict_record, write_atomic
 from plantain.findings.atlas import unlike_settings
-from plantain.findings.roles import is_of_axis, known_role
+from plantain.findings.roles import is_of_axis, known_role, origin
 from plantain.prompts.overlap import Overlap, overlap
-from plantain.prompts.sets import known_sets, shipped_sets
 from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
@@ -220,7 +219,7 @@ def fitting(run: Run, runs: Mapping[str, Run]) -> Beside:
             by_set.setdefault(other.info.prompts_sha256, (name, other))
     chosen = {role: [found for found in by_set.values() if _role(found[1]) == role] for role in _BESIDE}
     again = (found for found in chosen["replication"] if is_of_axis(run, found[1]))
-    nearest = min(again, key=lambda found: abs(_origin(found[1]) - _origin(run)), default=None)
+    nearest = min(again, key=lambda found: abs(origin(found[1]) - origin(run)), default=None)
     return Beside(nearest, dict(chosen["control"]))
 
 
@@ -229,11 +228,6 @@ _BESIDE = ("replication", "control")
 
 def _role(run: Run) -> str:
     return known_role(run.info.prompts_sha256, run.info.role)
-
-
-def _origin(run: Run) -> int:
-    """Tell whose prompt set a run's is: 0 the project's own, 1 a former text of it, 2 somebody else's."""
-    return sum(run.info.prompts_sha256 not in known for known in (shipped_sets(), known_sets()))
 
 
 def find_beside(run: Run, folder: Path, roles: tuple[str, ...] = _BESIDE) -> Beside:

@@ -32,14 +32,15 @@ def find(path: str | Path, folder: Path, ending: str = "") -> Path:
     folder : Path
         `PROMPTS` or `RUNS`.
     ending : str
-        May be left out of the name.
+        May be left out of the name; of what has one, a folder of the name does not count.
 
     Returns
     -------
     Path
     """
     path = Path(path)
-    if path.exists() or path.parent not in (Path(), Path(folder.name)):
+    there = path.is_file() if ending else path.exists()
+    if there or path.parent not in (Path(), Path(folder.name)):
         return path
     named = (folder / name for name in (path.name, f"{path.name}{ending}"))
     return next((shipped for shipped in named if path.name and shipped.exists()), path)

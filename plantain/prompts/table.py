@@ -85,19 +85,23 @@ def read_table(
     if re.fullmatch(r'[\s;,"]*', text):
         return Table(faults=[_EMPTY])
     known = (*pair_columns, *set_columns)
-    split = min(_splits(text), key=lambda s: _unclean(s, known, sides))
+    split = min(_splits(text), key=lambda s: _unclean(s, sides))
     strict = _split(text, split.separator, _MARKS[0])
-    if strict.error and _unclean(split, known, sides)[0]:  # nothing is clean: say what stands against the usual one
+    if strict.error and _unclean(split, sides)[0]:  # nothing is clean: say what stands against the usual one
         return Table(faults=[strict.error])
     (n, first), *rest = split.rows
-    columns = _columns(first, known, sides)
+    columns, faults = _columns(first, sides), []
     if columns is None:
         if fault := _no_pair(n, first, rest, split.separator):
             return Table(faults=[fault])
         columns, rest = list(SIDES), split.rows
-    elif faults := list(_column_faults(n, columns, known)):
-        return Table(faults=faults)
-    return _table(rest, columns, set_columns, split.separator)
+    else:
+        faults = list(_column_faults(n, columns, known))
+        if not set(SIDES) <= set(columns):
+            return Table(faults=faults)
+    found = _table(rest, [name if name in known else "" for name in columns], set_columns, split.separator)
+    found.faults[:0] = faults
+    return found
 
 
 # --- cells -------------------------------------------------------------------------------------------------
@@ -131,12 +135,12 @@ def _split(text: str, separator: str, marks: dict) -> _Split:
     return _Split(separator, found)
 
 
-def _unclean(split: _Split, known: tuple[str, ...], sides: tuple[str, str]) -> tuple[float, bool]:
+def _unclean(split: _Split, sides: tuple[str, str]) -> tuple[float, bool]:
     """Count what is not clean; of equals, one that cuts the first row at all is better."""
     if split.error or not split.rows:
         return float("inf"), True
     (_, first), *rest = split.rows
-    columns = _columns(first, known, sides)
+    columns = _columns(first, sides)
     if columns is None:
         columns, rest = list(SIDES), split.rows
     if not set(SIDES) <= set(columns):
@@ -159,7 +163,7 @@ def _has_marks_left(cell: str) -> bool:
 # --- columns -----------------------------------------------------------------------------------------------
 
 
-def _columns(first: list[str], known: tuple[str, ...], sides: tuple[str, str]) -> list[str] | None:
+def _columns(first: list[str], sides: tuple[str, str]) -> list[str] | None:
     """Understand a first row that names the columns; None where it does not."""
     cells = [re.sub(r"[\s_-]+", "_", cell.casefold()) for cell in first]
     if len(cells) == len(SIDES):  # "positive prompt", "neg", or the sides' own names
@@ -234,7 +238,7 @@ def _table(
                 "quotation marks."
             )
             continue
-        filled = {name: cell for name, cell in zip(columns, cells, strict=False) if cell}
+        filled = {name: cell for name, cell in zip(columns, cells, strict=False) if name and cell}
         for name in set_columns:
             value = filled.pop(name, "")
             if value and found.head.setdefault(name, value) != value:

@@ -263,11 +263,16 @@ def siblings_part(atlas: Atlas, published: float) -> Part | None:
 
 
 def size_caution(atlas: Atlas) -> str:
-    """Say where the axes' sizes differ so much that counts mislead; empty elsewhere."""
-    sizes = [a.size for a in atlas.axes if a.size]
-    if not sizes or max(sizes) <= 1.5 * min(sizes):
-        return ""
-    return f"The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care."
+    """Say where the axes' sizes or numbers of pairs differ so much that counts mislead; empty elsewhere."""
+    sizes, pairs, said = [a.size for a in atlas.axes if a.size], [a.n_pairs for a in atlas.axes], []
+    if sizes and max(sizes) > 1.5 * min(sizes):
+        said.append(f"The sets differ in size by a factor of {max(sizes) / min(sizes):.1f}: compare counts with care.")
+    if min(pairs) < max(pairs):
+        said.append(
+            f"The sets have {min(pairs)} to {max(pairs)} pairs, and counts over |t| grow with their number: only the p "
+            "of a count takes that into account."
+        )
+    return " ".join(said)
 
 
 def _between(atlas: Atlas) -> Part:

@@ -156,7 +156,7 @@ def _plain_line(text: str) -> str:
 
 
 def report_json(run: Run, selection: Selection = CARD) -> bytes:
-    """Write what ``report --json --top all`` prints, with the run's provenance."""
+    """Write what ``report --json --top all`` prints of a run alone: no replication or control beside it."""
     content = answer(run, load_published(), selection, top=None)
     content["provenance"] = content["settings"]  # an earlier name
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -99,6 +99,6 @@ zip”, unpack it, and give its folder:"""
 
 
 TAKE_HELP = """<p>Every file is of the chosen run, units and scope, and says which weights made it. The CSV has a row
-a unit, with every number in full. The JSON is what <code>python -m plantain report --json</code> prints, with the
-run's provenance. The zip is the run's folder: unpacked, the command line and <code>load_run</code> read it to the
+a unit, with every number in full. The JSON is what <code>python -m plantain report --json --top all</code> prints of
+the run alone. The zip is the run's folder: unpacked, the command line and <code>load_run</code> read it to the
 bit. The figures of two runs, and of your pair, can be saved where they stand.</p>"""

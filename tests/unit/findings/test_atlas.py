@@ -12,7 +12,7 @@ from plantain._files import plain
 from plantain.findings import atlas as atlas_module
 from plantain.findings.atlas import atlas_seconds, cached_atlas, gather, make_atlas, read_axes
 from plantain.prompts.sets import FORMER, SHIPPED, PromptPair, PromptSet, load_prompt_set
-from plantain.report.atlas import atlas_parts, atlas_text, finding
+from plantain.report.atlas import atlas_parts, atlas_text, finding, size_caution
 from plantain.report.figures.catalogue import ManyAxes, figure
 from plantain.report.numbers import interval
 from plantain.report.statements import Kind
@@ -279,6 +279,17 @@ def test_together_with_a_run_are_those_of_its_own_axis():
     assert read_axes(other.runs)[0].name == "moral_valence"
 
 
+def test_a_newer_axis_of_somebody_else_does_not_take_the_place_of_the_projects_beside_its_controls():
+    newer = {"date": "2030-01-01T00:00:00+00:00"}
+    runs = {name: made(name) for name in ("moral_valence", "tempo")}
+    runs |= {"courage": own("courage", "axis", **newer), "pace": own("pace", "control", told("runs"), positive="fast")}
+    found = gather(runs, "tempo")
+    assert "moral_valence" in found.runs and "courage has the same role as moral_valence, which goes with tempo." in (
+        found.left_out
+    )
+    assert "courage" in gather(runs, "pace").runs and "moral_valence" not in gather(runs, "pace").runs
+
+
 # --- which runs belong together ----------------------------------------------------------------------------
 
 
@@ -388,6 +399,15 @@ def test_what_is_said_of_a_share(planted, change, words):
     contact = next(rival for rival in planted.unique.rivals if rival.name == "contact")
     unique = replace(planted.unique, share=0.6, interval=(0.6, 1.1), rivals=(contact,))
     assert words in texts(replace(planted, unique=replace(unique, **change)))[3]
+
+
+def test_sets_of_other_numbers_of_pairs_are_told_from_counts_that_compare():
+    told_of = family() | {"few": own("few", "control", told("swim")[:8])}
+    for runs, words in ((told_of, "The sets have 8 to 25 pairs, and counts over |t| grow"), (family(), "")):
+        atlas = make_atlas(read_axes(runs), Selection("heads"))
+        assert ("The sets have" in size_caution(atlas)) == bool(words) and words in size_caution(atlas)
+        (rank,) = (s.text for s in finding(atlas, False) if s.kind is Kind.RIVALS)
+        assert words in rank
 
 
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):

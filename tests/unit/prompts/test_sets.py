@@ -141,6 +141,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         load_prompt_set(tmp_path)
 
 
+def test_a_folder_of_the_name_does_not_hide_a_shipped_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "contact").mkdir()  # as a run of it is called
+    assert load_prompt_set("contact").sha256 == load_prompt_set(SHIPPED.with_name("contact.toml")).sha256
+
+
 def test_errors_are_meant_for_the_user():
     assert issubclass(PromptError, PlantainError)
     assert issubclass(PromptError, ValueError)

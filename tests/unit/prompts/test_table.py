@@ -181,6 +181,15 @@ def test_one_message_has_all_that_is_wrong_with_a_table(tmp_path):
         assert fault in said, fault
 
 
+def test_a_column_that_is_not_known_hides_no_other_fault(tmp_path):
+    rows = "".join(f"p{i},He runs {i}.,He walks {i}.,glad\n" for i in range(4))
+    with pytest.raises(PromptError) as caught:
+        loaded(tmp_path, f"id,positive,negative,mood\n{rows}p3,He sits.,,sad\np2,He eats.,He fasts.,\n")
+    said = str(caught.value)
+    assert "3 faults: (1) row 1 names an unknown column 'mood'" in said and said.count("mood") == 1
+    assert "row 6 has no negative prompt." in said and "the id 'p2' stands twice" in said
+
+
 def test_very_many_faults_are_counted(tmp_path):
     with pytest.raises(PromptError, match=r"own.csv: 40 faults: .*\(20\) [^(]* … and 20 more$"):
         loaded(tmp_path, "positive,negative\n" + "".join(f"Same {i},Same {i}\n" for i in range(40)))
