@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from plantain.findings.comparison import Difference
@@ -64,7 +65,7 @@ def provenance(run: Run) -> str:
     """Say on what, when and how a run was made, in one line."""
     i = run.info
     return (
-        f"{i.title}: {i.positive} vs. {i.negative}, {len(run.pairs)} pairs · {weights_label(i)} · "
+        f"{i.title}: {contrast_words(run)}, {len(run.pairs)} pairs · {weights_label(i)} · "
         f"{i.dtype} on {i.device} · {i.settings_words} · {i.date[:10]} · {i.seconds:.0f} s"
         + (f" · CHANGED: {'; '.join(i.changes)}" if i.changes else "")
     )
@@ -124,11 +125,15 @@ def _setting(key: str, value: Any) -> str:
 
 
 def contrast_words(run: Run) -> str:
-    """Write what a run's pairs are about; of pairs that say their kind only those of neglect are help or none."""
-    i, kinds = run.info, run.kinds
+    """Write what a run's pairs are about."""
+    return kinds_words(run.info.positive, run.info.negative, run.kinds)
+
+
+def kinds_words(positive: str, negative: str, kinds: Sequence[str]) -> str:
+    """Write what pairs are about; where all say their kind, only those of neglect are about help or none."""
     if not all(kinds):
-        return f"{i.positive} against {i.negative}"
-    return f"prosocial or not (in {kinds.count('neglect')} pairs, of neglect: {i.positive} or {i.negative})"
+        return f"{positive} against {negative}"
+    return f"prosocial or not (in {kinds.count('neglect')} pairs, of neglect: {positive} or {negative})"
 
 
 def pair_sides(pair: PromptPair, sides: tuple[str, str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
 from plantain.report.answer import selections_of
-from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, family_line, provenance
+from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, contrast_words, family_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
 from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.run import Run
@@ -61,7 +61,7 @@ def report_text(
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
     ]
     blocks = [
-        f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
+        f"# {run.info.title}: {contrast_words(run)}",
         "\n".join(verdict_lines(run, headline or held_out(run))),
         "\n".join(made),
         f"## The card's figures\n\nUnits: {units}",
@@ -102,7 +102,7 @@ def report_text_of_all(
     chosen = selections_of(run, scope)
     left_out = [units for units in UNITS if units not in {of.units for of in chosen}]
     blocks = [
-        f"# {run.info.title}: {run.info.positive} vs. {run.info.negative}",
+        f"# {run.info.title}: {contrast_words(run)}",
         "\n".join(verdict_lines(run, headline)),
         f"{standing(run, Selection('card', scope))}\n{provenance(run)}",
         f"## Every kind of units\n\nScope: {scope}. Pairs: {len(run.pairs)}. The kinds overlap: a head holds slices.",

@@ -254,7 +254,7 @@ def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
 def test_a_pasted_set_is_warned_of_run_and_looked_at_like_any_other(visit):
     page = visit(seed=8)
     pick(page, "Prompt set", "Tempo (control)")
-    page.wait_for_selector("#set-about >> text=“quickly” against “slowly”")
+    page.wait_for_selector("#set-about >> text=quickly against slowly")
     pick(page, "Prompt set", "A set of your own")
     page.wait_for_selector("#run-probe[disabled]")
     page.fill("#own-set textarea", "a\tb\tc")

@@ -13,6 +13,7 @@ import gradio as gr
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
 from plantain.prompts.sets import MIN_PAIRS, SIDES, PromptError, PromptPair, PromptSet, shipped_sets
+from plantain.report.labels import kinds_words
 from plantain.ui import html
 from plantain.ui.engine import EngineError
 from plantain.ui.errors import listener
@@ -96,7 +97,8 @@ def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Compon
 def about_html(prompt_set: PromptSet) -> str:
     """Say what a set of the project's is, what it controls for and what a result on it would mean."""
     n = len(prompt_set.pairs)
-    lines = f"{n} pairs, {2 * n} passes: “{prompt_set.positive}” against “{prompt_set.negative}”."
+    words = kinds_words(prompt_set.positive, prompt_set.negative, [pair.kind for pair in prompt_set.pairs])
+    lines = f"{n} pairs, {2 * n} passes: {words}."
     return html.paragraphs_html([lines, prompt_set.about, prompt_set.reading])
 
 

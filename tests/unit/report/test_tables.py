@@ -157,7 +157,7 @@ def test_thousands_are_marked_and_all_columns_line_up(run):
 
 def test_the_report_says_units_scope_pairs_and_provenance(run):
     text = report_text(run, PUBLISHED, Selection("heads", "words"))
-    assert text.startswith("# Kindness: kind vs. unkind\n")
+    assert text.startswith("# Kindness: kind against unkind\n")
     assert "Units: 10 attention heads. Scope: words. Pairs: 25." in text
     assert provenance(run) in text
     for fact in ("some/model at 0123456789ab (pretrained weights from the Hub)", "float32 on cpu", "256 px", "seed 0",
