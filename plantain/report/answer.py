@@ -43,6 +43,15 @@ COLUMNS = {
 }
 """What the columns of an answer's tables mean."""
 
+CAPTIONS = {
+    "metrics": tables.METRIC_NOTE,
+    "top_units": tables.CHOSEN_NOTE,
+    "repeats": tables.REPEATS_NOTE,
+    "categories": tables.CATEGORY_NOTE,
+    "pair_kinds": tables.KIND_NOTE,
+}
+"""What the text says below each table, whatever the run."""
+
 
 def answer(
     run: Run,
@@ -60,7 +69,7 @@ def answer(
         JSON values: the figures of `Run.summary`, ``held_out`` and ``kinds``, and what stands around them: ``verdict``,
         ``standing``, ``notes`` (each with its kind), ``settings``, ``top_units``, ``blocks``, ``pairs``,
         ``categories``, ``pair_kinds``, ``repeats``, ``published`` (``comparable``: whether its figures may stand beside
-        these) and ``columns``, which says what the tables' columns mean.
+        these), ``columns``, which says what the tables' columns mean, and ``captions``, what to know of each table.
     """
     summary, pairs = run.summary(selection), by_pair(run, selection)
     found = headline or held_out(run)
@@ -96,6 +105,7 @@ def answer(
         "repeats": tables.records(tables.repeats_frame(run, selection)) if run.repeats else [],
         "published": {**plain(published), "comparable": comparable(run, selection)},
         "columns": COLUMNS,
+        "captions": CAPTIONS,
     }  # fmt: skip
 
 

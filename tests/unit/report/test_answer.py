@@ -84,6 +84,8 @@ def test_every_column_is_defined_where_it_stands(run, found):
         assert all(f"{name}: {columns[name]}" in line for name in head)
     assert set(found["top_units"][0]) <= set(found["columns"]["top_units"])
     assert found["columns"] == json.loads(json.dumps(COLUMNS))
+    assert found["captions"].keys() == {"metrics", "top_units", "repeats", "categories", "pair_kinds"}
+    assert all(found["captions"][name] in text for name in ("metrics", "top_units", "categories"))
     more = set(found["pairs"][0]) - set(asdict(run.pairs[0].pair)) - {"tokens"}
     assert more | {"id"} == set(COLUMNS["pairs"])
 
