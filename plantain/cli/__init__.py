@@ -7,6 +7,7 @@ commands that need a model.
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import os
 import sys
@@ -52,14 +53,27 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
+_PLAIN = str.maketrans(
+    {"±": "+/-", "×": "x", "≤": "<=", "≥": ">=", "–": "-", "−": "-", "·": "|", "“": '"', "”": '"', "’": "'", "…": "..."}
+)
+
+
+def _plain_signs(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for signs that an encoding lacks; for any other letter a question mark."""
+    assert isinstance(error, UnicodeEncodeError), error
+    signs = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(sign if sign.isascii() else "?" for sign in signs), error.end
+
+
 def _print_anywhere() -> None:
     """Let stdout and stderr replace what their encoding lacks, so that no command ends in an error over a sign.
 
-    A redirect on Windows is cp1252, and a path may be no text at all.
+    A redirect on Windows is cp1252, and a path may be no text at all. The signs of the reports keep their meaning.
     """
+    codecs.register_error("plantain", _plain_signs)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a notebook's own takes every character
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="plantain")
 
 
 def _quiet_libraries() -> None:

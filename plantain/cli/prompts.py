@@ -11,7 +11,7 @@ from typing import Any
 
 from plantain import UsageError
 from plantain.cli.options import not_empty
-from plantain.prompts.sets import ROLES, TABLES
+from plantain.prompts.sets import ROLES, SPREADSHEETS, TABLES
 
 _COLUMNS = ("id", "category", "positive", "negative", "role", "title", "positive_name", "negative_name")
 
@@ -49,6 +49,8 @@ def add_commands(commands: Any) -> None:
 
 def _new_prompts(options: argparse.Namespace) -> None:
     path = Path(options.file)
+    if path.suffix.lower() in SPREADSHEETS:
+        raise UsageError(f"{path}: a spreadsheet is not read again. Give a name that ends in .csv or .toml.")
     text = _table(path) if path.suffix.lower() in TABLES else _toml(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -425,7 +425,7 @@ def read_axes(runs: Mapping[str, Run], given: Mapping[str, str] | None = None) -
     roles = roles_of(runs, given)
     axes = [Axis(name, run, roles[name]) for name, run in runs.items()]
     if len(axes) < 2:
-        raise NotComparableError("an atlas needs at least two runs.")
+        raise NotComparableError("an atlas needs at least two runs: name two folders or more.")
     if faults := [*_setting_faults(axes), *_pair_faults(axes), *_role_faults(axes)]:
         raise NotComparableError(in_one_line(faults))
     return sorted(axes, key=lambda axis: _ORDER.index(axis.role))
@@ -435,7 +435,8 @@ def _setting_faults(axes: list[Axis]) -> Iterator[str]:
     first = axes[0]
     for axis in axes:
         if len(axis.run.pairs) < MIN_PAIRS:
-            yield f"{axis.name} has {len(axis.run.pairs)} pairs; an atlas needs {MIN_PAIRS}."
+            n = len(axis.run.pairs)
+            yield f"{axis.name} has {n} pairs; an atlas needs {MIN_PAIRS}: leave it out, or add pairs."
         if unlike := unlike_settings(first.run.info, axis.run.info):
             yield f"{axis.name} and {first.name} differ in {unlike}: run all sets in one way."
 

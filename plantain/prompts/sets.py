@@ -36,7 +36,7 @@ ROLES = ("axis", "replication", "sibling", "control", "noise floor")
 
 TABLES = (".csv", ".tsv", ".txt")  # endings of files; any other is TOML
 
-_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 _NAMING = {"positive_name": "positive", "negative_name": "negative"}  # columns of a table: what the sides are called
 
@@ -176,7 +176,7 @@ def load_prompt_set(path: str | Path) -> PromptSet:
         raise PromptError(
             f"{where}: cannot be read ({error.strerror}). Give a prompt set such as prompts/moral_valence.toml."
         ) from error
-    if ending in _SPREADSHEETS:
+    if ending in SPREADSHEETS:
         raise PromptError(f"{where}: is a spreadsheet. Save it as CSV in UTF-8 and give that.")
     if ending in TABLES:
         return table_set(
@@ -370,7 +370,8 @@ def _faults(draft: Draft) -> Iterator[str]:
             whole.append((name, PromptPair(**_stripped(row))))
     yield from _repeat_faults([pair for _, pair in whole])
     if len(draft.rows) < MIN_PAIRS and (draft.rows or not draft.faults):
-        yield f"has {len(draft.rows)} pairs; the statistics need at least {MIN_PAIRS}."
+        n = len(draft.rows)
+        yield f"has {n} pair{'' if n == 1 else 's'}; the statistics need at least {MIN_PAIRS}."
 
 
 def _pair_faults(row: Mapping[str, object]) -> Iterator[str]:

@@ -312,7 +312,7 @@ def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
         f"{unit.name}, scope {unit.scope}, among all {unit.n_units:,} units of its kind: under "
         f"{found.facts.n_flips:,} sign flips the largest |t| of all units is at least this large in {share(family)} "
         f"of cases (family-wise p = {family:.2g}){discovery}. This holds for one choice of units and scope. A unit "
-        "that was chosen because it is large has too large a d, and its interval does not cover."
+        "that was chosen because it is large has too large a d, and an interval that misses the truth too often."
     )
     return Statement(Kind.CORRECTED, text)
 

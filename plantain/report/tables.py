@@ -19,7 +19,7 @@ from plantain.runs.inference import N_FLIPS_P, Inference
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import CARD, Selection
 
-CHOSEN_NOTE = "They were chosen for their size: their d is too large, and its interval does not cover."
+CHOSEN_NOTE = "They were chosen for their size: their d is larger than the truth, which its interval misses too often."
 
 KIND_NOTE = (
     "Of the negative side: neglect looks on or idles, exclusion leaves somebody out, wrongdoing lies or steals. The "

@@ -36,9 +36,11 @@ def verdict_lines(run: Run, found: HeldOut, label: bool = True) -> list[str]:
 
 def headline(found: HeldOut) -> str:
     """Write the one figure in one sentence."""
-    chance = "more than" if found.p <= LEVEL else "no more than"
+    chance = "more than chance gives" if found.p <= LEVEL else "no more than chance gives"
+    if 2 / 2**found.n > LEVEL:  # as many of all sign flips, all turned around among them, tell all pairs right
+        chance = "too few pairs to tell that from chance"
     return (
-        f"{found.k} of {found.n} held-out pairs are told right, {chance} chance gives ({p_words(found)}): each pair by "
+        f"{found.k} of {found.n} held-out pairs are told right, {chance} ({p_words(found)}): each pair by "
         f"the {found.n_top} heads with the largest |t| over all other pairs, image tokens alone."
     )
 

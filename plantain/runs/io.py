@@ -209,6 +209,8 @@ def load_run(folder: str | Path) -> Run:
         advice = "Make one with `python -m plantain run`."
         if folder.name.endswith(UNFINISHED) or Path(f"{folder}{UNFINISHED}").is_dir():
             advice = "It is not finished: repeat the command that began it."
+        if not folder.exists():
+            raise RunError(f"{folder}: there is no such folder. {advice}") from error
         raise RunError(f"{folder}: is no run ({name}: {error.strerror}). {advice}") from error
     except ValueError as error:
         raise RunError(f"{folder}: {RUN_JSON} is damaged ({error}). Make the run again.") from error

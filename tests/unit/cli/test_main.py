@@ -89,7 +89,7 @@ BAD_INPUT = [
     ("run --model tiny-random --prompts {few} --out {tmp}/new --seed -1", "seed -1"),
     ("run --model tiny-random --prompts {few} --out {tmp}/new --dtype int3", "unknown dtype 'int3'"),
     ("run --model tiny-random --prompts {few} --out {tmp}/new --device toaster", "try --device cpu"),
-    ("report {tmp}/none", "none: is no run"),
+    ("report {tmp}/none", "none: there is no such folder"),
     ("report {few}", "is no run"),
     ("report {run} --units neurons", "invalid choice: 'neurons'"),
     ("report {run} --scope moon", "invalid choice: 'moon'"),
@@ -100,7 +100,7 @@ BAD_INPUT = [
     ("pair {run} --positive A --negative B --dtype bfloat16", "load it in float32"),
     ("pair {run} --positive \ud83c --negative B", "not valid Unicode"),
     ("pair {run} --positive A --negative <think>", "control token"),
-    ("pair {tmp}/none --positive A --negative B", "none: is no run"),
+    ("pair {tmp}/none --positive A --negative B", "none: there is no such folder"),
 ]
 
 

@@ -69,6 +69,11 @@ def roles(out):
     return [(axis["name"], axis["role"]) for axis in json.loads(out)["axes"]]
 
 
+def test_no_template_is_written_that_is_not_read_again(tmp_path, cli):
+    code, _, said = cli("new-prompts", tmp_path / "start.xlsx")
+    assert code == 2 and "ends in .csv or .toml" in said and not list(tmp_path.iterdir())
+
+
 def test_an_atlas_of_a_folder_passes_over_what_is_no_run(family, cli):
     code, out, said = cli("atlas", *sorted((family / "runs").glob("[!.]*")))
     assert code == 0 and "Atlas of 2 axes" in out

@@ -136,7 +136,7 @@ def test_the_top_units_stand_in_the_report_with_their_p_and_a_warning(run):
     assert head == list(frame.columns) and {"p_exact", "p_fwer", "q_bh", "q_by", "g", "d_low", "d_high"} <= set(head)
     assert [row[1] for row in rows] == frame["unit"].tolist()
     assert [float(row[head.index("p_fwer")]) for row in rows] == pytest.approx(frame["p_fwer"].tolist(), rel=1e-2)
-    assert "## Top units\n\n5 of 24 by |t|. They were chosen for their size: their d is too large" in text
+    assert "## Top units\n\n5 of 24 by |t|. They were chosen for their size: their d is larger than the truth" in text
 
 
 def test_the_runs_own_top_blocks_stand_in_the_report(run):

@@ -144,3 +144,10 @@ def test_other_contrasts_stand_beside_the_cards_as_published_and_never_as_a_run(
     assert {c.card: (c.over_5, c.split_half, c.max_abs_t) for c in published.family.cards if not c.approximate} == {
         "ray": (45.6, 0.912, None), "dense": (28.3, 0.863, 22.45), "ghost": (15.6, 0.833, 29.63),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("n", "few"), [(5, True), (6, False)])
+def test_where_no_count_could_be_significant_the_headline_says_so(run, n, few):
+    found = replace(FOUND, k=n, n=n, p=2 / 2**n)
+    assert ("too few pairs to tell that from chance" in verdict.headline(found)) is few
+    assert ("more than chance gives" in verdict.headline(found)) is not few
