@@ -17,7 +17,7 @@ from plantain import UsageError, __version__
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import Published, load_published
 from plantain.report.answer import COLUMNS, answer
-from plantain.report.labels import provenance, weights_label
+from plantain.report.labels import contrast_words, provenance, weights_label
 from plantain.report.tables import UNIT_COLUMNS
 from plantain.runs.analysis import THRESHOLDS
 from plantain.runs.info import RANDOM, pair_facts
@@ -208,7 +208,7 @@ def cite_bibtex(run: Run, name: str, published: Published, url: str | None = Non
     """Write the same references as BibTeX entries; parameters as for `cite_text`."""
     i = run.info
     where = {"url": url} if url else {}
-    title = f"Run {name} of plantain: {i.title}, {i.positive} against {i.negative}"
+    title = f"Run {name} of plantain: {i.title}, {contrast_words(run)}"
     author, _, card = published.name.partition("/")
     return "\n\n".join([
         _entry("plantain", title="plantain", note=f"Software, version {__version__}, Apache 2.0", **where),

@@ -98,7 +98,7 @@ def results_section(
     """
     i, summary = run.info, run.summary()
     same = reproduction is not None and reproduction.prompts is Prompts.SAME
-    of = f"{i.positive} vs. {i.negative} ({name})"
+    of = f"{' vs. '.join(labels.run_sides(run))} ({name})"
     heading = f"Results of plantain: {i.model}, {of}"
     if i.weights == "untrained":
         heading = f"Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein; {of}"

@@ -22,7 +22,7 @@ from plantain.models.load import KLEIN
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.overlap import overlap
 from plantain.prompts.sets import PromptSet
-from plantain.report.labels import CONTRAST, UNIT_WORDS, sides_words, unlike_card
+from plantain.report.labels import CONTRAST, UNIT_WORDS, run_sides, sides_words, unlike_card
 from plantain.report.numbers import LEVEL, counted, number, share, span
 from plantain.runs.analysis import Analysis
 from plantain.runs.inference import MAX_EXACT, N_FLIPS_P, Gain, Reliability
@@ -282,7 +282,7 @@ def _unit(run: Run, unit: UnitProfile) -> Iterator[str]:
         yield f"All differences are {unit.mean:+.4g}: without spread there is no t."
         return
     low, high = unit.interval
-    side = run.info.positive if unit.mean > 0 else run.info.negative
+    side = run_sides(run)[0 if unit.mean > 0 else 1]
     larger = f"larger under “{side}”" if unit.mean else "no difference"
     part = "" if np.isnan(unit.percent) else f", {unit.percent:+.2f}% of its magnitude"
     yield f"t = {unit.t:+.2f}, d_z = {unit.dz:+.2f}; rank {unit.rank:,} of {unit.n_units:,} by |t|, scope {unit.scope}."

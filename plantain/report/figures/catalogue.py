@@ -32,7 +32,7 @@ from plantain.report.figures.rows import (
 )
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import Drawing, standalone
-from plantain.report.labels import UNIT_WORDS, sides_words, weights_label, weights_words
+from plantain.report.labels import UNIT_WORDS, run_sides, sides_words, weights_label, weights_words
 from plantain.report.numbers import interval
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.runs.inference import NULL_SPLITS, null_reliability
@@ -94,7 +94,7 @@ class OneRun:
     @property
     def sides(self) -> tuple[str, str]:
         """What the positive and the negative side stand for."""
-        return self.run.info.positive, self.run.info.negative
+        return run_sides(self.run)
 
     @cached_property
     def profile(self) -> UnitProfile:
@@ -355,7 +355,7 @@ class OnCard:
 
 
 def _heads(of: OnCard) -> Figure:
-    sides = of.run.info.positive, of.run.info.negative
+    sides = run_sides(of.run)
     return Figure(
         lambda: heat_maps([(run.analysis(Selection("heads")), f"{weights_label(run.info)}:") for run in of.runs]),
         f"Paired t of every true attention head, {sides_words(*sides)}, all recorded tokens.",

@@ -52,7 +52,12 @@ def prompts_html(of: OneRun) -> str:
     )
     both = list(zip(run.pairs, of.parts, strict=True))
     groups = [
-        (category, "".join(_pair_html(*one, of.sides) for one in both if one[1].category == category))
+        (
+            category,
+            "".join(
+                _pair_html(*one, (run.info.positive, run.info.negative)) for one in both if one[1].category == category
+            ),
+        )
         for category in dict.fromkeys(run.categories)
     ]
     return f"<p>{escape(words)}</p>" + "".join(

@@ -11,7 +11,7 @@ import pandas as pd
 from plantain import PlantainError
 from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures.catalogue import OneRun, figure
-from plantain.report.labels import UNIT_WORDS, weights_words
+from plantain.report.labels import UNIT_WORDS, run_sides, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
 from plantain.report.tables import CHOSEN_NOTE, shown, top_units_frame
 from plantain.runs.run import Run
@@ -166,5 +166,5 @@ def corrected_html(run: Run, name: str, scope: str) -> str:
 def _differences(run: Run, unit: UnitProfile) -> str:
     ranked = sorted(zip(unit.differences.tolist(), run.pairs, strict=True), key=lambda pair: -pair[0])
     rows = ((r.pair.id, f"{d:+.4g}", f"{r.pair.positive}\n{r.pair.negative}") for d, r in ranked)
-    titles = ("pair", "difference", f"{run.info.positive} / {run.info.negative}")
+    titles = ("pair", "difference", " / ".join(run_sides(run)))
     return html.folded_html("The differences as a table", html.table_html("differences", titles, rows))

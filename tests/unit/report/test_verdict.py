@@ -8,6 +8,7 @@ from made import made_differences, made_run
 from plantain.findings.held_out import LEFT_OUT, HeldOut, Told
 from plantain.findings.published import load_published
 from plantain.report import verdict
+from plantain.report.labels import run_sides
 from plantain.report.model_card import results_section
 from plantain.report.run import report_text
 from plantain.report.verdict import standing, verdict_lines
@@ -151,3 +152,16 @@ def test_where_no_count_could_be_significant_the_headline_says_so(run, n, few):
     found = replace(FOUND, k=n, n=n, p=2 / 2**n)
     assert ("too few pairs to tell that from chance" in verdict.headline(found)) is few
     assert ("more than chance gives" in verdict.headline(found)) is not few
+
+
+@pytest.mark.parametrize(
+    ("kinds", "sides"),
+    [
+        ("", ("kind", "unkind")),
+        ("neglect", ("kind", "unkind")),
+        ("wrongdoing", ("prosocial", "not prosocial")),
+    ],
+)
+def test_sides_are_called_as_the_set_calls_them_unless_there_is_more_than_neglect(run, kinds, sides):
+    told = replace(run.pairs[0], pair=replace(run.pairs[0].pair, kind=kinds))
+    assert run_sides(replace(run, pairs=(told, *run.pairs[1:]))) == sides
