@@ -55,6 +55,9 @@ class PromptError(PlantainError, ValueError):
     """A prompt or a prompt set that cannot be used; of a set the message names the file, the pair and the cause."""
 
 
+PromptSetError = PromptError  # its former name, by which scripts of others catch it
+
+
 _UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn", "Mn", "Mc", "Me")
 
 

@@ -4,11 +4,14 @@ import ast
 from pathlib import Path
 
 import pytest
+from browser import ROOT
 
 import plantain
 from plantain.findings.published import load_published
 from plantain.report import model_card
 from plantain.report.statements import Kind
+from plantain.runs.io import load_run
+from plantain.runs.units import CARD
 
 PACKAGE = Path(plantain.__file__).parent
 
@@ -135,3 +138,13 @@ def test_rewording_every_statement_leaves_the_cards_structure(made_run, monkeypa
 def test_every_kind_is_made_somewhere():
     source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     assert [kind.name for kind in Kind if f"Kind.{kind.name}" not in source] == []
+
+
+def test_no_text_says_that_random_weights_respond():
+    """F8: the control has fewer slices over |t| > 3 than flipped signs give, so that nothing can be said to respond."""
+    control = load_run(ROOT / "precomputed" / "untrained-klein-4b")
+    found = control.inference(CARD).facts.thresholds[3]
+    assert control.summary(CARD).thresholds[3].count < found.null_median and found.p > 0.5
+    texts = [*(ROOT / "docs").glob("*.md"), *(ROOT / "plantain").rglob("*.html"), *(ROOT / "plantain").rglob("*.py")]
+    assert len(texts) > 100
+    assert not [path for path in texts if "respond too" in path.read_text(encoding="utf-8")]
