@@ -1,5 +1,6 @@
 """The project installed as a package: its command, prompts and runs work from any folder."""
 
+import csv
 import json
 import os
 import shutil
@@ -86,14 +87,17 @@ def test_a_shipped_run_is_reported_from_any_folder(command, program, name, tmp_p
 
 
 def test_a_run_of_ones_own_prompts_and_of_shipped_ones(command, tmp_path):
-    words = run_args(write_set(tmp_path / "my.toml"), tmp_path / "out")
+    pairs = plantain.load_prompt_set(write_set(tmp_path / "my.toml")).pairs
+    with open(tmp_path / "my.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("positive", "negative"), *((pair.positive, pair.negative) for pair in pairs)])
+    words = run_args(tmp_path / "my.csv", tmp_path / "out")
     code, out, err = command(*words)
     assert code == 0, err
     assert f"Look at it: python -m plantain report {tmp_path / 'out'}" in out
     assert len(plantain.load_run(tmp_path / "out").pairs) == N_PAIRS
     assert command("report", "out")[0] == 0
     code, out, err = command("report", "nothing")
-    assert (code, out) == (2, "") and err.startswith("plantain: nothing: is no run")
+    assert (code, out) == (2, "") and err.startswith("plantain: nothing: there is no such folder")
 
 
 def test_the_package_has_all_that_is_shipped_and_finds_it(command):
