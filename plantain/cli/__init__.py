@@ -79,8 +79,8 @@ def _print_anywhere() -> None:
 def _quiet_libraries() -> None:
     """Keep the libraries' notices off the terminal: an error is one line."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="diffusers")
-    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):
-        os.environ.setdefault(name, "critical" if name.startswith("HF") else "error")  # read when imported
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when imported, as diffusers' own in `_runtime`
+    os.environ.setdefault("HF_HUB_VERBOSITY", "critical")
 
 
 class _Parser(argparse.ArgumentParser):

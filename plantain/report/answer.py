@@ -80,15 +80,8 @@ def answer(
     of_pairs = zip(run.pairs, pairs, run.sums.tokens.transpose(1, 0, 2).tolist(), strict=True)
     return {
         **plain(summary),
-        "held_out": plain(found),
-        "kinds": [plain(part) for part in told_by_kind(run)],
-        "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
-        "verdict": verdict_lines(run, found),
-        "standing": standing(run, selection),
+        **_of_run(run, selection, found, sort),
         "notes": [_note(statement) for statement in said],
-        "weights_label": weights_label(run.info),
-        "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
-        "sort": sort,
         "top_units": _units(run, selection, top, sort),
         "blocks": [asdict(row) for row in blocks(run.analysis(selection))],
         "pairs": [
@@ -109,6 +102,20 @@ def answer(
     }  # fmt: skip
 
 
+def _of_run(run: Run, selection: Selection, headline: HeldOut, sort: str) -> dict[str, Any]:
+    """Return what is said of a run whichever units are listed."""
+    return {
+        "held_out": plain(headline),
+        "kinds": [plain(part) for part in told_by_kind(run)],
+        "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
+        "verdict": verdict_lines(run, headline),
+        "standing": standing(run, selection),
+        "weights_label": weights_label(run.info),
+        "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
+        "sort": sort,
+    }  # fmt: skip
+
+
 def _units(run: Run, selection: Selection, top: int | None, sort: str) -> list[dict[str, Any]]:
     frame = tables.top_units_frame(run.analysis(selection), top, inference=run.inference(selection), sort=sort)
     return tables.records(frame)
@@ -123,6 +130,11 @@ def selections_of(run: Run, scope: str) -> list[Selection]:
     return [Selection(units, scope) for units in UNITS if scope in run.scopes(units)]
 
 
+def kinds_without(run: Run, scope: str) -> list[str]:
+    """Return the kinds of units that have no tokens of a scope in a run."""
+    return [units for units in UNITS if scope not in run.scopes(units)]
+
+
 def answer_of_all(
     run: Run, scope: str, headline: HeldOut, top: int | None = tables.N_SHOWN, sort: str = "t"
 ) -> dict[str, Any]:
@@ -134,25 +146,17 @@ def answer_of_all(
         JSON values: ``unit_kinds``, a list of the figures of `Run.summary` with ``top_units`` and ``notes``;
         ``left_out``, the kinds that have no such tokens; and what all have in common.
     """
-    chosen = selections_of(run, scope)
     return {
         "units": "all", "scope": scope, "n_pairs": len(run.pairs),
-        "held_out": plain(headline),
-        "kinds": [plain(part) for part in told_by_kind(run)],
-        "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
-        "verdict": verdict_lines(run, headline),
-        "standing": standing(run, Selection("card", scope)),
-        "weights_label": weights_label(run.info),
-        "settings": {**plain(run.info), "capture_sha256": run.capture_sha256},
-        "sort": sort,
+        **_of_run(run, Selection("card", scope), headline, sort),
         "unit_kinds": [
             {
                 **plain(run.summary(of)), "top_units": _units(run, of, top, sort),
                 "notes": [_note(s) for s in (*notes(run, run.headline(of)), *careful_statements(run, of))],
             }
-            for of in chosen
+            for of in selections_of(run, scope)
         ],
-        "left_out": [units for units in UNITS if units not in {of.units for of in chosen}],
+        "left_out": kinds_without(run, scope),
         "columns": {"top_units": tables.UNIT_COLUMNS},
     }  # fmt: skip
 

@@ -138,15 +138,17 @@ def kinds_words(positive: str, negative: str, kinds: Sequence[str]) -> str:
 
 _PROSOCIAL = ("prosocial", "not prosocial")
 
+_AS_NAMED = ("", "neglect")  # kinds of pairs whose sides are what their set calls them
+
 
 def run_sides(run: Run) -> tuple[str, str]:
     """Name the two sides of all of a run's pairs: as its set does, unless some negative sides are more than neglect."""
-    return (run.info.positive, run.info.negative) if set(run.kinds) <= {"", "neglect"} else _PROSOCIAL
+    return (run.info.positive, run.info.negative) if set(run.kinds) <= {*_AS_NAMED} else _PROSOCIAL
 
 
 def pair_sides(pair: PromptPair, sides: tuple[str, str]) -> tuple[str, str]:
     """Name a pair's two sides: as its set does, unless its negative side is more than neglect."""
-    return sides if pair.kind in ("", "neglect") else _PROSOCIAL
+    return sides if pair.kind in _AS_NAMED else _PROSOCIAL
 
 
 def sides_words(positive: str, negative: str) -> str:

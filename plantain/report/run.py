@@ -10,12 +10,11 @@ from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
-from plantain.report.answer import selections_of
+from plantain.report.answer import kinds_without, selections_of
 from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, contrast_words, family_line, provenance
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
 from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.run import Run
-from plantain.runs.scopes import UNITS
 from plantain.runs.units import CARD, Selection
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def report_text_of_all(
 ) -> str:
     """Write the figures of every kind of units side by side (markdown), and the top units of each."""
     chosen = selections_of(run, scope)
-    left_out = [units for units in UNITS if units not in {of.units for of in chosen}]
+    left_out = kinds_without(run, scope)
     blocks = [
         f"# {run.info.title}: {contrast_words(run)}",
         "\n".join(verdict_lines(run, headline)),

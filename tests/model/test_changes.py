@@ -116,30 +116,24 @@ def fused(pipe):
 
 
 @contextmanager
+def replaced(owner, name, make):
+    """Put another module in the place of one, made of it, for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, make(before))
+    yield
+    setattr(owner, name, before)
+
+
 def adapted(pipe):
-    attention = pipe.transformer.single_transformer_blocks[4].attn
-    before = attention.to_out
-    attention.to_out = Lora(before)
-    yield
-    attention.to_out = before
+    return replaced(pipe.transformer.single_transformer_blocks[4].attn, "to_out", Lora)
 
 
-@contextmanager
 def adapted_encoder(pipe):
-    attention = pipe.text_encoder.layers[5].self_attn
-    before = attention.q_proj
-    attention.q_proj = Lora(before)
-    yield
-    attention.q_proj = before
+    return replaced(pipe.text_encoder.layers[5].self_attn, "q_proj", Lora)
 
 
-@contextmanager
 def without_mlp(pipe):
-    block = pipe.text_encoder.layers[1]
-    before = block.mlp
-    block.mlp = torch.nn.Identity()
-    yield
-    block.mlp = before
+    return replaced(pipe.text_encoder.layers[1], "mlp", lambda _: torch.nn.Identity())
 
 
 @contextmanager
