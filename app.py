@@ -1,7 +1,7 @@
 """The Space and the local app: ``python app.py``. Wires model, runs and page; the only importer of spaces.
 
-Environment: `PLANTAIN_MODEL` (a Hub id, a folder or tiny-random), `PLANTAIN_RUNS` (folder of runs, default
-``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too),
+Environment: `PLANTAIN_MODEL` (a Hub id, a folder, picture-book or tiny-random), `PLANTAIN_RUNS` (folder of runs,
+default ``precomputed``), `PLANTAIN_RESULTS_REPO` (OWNER/NAME on the Hub, whose published runs are shown too),
 `PLANTAIN_CARD_REPO` (OWNER/NAME of the model card that its owner publishes to from the page), `PLANTAIN_LOG` (off: no
 line a request), `PLANTAIN_WARM` (off: nothing is computed before a visitor asks for it), and Gradio's own
 `GRADIO_SERVER_PORT`.
@@ -31,6 +31,7 @@ from plantain.prompts.sets import load_prompt_set
 from plantain.ui import RunStore, build_demo, launch_options, start_log
 from plantain.ui.desk import Desk
 from plantain.ui.engine import PAUSES_AT_START, Engine, Item, Work
+from plantain.ui.turns import DrawWork, TurnWork
 
 ROOT = Path(__file__).resolve().parent
 QUEUE = 40  # waiting visitors; ZeroGPU's default is one
@@ -43,7 +44,7 @@ def quota_seconds(seconds: int) -> int:
     return round(seconds * FACTOR)  # as `spaces` rounds what it asks for
 
 
-def work_seconds(work: Work) -> int:
+def work_seconds(work: Work | TurnWork | DrawWork) -> int:
     """Return the seconds that a call asks for; `plantain.ui.prices` settled them."""
     return work.seconds
 
@@ -53,13 +54,27 @@ def work_on_gpu(work: Work) -> Iterator[Item]:
     yield from engine.captures(work)
 
 
+def turn_on_gpu(work: TurnWork) -> Iterator[Item]:
+    """Yield what turned heads give there."""
+    yield from engine.turns(work)
+
+
+def draw_on_gpu(work: DrawWork) -> Iterator[Item]:
+    """Yield what a whole drawing gives there, step by step."""
+    yield from engine.drawings(work)
+
+
 if ON_ZERO_GPU:
     work_on_gpu = spaces.GPU(duration=work_seconds)(work_on_gpu)
+    turn_on_gpu = spaces.GPU(duration=work_seconds)(turn_on_gpu)
+    draw_on_gpu = spaces.GPU(duration=work_seconds)(draw_on_gpu)
 
 engine = Engine(
     os.environ.get("PLANTAIN_MODEL") or (KLEIN if ON_ZERO_GPU else None),
     on_device=work_on_gpu,
     quota=quota_seconds if ON_ZERO_GPU else None,
+    turn_on_device=turn_on_gpu,
+    draw_on_device=draw_on_gpu,
 )
 
 

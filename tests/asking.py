@@ -5,6 +5,9 @@ import json
 import re
 from urllib.parse import urlsplit
 
+# What the page publishes, and nothing else.
+ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe", "intervene_pair", "draw_pair"}
+
 
 def ask(url, path, method="GET", body=None, headers=None):
     """Send one request as it stands; return status, headers and content."""

@@ -1,14 +1,17 @@
 """Start the app in a process of its own, and Chromium to look at it. Used by the app's tests."""
 
+import atexit
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,9 +32,13 @@ def free_port() -> int:
 
 @contextmanager
 def serving(command: list[str], log: Path, **environment: str):
-    """Run a command that serves the page; yield its address; end it and its children."""
+    """Run a command that serves the page; yield its address; end it and its children.
+
+    Unless told otherwise it shows the runs on random weights only, which most tests ask for.
+    """
     port = free_port()
-    env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), **environment}
+    own = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(ROOT), "PLANTAIN_RUNS": str(random_runs())}
+    env = {**os.environ, **own, **environment}
     with log.open("w") as out:
         # A shell lets what it starts in the background ignore Ctrl-C, and so would the app.
         heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
@@ -42,6 +49,16 @@ def serving(command: list[str], log: Path, **environment: str):
             yield url
         finally:
             _end_group(process)
+
+
+@cache
+def random_runs() -> Path:
+    """Copy the shipped runs on random weights into a folder of their own."""
+    folder = Path(tempfile.mkdtemp(prefix="plantain-runs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("tiny-random", "untrained-klein-4b"):
+        shutil.copytree(ROOT / "precomputed" / name, folder / name)
+    return folder
 
 
 def _wait_until_served(url: str, process: subprocess.Popen, log: Path) -> None:

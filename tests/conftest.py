@@ -19,6 +19,7 @@ from few import run_args, write_set
 from filelock import FileLock
 from loopback_hub import WRITER, loopback_hub
 from made import small_run
+from small_book import write_small_book
 
 from plantain.cli import main
 from plantain.models.load import load_pipeline
@@ -76,6 +77,17 @@ def zero(tmp_path_factory):
 
     with emulated(tmp_path_factory.mktemp("zero")) as zero:
         yield zero
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory) -> Path:
+    """The folder of a picture book that was hardly trained, written once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "picture-book"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            write_small_book(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

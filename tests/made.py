@@ -9,6 +9,7 @@ from plantain import stats
 from plantain.prompts.sets import SHIPPED as PROMPTS
 from plantain.prompts.sets import PromptPair, PromptSet, load_prompt_set
 from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.directions import LATER, PARTS, Means, channels_of, parts_of, scopes_of
 from plantain.runs.info import PairRecord, RunInfo
 from plantain.runs.run import Run
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, recorded_scopes
@@ -75,6 +76,53 @@ def made_run(differences, words=None, base=16.0, n_permutations=200, **changes):
     info = made_info(**changes)
     joint = info.layout.n_joint * info.layout.n_heads * info.layout.head_dim // 16
     return Run(info, pairs, made_sums(differences, base, words, joint), signs, halves)
+
+
+def made_means(run, seed=0, change=None, level="heads") -> Means:
+    """Make up mean vectors of a run; `change` is by how much the positive side's are pushed, by part."""
+    rng, layout = np.random.default_rng(seed), run.info.layout
+    parts = {}
+    for part in parts_of(level):
+        stream = PARTS[part]
+        channels = channels_of(layout, part)
+        n = layout.n_blocks(stream) * (channels.stop - channels.start)
+        n_scopes = len(scopes_of(level, part, run.sums.token_scopes))
+        values = 1 + rng.normal(size=n) + 0.5 * rng.normal(size=(2, len(run.pairs), n_scopes, n))
+        values[0] += (change or {}).get(part, 0.0) * np.random.default_rng(5).normal(size=n)
+        parts[part] = values.astype(np.float16)
+    return Means(parts, run.sums.tokens)
+
+
+def with_directions(run, seed=0, change=None, level="heads") -> Run:
+    """Give a run mean vectors; a change of 1 is one that the pairs agree in."""
+    return replace(run, directions=made_means(run, seed, change, level), _directed={})
+
+
+def with_times(run, times, seed=0) -> Run:
+    """Give a run directions, at later times too."""
+    rng, layout = np.random.default_rng(seed), run.info.layout
+    later = {
+        part: rng.normal(size=(len(times) - 1, 2, len(run.pairs), layout.n_blocks(PARTS[part]) * layout.attention_dim))
+        for part in LATER
+    }
+    later = {part: values.astype(np.float16) for part, values in later.items()}
+    return replace(run, directions=replace(made_means(run), times=times[1:], later=later), _directed={})
+
+
+def directed_set(number, seed, change=None, **changes) -> Run:
+    """Make a run with directions whose prompt set is told from others by a number."""
+    plain = made_run(made_differences(seed=seed, effect=0.4), prompts_sha256=f"{number}" * 64, **changes)
+    return with_directions(plain, seed, change)
+
+
+def with_kinds(run) -> Run:
+    """Give the 25 pairs of a run kinds, and two categories in turn."""
+    kinds = ["neglect"] * 10 + ["exclusion"] * 5 + ["wrongdoing"] * 10
+    pairs = tuple(
+        replace(record, pair=replace(record.pair, kind=kind, category="ab"[i % 2]))
+        for i, (record, kind) in enumerate(zip(run.pairs, kinds, strict=True))
+    )
+    return replace(run, pairs=pairs)
 
 
 def scipy_t(differences):

@@ -48,7 +48,8 @@ def _offered(name, content, repo_id, control):
 def offered(folder, repo_id, control=None):
     """Make the offer of a run, or take the one that was made of the same bytes before."""
     folder = Path(folder).resolve()
-    content = tuple((part, (folder / part).read_bytes()) for part in ("run.json", "capture.safetensors"))
+    kept = ("run.json", "capture.safetensors", "directions.safetensors")
+    content = tuple((part, (folder / part).read_bytes()) for part in kept if (folder / part).exists())
     return _offered(folder.name, content, repo_id, control)
 
 

@@ -1,7 +1,8 @@
 """A pool of plain scenes, each run once through the stand-in: what prompts give where no contrast is meant.
 
-The captures are a file, ``data/pool.safetensors``, since making them takes a minute; ``PYTHONPATH=. python
-tests/pool.py`` makes it anew, and `statistics/test_pool_null.py` holds some of its pairs against the stand-in.
+The captures are a file, ``data/pool.safetensors``, since making them takes a minute, and so are the heads' mean
+vectors, ``data/pool-vectors.safetensors``, which `own_hooks` takes. ``PYTHONPATH=. python tests/pool.py`` makes both
+anew; `statistics/test_pool_null.py` and `statistics/test_directions.py` hold some of them against the stand-in.
 """
 
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from helpers import capture_pair
+from own_hooks import mean_vectors_of
 from safetensors.numpy import load_file, save_file
 
 from plantain.models.load import load_pipeline
@@ -49,6 +51,7 @@ PAIRS = tuple(  # two prompts are run as the sides of a pair that means nothing
     PromptPair(f"{i}", "none", *two) for i, two in enumerate(zip(PROMPTS[:75], PROMPTS[75:], strict=True))
 )
 FILE = Path(__file__).parent / "data" / "pool.safetensors"
+VECTORS = FILE.with_name("pool-vectors.safetensors")
 LAYOUT = Layout(n_joint=5, n_single=20, n_heads=4, head_dim=32, mlp_dim=384, text_dim=96)
 
 
@@ -73,7 +76,15 @@ def prompt_magnitudes(units: str) -> np.ndarray:
     return values.reshape(len(PROMPTS), -1)
 
 
+@cache
+def prompt_vectors() -> np.ndarray:
+    """Mean vector of every head over image tokens for every prompt, float64 (n_prompts, 100, 32)."""
+    return load_file(VECTORS)["vectors"].astype(np.float64)
+
+
 if __name__ == "__main__":
     made = capture(range(len(PAIRS)))
     save_file(made.streams | {"tokens": made.tokens}, FILE)
-    sys.stdout.write(f"{FILE}: {FILE.stat().st_size:,} bytes\n")
+    save_file({"vectors": mean_vectors_of(load_pipeline("tiny-random"), PROMPTS).astype(np.float16)}, VECTORS)
+    for path in (FILE, VECTORS):
+        sys.stdout.write(f"{path}: {path.stat().st_size:,} bytes\n")

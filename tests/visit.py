@@ -3,31 +3,57 @@
 import json
 import subprocess
 import sys
+from urllib.parse import quote, urlencode
 
 from axe_playwright_python.sync_playwright import Axe
 from browser import ROOT
-from playwright.sync_api import TimeoutError
 
 TABS = (
-    "Findings", "Your pair", "One head", "Chance", "Pairs", "Compare", "Atlas", "Run the probe", "Take away", "Method",
+    ("Result",), ("Try a pair",), ("Evidence",),
+    *(("Evidence", section) for section in ("chance", "axis", "pairs", "head", "compare")),
+    ("Turn heads",), ("Run & publish",), ("Run & publish", "take"), ("Run & publish", "method"),
 )  # fmt: skip
+"""Every screen: a tab, and the section that is opened in it."""
 
 
-def show_tab(page, name):
-    """Open a tab. Gradio moves tabs in and out of the overflow menu while it lays out: look again where one moved."""
-    tab = page.get_by_role("tab", name=name, exact=True)
-    for patience in (2_000, 5_000, 30_000):
-        try:
-            if tab.count():
-                return tab.click(timeout=patience)
-            page.get_by_role("button", name="More tabs").click(timeout=patience)
-            return page.locator(".overflow-dropdown button", has_text=name).click(timeout=patience)
-        except TimeoutError:
-            if patience == 30_000:
-                raise
+def open_page(page, url, run="tiny-random", **query):
+    """Open an address on a run and wait for its first answer; with None, on what the page shows by itself.
+
+    A run of random weights is shown only where it is asked for.
+    """
+    asked = {**({"run": run} if run else {}), **query}
+    page.goto(f"{url}/?{urlencode(asked, quote_via=quote)}" if asked else url)
+    page.wait_for_selector("#hero .pl-chip" if run else "#hero > *", state="attached")
+
+
+def unfold(page, selector):
+    """Open a folded part unless it is open."""
+    if page.locator(f"{selector} > button.open").count() == 0:
+        page.locator(f"{selector} > button").click()
+
+
+def show_tab(page, name, section=None):
+    """Open a tab, and a section of it unless it is open."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    if section:
+        unfold(page, f"#section-{section}")
+
+
+def show_figures(page):
+    """Open what is folded at the end of the first tab: the headline, the cards of figures, cautions, further maps."""
+    show_tab(page, "Result")
+    unfold(page, "#all-figures")
+
+
+def all_words(page, selector):
+    """Read a part of the page with everything opened that is folded in it."""
+    opened = "(part) => { part.querySelectorAll('details').forEach((d) => { d.open = true; }); return part.innerText; }"
+    return page.locator(selector).evaluate(opened)
 
 
 def pick(page, label, option):
+    if label in ("Units", "Scope"):
+        unfold(page, "#advanced")
     page.get_by_role("combobox", name=label, exact=True).click()
     page.get_by_role("option", name=option).click()
 
@@ -39,8 +65,8 @@ def download(page, button):
     return arriving.value.suggested_filename, open(arriving.value.path(), "rb").read()
 
 
-def reported(units="card", scope="all", *options):
-    command = [sys.executable, "-m", "plantain", "report", "precomputed/tiny-random", "--json"]
+def reported(units="card", scope="all", *options, run="tiny-random"):
+    command = [sys.executable, "-m", "plantain", "report", f"precomputed/{run}", "--json"]
     done = subprocess.run(
         [*command, "--units", units, "--scope", scope, *options], cwd=ROOT, capture_output=True, check=True
     )
@@ -87,7 +113,8 @@ def settle(page):
 
 
 def serious(page):
-    """List axe-core's serious and critical findings: rule, and where."""
+    """List axe-core's serious and critical findings: rule, and where; of colours that do not change any more."""
+    page.wait_for_function("!document.getAnimations().some((running) => running instanceof CSSTransition)")
     found = Axe().run(page, context=EXCEPTED).response["violations"]
     return [
         (v["id"], n["target"], n["html"][:160])

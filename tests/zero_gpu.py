@@ -35,17 +35,23 @@ spaces.zero.config.get_config = lambda: next(c for c in CONFIGS if "RTX PRO 6000
 import misbehave
 
 import app
-from plantain.runs.seconds import COLD, PAIR, PICTURE
+from plantain.runs.seconds import COLD, DRAWING, PAIR, PICTURE, TURN
 from plantain.ui import page, watch
 
 page.FOLLOW = watch.PAUSE = 1  # seconds: no test waits for a minute
 misbehave.install()
-TOOK = {PAIR: 0.05, PICTURE: 0.01, COLD: 5.0}  # seconds, made up: a busy machine must change no price
+TOOK = {
+    PAIR: 0.05,
+    TURN: 0.05,
+    DRAWING: 0.05,
+    PICTURE: 0.01,
+    COLD: 5.0,
+}  # seconds, made up: a busy machine must change no price
 known = app.engine.prices.known
 learn = known.learn
 if os.environ["PRICES"] == "fixed":  # else what one test asks for would depend on what the others did
     known.learn = lambda *_args: None
-    app.engine.prices.warm = lambda: False
+    app.engine.prices.warm = lambda _kind: False
 else:
     known.learn = lambda kind, size, _seconds, device: learn(kind, size, TOOK[kind], device)
 app.main()

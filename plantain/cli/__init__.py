@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from plantain import PlantainError, UsageError, __version__
 from plantain._files import printable
-from plantain.cli import export, hub, models, prompts, references, report, reproduce, run
+from plantain.cli import draw, export, hub, intervene, models, prompts, references, report, reproduce, run
 
 _PROGRAM = "python -m plantain"
 
@@ -94,6 +94,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_PROGRAM, description="Probe FLUX.2 Klein for an axis of ethical valence.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    for module in (run, prompts, reproduce, references, models, report, export, hub):
+    for module in (run, prompts, reproduce, draw, references, models, report, intervene, export, hub):
         module.add_commands(commands)
     return parser

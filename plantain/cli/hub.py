@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
-from plantain._files import printable
+from plantain._files import find, printable
 from plantain.cli.options import not_empty
 from plantain.findings.held_out import find_beside
 from plantain.probe.progress import bar
+from plantain.prompts.shipped import RUNS
+from plantain.runs.attached import attached_to
 from plantain.runs.io import PUBLISH
 
 if TYPE_CHECKING:
     from plantain.hub.publish import Offer, Outcome
     from plantain.hub.repo import Remote
 
-TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HFTOKEN."
+TOKEN = "The token is the hub library's own: log in with `hf auth login`, or set HF_TOKEN."
 
 _DONE = {
     "nothing": "nothing changed, so nothing was sent",
@@ -43,7 +45,7 @@ def add_commands(commands: Any) -> None:
 
     parser = add("publish", _publish, "offer a run to a model card on the Hub", "model repository with the card")
     parser.add_argument("run", type=not_empty, metavar="DIR", help="folder of a run; its name is the run's on the card")
-    words = "run of the untrained control (default: the shipped one on the same prompt set)"
+    words = "run of the untrained control (default: a shipped one on the same prompts, of its size if there is one)"
     parser.add_argument("--control", type=not_empty, metavar="DIR", help=words)
     add_publish_options(parser)
     words = "write what would be sent to DIR.publish, with the diff; no network"
@@ -101,12 +103,13 @@ def _publish(options: argparse.Namespace) -> None:
     check_private(options)
     candidate = publish.load_candidate(options.run, options.control)
     beside = find_beside(candidate[1], Path(options.run))
+    attached = attached_to(candidate[1], find(options.run, RUNS))
     if options.dry_run:
-        return _dry_run(options, publish.make_offer(*candidate, options.repo_id, beside=beside))
+        return _dry_run(options, publish.make_offer(*candidate, options.repo_id, beside=beside, attached=attached))
     remote, create = open_remote(options)
     if sys.stderr.isatty():
         print("Computing the run's figures anew, half a minute at full size …", file=sys.stderr)
-    offer = publish.make_offer(*candidate, options.repo_id, beside=beside)
+    offer = publish.make_offer(*candidate, options.repo_id, beside=beside, attached=attached)
     outcome = publish.publish(remote, offer, not options.no_pr, create, options.private)
     print_outcome(options.repo_id, outcome)
     if outcome.state in (publish.OPENED, publish.UPDATED):
@@ -173,6 +176,8 @@ def _pull(options: argparse.Namespace) -> None:
     for pulled in found:
         where = "is here already" if pulled.state == SAME else "brought"
         print(f"{pulled.name}: {f'REFUSED: {pulled.reason}' if pulled.state == REFUSED else where}")
+        if pulled.left_out:
+            print(f"{pulled.name}: LEFT OUT: {pulled.left_out}")
     if len(refused) < len(found):
         print(f"Look at them: PLANTAIN_RUNS={shlex.quote(options.into)} python app.py")
     if refused:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from plantain.runs.directions import LEVELS
+
+MODELS = "Hub id, local folder, picture-book or tiny-random"
+
 ALL = "all"  # every kind of units, or every unit
 
 
@@ -24,12 +28,17 @@ def at_least_one(text: str) -> int:
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--dtype``."""
     parser.add_argument("--device", metavar="D", help="cuda, mps or cpu (default: the best there is)")
-    types = "bfloat16, float16 or float32 (default: bfloat16; stand-in: float32)"
+    types = "bfloat16, float16 or float32 (default: bfloat16; picture book, stand-in: float32)"
     parser.add_argument("--dtype", metavar="T", help=types)
 
 
 def add_pass_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--low-memory`` and ``--batch``."""
+    """Add ``--directions``, ``--low-memory`` and ``--batch``."""
+    kept = (
+        "keep mean vectors of heads, text heads and embedding (default), of the MLP too (all), of heads over image "
+        "tokens alone (image: enough for a control), or magnitudes only (off)"
+    )
+    parser.add_argument("--directions", choices=LEVELS, default=LEVELS[0], help=kept)
     memory = "encode all prompts first, then run all passes: half the memory (by itself where memory is short)"
     parser.add_argument("--low-memory", action="store_true", help=memory)
     batch = "prompts in one pass (default: 1 on a processor, more on CUDA)"
@@ -42,3 +51,11 @@ def seed_list(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdecimal() and len(part) < 20 for part in parts):
         raise argparse.ArgumentTypeError("give whole numbers with commas between them, as 0,1,2")
     return tuple(map(int, parts))
+
+
+def time_list(text: str) -> tuple[float, ...]:
+    """Read times, which are sigmas, with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("give numbers with commas between them, as 1,.9,.7,.5,.3,.1") from None

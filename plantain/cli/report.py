@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +13,15 @@ from plantain import UsageError
 from plantain._files import plain, printable, printable_lines
 from plantain.cli.options import ALL, add_model_options, at_least_one, not_empty
 from plantain.findings.held_out import find_beside, held_out
-from plantain.findings.new_pair import PairResult, score_pair
+from plantain.findings.new_pair import PairResult, pair_level, score_pair
 from plantain.findings.published import load_published
 from plantain.models.load import LoadedModel, PhasedPipeline
+from plantain.models.picture_book.folder import PICTURE_BOOK
 from plantain.models.stand_in import STAND_IN
 from plantain.probe.progress import bar
 from plantain.prompts.sets import load_prompt_set, user_pair
 from plantain.report.answer import answer, answer_of_all, selections_of
-from plantain.report.labels import weights_label
-from plantain.report.new_pair import difference_strip, pair_frame, pair_text
+from plantain.report.new_pair import difference_strip, pair_answer, pair_frame, pair_text
 from plantain.report.run import report_text, report_text_of_all
 from plantain.report.tables import N_SHOWN, SORTS
 from plantain.runs.info import NotComparableError, check_reference
@@ -30,6 +29,7 @@ from plantain.runs.io import load_run, no_run
 from plantain.runs.run import Run
 from plantain.runs.scopes import SCOPES, UNITS
 from plantain.runs.units import Selection
+from plantain.runs.words import check_pair_words
 
 if TYPE_CHECKING:
     from plantain.probe.reference import Reference
@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("run", type=not_empty, metavar="DIR", help="folder of a run, or the name of a shipped one")
     again = "run of the same contrast on new pairs (default: one beside DIR of the shipped replication)"
     parser.add_argument("--replication", type=not_empty, metavar="DIR", help=again)
-    controls = "runs of control contrasts, whose rules are tried on this run's pairs"
+    controls = "runs of control contrasts, whose rules are tried on this run's pairs (default: those beside DIR)"
     parser.add_argument("--control", type=not_empty, nargs="+", default=[], metavar="DIR", help=controls)
     top = "units in the list of the top ones: a number, or all (default: %(default)s)"
     parser.add_argument("--top", type=_top, default=N_SHOWN, metavar="N", help=top)
@@ -88,11 +88,12 @@ def _report(options: argparse.Namespace) -> None:
     selections = (every and selections_of(run, options.scope)) or [first]
     for selection in selections:
         run.analysis(selection)  # refuses units without that scope before anything is computed
+    beside = find_beside(run, run.folder)
+    replication = beside.replication
     if options.replication:
         replication = Path(options.replication).resolve().name, load_run(options.replication)
-    else:
-        replication = find_beside(run, run.folder, ("replication",)).replication
-    headline = held_out(run, replication, _named_runs(options.control))
+    controls = _named_runs(options.control) or beside.controls
+    headline = held_out(run, replication, controls, beside.positives, beside.untrained)
     top, sort = options.top, options.sort
     if options.json:
         found = (
@@ -127,8 +128,8 @@ def _named_runs(folders: list[str]) -> dict[str, Run]:
 
 
 def _atlas(options: argparse.Namespace) -> None:
-    from plantain.findings.atlas import cached_atlas, read_axes
-    from plantain.report.atlas import atlas_text
+    from plantain.findings.across_runs.atlas import cached_atlas, read_axes
+    from plantain.report.across_runs.atlas import atlas_text
 
     runs = _named_runs(options.runs)
     axes = read_axes(runs, _roles(options.prompts, runs))
@@ -158,7 +159,8 @@ def _pair(options: argparse.Namespace) -> None:
     user_pair(options.positive, options.negative)  # and texts that make no pair
     if options.reference is None:
         check_reference(run.info, None)
-    model, revision = _model_for(run, options.model)
+    model, revision = model_for(run, options.model)
+    check_pair_words(run.info.prompts_sha256, model)
     from plantain.probe.reference import check_images, encode_with
 
     files = {} if options.reference is None else {"": Path(options.reference)}
@@ -168,12 +170,12 @@ def _pair(options: argparse.Namespace) -> None:
     reference = images and images.by_pair[""]
     result = probe_pair(loaded, run, options.positive, options.negative, options.units, options.scope, reference)
     if options.json:
-        print(json.dumps({"weights": weights_label(run.info), **asdict(result)}, allow_nan=False))
+        print(json.dumps(pair_answer(result, run), allow_nan=False))
     else:
         _print_pair(result, run)
 
 
-def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
+def model_for(run: Run, model: str | None) -> tuple[str, str | None]:
     """Return the model to load and its revision: the run's own, unless another was given."""
     if model is not None:
         return model, None
@@ -181,7 +183,7 @@ def _model_for(run: Run, model: str | None) -> tuple[str, str | None]:
         raise UsageError(
             f"the run was made with a changed model ({run.info.changes[0]}), which only Python can make again"
         )
-    if run.info.revision is None and run.info.model != STAND_IN:
+    if run.info.revision is None and run.info.model not in (STAND_IN, PICTURE_BOOK):
         raise UsageError(f"the run was made from the local folder {run.info.model!r}; say where it is with --model")
     return run.info.model, run.info.revision
 
@@ -219,5 +221,6 @@ def probe_pair(
 
     pair = prepare_pair(model, run, positive, negative, reference)
     images = ReferenceSet({pair.id: reference}) if reference else None
-    capture = Passes(model.pipe, run.info.conditions, 1, references=images).capture([pair])[0]
+    passes = Passes(model.pipe, run.info.conditions, 1, references=images, directions=pair_level(run))
+    capture = passes.capture([pair])[0]
     return score_pair(run, pair, capture, Selection(units, scope))

@@ -4,73 +4,123 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError, UsageError
 from plantain._files import printable, printable_lines, write_atomic
+from plantain.cli.draw import draw
 from plantain.cli.hub import TOKEN, add_publish_options, check_private, open_remote, print_outcome, repo_id
-from plantain.cli.options import add_model_options, add_pass_options, not_empty
+from plantain.cli.intervene import find_result, intervene
+from plantain.cli.options import ALL, MODELS, add_model_options, add_pass_options, not_empty
 from plantain.cli.run import load_model, probe_set, warn_of_words
-from plantain.findings.atlas import Atlas, Axis, make_atlas, read_atlas, read_axes, write_atlas
-from plantain.findings.held_out import fitting
-from plantain.findings.published import SIDES, Published, load_published, same_question
-from plantain.findings.reproduction import reproduce
-from plantain.findings.study import (
+from plantain.findings.across_runs.atlas import Atlas, Axis, make_atlas, read_atlas, read_axes, write_atlas
+from plantain.findings.across_runs.reproduction import reproduce
+from plantain.findings.across_runs.study import (
+    ASKED_FOR,
     CARD_STAGE,
+    CAUSE_STAGE,
     CONTROLS_STAGE,
+    IN_CARD,
+    PICTURES_STAGE,
+    RESERVOIR_STAGE,
     SEED,
     SEEDS_STAGE,
     STAGES,
+    TIMES_STAGE,
+    USUAL_STAGES,
+    InCard,
     Part,
     Shape,
     Stage,
+    cause_left,
+    check_apart,
     check_model,
+    check_reservoirs,
     find_done,
+    known_seconds,
     made_by,
     model_name,
+    pictures_left,
     plan_study,
     shape_of,
     short_name,
 )
+from plantain.findings.directions import keeps_directions
+from plantain.findings.held_out import fitting
+from plantain.findings.interventions import REGISTERED, check_askable, plan
+from plantain.findings.published import SIDES, Published, load_published, same_question
+from plantain.findings.roles import known_role
+from plantain.models.drawing import USUAL
+from plantain.models.info import CONTROLS
 from plantain.models.load import KLEIN
+from plantain.models.picture_book.folder import PICTURE_BOOK, Drawing
+from plantain.models.reservoir import check_folder, is_reservoir, write_reservoir
+from plantain.models.sources import ModelError, drawing_of, saved_mark
 from plantain.models.stand_in import STAND_IN
 from plantain.probe.checkpoint import count_kept, tidy
 from plantain.probe.distributed import Distributed, find_distributed
 from plantain.probe.progress import bar
 from plantain.prompts.sets import PromptSet, known_sets, load_prompt_set
+from plantain.report.across_runs.reproduction import reproduction_text
+from plantain.report.across_runs.study import (
+    card_lines,
+    controls_lines,
+    pictures_lines,
+    price_text,
+    reservoir_lines,
+    seeds_lines,
+    times_lines,
+)
+from plantain.report.interventions import intervention_text
 from plantain.report.model_card import check_weights
-from plantain.report.reproduction import reproduction_text
-from plantain.report.study import card_lines, controls_lines, price_text, seeds_lines
+from plantain.runs.attached import attached_to
+from plantain.runs.attached.interventions import count_kept as count_changed
+from plantain.runs.attached.interventions import read_interventions
+from plantain.runs.attached.pictures import KINDS, pictures_there, read_pictures
+from plantain.runs.directions import LEVELS
 from plantain.runs.info import size_fault
-from plantain.runs.io import RunError, load_run
+from plantain.runs.io import IMAGES, RunError, load_run
 from plantain.runs.run import Run
 from plantain.runs.seconds import H200
 from plantain.runs.units import CARD
+from plantain.runs.words import check_words, words_of
 
 if TYPE_CHECKING:
     from plantain.hub.publish import Offer
-    from plantain.probe.runner import Plan
+    from plantain.models.load import LoadedModel, PhasedPipeline
+    from plantain.probe.pictures.drawing import Request
+    from plantain.probe.runner import Plan as ProbePlan
 
 
 def add_commands(commands: Any) -> None:
     """Add ``reproduce`` to argparse's subparsers."""
-    what = "make the whole study of a model: the card's own probe, three seeds, the controls"
+    what = (
+        "make the whole study of a model: the card's own probe, three seeds, later times, controls, pictures, cause, "
+        "random transformers behind its text encoder"
+    )
     parser = commands.add_parser("reproduce", help=what, epilog=TOKEN)
     add, text = parser.add_argument, {"type": not_empty}
-    add(
-        "--model", default=KLEIN, **text, metavar="M", help="Hub id, local folder or tiny-random (default: %(default)s)"
-    )
+    add("--model", default=KLEIN, **text, metavar="M", help=f"{MODELS} (default: %(default)s)")
     add("--prompts", **text, metavar="FILE", help="prompts in the place of prompts/moral_valence.toml")
     same = "the prompts of FILE are the card's own (only who holds them can say so)"
     add("--same-prompts", action="store_true", help=same)
-    add("--stages", type=_stages, default=STAGES, metavar="S,S,…", help=f"of {','.join(STAGES)} (default: all)")
+    usual = f"(default: {','.join(USUAL_STAGES)}; the others take long, and bring the card's along)"
+    add(
+        "--stages", type=_stages, default=USUAL_STAGES, metavar="S,S,…", help=f"{ALL}, or of {','.join(STAGES)} {usual}"
+    )
     add("--out", **text, metavar="DIR", help="folder of the study (default: runs/ and the model's name)")
     add(
-        "--size", type=int, metavar="PX", help="size of every image (default: 1024 for the card's probe, 256 elsewhere)"
+        "--size",
+        type=int,
+        metavar="PX",
+        help="size of every image (default: 1024 for the card's probe, 512 for pictures, 256 elsewhere)",
     )
     add_model_options(parser)
     add_pass_options(parser)
@@ -92,10 +142,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _stages(words: str) -> tuple[str, ...]:
-    names = [word.strip() for word in words.split(",")]
+    names = STAGES if words.strip() == ALL else [word.strip() for word in words.split(",")]
     for name in names:
         if name not in STAGES:
-            raise argparse.ArgumentTypeError(f"{name!r} is no stage; choose of {','.join(STAGES)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is no stage; choose of {','.join(STAGES)}, or {ALL}")
     return tuple(names)
 
 
@@ -109,6 +159,8 @@ class _Study:
         Of the model, in the names of folders and sections.
     own : PromptSet or None
         Prompts that were given.
+    drawing : Drawing
+        How the pairs are drawn.
     done : dict of str to Run
         By the names of their parts.
     """
@@ -120,14 +172,81 @@ class _Study:
     own: PromptSet | None
     stages: list[Stage]
     published: Published
+    drawing: Drawing
     done: dict[str, Run] = field(default_factory=dict)
+
+    @property
+    def card(self) -> Run | None:
+        """The card's run, where it is done."""
+        return self.done.get(CARD_STAGE)
+
+    @cached_property
+    def anew(self) -> Run:
+        """The card's run as it is published."""
+        return _anew(self.done[CARD_STAGE])
+
+    def asks(self, stage: str) -> bool:
+        return stage in {each.name for each in self.stages}
+
+    @property
+    def of_model(self) -> list[Run]:
+        """The finished runs of the model itself, without those of random transformers."""
+        behind = {part.name for stage in self.stages for part in stage.parts if part.transformer is not None}
+        return [run for name, run in self.done.items() if name not in behind]
+
+    @property
+    def reservoirs(self) -> list[Run]:
+        """The finished runs of random transformers."""
+        parts = (part for stage in self.stages for part in stage.parts if part.transformer is not None)
+        return [self.done[part.name] for part in parts if part.name in self.done]
+
+    def transformer_folder(self, name: str) -> Path:
+        """Return where the random transformer of a part lies until its run is there."""
+        return self.folder / "models" / name
 
     def left(self) -> list[Part]:
         return [part for stage in self.stages for part in stage.parts if part.name not in self.done]
 
+    def in_card(self, device: str = H200) -> dict[str, InCard]:
+        """Return what is left to do in the card's run; nothing where the card is no stage."""
+        part = next((part for stage in self.stages for part in stage.parts if stage.name == CARD_STAGE), None)
+        if part is None:
+            return {}
+        run, folder = self.card, self.folder / CARD_STAGE
+        known = known_seconds(self.shape, self.done.values())
+        there = pictures_there(folder, read_pictures(folder, run.info)) if run else ()
+        tried = [found.info.asked.name for found in read_interventions(folder, run)] if run else []
+        is_tried = REGISTERED.method in tried
+        kept = len(part.prompt_set.pairs) if is_tried else count_changed(folder, REGISTERED.method)
+        return {
+            PICTURES_STAGE: pictures_left(part, self.drawing, there, known, device),
+            CAUSE_STAGE: cause_left(part, self.shape.layout, kept, known, device),
+        }
+
+    def needs_model(self) -> bool:
+        """Tell whether anything is left that the model itself makes."""
+        in_card = [left for name, left in self.in_card().items() if self.asks(name)]
+        return any(part.transformer is None for part in self.left()) or any(left.n_pairs for left in in_card)
+
+    def request(self) -> Request:
+        """Return which pictures are wanted of the card's run."""
+        from plantain.probe.pictures.drawing import Request
+
+        return Request(self.drawing, (SEED,), kinds=KINDS)
+
+    def _reservoirs_left(self) -> Stage | None:
+        """Return what is left of the random transformers' stage where it could be asked for and is not."""
+        if self.asks(RESERVOIR_STAGE) or not self.asks(CARD_STAGE) or _reservoir_fault(self):
+            return None
+        options = self.options
+        (_, stage) = plan_study((RESERVOIR_STAGE,), self.own, options.size, words_of(options.model))
+        left = tuple(part for part in stage.parts if not (self.folder / part.name).exists())
+        return replace(stage, parts=left) if left else None
+
     def price(self, device: str, n_processes: int = 1) -> str:
         kept = {part.name: count_kept(self.folder / part.name) for part in self.left()}
-        words = price_text(self.stages, self.done, self.shape, device, n_processes, kept)
+        given = device, n_processes, kept, self.options.directions, self.in_card(device), self._reservoirs_left()
+        words = price_text(self.stages, self.done, self.shape, *given)
         return printable_lines(f"The whole study of {model_name(self.options.model)}, in {self.folder}:\n\n{words}")
 
 
@@ -142,11 +261,17 @@ def _reproduce(options: argparse.Namespace) -> None:
     desk = _Desk(study) if options.repo_id and distributed.is_main else None
     if distributed.is_main and options.prompts:
         warn_of_words(options.prompts, study.own)
-    make = _maker(study, distributed)
+    maker = _load(study, distributed)
     for stage in study.stages:
-        runs = {part.name: study.done.get(part.name) or make(part) for part in stage.parts}
-        study.done.update(runs)
-        if distributed.is_main:
+        if stage.name == RESERVOIR_STAGE:
+            maker = _Maker(study, distributed)  # the model goes: a reservoir is as large
+            check_reservoirs(study.done[CARD_STAGE], study.reservoirs)
+        for part in stage.parts:
+            study.done[part.name] = study.done.get(part.name) or maker.make(part)
+        runs = {part.name: study.done[part.name] for part in stage.parts}
+        if distributed.is_main:  # what is made in the card's run is one process's work
+            if stage.name in IN_CARD:
+                maker.fill(stage.name)
             _conclude(study, stage, runs, desk)
     if desk:
         desk.close()
@@ -160,16 +285,62 @@ def _plan(options: argparse.Namespace) -> _Study:
         raise UsageError(fault)
     check_private(options)
     own = load_prompt_set(options.prompts) if options.prompts else None
+    if own:
+        check_words(own, options.model, options.prompts)
     _check_same(options, own)
     if options.repo_id and options.model == STAND_IN:
         check_weights("stand-in", options.model)
+    if options.repo_id and options.model == PICTURE_BOOK:
+        check_weights("practice", options.model)
     name = short_name(model_name(options.model))
     folder = Path(options.out or Path("runs", name))
-    stages = plan_study(options.stages, own, options.size)
-    study = _Study(options, name, folder, shape_of(options.model), own, stages, load_published())
+    stages = plan_study(options.stages, own, options.size, words_of(options.model))
+    drawing = drawing_of(options.model) or USUAL
+    drawing = replace(drawing, size=options.size or drawing.size)
+    study = _Study(options, name, folder, shape_of(options.model), own, stages, load_published(), drawing)
     found = {part.name: find_done(part, folder / part.name) for stage in stages for part in stage.parts}
     study.done.update({name: run for name, run in found.items() if run})
+    _check_in_card(study)
+    _check_reservoir(study)
     return study
+
+
+def _check_in_card(study: _Study) -> None:
+    """Refuse what cannot be made in the card's run, or in the run that is still to be made."""
+    run = study.card
+    if study.asks(CAUSE_STAGE) and run:
+        find_result(plan(run, REGISTERED))
+    elif study.asks(CAUSE_STAGE):
+        if study.options.directions == "off":
+            raise UsageError(f"the stage {CAUSE_STAGE} needs the heads' directions: omit --directions off.")
+        check_askable(study.stages[0].parts[0].prompt_set.pairs, study.shape.layout, REGISTERED)
+    if study.asks(PICTURES_STAGE) and run:
+        from plantain.probe.pictures.drawing import missing
+
+        missing(run, study.folder / CARD_STAGE, study.request())
+
+
+def _check_reservoir(study: _Study) -> None:
+    """Refuse random transformers behind a text encoder that is none of a model's own, and without directions."""
+    if not study.asks(RESERVOIR_STAGE):
+        return
+    if fault := _reservoir_fault(study):
+        raise UsageError(f"the stage {RESERVOIR_STAGE} {fault}")
+    if study.card:
+        check_reservoirs(study.card, study.reservoirs)
+
+
+def _reservoir_fault(study: _Study) -> str:
+    """Say why nothing can be made of random transformers beside the card's run; empty where it can."""
+    model, run, prompts = study.options.model, study.card, study.stages[0].parts[0].prompt_set
+    if model == STAND_IN or saved_mark(Path(model)) in CONTROLS:
+        return f"needs a model with a text encoder of its own; {model} has none."
+    if study.options.directions == "off" or (run and not keeps_directions(run)):
+        return "compares directions, which the card's run has to keep."
+    if known_role(prompts.sha256, prompts.role) != "axis":
+        where = study.options.prompts
+        return f'stands beside prompts of the role axis: write role = "axis" into {where}, or choose others.'
+    return ""
 
 
 def _check_same(options: argparse.Namespace, own: PromptSet | None) -> None:
@@ -194,45 +365,129 @@ def _where_to(options: argparse.Namespace) -> str:
 # --- making runs -------------------------------------------------------------------------------------------
 
 
-def _maker(study: _Study, distributed: Distributed) -> Callable[[Part], Run]:
-    """Load the model if it is needed, and return what makes the run of a part; says the price first."""
-    options, done = study.options, list(study.done.values())
+@dataclass(frozen=True)
+class _Maker:
+    """What makes the runs of a study, and what lies in the card's.
+
+    Attributes
+    ----------
+    study : _Study
+    distributed : Distributed
+    model : PhasedPipeline or None
+        None where nothing is left to make.
+    whole : LoadedModel or None
+        The same with both halves in memory, where memory allows that.
+    """
+
+    study: _Study
+    distributed: Distributed
+    model: PhasedPipeline | None = None
+    whole: LoadedModel | None = None
+
+    def make(self, part: Part) -> Run:
+        """Make the run of a part."""
+        if part.transformer is not None:
+            return self._make_reservoir(part, part.transformer)
+        model = self.whole or self.model
+        assert model is not None, f"{part.name} is done"
+        return self._probe(part, model, self.study.of_model)
+
+    def _make_reservoir(self, part: Part, seed: int) -> Run:
+        """Make the run of a random transformer behind the model's text encoder; the transformer is not kept."""
+        options, folder = self.study.options, self.study.transformer_folder(part.name)
+        with self.distributed.leader_first():
+            if not is_reservoir(folder, options.model, seed):
+                with bar("writing", "B", shown=self.distributed.is_main) as show:
+                    write_reservoir(folder, options.model, seed, overwrite=True, progress=show)
+        given = {"model": str(folder), "dtype": self.study.done[CARD_STAGE].info.dtype}
+        model, whole = load_model(argparse.Namespace(**{**vars(options), **given}), self.distributed)
+        run = self._probe(part, whole or model, [], self.study.reservoirs)
+        if self.distributed.is_main:
+            _remove_transformer(folder)
+        return run
+
+    def _probe(
+        self, part: Part, model: LoadedModel | PhasedPipeline, alike: list[Run], apart: Iterable[Run] = ()
+    ) -> Run:
+        """Send a part's pairs through a model, which has to be that of the runs `alike`, and of none of `apart`."""
+        from plantain.probe.runner import ProbeConfig
+
+        options = self.study.options
+
+        def check(plan: ProbePlan) -> None:
+            for run in alike:
+                check_model(run, plan.model)
+            check_apart(plan.model, apart)
+            if options.repo_id:
+                check_weights(plan.model.weights, plan.model.model)
+
+        level = LEVELS[0] if part.times[1:] and options.directions == "off" else options.directions
+        given = {"seeds": part.conditions.seeds, "directions": level, "times": part.times}
+        config = ProbeConfig(part.conditions.size, SEED, **given)
+        out = self.study.folder / part.name
+        return probe_set(part.prompt_set, out, config, model, self.distributed, options.batch, check=check)
+
+    def fill(self, stage: str) -> None:
+        """Make what a stage of `IN_CARD` makes, where it is not there."""
+        folder = self.study.folder / CARD_STAGE
+        run = load_run(folder)
+        if stage == CAUSE_STAGE:
+            planned = plan(run, REGISTERED)
+            if find_result(planned) is None:
+                intervene(planned, self._needed(), self.whole, self.study.options.batch)
+            return
+        from plantain.probe.pictures.drawing import missing
+
+        if missing(run, folder, self.study.request()):
+            draw(run, folder, self.study.request(), self._needed(), self.whole)
+
+    def _needed(self) -> PhasedPipeline:
+        assert self.model is not None, "nothing was left"
+        return self.model
+
+
+def _remove_transformer(folder: Path) -> None:
+    """Remove a random transformer whose run is there: 8 GB for Klein beside linked files, which follow from the seed.
+
+    What is no reservoir stays.
+    """
+    with suppress(ModelError):
+        check_folder(folder, overwrite=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # the others are still in it
+        folder.parent.rmdir()
+
+
+def _load(study: _Study, distributed: Distributed) -> _Maker:
+    """Load the model if it is needed; says the price first."""
+    options, done = study.options, study.of_model
     if distributed.is_main:
         for name, run in study.done.items():
             tidy(study.folder / name, run.info)
-    if not study.left() and all(made_by(run.info, options.model, options.dtype) for run in done):
+            if run in study.reservoirs:
+                _remove_transformer(study.transformer_folder(name))  # left by a kill
+    spared = not study.needs_model() and all(made_by(run.info, options.model, options.dtype) for run in done)
+    if spared and not study.left():
         if distributed.is_main:
             print(f"All of it is done, in {study.folder}; the model is not loaded.\n", flush=True)
-        return _nothing_left
+        return _Maker(study, distributed)
     if distributed.is_main:
         from plantain.models.load import device_name
 
         print(study.price(device_name(options.device), distributed.size))
         print(f"{_where_to(options)}\n", flush=True)
+    if spared:
+        return _Maker(study, distributed)
     model, whole = load_model(options, distributed)
-
-    def check(plan: Plan) -> None:
-        for run in done:
-            check_model(run, plan.model)
-        if options.repo_id:
-            check_weights(plan.model.weights, plan.model.model)
-
-    def make(part: Part) -> Run:
-        from plantain.probe.runner import ProbeConfig
-
-        config = ProbeConfig(part.conditions.size, SEED, seeds=part.conditions.seeds)
-        out = study.folder / part.name
-        return probe_set(part.prompt_set, out, config, whole or model, distributed, options.batch, check=check)
-
-    if not study.left():  # it was only loaded to tell whether these are its runs
+    if all(part.transformer is not None for part in study.left()):
+        # Otherwise the first run that is made tells whether these are the model's.
         info = (whole or model.load_in_turn()).info
         for run in done:
             check_model(run, info)
-    return make
+    return _Maker(study, distributed, model, whole)
 
 
-def _nothing_left(part: Part) -> Run:
-    raise AssertionError(f"{part.name} is done")
+_TABLE = "card.md"
 
 
 # --- what a stage found ------------------------------------------------------------------------------------
@@ -250,7 +505,8 @@ class _Found:
 def _conclude(study: _Study, stage: Stage, runs: dict[str, Run], desk: _Desk | None) -> None:
     """Say what a stage found and where to look, and publish it."""
     found = _FOUND[stage.name](study, runs)
-    title = f"{stage.name}: {', '.join(dict.fromkeys(run.info.prompt_set for run in runs.values()))}"
+    sets = dict.fromkeys(run.info.prompt_set for run in runs.values() or [study.done[CARD_STAGE]])
+    title = f"{stage.name}: {', '.join(sets)}"
     look = f"Look at it: python -m plantain {found.look}"
     print(printable_lines("\n".join([title, *found.lines, look])), flush=True)
     if desk:
@@ -259,36 +515,81 @@ def _conclude(study: _Study, stage: Stage, runs: dict[str, Run], desk: _Desk | N
 
 
 def _found_on_card(study: _Study, runs: dict[str, Run]) -> _Found:
-    from plantain.hub.publish import find_control, make_offer
+    from plantain.hub.publish import find_control
 
     run, published = runs[CARD_STAGE], study.published
-    control, found = find_control(run), None
-    lines = card_lines(run, control, published, study.options.same_prompts)
-    if same_question(run):
-        found = reproduce(run, published, study.options.same_prompts)
-        text, table = reproduction_text(found, run, published), study.folder / "card.md"
-        _keep(table, text)
-        lines += ["", text, "", f"This table is in {table}."]
+    lines = card_lines(run, find_control(run), published, study.options.same_prompts)
+    text = _write_table(study)
+    if text:
+        lines += ["", text, "", f"This table is in {study.folder / _TABLE}."]
     else:
         lines.append("These prompts ask something else than the card: its figures do not stand beside.")
+    return _found_in_card(study, lines)
+
+
+def _found_in_pictures(study: _Study, _runs: dict[str, Run]) -> _Found:
+    folder = study.folder / CARD_STAGE
+    run = load_run(folder)
+    lines = pictures_lines(run, read_pictures(folder, run.info))
+    return _found_in_card(study, [*lines, f"They are in {folder / IMAGES}."])
+
+
+def _found_by_cause(study: _Study, _runs: dict[str, Run]) -> _Found:
+    run = load_run(study.folder / CARD_STAGE)
+    _write_table(study)
+    found = find_result(plan(run, REGISTERED))
+    assert found is not None, "it was made just now"
+    return _found_in_card(study, [intervention_text(found, run)])
+
+
+def _write_table(study: _Study) -> str:
+    """Write the card's figures beside the run's into the study's folder, and what the card does not have."""
+    run = study.done[CARD_STAGE]
+    if not same_question(run):
+        return ""
+    found = reproduce(run, study.published, study.options.same_prompts)
+    interventions = read_interventions(study.folder / CARD_STAGE, run)
+    text = reproduction_text(found, run, study.published, interventions)
+    _keep(study.folder / _TABLE, text)
+    return text
+
+
+def _found_in_card(study: _Study, lines: list[str]) -> _Found:
+    """Say what a stage found that is a part of the card's section."""
+    from plantain.hub.publish import find_control, make_offer
+
+    folder, options = study.folder / CARD_STAGE, study.options
 
     def offer(name: str, request: str) -> Offer:
-        mine = _anew(run)
+        mine = study.anew
+        found = reproduce(mine, study.published, options.same_prompts) if same_question(mine) else None
         beside = fitting(mine, {Path(part).name: other for part, other in study.done.items()})
-        return make_offer(name, mine, control, study.options.repo_id, found, request, beside)
+        attached = attached_to(mine, folder)
+        return make_offer(name, mine, find_control(mine), options.repo_id, found, request, beside, attached)
 
-    return _Found(lines, f"report {shlex.quote(str(study.folder / CARD_STAGE))}", offer)
+    return _Found(lines, f"report {shlex.quote(str(folder))}", offer)
 
 
 def _found_by_seeds(study: _Study, runs: dict[str, Run]) -> _Found:
-    from plantain.hub.publish import make_offer
+    return _found_alone(study, SEEDS_STAGE, runs[SEEDS_STAGE], seeds_lines(runs[SEEDS_STAGE], study.published))
 
-    run = runs[SEEDS_STAGE]
+
+def _found_at_times(study: _Study, runs: dict[str, Run]) -> _Found:
+    return _found_alone(study, TIMES_STAGE, runs[TIMES_STAGE], times_lines(runs[TIMES_STAGE]))
+
+
+def _found_alone(study: _Study, stage: str, run: Run, lines: list[str]) -> _Found:
+    """Say what a stage of one run found, which is published with nothing beside it."""
+    from plantain.hub.publish import make_offer
 
     def offer(name: str, request: str) -> Offer:
         return make_offer(name, _anew(run), None, study.options.repo_id, request=request)
 
-    return _Found(seeds_lines(run, study.published), f"report {shlex.quote(str(study.folder / SEEDS_STAGE))}", offer)
+    return _Found(lines, f"report {shlex.quote(str(study.folder / stage))}", offer)
+
+
+def _found_by_reservoirs(study: _Study, runs: dict[str, Run]) -> _Found:
+    return _found_in_card(study, reservoir_lines(study.done[CARD_STAGE], runs))
 
 
 def _found_by_controls(study: _Study, runs: dict[str, Run]) -> _Found:
@@ -315,7 +616,11 @@ def _compare(axes: list[Axis]) -> Atlas:
         return make_atlas(axes, CARD, show)
 
 
-_FOUND = {CARD_STAGE: _found_on_card, SEEDS_STAGE: _found_by_seeds, CONTROLS_STAGE: _found_by_controls}
+_FOUND = {
+    CARD_STAGE: _found_on_card, SEEDS_STAGE: _found_by_seeds, TIMES_STAGE: _found_at_times,
+    CONTROLS_STAGE: _found_by_controls, PICTURES_STAGE: _found_in_pictures, CAUSE_STAGE: _found_by_cause,
+    RESERVOIR_STAGE: _found_by_reservoirs,
+}  # fmt: skip
 
 
 def _anew(run: Run) -> Run:
@@ -331,6 +636,11 @@ def _keep(path: Path, text: str) -> None:
 
 
 # --- publishing --------------------------------------------------------------------------------------------
+
+
+def _section_of(stage: str) -> str:
+    """Name the stage in whose section of the card a stage stands."""
+    return CARD_STAGE if stage in ASKED_FOR else stage
 
 
 class _Desk:
@@ -350,7 +660,8 @@ class _Desk:
         """Publish a stage; what is there already is not sent again."""
         from plantain.hub.publish import publish
 
-        name = f"{self._name}-{stage.name}"
+        section = _section_of(stage.name)
+        name = f"{self._name}-{section}"
         try:
             offer = make(name, f"plantain: the whole study of {self._name}")
             outcome = publish(self._remote, offer, self._as_request, self._create, self._options.private)
@@ -358,6 +669,8 @@ class _Desk:
             self._failed[stage.name] = error
             print(f"plantain: warning: {stage.name} is not published: {printable(str(error))}", file=sys.stderr)
         else:
+            for other in [other for other in self._failed if _section_of(other) == section]:
+                del self._failed[other]  # a section is sent as a whole
             print_outcome(self._options.repo_id, outcome)
 
     def close(self) -> None:

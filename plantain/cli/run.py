@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import UsageError
 from plantain._files import printable
-from plantain.cli.options import add_model_options, add_pass_options, at_least_one, not_empty, seed_list
+from plantain.cli.options import (
+    MODELS,
+    add_model_options,
+    add_pass_options,
+    at_least_one,
+    not_empty,
+    seed_list,
+    time_list,
+)
 from plantain.models.load import LoadedModel, PhasedPipeline, own_device
 from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.distributed import Distributed, find_distributed
@@ -23,6 +31,7 @@ from plantain.prompts.sets import PromptSet, load_prompt_set
 from plantain.report.labels import provenance
 from plantain.runs.io import check_target, save_run
 from plantain.runs.run import Run
+from plantain.runs.words import check_words
 
 if TYPE_CHECKING:
     from plantain.probe.reference import ReferenceSet
@@ -33,17 +42,25 @@ def add_commands(commands: Any) -> None:
     """Add ``run`` to argparse's subparsers."""
     parser = commands.add_parser("run", help="probe a model with a prompt set and save the run")
     add, text = parser.add_argument, {"type": not_empty}
-    add("--model", required=True, **text, metavar="M", help="Hub id, local folder or tiny-random")
+    add("--model", required=True, **text, metavar="M", help=MODELS)
     prompts = "prompt set (TOML, CSV or TSV), e.g. prompts/moral_valence.toml; of several, DIR gets a run each"
     add("--prompts", required=True, **text, nargs="+", metavar="FILE", help=prompts)
     add("--out", required=True, **text, metavar="DIR", help="folder of the run, or of the runs")
-    add("--size", type=int, metavar="PX", help="image size (default: 1024 on CUDA, 256 elsewhere)")
+    add(
+        "--size",
+        type=int,
+        metavar="PX",
+        help="image size (default: the picture book's 64; else 1024 on CUDA, 256 elsewhere)",
+    )
     add("--seed", type=int, metavar="N", help="seed of noise, flips and halves (default: 0)")
     seeds = "several seeds of the noise: repeated measures, averaged within a pair (the first is --seed)"
     add("--seeds", type=seed_list, metavar="N,N,…", help=seeds)
     steps = "denoising steps, each a repeated measure (default: 1, pure noise)"
     add("--steps", type=at_least_one, default=1, metavar="N", help=steps)
     masked = "control: keep the padding out of the transformer's attention"
+    same = "later times (sigmas below 1) at which both sides see the same picture, of the words that they share"
+    cost = "28 passes a pair and 2 a time (default: 1)"
+    add("--times", type=time_list, default=(1.0,), metavar="1,T,…", help=f"{same}; {cost}")
     add("--mask-padding", action="store_true", help=masked)
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--reference", **text, metavar="IMAGE", help="reference image of both sides, all pairs")
@@ -58,6 +75,8 @@ def add_commands(commands: Any) -> None:
 def _run(options: argparse.Namespace) -> None:
     # Everything that can be refused is refused before the model loads.
     sets = {path: load_prompt_set(path) for path in options.prompts}
+    for path, prompt_set in sets.items():
+        check_words(prompt_set, options.model, path)
     several = len(options.prompts) > 1
     targets = {path: Path(options.out) / Path(path).stem if several else Path(options.out) for path in sets}
     if len(set(targets.values())) < len(options.prompts):
@@ -116,7 +135,7 @@ def _config(options: argparse.Namespace) -> Any:
     if options.seeds and options.seed not in (None, options.seeds[0]):
         raise UsageError("--seed and --seeds contradict each other: the first of --seeds seeds the flips and halves")
     seed = options.seeds[0] if options.seeds else options.seed or 0
-    named = {name: getattr(options, name) for name in ("size", "steps", "mask_padding")}
+    named = {name: getattr(options, name) for name in ("size", "steps", "mask_padding", "directions", "times")}
     return ProbeConfig(seed=seed, seeds=options.seeds or (seed,), **named)
 
 

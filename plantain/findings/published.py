@@ -104,5 +104,9 @@ def same_question(run: Run) -> bool:
 
 
 def comparable(run: Run, selection: Selection) -> bool:
-    """Tell whether the published figures may stand beside a choice: the card's question, units, tokens, way, n."""
-    return selection == CARD and same_question(run) and run.info.is_plain and len(run.pairs) == CARD_PAIRS
+    """Tell whether the published figures may stand beside a choice: the card's question, units, tokens, way, n.
+
+    Never beside the practice model's, whose prompts are about another world.
+    """
+    like_card = same_question(run) and run.info.is_plain and len(run.pairs) == CARD_PAIRS
+    return selection == CARD and like_card and run.info.weights != "practice"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain import stats
-from plantain.runs.analysis import THRESHOLDS
+from plantain.runs.analysis import THRESHOLDS, ranked
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection, magnitudes
@@ -62,7 +62,7 @@ def stability(run: Run, selection: Selection = CARD) -> list[Repeat]:
         t = _t(run, run.repeats[i], selection)
         others = _t(run, SumsOfSquares.average([r for j, r in enumerate(run.repeats) if j != i]), selection)
         both = np.isfinite(t) & np.isfinite(others)
-        top = np.argsort(-np.where(both, np.abs(others), -1.0), kind="stable")[: min(N_TOP, int(both.sum()))]
+        top = ranked(np.where(both, others, np.nan))[:N_TOP]
         found.append(
             Repeat(
                 name=name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from plantain.prompts.sets import known_sets, shipped_sets
+from plantain.prompts.sets import is_shipped, known_sets
 from plantain.runs.run import Run
 
 OTHER = "other"  # of a set that says no role
@@ -40,7 +40,8 @@ def roles_of(runs: Mapping[str, Run], given: Mapping[str, str] | None = None) ->
 
 def origin(run: Run) -> int:
     """Tell whose prompt set a run's is: 0 the project's own, 1 a former text of it, 2 somebody else's."""
-    return sum(run.info.prompts_sha256 not in known for known in (shipped_sets(), known_sets()))
+    sha256 = run.info.prompts_sha256
+    return (not is_shipped(sha256)) + (sha256 not in known_sets())
 
 
 def is_of_axis(axis: Run, replication: Run) -> bool:

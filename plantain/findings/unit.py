@@ -7,10 +7,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from plantain import stats
+from plantain.findings.directions import unit_directions
 from plantain.runs.inference import unit_p
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection, SelectionError, UnitTable, magnitudes, unit_table
+
+
+@dataclass(frozen=True, eq=False)
+class UnitDirection:
+    """What the directions of one unit say.
+
+    Attributes
+    ----------
+    told, n_pairs : int
+        Pairs that its directions tell right, each by all others, and pairs.
+    agreement, p, p_fwer : float
+        As in `stats.Agreement`.
+    cosines : float64 array (n_pairs,)
+        Of every pair's direction with the mean direction of all others.
+    """
+
+    told: int
+    n_pairs: int
+    agreement: float
+    p: float
+    p_fwer: float
+    cosines: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +68,8 @@ class UnitProfile:
         t of the same unit in every scope that it has.
     slices : dict of str to float
         t of the card's slices inside the unit, by name; empty for a slice.
+    direction : UnitDirection or None
+        None where the run keeps no directions of the unit.
     """
 
     units: str
@@ -65,6 +90,7 @@ class UnitProfile:
     magnitudes: np.ndarray
     scopes: dict[str, float]
     slices: dict[str, float]
+    direction: UnitDirection | None = None
 
 
 def find_unit(run: Run, name: str) -> str:
@@ -129,7 +155,18 @@ def profile_unit(run: Run, name: str, scope: str = "all") -> UnitProfile:
         magnitudes=size,
         scopes=_t_by_scope(run, units, name),
         slices=_t_of_slices(run, Selection(units, scope), a.table, index),
+        direction=_direction(run, Selection(units, scope), index),
     )
+
+
+def _direction(run: Run, selection: Selection, index: int) -> UnitDirection | None:
+    found = unit_directions(run, selection)
+    if found is None:
+        return None
+    a = found.agreement
+    cosines = stats.held_out_cosines(run.vectors(selection)[:, :, [index]])[:, 0]
+    own = (float(values[index]) for values in (a.mean, a.p, a.p_fwer))
+    return UnitDirection(int(a.told[index]), len(cosines), *own, cosines)
 
 
 def _t_by_scope(run: Run, units: str, name: str) -> dict[str, float]:

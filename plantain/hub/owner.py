@@ -22,6 +22,7 @@ from plantain.hub.errors import HubError, RefusedError, UnknownTokenError
 from plantain.hub.publish import NOTHING, OPENED, UPDATED, Offer, candidate, carry_out, make_offer, make_plan, title_of
 from plantain.hub.repo import RUNS, Base, Remote, is_content
 from plantain.report.model_card import check_publishable
+from plantain.runs.attached import attached_to
 from plantain.runs.io import CAPTURE
 from plantain.runs.run import Run, capture_bytes
 
@@ -245,11 +246,19 @@ class Desk:
 
     def _offer(self, run: Run, name: str) -> Offer:
         """Compute what a card says of a run, once."""
-        key = (run.capture_sha256, repr((run.info, run.pairs)), name)  # the same numbers may be said to be another's
+        # The same numbers may be said to be another's.
+        attached = attached_to(run)
+        key = (
+            run.capture_sha256,
+            run.directions_sha256,
+            repr((run.info, run.pairs)),
+            name,
+            frozenset(attached.files.items()),
+        )
         with self._computing:
             if key not in self._offers:
                 beside = find_beside(run, run.folder) if run.folder else ALONE
-                self._offers[key] = make_offer(*candidate(name, run), self.card_repo, beside=beside)
+                self._offers[key] = make_offer(*candidate(name, run), self.card_repo, beside=beside, attached=attached)
                 while len(self._offers) > KEPT:
                     self._offers.popitem(last=False)
             return self._offers[key]

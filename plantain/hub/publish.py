@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 from functools import partial
@@ -15,24 +17,28 @@ from huggingface_hub import Discussion
 
 from plantain import __version__
 from plantain._files import replace_folder
-from plantain.findings.atlas import Atlas
+from plantain.findings.across_runs.atlas import Atlas
+from plantain.findings.across_runs.reproduction import Reproduction
 from plantain.findings.held_out import ALONE, Beside, held_out
 from plantain.findings.published import PUBLISHED, load_published
-from plantain.findings.reproduction import Reproduction
 from plantain.hub.card import add_fields, lacks_fields, section_names, set_section
 from plantain.hub.errors import HubError
 from plantain.hub.repo import MAIN, RUNS, Base, Remote
+from plantain.models.info import CONTROLS
 from plantain.prompts.sets import same_set
-from plantain.report.figures.catalogue import OnCard, figure
+from plantain.report.figures.catalogue import OnCard, OneIntervention, figure
 from plantain.report.figures.png import png
+from plantain.report.interventions import main_intervention
 from plantain.report.model_card import atlas_section, card_fields, check_publishable, results_section
-from plantain.runs.info import is_control
-from plantain.runs.io import CAPTURE, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
+from plantain.runs.attached import NOTHING_ATTACHED, Attached
+from plantain.runs.info import control_rank, is_control
+from plantain.runs.io import CAPTURE, DIRECTIONS, RUN_JSON, UNITS_CSV, RunError, load_run, save_run
 from plantain.runs.run import Run
 
 CARD, FIGURES = "README.md", "figures"
 
-SHIPPED_CONTROL = PUBLISHED.parent / "untrained-klein-4b"
+SHIPPED_CONTROLS = tuple(PUBLISHED.parent / name for name in ("untrained-klein-4b", "untrained-klein-4b-1024"))
+"""At 256 px and at 1024."""
 
 DIFF = "README.diff"
 
@@ -102,7 +108,8 @@ def load_candidate(folder: str | Path, control: str | Path | None = None) -> tup
     folder : path
         Of the run; its name is the run's.
     control : path, optional
-        Folder of the untrained control; by default the shipped one, if it is of the same prompt set and architecture.
+        Folder of the untrained control; by default a shipped one of the same prompt set and architecture, of the
+        run's size if there is one.
 
     Returns
     -------
@@ -122,7 +129,7 @@ def candidate(name: str, run: Run, control: str | Path | None = None) -> tuple[s
     """Prepare a run that is in memory, as `load_candidate` does one of a folder; returns and errors are the same."""
     check_publishable(run, name)
     if run.folder is not None:  # statistics kept beside it may be anybody's: they are computed anew
-        run = Run(run.info, run.pairs, run.sums, run.signs, run.halves, repeats=run.repeats)
+        run = Run(run.info, run.pairs, run.sums, run.signs, run.halves, None, run.repeats, run.directions)
     return name, run, find_control(run, control)
 
 
@@ -134,6 +141,7 @@ def make_offer(
     reproduction: Reproduction | None = None,
     request: str = "",
     beside: Beside = ALONE,
+    attached: Attached = NOTHING_ATTACHED,
 ) -> Offer:
     """Compute what a card says of a run; half a minute at full size.
 
@@ -148,13 +156,19 @@ def make_offer(
         As in `Offer`.
     beside : Beside
         Runs whose rules and pairs stand beside the run's headline, from `find_beside`.
+    attached : Attached
+        Pictures and interventions of the run, from `runs.attached.attached_to`; they lie beside its own files.
     """
-    files = _files(name, run)
+    files = _files(name, run) | {f"{RUNS}/{name}/{path}": content for path, content in attached.files.items()}
     path, heads = f"{FIGURES}/plantain-{name}.png", figure("heads", OnCard(run, control))
     files[path] = png(heads.document)
     alt = f"{heads.title} {heads.caption}"
-    found = held_out(run, beside.replication, beside.controls)
-    section = results_section(run, name, repo_id, control, load_published(), (path, alt), reproduction, found)
+    found = held_out(run, **vars(beside))
+    cause, main = f"{FIGURES}/plantain-{name}-cause.png", main_intervention(attached.interventions)
+    if main is not None:
+        files[cause] = png(figure("redraws", OneIntervention(run, main)).document)
+    beside_it = reproduction, found, attached, cause
+    section = results_section(run, name, repo_id, control, load_published(), (path, alt), *beside_it)
     return Offer(name, repo_id, files, section, card_fields(run), request)
 
 
@@ -188,27 +202,36 @@ def _files(name: str, run: Run) -> dict[str, bytes]:
     """Return a run's files by their paths in a repository, written anew: what is sent is what was checked."""
     with TemporaryDirectory() as temporary:
         folder = save_run(run, Path(temporary) / name)
-        return {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in (RUN_JSON, CAPTURE, UNITS_CSV)}
+        parts = [part for part in (RUN_JSON, CAPTURE, DIRECTIONS, UNITS_CSV) if (folder / part).exists()]
+        return {f"{RUNS}/{name}/{part}": (folder / part).read_bytes() for part in parts}
 
 
 def find_control(run: Run, folder: str | Path | None = None) -> Run | None:
-    """Return the untrained control that may stand beside a run: the same prompt set through the same architecture."""
-    try:
-        control = load_run(SHIPPED_CONTROL if folder is None else folder)
-        if unlike := _unlike(run, control):
-            raise RunError(f"{folder}: is no untrained control of this run: {unlike}.")
-    except RunError:
-        if folder is None:  # a run without the shipped one's prompts or shape, or a copy of plantain without it
-            return None
-        raise
+    """Return the untrained control that may stand beside a run: the same prompt set through the same architecture.
+
+    Of the shipped ones the first by `runs.info.control_rank`; None for a run of other prompts or of another shape.
+    """
+    if folder is None:
+        return min(_shipped_controls(run), key=lambda control: control_rank(control.info, run.info), default=None)
+    control = load_run(folder)
+    if unlike := _unlike(run, control):
+        raise RunError(f"{folder}: is no untrained control of this run: {unlike}.")
     return control
+
+
+def _shipped_controls(run: Run) -> Iterator[Run]:
+    for folder in SHIPPED_CONTROLS:
+        with suppress(RunError):  # a copy of plantain without it
+            control = load_run(folder)
+            if not _unlike(run, control):
+                yield control
 
 
 def _unlike(run: Run, control: Run) -> str:
     """Say why a run is no control of another; nothing where it is one."""
-    if control.info.weights != "untrained":
+    if control.info.weights not in CONTROLS:
         return "its weights are not random"
-    if run.info.weights == "untrained":
+    if run.info.weights in CONTROLS:
         return "this run is a control itself"
     if run.info.layout != control.info.layout:
         return "its model has another shape"

@@ -1,6 +1,7 @@
 """Published runs come from the Hub. What a stranger published is checked before anything of it is shown.
 
-Only run.json and the capture are fetched; everything else that belongs to a run is computed from them, here.
+Of a run, run.json, the capture and the directions are fetched, and what is attached to it: pictures, which are packed
+anew, and interventions. Everything else that belongs to a run is computed from them, here.
 """
 
 from __future__ import annotations
@@ -19,15 +20,37 @@ from huggingface_hub import constants
 
 from plantain import PlantainError
 from plantain._files import printable, replace_folder
+from plantain.hub.attaching import Attaching
 from plantain.hub.errors import HubError
 from plantain.hub.repo import MAIN, RUNS, Base, Remote, is_content
 from plantain.runs.arrivals import Arrivals
-from plantain.runs.io import CAPTURE, LARGEST, RUN_JSON, RunError, check_target, load_run, save_run
+from plantain.runs.attached import attached_files, write_attached
+from plantain.runs.attached.interventions import NAME
+from plantain.runs.attached.pictures import PICTURE_FILE, SETTINGS
+from plantain.runs.io import (
+    CAPTURE,
+    DIRECTIONS,
+    IMAGES,
+    INTERVENTIONS,
+    LARGEST,
+    RUN_JSON,
+    RunError,
+    check_target,
+    load_run,
+    save_run,
+)
 from plantain.runs.run import Run
 
 MOST_RUNS, MOST_BYTES = 100, 2 << 30
 
-_RUN_FILE = re.compile(rf"{RUNS}/([A-Za-z0-9_][A-Za-z0-9._-]{{0,79}})/({re.escape(RUN_JSON)}|{re.escape(CAPTURE)})")
+_ATTACHED = "|".join((
+    f"{IMAGES}/{re.escape(SETTINGS)}", f"{IMAGES}/{PICTURE_FILE.pattern}",
+    rf"{INTERVENTIONS}/{NAME.pattern}\.(?:json|safetensors)",
+))  # fmt: skip
+
+_RUN_FILE = re.compile(
+    rf"{RUNS}/([A-Za-z0-9_][A-Za-z0-9._-]{{0,79}})/({'|'.join(map(re.escape, LARGEST))}|{_ATTACHED})"
+)
 
 _LEADS_OUT = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:|[\x00-\x1f\x7f]")
 
@@ -41,11 +64,15 @@ Offered = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Pulled:
-    """What became of one published run: ``new``, ``same`` (it is here already) or ``refused``, with the reason."""
+    """What became of one published run: ``new``, ``same`` (it is here already) or ``refused``, with the reason.
+
+    Of a run that was not refused, `left_out` says what of its pictures and interventions was, and why.
+    """
 
     name: str
     state: str
     reason: str = ""
+    left_out: str = ""
 
 
 def pull_runs(
@@ -68,7 +95,7 @@ def pull_runs(
     progress : callable, optional
         Told ``(done, total)`` runs.
     with_statistics : bool
-        Save a run anew with its statistics; otherwise only its two files come, and statistics are computed on use.
+        Save a run anew with its statistics; otherwise only its own files come, and statistics are computed on use.
     revision : str
         A branch, or ``refs/pr/N``: a pull request can be looked at before it is merged.
 
@@ -134,9 +161,10 @@ def _iter_pulled(
     """
     with TemporaryDirectory(prefix="plantain-") as work:
 
-        def attempt(name: str, do: Callable[[], str]) -> Pulled:
+        def attempt(name: str, do: Callable[[], str | Pulled]) -> Pulled:
             try:
-                return Pulled(name, do())
+                done = do()
+                return done if isinstance(done, Pulled) else Pulled(name, done)
             except HubError:
                 raise
             except Exception as error:  # a stranger's file, which no check foresaw
@@ -148,24 +176,36 @@ def _iter_pulled(
         def begin(name: str) -> str:
             files, fetched = offered[name], Path(work) / name
             if _is_here(folder / name, files):
-                return SAME
+                return SAME if files.keys() <= LARGEST.keys() else _BEGUN
             _check_sizes(files)
             fetched.mkdir()
             _fetch(remote, base, fetched, RUN_JSON, files[RUN_JSON])
             return _BEGUN
 
-        def finish(name: str) -> str:
+        def finish(name: str) -> Pulled:
+            state = bring(name) if (Path(work) / name).exists() else SAME
+            attaching = Attaching(partial(_content, remote, base, name), offered[name], folder / name, overwrite)
+            more, left_out = attaching.bring(load_run(folder / name))
+            words = printable("; ".join(left_out))
+            return Pulled(name, NEW if more else state, left_out=words)
+
+        def bring(name: str) -> str:
             fetched = Path(work) / name
-            _fetch(remote, base, fetched, CAPTURE, offered[name][CAPTURE])
-            run = load_run(fetched)
-            if _is_same(run, folder / name):
+            for part in (CAPTURE, DIRECTIONS):
+                if part in offered[name]:
+                    _fetch(remote, base, fetched, part, offered[name][part])
+            run, here = load_run(fetched), _standing(folder / name)
+            same = here is not None and _facts(here) == _facts(run)
+            if same and run.directions_sha256 in (None, here.directions_sha256):
                 return SAME
+            replace = overwrite or (same and here.directions is None)  # only what it lacks is brought
+            attached = attached_files(here) if same else {}
             if with_statistics:
-                save_run(run, folder / name, overwrite)
+                save_run(run, folder / name, replace, attached)
             else:
-                with replace_folder(folder / name, partial(check_target, folder / name, overwrite)) as new:
+                with replace_folder(folder / name, partial(check_target, folder / name, replace)) as new:
                     shutil.copytree(fetched, new, dirs_exist_ok=True)
-            shutil.rmtree(fetched)
+                    write_attached(new, attached)
             return NEW
 
         begun = []
@@ -188,8 +228,10 @@ def _n_bytes(files: dict[str, Any]) -> int:
 
 
 def _check_sizes(files: dict[str, Any]) -> None:
-    for part in (RUN_JSON, CAPTURE):
+    for part in LARGEST:
         if part not in files:
+            if part == DIRECTIONS:
+                continue
             raise RunError(f"{part} is missing")
         size, most = files[part].size, LARGEST[part]
         if size > most:
@@ -198,27 +240,37 @@ def _check_sizes(files: dict[str, Any]) -> None:
 
 def _fetch(remote: Remote, base: Base, folder: Path, part: str, about: Any) -> None:
     """Download one file of a run into a new folder, and check it by its hash."""
-    content = remote.read(f"{RUNS}/{folder.name}/{part}", base)
+    (folder / part).write_bytes(_content(remote, base, folder.name, part, about))
+
+
+def _content(remote: Remote, base: Base, name: str, part: str, about: Any) -> bytes:
+    """Download one file of a run, and check it by its hash."""
+    content = remote.read(f"{RUNS}/{name}/{part}", base)
     if content is None or not is_content(content, about):
         raise RunError(f"{part} is not what the Hub says it is (its hash differs)")
-    (folder / part).write_bytes(content)
+    return content
 
 
 def _is_here(folder: Path, files: dict[str, Any]) -> bool:
-    """Tell whether both files are here as the Hub has them, so that nothing need be fetched."""
+    """Tell whether a run's own files are here as the Hub has them, so that none of them need be fetched."""
     try:
-        return all(is_content((folder / part).read_bytes(), files[part]) for part in (RUN_JSON, CAPTURE))
+        parts = {RUN_JSON, CAPTURE, *(files.keys() & LARGEST.keys())}
+        return all(is_content((folder / part).read_bytes(), files[part]) for part in sorted(parts))
     except (OSError, KeyError):
         return False
 
 
-def _is_same(run: Run, folder: Path) -> bool:
-    """Tell whether the run that has the name here is the same one."""
+def _standing(folder: Path) -> Run | None:
+    """Return the run that has the name here; None where there is none, or it cannot be read."""
     try:
-        here = load_run(folder)
-    except RunError:  # there is none, or it cannot be read
-        return False
-    return (here.capture_sha256, here.info, here.pairs) == (run.capture_sha256, run.info, run.pairs)
+        return load_run(folder)
+    except RunError:
+        return None
+
+
+def _facts(run: Run) -> tuple[Any, ...]:
+    """Return what two runs have in common that are one, but for directions, which one of them may lack."""
+    return run.capture_sha256, run.info, run.pairs
 
 
 # --- for a page --------------------------------------------------------------------------------------------
@@ -267,7 +319,7 @@ class Published:
         tell(Arrivals(self.folder, len(left), dict(notices)))
         for pulled in _iter_pulled(remote, base, offered, self.folder, overwrite=True, with_statistics=False):
             left.discard(pulled.name)
-            if pulled.state == REFUSED:
+            if pulled.state == REFUSED or pulled.left_out:
                 notices[pulled.name] = self._notice(pulled)
             if pulled.state != SAME:
                 tell(Arrivals(self.folder, len(left), dict(notices)))
@@ -278,5 +330,7 @@ class Published:
         tell(Arrivals(self.folder, 0, notices))
 
     def _notice(self, refused: Pulled) -> str:
+        if refused.left_out:
+            return f"Of the run “{refused.name}”, published in {self.repo_id}, is not shown: {refused.left_out}."
         kept = " as it is now, but as it was" * (self.folder / refused.name).exists()
         return f"The run “{refused.name}”, published in {self.repo_id}, is not shown{kept}: {refused.reason}"

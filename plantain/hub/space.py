@@ -7,25 +7,30 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from plantain._files import CHECKOUT
 from plantain.hub.errors import HubError
 from plantain.hub.publish import COMMITTED, CREATED, NOTHING, Outcome
 from plantain.hub.repo import Remote
-from plantain.prompts.shipped import CHECKOUT
 from plantain.runs.io import list_runs
 
 ROOT = CHECKOUT
 
-FILES = ("app.py", "requirements.txt", "README.md", "LICENSE", "PREREGISTRATION.md")
+README = "README.md"
+
+FILES = ("app.py", "requirements.txt", README, "LICENSE", "PREREGISTRATION.md")
+
+PICTURE = "plantain/ui/static/share.png"
 
 RUNS_FOLDER = "precomputed"
 
 ZERO_GPU = "zero-a10g"  # the hardware's name for the Hub, whatever card it is by now
 
 ENDINGS = {
-    "plantain": (".py", ".css", ".js", ".html", ".json", ".ttf", ".license"),
+    "plantain": (".py", ".css", ".js", ".html", ".json", ".ttf", ".license", ".png", ".svg"),
     "prompts": (".toml", ".csv"),
     "docs": (".md", ".png"),
-    RUNS_FOLDER: (".json", ".safetensors", ".csv"),
+    RUNS_FOLDER: (".json", ".safetensors", ".csv", ".webp"),
+    "models/picture-book": (".json", ".safetensors", ".jinja", ".md"),
 }  # by folder; of everything else that lies there nothing is sent
 
 _TITLE = "plantain: the working tree"
@@ -116,6 +121,12 @@ def _is_plain(path: Path, root: Path) -> bool:
     return path.is_file() and not path.is_symlink() and not hidden
 
 
+def with_thumbnail(readme: bytes, repo_id: str) -> bytes:
+    """Name the picture that a link to the Space shows elsewhere, in the front matter of its README."""
+    line = f"thumbnail: https://huggingface.co/spaces/{repo_id}/resolve/main/{PICTURE}\n"
+    return readme.replace(b"---\n", b"---\n" + line.encode(), 1) if readme.startswith(b"---\n") else readme
+
+
 def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, private: bool = False) -> Outcome:
     """Bring a Space to the state of the given files, in one commit.
 
@@ -141,6 +152,7 @@ def push_space(remote: Remote, files: dict[str, bytes], create: bool = False, pr
     """
     remote.account()  # a wrong token is told before anything is read
     base, created = remote.base_or_created(create, space_sdk="gradio", private=private)
+    files = {name: with_thumbnail(held, remote.repo_id) if name == README else held for name, held in files.items()}
     ours = tuple(f"{folder}/" for folder in ENDINGS)
     there = [path for path in remote.files(base) if path.startswith(ours) and path not in files]
     kept = tuple(path for path in there if path.startswith(f"{RUNS_FOLDER}/"))

@@ -41,10 +41,10 @@ _TEXT_ENCODER_KEYS = (
 def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> ModelInfo:
     """Say which model a pipeline holds; reads all its weights.
 
-    The weights are ``local`` unless they are marked as random: nothing in memory proves that they are still those of
-    the Hub, which only `models.load.PhasedPipeline` states, of what it has just read. The name is a label: the Hub's id
-    where the folder looks like one of the Hub's cache, else the last name of the folder. A path is nobody's business
-    once a run is published.
+    The weights are ``local`` unless they are marked as random or as the practice model's: nothing in memory proves that
+    they are still those of the Hub, which only `models.load.PhasedPipeline` states, of what it has just read. The name
+    is a label: the Hub's id where the folder looks like one of the Hub's cache, else the last name of the folder. A
+    path is nobody's business once a run is published.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def describe(pipe: Flux2KleinPipeline, facts: dict[str, Any] | None = None) -> M
     info = ModelInfo(
         model=label_of(pipe.name_or_path) or (STAND_IN if mark == "stand-in" else "in memory"),
         revision=None,
-        # The configuration first: a copy of random weights stays known as such.
+        # The configuration first: a copy of random weights, or of the practice model's, stays known as such.
         weights=mark if mark in WEIGHTS else "local",
         fingerprint=hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest(),
         dtype="",

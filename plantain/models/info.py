@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 # Kinds of weights: read from the Hub by the loader; of a folder, or of a pipeline that somebody gave, without a mark;
-# random in Klein's architecture (the untrained control); the tiny stand-in. The last two are random and are never
-# presented as Klein.
-WEIGHTS = ("pretrained", "local", "untrained", "stand-in")
+# trained by this project on drawings (the picture book); random in Klein's architecture (the untrained control); a
+# random transformer behind a text encoder that is somebody else's (the reservoir); the tiny stand-in. The last four are
+# never presented as Klein, and the transformers of the last three are random.
+WEIGHTS = ("pretrained", "local", "practice", "untrained", "reservoir", "stand-in")
+
+CONTROLS = ("untrained", "reservoir")
+"""Weights that are run to see what a transformer gives that has learned nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class ModelInfo:
 
     @property
     def is_random(self) -> bool:
-        """Say whether the weights are random: a stand-in's or an untrained model's."""
-        return self.weights in ("stand-in", "untrained")
+        """Say whether the transformer's weights are random: a stand-in's or a control's."""
+        return self.weights in ("stand-in", *CONTROLS)
 
 
 def software_versions() -> dict[str, str]:

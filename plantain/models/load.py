@@ -1,4 +1,4 @@
-"""Load a FLUX.2 Klein pipeline, or build the stand-in, and of it only what the probe runs.
+"""Load a FLUX.2 Klein pipeline or the picture book, or build the stand-in, and of it only what the probe runs.
 
 torch, diffusers and transformers are imported on first use, so that importing this module costs nothing.
 """
@@ -25,6 +25,7 @@ from plantain.models.fingerprint import (
     transformer_facts,
 )
 from plantain.models.info import ModelInfo
+from plantain.models.picture_book.folder import PICTURE_BOOK
 from plantain.models.sources import ModelError, Saved, StandIn
 from plantain.models.stand_in import STAND_IN
 
@@ -40,10 +41,10 @@ _ROOM = 4 * 10**9  # bytes that a pass takes beside the weights
 
 
 def default_model() -> str:
-    """Return Klein's id where torch sees a CUDA device, the stand-in's name otherwise."""
+    """Return Klein's id where torch sees a CUDA device, the picture book's name otherwise."""
     import torch
 
-    return KLEIN if torch.cuda.is_available() else STAND_IN
+    return KLEIN if torch.cuda.is_available() else PICTURE_BOOK
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ _LOADED: weakref.WeakKeyDictionary[Flux2KleinPipeline, dict[str, Any]] = weakref
 def identify(pipe: Flux2KleinPipeline) -> LoadedModel:
     """Fingerprint a pipeline with both its halves, which reads all its weights.
 
-    The weights are ``local`` unless they are marked as random, also where the pipeline was loaded from the Hub:
-    somebody may have changed them since. `as_it_is` notices changes.
+    The weights are ``local`` unless they are marked as random or as the practice model's, also where the pipeline was
+    loaded from the Hub: somebody may have changed them since. `as_it_is` notices changes.
     """
     return LoadedModel(pipe, describe(pipe))
 
@@ -121,11 +122,11 @@ def load_pipeline(
     Parameters
     ----------
     model : str
-        A Hub id (``owner/name``), a local diffusers folder, or ``tiny-random``.
+        A Hub id (``owner/name``), a local diffusers folder, ``picture-book`` (shipped) or ``tiny-random``.
     device : str, optional
         CUDA, then MPS, then the CPU, unless given.
     dtype : str or torch.dtype, optional
-        bfloat16, and float32 for the stand-in, unless given.
+        bfloat16, and float32 for the picture book and the stand-in, unless given.
     images : bool
         Load the VAE as well, so that ``pipe(prompt)`` draws.
     revision : str, optional
@@ -182,7 +183,7 @@ class PhasedPipeline:
         dtype: str | torch.dtype | None = None,
         revision: str | None = None,
     ) -> None:
-        self.device, wanted = _resolve_device(device), _resolve_dtype(dtype)
+        self.device, wanted = find_device(device), _resolve_dtype(dtype)
         self._source = StandIn(wanted) if model == STAND_IN else Saved(model, wanted, revision)
         self.pipe = self._source.skeleton()
         self.pipe.set_progress_bar_config(disable=True)
@@ -270,7 +271,7 @@ class PhasedPipeline:
 
 def device_name(device: str | None) -> str:
     """Name the device that a model would be loaded on, as a run does; arguments and errors of `load_pipeline`."""
-    return name_of_device(_resolve_device(device))
+    return name_of_device(find_device(device))
 
 
 def own_device(device: str | None, index: int) -> str | None:
@@ -293,7 +294,8 @@ def own_device(device: str | None, index: int) -> str | None:
     return f"cuda:{index}" if wants_cuda else device
 
 
-def _resolve_device(device: str | None) -> torch.device:
+def find_device(device: str | None) -> torch.device:
+    """Return the device that a model would be loaded on; arguments and errors of `load_pipeline`."""
     import torch
 
     if device is None:

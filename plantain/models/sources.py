@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
 from plantain.models.info import ModelInfo
+from plantain.models.picture_book.folder import PICTURE_BOOK, SETTINGS, Drawing, folder_of, read_drawing
 from plantain.models.stand_in import STAND_IN, TRANSFORMER, WEIGHTS_MARK, build_stand_in
 
 if TYPE_CHECKING:
@@ -46,14 +47,15 @@ class Saved:
         self._folder, self._commit = _locate(model, revision)
         for library in (diffusers, transformers):
             library.utils.logging.disable_progress_bar()  # loading is quick; the download shows its own
-        own = torch.float32 if _saved_mark(self._folder) == "stand-in" else torch.bfloat16
+        small = drawing_of(str(self._folder)) or saved_mark(self._folder) == "stand-in"
+        own = torch.float32 if small else torch.bfloat16  # small matrices are faster in float32 on a processor
         self._dtype = own if dtype is None else dtype
 
     def stated(self, info: ModelInfo) -> ModelInfo:
         """Add to a description where the weights come from: id and commit, if they were found on the Hub."""
         if self._commit is None:
             return info
-        weights = "pretrained" if info.weights == "local" else info.weights  # random weights stay known as such
+        weights = "pretrained" if info.weights == "local" else info.weights  # what is marked stays known as such
         return replace(info, model=self._model, revision=self._commit, weights=weights)
 
     def skeleton(self) -> Flux2KleinPipeline:
@@ -67,6 +69,7 @@ class Saved:
                 self._folder, text_encoder=None, transformer=None, vae=vae, local_files_only=True
             )
         check_tokenizer(pipe.tokenizer, self._model)
+        pipe.tokenizer_max_length = int(min(pipe.tokenizer_max_length, pipe.tokenizer.model_max_length))
         pipe.register_modules(vae=None)
         return pipe
 
@@ -262,6 +265,9 @@ def check_tokenizer(tokenizer: Any, where: str) -> None:
     known = tokenizer.get_vocab()
     if lost := [token for token in re.findall(r"<\|\w+\|>", text) if token not in known]:
         raise ModelError(f"{where}: the tokenizer does not know the control token {lost[0][:40]}. {again}")
+    most = tokenizer.model_max_length
+    if not isinstance(most, int | float) or not most >= 1:
+        raise ModelError(f"{where}: the tokenizer says that prompts have {most} tokens at most. {again}")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"{where}: the tokenizer has no token for padding (tokenizer_config.json). {again}")
 
@@ -278,11 +284,65 @@ def _quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _saved_mark(folder: Path) -> str | None:
+def saved_mark(folder: Path) -> str | None:
+    """Return what a folder says of its weights (a key of `models.info.WEIGHTS`); None where it says nothing."""
     try:
         return json.loads((folder / "text_encoder" / "config.json").read_text(encoding="utf-8")).get(WEIGHTS_MARK)
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return None  # from_pretrained says what is wrong with the folder
+
+
+def prompts_model(model: str) -> str:
+    """Say for which model prompt sets have to be written; no weights are read.
+
+    Parameters
+    ----------
+    model : str
+        As for `models.load.load_pipeline`.
+
+    Returns
+    -------
+    str
+        ``picture-book`` for the picture book's model, its untrained twin and copies of them, which know the words of
+        their captions only; empty for every other model, also for one that cannot be loaded.
+    """
+    if model == PICTURE_BOOK:
+        return PICTURE_BOOK
+    folder = folder_of(model)
+    mark = saved_mark(folder)
+    twin = mark in ("untrained", "reservoir") and (folder / SETTINGS).is_file()
+    return PICTURE_BOOK if mark == "practice" or twin else ""
+
+
+def drawing_of(model: str | None) -> Drawing | None:
+    """Return size, steps and guidance that suit a model of the picture book; None for every other model.
+
+    Parameters
+    ----------
+    model : str or None
+        As for `models.load.load_pipeline`, or a pipeline's `name_or_path`.
+
+    Raises
+    ------
+    ModelError
+        The folder says that it is one, and not how to draw with it.
+    """
+    if not model or not prompts_model(model):
+        return None
+    folder = folder_of(model)
+    _require_shipped(folder, model)
+    try:
+        return read_drawing(folder)
+    except ValueError as error:
+        raise ModelError(f"{model}: {SETTINGS} cannot be used: {error}. Get the folder anew.") from error
+
+
+def _require_shipped(folder: Path, model: str) -> None:
+    if model == PICTURE_BOOK and not folder.is_dir():
+        raise ModelError(
+            f"{model}: the model that is shipped is not in {folder}. Get the project whole, or make the model and give "
+            "its folder (python -m plantain make-model picture-book DIR, which takes hours)."
+        )
 
 
 def transformer_config(model: str) -> dict[str, Any] | None:
@@ -305,11 +365,12 @@ def transformer_config(model: str) -> dict[str, Any] | None:
     """
     if model == STAND_IN:
         return TRANSFORMER
-    folder = Path(model)
+    folder = folder_of(model)
+    _require_shipped(folder, model)
     if not folder.is_dir():
         _check_id(model, _WANTED)
         return None
-    _require_klein(folder / "model_index.json", model)
+    require_klein(folder / "model_index.json", model)
     try:
         return dict(json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -318,22 +379,23 @@ def transformer_config(model: str) -> dict[str, Any] | None:
 
 _FILES = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".json", ".zip")  # never in a Hub id
 
-_WANTED = f"a local folder, a Hub id (owner/name) or {STAND_IN}"
+_WANTED = f"a local folder, a Hub id (owner/name), {PICTURE_BOOK} or {STAND_IN}"
 
 
 def _locate(model: str, revision: str | None) -> tuple[Path, str | None]:
     """Return the folder with the pipeline, downloaded if need be, and the commit if it is from the Hub."""
-    folder = Path(model)
+    folder = folder_of(model)
+    _require_shipped(folder, model)
     if folder.is_dir():
-        _require_klein(folder / "model_index.json", model)
-        return folder, None
+        require_klein(folder / "model_index.json", model)
+        return folder.resolve(), None  # a pipeline finds its folder again, from wherever
     from diffusers import Flux2KleinPipeline
     from huggingface_hub import hf_hub_download
 
-    with hub_errors(model, _WANTED, f"use --model {STAND_IN} (random weights)"):
+    with hub_errors(model, _WANTED, f"use --model {PICTURE_BOOK} (drawings, not Klein)"):
         # The index first: a wrong repository is refused before gigabytes are fetched.
         index = Path(hf_hub_download(model, "model_index.json", revision=revision))
-        _require_klein(index, model)
+        require_klein(index, model)
         commit = index.parent.name
         folder = Path(Flux2KleinPipeline.download(model, revision=commit))
         _require_whole(folder, model)
@@ -394,7 +456,8 @@ def _check_id(repo_id: str, wanted: str) -> None:
         raise ModelError(f"{repo_id}: no such folder. Give {wanted}.")
 
 
-def _require_klein(index: Path, model: str) -> None:
+def require_klein(index: Path, model: str) -> None:
+    """Raise `ModelError` unless a folder's model_index.json is that of a Klein pipeline."""
     try:
         found = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError) as error:

@@ -28,7 +28,7 @@ TRANSFORMER = {
 """The transformer's configuration, as the arguments of its class."""
 
 # Klein's chat template, as far as one user message without thinking goes.
-_CHAT_TEMPLATE = (
+CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{% endif %}"
 )
@@ -86,5 +86,5 @@ def byte_tokenizer() -> Any:
         vocabulary[token] = len(vocabulary)
     tokenizer = Qwen2TokenizerFast(vocab=vocabulary, merges=[], eos_token="<|im_end|>", pad_token="<|endoftext|>")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<think>", "</think>"]})
-    tokenizer.chat_template = _CHAT_TEMPLATE
+    tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plantain import __version__
-from plantain._files import name_fault, swap_in, write_atomic
+from plantain._files import swap_in
+from plantain.models.folders import begin_unfinished, check_model_folder, check_seed, put_part, require_space
 from plantain.models.info import software_versions
 from plantain.models.init_weights import draw_weights, n_bytes
 from plantain.models.sources import ModelError, check_tokenizer, hub_errors, require_tokenizer
@@ -27,7 +27,7 @@ SETTINGS = "untrained.json"
 
 _WITH_WEIGHTS = ("text_encoder", "transformer", "vae")
 
-_PARTS = ("scheduler", "tokenizer", *_WITH_WEIGHTS)
+_FILES = ("scheduler", "tokenizer", *_WITH_WEIGHTS, "model_index.json", SETTINGS)
 
 _SHARD_BYTES = 10**9  # most bytes that a file of weights holds
 
@@ -106,15 +106,15 @@ def write_untrained(
 
     folder = Path(folder)
     check_folder(folder, overwrite)
-    if not 0 <= seed < 2**63:
-        raise ModelError(f"seed {seed}: choose a whole number from 0 to 2^63 - 1.")
+    check_seed(seed)
     pipe = _meta_pipeline(architecture, find_tokenizer(tokenizer, architecture.text_encoder["vocab_size"]))
     sizes = {part: n_bytes(getattr(pipe, part), torch.bfloat16) for part in _WITH_WEIGHTS}
     settings = _settings(architecture, seed, pipe.tokenizer)
     new = folder.with_name(folder.name + ".unfinished")
     try:
-        _start(new, settings, overwrite)
-        _require_space(new, sizes)
+        begin_unfinished(new, SETTINGS, settings, overwrite)
+        missing = [part for part in sizes if not (new / part).exists()]
+        require_space(new, sum(sizes[part] for part in missing), begun=len(missing) < len(sizes))
         pipe.save_config(new)
         pipe.scheduler.save_config(new / "scheduler")
         pipe.tokenizer.save_pretrained(new / "tokenizer")
@@ -127,18 +127,7 @@ def write_untrained(
 
 def check_folder(folder: str | Path, overwrite: bool) -> None:
     """Raise `ModelError` unless an untrained model may be written to the folder."""
-    folder = Path(folder)
-    if fault := name_fault(folder):
-        raise ModelError(f"{folder}: {fault}")
-    if not folder.exists():
-        return
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
-    strange = sorted(set(names) - {*_PARTS, "model_index.json", SETTINGS})
-    if strange or (names and SETTINGS not in names):
-        what = strange[0] if strange else f"no {SETTINGS}"
-        raise ModelError(f"{folder}: holds something other than an untrained model ({what}). Choose another folder.")
-    if not overwrite:
-        raise ModelError(f"{folder}: exists already. Choose another folder, or overwrite it (--overwrite).")
+    check_model_folder(folder, _FILES, SETTINGS, "an untrained model", overwrite)
 
 
 def _meta_pipeline(architecture: Architecture, tokenizer: Any) -> Flux2KleinPipeline:
@@ -172,35 +161,6 @@ def _settings(architecture: Architecture, seed: int, tokenizer: Any) -> bytes:
     return (json.dumps(settings, indent=1) + "\n").encode()
 
 
-def _start(new: Path, settings: bytes, overwrite: bool) -> None:
-    """Make the unfinished folder, or go on with it if it has the same settings."""
-    found = (new / SETTINGS).read_bytes() if (new / SETTINGS).is_file() else None
-    if found is None and new.exists() and any(new.iterdir()):
-        raise ModelError(f"{new}: holds something other than an unfinished model. Move it away.")
-    if found not in (None, settings):
-        if not overwrite and any((new / part).exists() for part in _WITH_WEIGHTS):
-            raise ModelError(
-                f"{new}: holds a model of other settings (seed, tokenizer or versions). Repeat that command to "
-                "finish it, delete the folder, or add --overwrite."
-            )
-        shutil.rmtree(new)
-    new.mkdir(parents=True, exist_ok=True)
-    write_atomic(new / SETTINGS, settings)
-
-
-def _require_space(new: Path, sizes: dict[str, int]) -> None:
-    """Refuse a disk that is too small for what is missing; of a model that was just begun nothing stays."""
-    missing = [part for part in sizes if not (new / part).exists()]
-    needed, free = sum(sizes[part] for part in missing), shutil.disk_usage(new).free
-    if missing and needed + 2**26 > free:  # 64 MB for tokenizer, configurations and file headers
-        if len(missing) == len(sizes):
-            shutil.rmtree(new)
-        raise ModelError(
-            f"{new.parent}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "
-            "Make room, or choose a folder on another disk."
-        )
-
-
 def _write_weights(
     pipe: Flux2KleinPipeline, new: Path, sizes: dict[str, int], seed: int, progress: Callable[[int, int], None]
 ) -> None:
@@ -212,13 +172,9 @@ def _write_weights(
     total, done = sum(sizes.values()), 0
     for part, size in sizes.items():
         if not (new / part).exists():
-            model, partial = getattr(pipe, part), new / f".{part}"
-            shutil.rmtree(partial, ignore_errors=True)  # of a killed call
+            model = getattr(pipe, part)
             draw_weights(model, seed, part, torch.bfloat16, lambda drawn, before=done: progress(before + drawn, total))
-            model.save_pretrained(partial, max_shard_size=_SHARD_BYTES)
-            for path in partial.iterdir():
-                shutil.copymode(new / SETTINGS, path)  # safetensors lets only the owner read
-            partial.rename(new / part)
+            put_part(model, new, part, SETTINGS, max_shard_size=_SHARD_BYTES)
             pipe.register_modules(**{part: None})
             del model  # 8 GB, before the next
         done += size

@@ -1,4 +1,4 @@
-"""Passes of prompts through a model, and the hooks that listen to them; torch loads with the first name used."""
+"""Passes of prompts through a model, and the hooks that read and change them; torch loads with the first name used."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plantain.probe.edits import ablate, editing, keeping, patch, scale, steer
     from plantain.probe.hooks import recording, sites
     from plantain.probe.runner import ProbeConfig
     from plantain.probe.tokens import tokenize
 
-_HOMES = {"ProbeConfig": "runner", "recording": "hooks", "sites": "hooks", "tokenize": "tokens"}
+_HOMES = {
+    "ProbeConfig": "runner", "ablate": "edits", "editing": "edits", "keeping": "edits", "patch": "edits",
+    "recording": "hooks", "scale": "edits", "sites": "hooks", "steer": "edits", "tokenize": "tokens",
+}  # fmt: skip
 
-__all__ = ["ProbeConfig", "recording", "sites", "tokenize"]
+__all__ = [
+    "ProbeConfig", "ablate", "editing", "keeping", "patch", "recording", "scale", "sites", "steer", "tokenize",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

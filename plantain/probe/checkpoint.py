@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from plantain._files import write_atomic
 from plantain.runs.capture import PairCapture, SumsOfSquares
+from plantain.runs.directions import Means
 from plantain.runs.info import RunInfo
 from plantain.runs.io import UNFINISHED, RunError
 from plantain.runs.scopes import STREAM_SCOPES
@@ -77,6 +78,7 @@ class Checkpoint:
         arrays["tokens"] = np.ascontiguousarray(capture.sums.tokens)
         arrays["differences"] = np.array([capture.first_difference, capture.n_differing])
         arrays["seconds"] = np.array([seconds])
+        arrays |= capture.means.arrays() if capture.means else {}
         arrays["settings"] = np.frombuffer(self._digest, np.uint8)
         self._write(_PAIR.format(index), safetensors.numpy.save(arrays))
 
@@ -88,7 +90,8 @@ class Checkpoint:
                 return None
             measures = zip(*(arrays[stream] for stream in STREAM_SCOPES), strict=True)
             sums = [SumsOfSquares(dict(zip(STREAM_SCOPES, m, strict=True)), arrays["tokens"]) for m in measures]
-            return PairCapture.of(sums, *map(int, arrays["differences"])), float(arrays["seconds"][0])
+            means = Means.of(arrays, arrays["tokens"])
+            return PairCapture.of(sums, *map(int, arrays["differences"]), means), float(arrays["seconds"][0])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError, IndexError):
             return None
 
@@ -143,6 +146,6 @@ def tidy(folder: Path, info: RunInfo) -> None:
 
 def _differing(found: dict[str, Any], settings: dict[str, Any]) -> str:
     """Name what differs between two runs' settings, theirs first."""
-    one, other = ({**s, **s.get("conditions", {})} for s in (found, settings))
+    one, other = ({"directions": "off", **s, **s.get("conditions", {})} for s in (found, settings))
     names = sorted(key for key in {*one, *other} - {"conditions"} if one.get(key) != other.get(key))
     return "; ".join(f"{name} {one.get(name)!s:.12}, now {other.get(name)!s:.12}" for name in names)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -31,5 +32,29 @@ def bar(name: str, unit: str = "pair", shown: bool = True) -> Iterator[Callable[
         def show(done: int, total: int) -> None:
             shown_bar.total = total
             shown_bar.update(done - shown_bar.n)
+
+        yield show
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Show the progress of work in stages, a bar for each; gone at the end.
+
+    Yields
+    ------
+    callable
+        Takes the stage, what is done of it and what there is in all.
+    """
+    from tqdm import tqdm
+
+    with ExitStack() as opened:
+        bars: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                opened.close()  # the bar of the stage before
+                shown = tqdm(unit="step", desc=stage, total=total, initial=max(0, done - 1), leave=False)
+                bars[stage] = opened.enter_context(shown)
+            bars[stage].update(done - bars[stage].n)
 
         yield show

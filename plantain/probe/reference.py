@@ -6,18 +6,15 @@ A reference image is the same for both sides of a pair, so that the sides differ
 from __future__ import annotations
 
 import hashlib
-import io
-import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from plantain._files.pictures import PictureError, fitted, opened
 from plantain.models.fingerprint import vae_fingerprint
 from plantain.models.load import PhasedPipeline
 from plantain.probe.tokens import ProbeError
@@ -26,8 +23,6 @@ from plantain.prompts.sets import PromptPair
 KINDS = (".png", ".jpg", ".jpeg", ".webp")
 
 LARGEST = 64 << 20  # bytes of a file
-
-MOST_PIXELS = 64_000_000
 
 _AREA = 1024 * 1024  # pixels; the pipeline makes larger pictures smaller
 
@@ -178,8 +173,8 @@ def encode_with(model: PhasedPipeline, files: Mapping[str, Path]) -> ReferenceSe
         return encode_images(pipe, files)
 
 
-def _open(path: Path) -> tuple[Image.Image, str]:
-    """Decode a picture, as its viewer would see it: turned upright, in RGB. Return it with its file's SHA-256 (hex)."""
+def _open(path: Path) -> tuple[Any, str]:
+    """Decode a picture; return it with its file's SHA-256 (hex)."""
     try:
         if path.stat().st_size > LARGEST:
             raise ProbeError(f"{path}: is larger than {LARGEST >> 20} MiB.")
@@ -187,35 +182,20 @@ def _open(path: Path) -> tuple[Image.Image, str]:
     except OSError as error:
         raise ProbeError(f"{path}: cannot be read ({error.strerror}).") from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
-            if image.width * image.height > MOST_PIXELS:
-                raise ProbeError(f"{path}: has more than {MOST_PIXELS:,} pixels; make it smaller.")
-            if getattr(image, "n_frames", 1) > 1:
-                raise ProbeError(f"{path}: is an animation; give one picture.")
-            if image.mode.startswith(("I", "F")):  # which Pillow would turn white
-                raise ProbeError(f"{path}: has more than 8 bits a channel; save it with 8.")
-            image = ImageOps.exif_transpose(image).convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")  # what is transparent shows a white page
-            return Image.alpha_composite(white, image).convert("RGB"), hashlib.sha256(content).hexdigest()
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ProbeError(f"{path}: is no PNG, JPEG or WebP picture, or an absurdly large one.") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ProbeError(f"{path}: is a damaged picture ({error}).") from error
+        return opened(content), hashlib.sha256(content).hexdigest()
+    except PictureError as error:
+        raise ProbeError(f"{path}: {error}") from error
 
 
 @torch.no_grad()
-def _encode(pipe: Any, image: Image.Image, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _encode(pipe: Any, image: Any, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Do with a picture what the pipeline's call does with it."""
     processor, multiple = pipe.image_processor, pipe.vae_scale_factor * 2
     try:
         processor.check_image_input(image)
     except ValueError as error:
         raise ProbeError(f"{path}: {error}") from error
-    scale = math.sqrt(_AREA / (image.width * image.height))
-    if scale < 1:
-        image = image.resize((int(image.width * scale), int(image.height * scale)), Image.Resampling.LANCZOS)
+    image = fitted(image, _AREA)
     height, width = (side // multiple * multiple for side in (image.height, image.width))
     pixels = processor.preprocess(image, height=height, width=width, resize_mode="crop")
     return pipe.prepare_image_latents(

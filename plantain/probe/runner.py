@@ -19,15 +19,19 @@ import numpy as np
 
 from plantain import __version__, stats
 from plantain._runtime import patient_threads
+from plantain.models.drawing import text_tokens
 from plantain.models.info import ModelInfo, software_versions
 from plantain.models.load import LoadedModel, PhasedPipeline, as_it_is
+from plantain.models.sources import drawing_of
 from plantain.probe.checkpoint import Checkpoint, Done
 from plantain.probe.distributed import ALONE, Distributed
 from plantain.probe.passes import Passes, layout_of, pack_embeddings, unpack_embeddings
+from plantain.probe.pictures.generate import shared_text
 from plantain.probe.placebo import floor_percent, placebo
 from plantain.probe.progress import bar
 from plantain.probe.reference import Reference, ReferenceSet
 from plantain.probe.tokens import ProbeError, tokenize
+from plantain.probe.trajectory import check_times
 from plantain.prompts.sets import (
     SIDES,
     VISITOR,
@@ -35,10 +39,12 @@ from plantain.prompts.sets import (
     PromptPair,
     PromptSet,
     check_prompt_set,
+    first_set,
     load_prompt_set,
     user_pair,
 )
 from plantain.runs.capture import SumsOfSquares
+from plantain.runs.directions import LEVELS, Means, directions_size
 from plantain.runs.info import (
     MOST_REPEATS,
     Conditions,
@@ -49,11 +55,12 @@ from plantain.runs.info import (
     seed_fault,
     size_fault,
 )
-from plantain.runs.io import CAPTURE, LARGEST, RunError
+from plantain.runs.io import CAPTURE, DIRECTIONS, LARGEST, RunError
 from plantain.runs.registration import registration_sha256
 from plantain.runs.run import Run
 from plantain.runs.scopes import PLAIN_SCOPES, TOKEN_SCOPES
 from plantain.runs.units import Layout
+from plantain.runs.words import check_words, words_of
 
 if TYPE_CHECKING:
     from diffusers import Flux2KleinPipeline
@@ -69,8 +76,8 @@ class ProbeConfig:
     Attributes
     ----------
     size : int or None
-        Height and width of the image in pixels, a multiple of 16 from 64 to 2048. None: 1024 on CUDA
-        (the pipeline's default), 256 elsewhere.
+        Height and width of the image in pixels, a multiple of 16 from 64 to 2048. None: what the model's folder says
+        (the picture book's: 64), else 1024 on CUDA (the pipeline's default) and 256 elsewhere.
     seed : int
         Seed of the noise, and of the sign flips and halves.
     seeds : tuple of int
@@ -81,6 +88,12 @@ class ProbeConfig:
         Keep the padding out of the transformer's attention, and out of the scopes.
     n_permutations, n_splits : int
         Sign flips for the null, and random halves; 1,000 and 100 on the card.
+    directions : {"heads", "all", "image", "off"}
+        Of which the run keeps mean vectors beside the magnitudes: heads, text heads and the prompt embedding; the MLP
+        too; heads over image tokens alone, enough for a control; none.
+    times : tuple of float
+        1, and later times at which directions of the heads are kept as well, over image tokens, with both sides of a
+        pair at the same picture: 28 passes a pair and two for each time.
 
     Raises
     ------
@@ -101,6 +114,8 @@ class ProbeConfig:
     seeds: tuple[int, ...] = ()
     steps: int = 1
     mask_padding: bool = False
+    directions: str = "heads"
+    times: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         for name in ("size", "seed", "n_permutations", "n_splits", "steps"):
@@ -110,6 +125,12 @@ class ProbeConfig:
         faults = ["" if self.size is None else size_fault(self.size), *map(seed_fault, (self.seed, *self.seeds))]
         if fault := next(filter(None, faults), None):
             raise ProbeError(fault)
+        if self.directions not in LEVELS:
+            raise ProbeError(f"directions {self.directions!r}: choose of {', '.join(LEVELS)}.")
+        if fault := check_times(self.times):
+            raise ProbeError(fault)
+        if len(self.times) > 1 and (self.directions == "off" or self.steps > 1 or len(self.seeds) > 1):
+            raise ProbeError("later times go with directions, one step and one seed.")
         if self.n_permutations < 1 or self.n_splits < 1:
             raise ProbeError("at least one sign flip and one split are needed.")
         if len(set(self.seeds)) < len(self.seeds):
@@ -120,8 +141,13 @@ class ProbeConfig:
             )
 
     def conditions_for(self, pipe: Any) -> Conditions:
-        size = self.size or (1024 if pipe.transformer.device.type == "cuda" else 256)
-        return Conditions(size, self.seeds or (self.seed,), self.steps, self.mask_padding)
+        return Conditions(self.size or _usual_size(pipe), self.seeds or (self.seed,), self.steps, self.mask_padding)
+
+
+def _usual_size(pipe: Any) -> int:
+    if drawing := drawing_of(pipe.name_or_path):
+        return drawing.size
+    return 1024 if pipe.transformer.device.type == "cuda" else 256
 
 
 @dataclass(frozen=True)
@@ -138,11 +164,22 @@ class Plan:
 
     def capture_size(self) -> int:
         """Return how large the run's raw material will be, in bytes, but for the draws and the file's head."""
-        tokens = TOKEN_SCOPES if self.references else PLAIN_SCOPES
-        return self.layout.capture_size(len(self.prompt_set.pairs), self.conditions.n_repeats, tokens)
+        return self.layout.capture_size(len(self.prompt_set.pairs), self.conditions.n_repeats, self._tokens)
+
+    def directions_size(self) -> int:
+        """Return how large the run's mean vectors will be, in bytes, but for the file's head."""
+        return directions_size(self.layout, len(self.prompt_set.pairs), self.config.directions, self._tokens)
+
+    @property
+    def _tokens(self) -> tuple[str, ...]:
+        return TOKEN_SCOPES if self.references else PLAIN_SCOPES
 
     def settings(self) -> dict[str, Any]:
-        """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run."""
+        """Return what a pair's numbers depend on, to tell whether kept pairs belong to this run.
+
+        Without directions as before there were any: pairs that an older version kept are those of such a run.
+        """
+        level = self.config.directions
         return {
             "versions": self.versions,
             "fingerprint": self.model.fingerprint,
@@ -152,6 +189,8 @@ class Plan:
             "conditions": {**asdict(self.conditions), "seeds": list(self.conditions.seeds)},
             "references": self.references.hashes if self.references else {},
             "vae": self.references.vae if self.references else "",
+            **({} if level == "off" else {"directions": level}),
+            **({"times": list(self.config.times)} if self.config.times[1:] else {}),
         }
 
 
@@ -182,8 +221,12 @@ def plan_run(
         The run would be larger than `load_run` reads.
     """
     config = config or ProbeConfig()
+    if config.times[1:] and references is not None:
+        raise ProbeError("later times go without reference images.")
     for pair in prompt_set.pairs:
         check_prompts(model.pipe, pair)
+        if config.times[1:]:
+            shared_text(pair)
     versions = {"plantain": __version__, **software_versions()}
     if references is not None:  # which decodes and resizes them
         versions["pillow"] = version("pillow")
@@ -193,6 +236,11 @@ def plan_run(
         raise ProbeError(
             f"{len(prompt_set.pairs)} pairs of {conditions.n_repeats} repeated measures would be a file that no reader "
             f"takes ({plan.capture_size():,} bytes, at most {LARGEST[CAPTURE]:,}). Take fewer seeds or steps."
+        )
+    if plan.directions_size() > LARGEST[DIRECTIONS]:
+        raise ProbeError(
+            f"the directions of {len(prompt_set.pairs)} pairs would be a file that no reader takes "
+            f"({plan.directions_size():,} bytes, at most {LARGEST[DIRECTIONS]:,}). Keep fewer (--directions heads|off)."
         )
     return plan
 
@@ -207,7 +255,7 @@ def check_prompts(pipe: Any, pair: PromptPair) -> None:
     """
     for side in SIDES:
         try:
-            tokenize(pipe.tokenizer, getattr(pair, side), pipe.tokenizer_max_length)
+            tokenize(pipe.tokenizer, getattr(pair, side), text_tokens(pipe))
         except PromptError as error:
             where = f"the {side} prompt" if pair.id == VISITOR else f"pair {pair.id!r}, {side} side"
             raise PromptError(f"{where}: {error}") from error
@@ -215,7 +263,7 @@ def check_prompts(pipe: Any, pair: PromptPair) -> None:
 
 def run_probe(
     pipe: Flux2KleinPipeline | LoadedModel | PhasedPipeline,
-    prompt_set: PromptSet | str | Path,
+    prompt_set: PromptSet | str | Path | None = None,
     config: ProbeConfig | None = None,
     progress: Progress | bool | None = None,
     keep: Callable[[Plan], Checkpoint] | None = None,
@@ -235,8 +283,9 @@ def run_probe(
         hooks, other attention processors, fused projections, adapters or changed weights is named as changed in the
         run, and a warning says so. A phased pipeline takes half the memory: all prompts are encoded first, then all
         passes run. The run is the same, to the bit where no batches are made.
-    prompt_set : PromptSet, str or Path
-        A set, or what `load_prompt_set` takes. A set that was made in code is checked as a file is.
+    prompt_set : PromptSet, str or Path, optional
+        A set, or what `load_prompt_set` takes. A set that was made in code is checked as a file is. Unless given, the
+        project's own moral pairs in the words that the model takes.
     config : ProbeConfig, optional
     progress : callable or bool, optional
         Unless given, a bar on stderr; False for none. A callable gets (pairs done, pairs in all) of this process, also
@@ -263,7 +312,7 @@ def run_probe(
     Raises
     ------
     PromptError
-        A prompt, or the set, cannot be taken as it is; raised before the first pass.
+        A prompt, or the set, cannot be taken as it is, or is not in the model's words; raised before the first pass.
     ProbeError
         An activation was NaN or infinite.
     ModelError
@@ -281,8 +330,13 @@ def run_probe(
     >>> run.info.weights, run.magnitudes("heads").shape  # sides, pairs, units
     ('stand-in', (2, 4, 100))
     """
+    name = (pipe.pipe if isinstance(pipe, LoadedModel | PhasedPipeline) else pipe).name_or_path
+    if prompt_set is None:
+        prompt_set = first_set(words_of(name) if name else "")
     prompt_set = prompt_set if isinstance(prompt_set, PromptSet) else load_prompt_set(prompt_set)
     check_prompt_set(prompt_set)
+    if name:  # else it was built in memory, as the stand-in is
+        check_words(prompt_set, name)
     pairs = prompt_set.pairs
     if isinstance(pipe, PhasedPipeline):
         for pair in pairs:
@@ -302,15 +356,20 @@ def run_probe(
             embeddings = _Embeddings(unfinished, pairs)
             # Of the first pair always: the placebo needs them too.
             wanted = [i for i in mine if unfinished.load(i) is None or (distributed.is_main and i == 0)]
-            _encode(pipe, embeddings, wanted, encoded or _unheard)
+            _encode(pipe, embeddings, wanted, plan, encoded or _unheard)
             pipe.load_transformer()
-        passes, done = Passes(model.pipe, plan.conditions, batch, embeddings and embeddings.of, references), []
+        given = batch, embeddings and embeddings.of, references
+        kept = {"directions": plan.config.directions, "times": plan.config.times}
+        passes, done = Passes(model.pipe, plan.conditions, *given, **kept), []
         probing(0, len(mine))
         for index, (capture, seconds) in zip(mine, iter_pairs(passes, pairs, unfinished, mine), strict=True):
             done.append((index, (capture, seconds + (embeddings.seconds(index) if embeddings else 0.0))))
             probing(len(done), len(mine))
         # Last, so that no pair waits for it, and in one process, whose answer all of them get.
-        checked = [floor_percent(passes.capture([placebo(pairs[0])])[0], plan.layout)] if distributed.is_main else []
+        checked = []
+        if distributed.is_main:
+            (same,) = passes.capture([placebo(pairs[0])], later=False)
+            checked.append(floor_percent(same, plan.layout))
     (floor,) = distributed.gather(checked)
     whole = sorted(distributed.gather(done), key=lambda numbered: numbered[0])
     return assemble(plan, [item for _, item in whole], floor)
@@ -385,17 +444,18 @@ class _Embeddings:
         if found is None:
             raise RunError(f"{self.unfinished.folder}: prompt embeddings are gone. Repeat the command.")
         kept = [getattr(self.pairs[index], side) for side in SIDES]
-        return found[[kept.index(getattr(pair, side)) for side in SIDES]]  # a placebo has one prompt on both
+        sides = [kept.index(getattr(pair, side)) for side in SIDES]  # a placebo has one prompt on both
+        return found[[*sides, *range(len(SIDES), len(found))]]
 
 
-def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], report: Progress) -> None:
+def _encode(model: PhasedPipeline, embeddings: _Embeddings, indices: list[int], plan: Plan, report: Progress) -> None:
     """Encode the pairs whose embeddings are missing."""
     missing = [i for i in indices if embeddings.find(i) is None]
-    kept = len(indices) - len(missing)
+    kept, how = len(indices) - len(missing), (plan.conditions.mask_padding, len(plan.config.times) > 1)
     report(kept, len(indices))
     pipe = model.load_encoder() if missing else None
     for done, index in enumerate(missing, start=kept + 1):
-        embeddings.unfinished.save_embeddings(index, pack_embeddings(pipe, embeddings.pairs[index]))
+        embeddings.unfinished.save_embeddings(index, pack_embeddings(pipe, embeddings.pairs[index], *how))
         report(done, len(indices))
 
 
@@ -411,6 +471,8 @@ def assemble(plan: Plan, done: list[Done], floor: float | None = None) -> Run:
         Of the placebo, from `floor_percent`.
     """
     captures, seconds = zip(*done, strict=True)
+    means = [capture.means for capture in captures]
+    assert all(means) or not any(means), "the pairs were not captured in one way"
     prompt_set, config, n = plan.prompt_set, plan.config, len(done)
     info = RunInfo(
         **asdict(plan.model),
@@ -441,6 +503,7 @@ def assemble(plan: Plan, done: list[Done], floor: float | None = None) -> Run:
         stats.draw_signs(config.n_permutations, n, rng_signs),
         stats.draw_halves(config.n_splits, n, rng_halves),
         repeats=tuple(map(SumsOfSquares.concatenate, zip(*(c.repeats for c in captures), strict=True))),
+        directions=Means.concatenate(means) if all(means) else None,
     )
 
 

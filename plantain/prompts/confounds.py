@@ -16,7 +16,7 @@ import numpy as np
 from plantain.prompts import lexical
 from plantain.prompts.diff import ALIKE
 from plantain.prompts.overlap import overlap
-from plantain.prompts.sets import PromptSet, known_sets, shipped_file, shipped_sets
+from plantain.prompts.sets import PromptSet, is_shipped, known_sets, shipped_file
 
 LEVEL = 0.05  # of a sign test or a binomial test, one question at a time
 
@@ -79,7 +79,7 @@ def find_confounds(prompt_set: PromptSet, count_tokens: Callable[[str], int] | N
 def confounds_of_own_set(prompt_set: PromptSet, count_tokens: Callable[[str], int] | None = None) -> list[str]:
     """Return the confounds of a user's set as sentences; none for a shipped set, whose file says more."""
     known = known_sets()
-    if prompt_set.sha256 in shipped_sets():
+    if is_shipped(prompt_set.sha256):
         return []
     found = [] if prompt_set.sha256 in known else [*_twins(prompt_set)]
     return found + [confound.text for confound in find_confounds(prompt_set, count_tokens)]

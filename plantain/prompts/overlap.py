@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,6 +46,37 @@ def overlap(one: tuple[PromptPair, ...], other: tuple[PromptPair, ...]) -> Overl
     same, mirrored = len(here & there), len(here & {key[::-1] for key in there})
     smaller = min(len(here), len(there))
     return Overlap(same, mirrored, smaller, same + mirrored == len(here) == len(there))
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A pair of a set that another pair is the same observation as.
+
+    Attributes
+    ----------
+    id : str
+        The set's.
+    is_mirrored : bool
+        Whether the sides are exchanged.
+    """
+
+    id: str
+    is_mirrored: bool
+
+
+def twin_of(pair: PromptPair, pairs: Iterable[PromptPair]) -> Twin | None:
+    """Find the pair among others that has the same texts, or the same with the sides exchanged, as in `overlap`.
+
+    Examples
+    --------
+    >>> from plantain.prompts.sets import PromptPair
+    >>> own = PromptPair("p1", "c", "Ana helps.", "Ana hurries.")
+    >>> twin_of(PromptPair("new", "c", "Ana hurries", "ana helps"), [own])
+    Twin(id='p1', is_mirrored=True)
+    """
+    key = sides_key(pair)
+    keys = ((other.id, sides_key(other)) for other in pairs)
+    return next((Twin(name, found != key) for name, found in keys if found in (key, key[::-1])), None)
 
 
 @lru_cache(256)

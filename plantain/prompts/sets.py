@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from plantain import PlantainError
-from plantain._files import printable
-from plantain.prompts.shipped import PROMPTS, find
+from plantain._files import find, printable
+from plantain.prompts.shipped import PROMPTS
 from plantain.prompts.table import SIDES, read_table
 
 VISITOR = "visitor"  # id and category of a pair that is in no set
@@ -30,9 +30,13 @@ _CHOICES = {"kind": KINDS, **dict.fromkeys(READ_KEYS, SIDES)}  # of a pair; may 
 
 SET_KEYS = ("name", "title", *SIDES, "pair")
 
-NOTE_KEYS = ("role", "about", "reading")  # may be left out
+NOTE_KEYS = ("role", "model", "about", "reading")  # may be left out
 
-ROLES = ("axis", "replication", "sibling", "control", "noise floor")
+PICTURE_BOOK = "picture-book"
+
+MODELS = (PICTURE_BOOK,)  # in whose words a set may be written; one that names none is in plain sentences, for Klein
+
+ROLES = ("axis", "replication", "sibling", "control", "positive contrast", "noise floor")
 
 TABLES = (".csv", ".tsv", ".txt")  # endings of files; any other is TOML
 
@@ -115,6 +119,8 @@ class PromptSet:
         What the set is for, one of `ROLES`; empty where nobody says.
     about, reading : str
         What it controls for, and what a result on it would mean; empty where the file does not say.
+    model : str
+        In whose words it is written, one of `MODELS`; empty for Klein and every model that reads plain sentences.
     """
 
     name: str
@@ -125,6 +131,7 @@ class PromptSet:
     role: str = ""
     about: str = ""
     reading: str = ""
+    model: str = ""
 
     @cached_property
     def sha256(self) -> str:
@@ -152,8 +159,9 @@ def load_prompt_set(path: str | Path) -> PromptSet:
     Parameters
     ----------
     path : str or Path
-        The name of a file in ``prompts/`` without its ending, such as ``moral_valence``, from whatever folder; or a
-        file as docs/prompts.md describes it: a table where it ends in ``.csv``, ``.tsv`` or ``.txt``, else TOML.
+        The name of a file in ``prompts/`` without its ending, such as ``moral_valence`` or ``picture-book/moral``,
+        from whatever folder; or a file as docs/prompts.md describes it: a table where it ends in ``.csv``, ``.tsv`` or
+        ``.txt``, else TOML.
 
     Returns
     -------
@@ -268,18 +276,34 @@ def check_prompt_set(prompt_set: PromptSet) -> None:
         raise PromptError(f"prompt set {printable(str(prompt_set.name))[:60]!r}: {in_one_line(faults)}")
 
 
-@cache
-def shipped_sets() -> dict[str, tuple[Path, PromptSet]]:
-    """Read the project's own prompt sets: by hash, the file and the set."""
-    found = [(path, load_prompt_set(path)) for path in sorted(SHIPPED.glob("*.toml"))]
-    return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in found}
+def shipped_sets(model: str = "") -> dict[str, tuple[Path, PromptSet]]:
+    """Read the project's own prompt sets in the words of a model (`PromptSet.model`): by hash, the file and the set."""
+    return _read_folder(SHIPPED / model)
 
 
 @cache
 def known_sets() -> dict[str, tuple[Path, PromptSet]]:
-    """Read the project's own prompt sets as they are and as they were: by hash, the file and the set."""
-    former = [(path, load_prompt_set(path)) for path in sorted(FORMER.glob("*.toml"))]
-    return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in former} | shipped_sets()
+    """Read all of the project's own prompt sets as they are and as they were: by hash, the file and the set."""
+    known = dict(_read_folder(FORMER))
+    for model in ("", *MODELS):
+        known |= shipped_sets(model)
+    return known
+
+
+@cache
+def _read_folder(folder: Path) -> dict[str, tuple[Path, PromptSet]]:
+    found = [(path, load_prompt_set(path)) for path in sorted(folder.glob("*.toml"))]
+    return {prompt_set.sha256: (path, prompt_set) for path, prompt_set in found}
+
+
+def is_shipped(sha256: str) -> bool:
+    """Tell whether a hash is of one of the project's own sets as it is now."""
+    return any(sha256 in shipped_sets(model) for model in ("", *MODELS))
+
+
+def first_set(model: str = "") -> PromptSet:
+    """Return the project's own axis in the words of a model, which is what a probe runs unless asked otherwise."""
+    return next(found for _, found in shipped_sets(model).values() if found.role == "axis")
 
 
 def shipped_file(sha256: str, otherwise: str) -> str:
@@ -293,7 +317,18 @@ def same_set(sha256: str, other: str) -> bool:
     if sha256 == other:
         return True
     known = [known_sets().get(found) for found in (sha256, other)]
-    return all(known) and len({(path.name, prompt_set.role) for path, prompt_set in known}) == 1
+    return all(known) and len({(path.name, prompt_set.role, prompt_set.model) for path, prompt_set in known}) == 1
+
+
+def model_of(sha256: str) -> str | None:
+    """Return in whose words one of the project's own sets is written, as `PromptSet.model`; None for any other hash."""
+    known = known_sets().get(sha256)
+    return known[1].model if known else None
+
+
+def other_words(sha256: str, other: str) -> bool:
+    """Tell whether two hashes are of sets of the project's own that are written in the words of two models."""
+    return len({model_of(sha256), model_of(other)} - {None}) == 2
 
 
 @dataclass(frozen=True)
@@ -363,6 +398,11 @@ def _faults(draft: Draft) -> Iterator[str]:
     head = _stripped(draft.head)
     if "role" in head and head["role"] not in ROLES:
         yield f"the role {head['role'][:60]!r} is unknown; allowed are {', '.join(ROLES)}."
+    if "model" in head and head["model"] not in MODELS:
+        yield (
+            f"the model {head['model'][:60]!r} has no words of its own; allowed is {', '.join(MODELS)}. Leave it out "
+            "for a set in plain sentences."
+        )
     if all(side in head for side in SIDES) and same_text(head["positive"]) == same_text(head["negative"]):
         yield f"both sides are called {head['positive']!r}; give each its own name."
     whole: list[tuple[str, PromptPair]] = []

@@ -6,11 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from plantain._files import plain
+from plantain.findings.directions import unit_directions
 from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import Published, comparable
 from plantain.findings.unit import profile_unit
 from plantain.report import tables
+from plantain.report.directions import direction_answer
+from plantain.report.interventions import cause_answers
 from plantain.report.labels import weights_label
 from plantain.report.statements import (
     Statement,
@@ -66,7 +69,8 @@ def answer(
     Returns
     -------
     dict
-        JSON values: the figures of `Run.summary`, ``held_out`` and ``kinds``, and what stands around them: ``verdict``,
+        JSON values: the figures of `Run.summary`, ``held_out``, ``directions`` (None where the run keeps magnitudes
+        alone), ``interventions`` (those in its folder) and ``kinds``, and what stands around them: ``verdict``,
         ``standing``, ``notes`` (each with its kind), ``settings``, ``top_units``, ``blocks``, ``pairs``,
         ``categories``, ``pair_kinds``, ``repeats``, ``published`` (``comparable``: whether its figures may stand beside
         these), ``columns``, which says what the tables' columns mean, and ``captions``, what to know of each table.
@@ -80,7 +84,7 @@ def answer(
     of_pairs = zip(run.pairs, pairs, run.sums.tokens.transpose(1, 0, 2).tolist(), strict=True)
     return {
         **plain(summary),
-        **_of_run(run, selection, found, sort),
+        **_of_run(run, selection, found, top, sort),
         "notes": [_note(statement) for statement in said],
         "top_units": _units(run, selection, top, sort),
         "blocks": [asdict(row) for row in blocks(run.analysis(selection))],
@@ -97,15 +101,17 @@ def answer(
         "pair_kinds": tables.records(tables.kinds_frame(run, selection)),
         "repeats": tables.records(tables.repeats_frame(run, selection)) if run.repeats else [],
         "published": {**plain(published), "comparable": comparable(run, selection)},
-        "columns": COLUMNS,
+        "columns": {**COLUMNS, "top_units": tables.unit_columns(run)},
         "captions": CAPTIONS,
     }  # fmt: skip
 
 
-def _of_run(run: Run, selection: Selection, headline: HeldOut, sort: str) -> dict[str, Any]:
+def _of_run(run: Run, selection: Selection, headline: HeldOut, top: int | None, sort: str) -> dict[str, Any]:
     """Return what is said of a run whichever units are listed."""
     return {
         "held_out": plain(headline),
+        "directions": direction_answer(run, top),
+        "interventions": cause_answers(run),
         "kinds": [plain(part) for part in told_by_kind(run)],
         "title": run.info.title, "positive": run.info.positive, "negative": run.info.negative,
         "verdict": verdict_lines(run, headline),
@@ -117,7 +123,8 @@ def _of_run(run: Run, selection: Selection, headline: HeldOut, sort: str) -> dic
 
 
 def _units(run: Run, selection: Selection, top: int | None, sort: str) -> list[dict[str, Any]]:
-    frame = tables.top_units_frame(run.analysis(selection), top, inference=run.inference(selection), sort=sort)
+    directed = unit_directions(run, selection)
+    frame = tables.top_units_frame(run.analysis(selection), top, None, run.inference(selection), sort, directed)
     return tables.records(frame)
 
 
@@ -148,7 +155,7 @@ def answer_of_all(
     """
     return {
         "units": "all", "scope": scope, "n_pairs": len(run.pairs),
-        **_of_run(run, Selection("card", scope), headline, sort),
+        **_of_run(run, Selection("card", scope), headline, top, sort),
         "unit_kinds": [
             {
                 **plain(run.summary(of)), "top_units": _units(run, of, top, sort),
@@ -157,7 +164,7 @@ def answer_of_all(
             for of in selections_of(run, scope)
         ],
         "left_out": kinds_without(run, scope),
-        "columns": {"top_units": tables.UNIT_COLUMNS},
+        "columns": {"top_units": tables.unit_columns(run)},
     }  # fmt: skip
 
 
@@ -180,7 +187,8 @@ def unit_answer(run: Run, name: str, scope: str = "all") -> dict[str, Any]:
     Returns
     -------
     dict
-        JSON values: the fields of `UnitProfile` with a row a pair, ``notes``, ``weights_label``, and ``corrected`` (the
+        JSON values: the fields of `UnitProfile` with a row a pair, ``notes``, ``weights_label``, ``direction`` (the
+        fields of `UnitDirection`, None where the run keeps no directions of the unit), and ``corrected`` (the
         columns of `Inference`), None until the statistics of its kind have been computed.
 
     Raises
@@ -201,6 +209,10 @@ def unit_answer(run: Run, name: str, scope: str = "all") -> dict[str, Any]:
             {"pair": record.pair.id, "positive": sides[0], "negative": sides[1], "difference": difference}
             for record, sides, difference in pairs
         ],
+        "direction": found.direction and {
+            **{key: getattr(found.direction, key) for key in ("told", "n_pairs", "agreement", "p", "p_fwer")},
+            "cosines": found.direction.cosines.tolist(),
+        },
         "corrected": inference and {
             column: finite(inference.columns[column][found.index]) for column in columns_of(len(run.pairs))
         },

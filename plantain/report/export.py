@@ -14,13 +14,15 @@ import numpy as np
 import pandas as pd
 
 from plantain import UsageError, __version__
+from plantain.findings.directions import unit_directions
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import Published, load_published
 from plantain.report.answer import COLUMNS, answer
-from plantain.report.labels import contrast_words, provenance, weights_label
-from plantain.report.tables import UNIT_COLUMNS
+from plantain.report.labels import provenance, subject_words, weights_label
+from plantain.report.tables import DIRECTION_COLUMNS, UNIT_COLUMNS
 from plantain.runs.analysis import THRESHOLDS
-from plantain.runs.info import RANDOM, pair_facts
+from plantain.runs.attached import attached_files
+from plantain.runs.info import NOT_KLEIN, pair_facts
 from plantain.runs.io import save_run
 from plantain.runs.run import Run
 from plantain.runs.units import CARD, Selection
@@ -72,7 +74,7 @@ def units_csv(run: Run, selection: Selection = CARD) -> bytes:
 def units_data(run: Run, selection: Selection = CARD) -> pd.DataFrame:
     """List all units in the model's order, with the columns of `units_csv`; NaN where a value does not exist."""
     a, inference = run.analysis(selection), run.inference(selection)
-    table, n = a.table, a.table.n_units
+    table, n, directed = a.table, a.table.n_units, unit_directions(run, selection)
     rank = pd.array([pd.NA] * n, dtype="Int64")
     rank[a.ranking] = np.arange(1, len(a.ranking) + 1)
     return pd.DataFrame({
@@ -82,7 +84,7 @@ def units_data(run: Run, selection: Selection = CARD) -> pd.DataFrame:
         "first_channel": table.channel, "n_channels": table.width, "rank": rank,
         "mean_positive": a.magnitudes[0].mean(axis=0), "mean_negative": a.magnitudes[1].mean(axis=0),
         "mean_difference": a.differences.mean(axis=0), "t": a.t, "d_z": a.dz, **inference.columns,
-        "rms_percent": a.rms_percent,
+        "rms_percent": a.rms_percent, **(directed.columns if directed else {}),
         "weights_label": weights_label(run.info), "settings": run.info.settings_words,
     })  # fmt: skip
 
@@ -140,9 +142,9 @@ def dataset_files(run: Run, name: str, selections: Sequence[Selection]) -> dict[
 
 def _dataset_card(run: Run, name: str, tables: dict[str, pd.DataFrame]) -> str:
     configs = "".join(f"- config_name: {table}\n  data_files: {table}.parquet\n" for table in tables)
-    known = {**UNIT_COLUMNS, **PAIR_FIELDS}
+    known = {**UNIT_COLUMNS, **DIRECTION_COLUMNS, **PAIR_FIELDS}
     lines = [f"- {column}: {known[column]}" for frame in tables.values() for column in frame if column in known]
-    said = _plain_line(f"{provenance(run)}. {RANDOM if run.info.is_random else ''}")
+    said = _plain_line(f"{provenance(run)}. {NOT_KLEIN.get(run.info.weights, '')}")
     return (
         f"---\nconfigs:\n{configs}---\n\n# Run {_plain_line(name)} of plantain\n\n{said}\n\n"
         f"`units`: a row a unit, {len(tables['units']):,} in all; filter by its column `units` first, since the kinds "
@@ -163,10 +165,13 @@ def report_json(run: Run, selection: Selection = CARD) -> bytes:
 
 
 def run_zip(run: Run, folder: str) -> bytes:
-    """Pack a run's folder under the given name; unpacked, `runs.io.load_run` reads it to the bit."""
+    """Pack a run's folder under the given name, with its pictures and interventions.
+
+    Unpacked, `runs.io.load_run` reads it to the bit.
+    """
     out = io.BytesIO()
     with TemporaryDirectory() as temporary, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        root = save_run(run, Path(temporary) / "run")
+        root = save_run(run, Path(temporary) / "run", attached=attached_files(run))
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             entry = zipfile.ZipInfo(f"{folder}/{path.relative_to(root).as_posix()}", _ZIP_DATE)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
@@ -208,7 +213,7 @@ def cite_bibtex(run: Run, name: str, published: Published, url: str | None = Non
     """Write the same references as BibTeX entries; parameters as for `cite_text`."""
     i = run.info
     where = {"url": url} if url else {}
-    title = f"Run {name} of plantain: {i.title}, {contrast_words(run)}"
+    title = f"Run {name} of plantain: {subject_words(run)}"
     author, _, card = published.name.partition("/")
     return "\n\n".join([
         _entry("plantain", title="plantain", note=f"Software, version {__version__}, Apache 2.0", **where),
@@ -221,7 +226,7 @@ def cite_bibtex(run: Run, name: str, published: Published, url: str | None = Non
 def _facts(run: Run) -> str:
     i = run.info
     facts = f"Model revision: {i.revision or 'none'}. Prompts SHA-256: {i.prompts_sha256}. Date: {i.date}."
-    return f"{facts} {RANDOM}" if i.is_random else facts
+    return f"{facts} {NOT_KLEIN[i.weights]}" if i.weights in NOT_KLEIN else facts
 
 
 def _entry(key: str, **fields: str) -> str:

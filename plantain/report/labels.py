@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from plantain.findings.comparison import Difference
+from plantain.findings.across_runs.comparison import Difference
 from plantain.findings.published import SIDES, Published
 from plantain.models.info import ModelInfo
 from plantain.prompts.sets import PromptPair
 from plantain.runs.analysis import BlockSummary
+from plantain.runs.attached.interventions import InterventionInfo
 from plantain.runs.info import RunInfo
 from plantain.runs.run import Run
 
@@ -20,7 +21,9 @@ CONTRAST = " against ".join(SIDES)
 WEIGHTS_WORDS = {
     "pretrained": "pretrained weights from the Hub",
     "local": "weights from a local folder, origin unknown",
+    "practice": "practice model (drawings, trained by us; not Klein)",
     "untrained": "UNTRAINED: random weights in Klein's architecture",
+    "reservoir": "RESERVOIR: a random transformer behind the text encoder of another model",
     "stand-in": "STAND-IN: a tiny network with random weights, not Klein",
 }
 
@@ -32,6 +35,12 @@ UNIT_WORDS = {
     "embedding": "slices of 16 channels of the prompt embedding",
 }
 
+NEVER_KLEIN = {
+    "practice": "practice model", "stand-in": "stand-in", "untrained": "untrained control",
+    "reservoir": "reservoir control",
+}  # fmt: skip
+"""Weights that are never Klein's, in two words."""
+
 _DIFFERENCES = {
     "fingerprint": "weights (fingerprint)", "dtype": "precision", "seeds": "noise seeds",
     "mask_padding": "padding masked", "references_sha256": "reference images", "vae": "VAE",
@@ -42,10 +51,16 @@ _DIFFERENCES = {
 _HASHES = ("revision", "fingerprint", "references_sha256", "vae", "prompts_sha256")
 
 
-def weights_label(info: RunInfo | ModelInfo) -> str:
+def weights_label(info: RunInfo | ModelInfo | InterventionInfo) -> str:
     """Name the model and the kind of its weights."""
     revision = f" at {info.revision[:12]}" if info.revision else ""
-    return f"{info.model}{revision} ({WEIGHTS_WORDS[info.weights]})"
+    return with_weights(f"{info.model}{revision}", info.weights)
+
+
+def with_weights(model: str, weights: str) -> str:
+    """Write a model's name with the kind of its weights behind it; words that have brackets stand in no others."""
+    words = WEIGHTS_WORDS[weights]
+    return f"{model}, {words}" if ")" in words else f"{model} ({words})"
 
 
 def weights_words(*runs: Run) -> str:
@@ -56,17 +71,17 @@ def weights_words(*runs: Run) -> str:
 
 
 def run_label(name: str, info: RunInfo) -> str:
-    """Name a run in a list; a stand-in or an untrained model always shows."""
-    warning = {"stand-in": " (stand-in)", "untrained": " (untrained control)"}
-    return f"{name}{warning.get(info.weights, '')}"
+    """Name a run in a list; every model that is never Klein shows."""
+    kind = NEVER_KLEIN.get(info.weights)
+    return f"{name} ({kind})" if kind else name
 
 
 def provenance(run: Run) -> str:
     """Say on what, when and how a run was made, in one line."""
     i = run.info
     return (
-        f"{i.title}: {contrast_words(run)}, {len(run.pairs)} pairs · {weights_label(i)} · "
-        f"{i.dtype} on {i.device} · {i.settings_words} · {i.date[:10]} · {i.seconds:.0f} s"
+        f"{subject_words(run)}, {len(run.pairs)} pairs · {weights_label(i)} · "
+        f"{i.dtype} on {i.device} · {run.passes_words} · {i.date[:10]} · {i.seconds:.0f} s"
         + (f" · CHANGED: {'; '.join(i.changes)}" if i.changes else "")
     )
 
@@ -129,11 +144,24 @@ def contrast_words(run: Run) -> str:
     return kinds_words(run.info.positive, run.info.negative, run.kinds)
 
 
+def subject_words(run: Run) -> str:
+    """Write the title of a run and what its pairs are about; a title that ends with a side does not say it again."""
+    i = run.info
+    if i.title.casefold().endswith(i.positive.casefold()) and _fits_every_kind(i.positive, i.negative):
+        return f"{i.title} against {i.negative}"
+    return f"{i.title}: {contrast_words(run)}"
+
+
 def kinds_words(positive: str, negative: str, kinds: Sequence[str]) -> str:
     """Write what pairs are about; where all say their kind, only those of neglect are about help or none."""
-    if not all(kinds):
+    if not all(kinds) or _fits_every_kind(positive, negative):
         return f"{positive} against {negative}"
     return f"prosocial or not (in {kinds.count('neglect')} pairs, of neglect: {positive} or {negative})"
+
+
+def _fits_every_kind(positive: str, negative: str) -> bool:
+    """Tell whether a negative side is what the positive one is not, and nothing narrower such as ignoring."""
+    return negative.casefold().split() == ["not", *positive.casefold().split()]
 
 
 _PROSOCIAL = ("prosocial", "not prosocial")
@@ -143,12 +171,13 @@ _AS_NAMED = ("", "neglect")  # kinds of pairs whose sides are what their set cal
 
 def run_sides(run: Run) -> tuple[str, str]:
     """Name the two sides of all of a run's pairs: as its set does, unless some negative sides are more than neglect."""
-    return (run.info.positive, run.info.negative) if set(run.kinds) <= {*_AS_NAMED} else _PROSOCIAL
+    sides = run.info.positive, run.info.negative
+    return sides if set(run.kinds) <= {*_AS_NAMED} or _fits_every_kind(*sides) else _PROSOCIAL
 
 
 def pair_sides(pair: PromptPair, sides: tuple[str, str]) -> tuple[str, str]:
     """Name a pair's two sides: as its set does, unless its negative side is more than neglect."""
-    return sides if pair.kind in _AS_NAMED else _PROSOCIAL
+    return sides if pair.kind in _AS_NAMED or _fits_every_kind(*sides) else _PROSOCIAL
 
 
 def sides_words(positive: str, negative: str) -> str:

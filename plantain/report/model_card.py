@@ -8,22 +8,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plantain._files import printable
-from plantain.findings.atlas import Atlas
-from plantain.findings.comparison import differences
+from plantain.findings.across_runs.atlas import Atlas
+from plantain.findings.across_runs.comparison import differences
+from plantain.findings.across_runs.reproduction import Prompts, Reproduction
 from plantain.findings.held_out import HeldOut, held_out
+from plantain.findings.interventions import cause
 from plantain.findings.published import Published, comparable
-from plantain.findings.reproduction import Prompts, Reproduction
+from plantain.models.info import CONTROLS
 from plantain.models.load import KLEIN
-from plantain.prompts.sets import shipped_file
+from plantain.prompts.sets import SIDES, model_of, shipped_file
 from plantain.report import labels
-from plantain.report.atlas import Part, atlas_parts, finding
-from plantain.report.numbers import DASH, LEVEL
-from plantain.report.reproduction import BLOCKS_HEAD, HEAD, block_rows, figure_rows, reservations
+from plantain.report.across_runs.atlas import Part, atlas_parts, finding
+from plantain.report.across_runs.reproduction import BLOCKS_HEAD, HEAD, block_rows, figure_rows, reservations
+from plantain.report.interventions import CLAIM, main_intervention
+from plantain.report.interventions import finding as cause_finding
+from plantain.report.numbers import DASH, LEVEL, counted
 from plantain.report.statements import Kind, careful_statements, corrected_count, notes, prompt_warnings
 from plantain.report.tables import metrics
 from plantain.report.verdict import standing, verdict_lines
-from plantain.runs.info import RANDOM
-from plantain.runs.io import RunError
+from plantain.runs.attached import NOTHING_ATTACHED, Attached
+from plantain.runs.attached.interventions import Interventions
+from plantain.runs.attached.pictures import DRAWN, KINDS, PictureSettings
+from plantain.runs.info import NOT_KLEIN
+from plantain.runs.io import IMAGES, RunError
 from plantain.runs.run import Run, RunSummary
 from plantain.runs.units import CARD, HEADS, Selection
 
@@ -32,6 +39,15 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*(-[A-Za-z0-9._]+)*")  # no dot in
 _LONGEST_NAME = 80
 
 _FIRST = (Kind.COUNT, Kind.CORRECTED, Kind.RELIABILITY)  # what everyone should read; the rest is folded away
+
+_HEADINGS = {
+    "untrained": "random weights in Klein's architecture",
+    "reservoir": "a random transformer behind another model's text encoder",
+}
+"""What the transformers are that have learned nothing, by the kind of weights."""
+
+
+_N_PICTURED = 2  # pairs whose pictures a card shows
 
 _WEIGHTS = ("model", "revision", "fingerprint")  # settings in which a control differs by definition
 
@@ -42,9 +58,15 @@ def check_publishable(run: Run, name: str) -> None:
     Raises
     ------
     RunError
-        The run is a stand-in's, or its folder's name does not fit in a card's markers and a repository's paths.
+        The run is a stand-in's or the practice model's, or of its captions, or its folder's name does not fit in a
+        card's markers and a repository's paths.
     """
     check_weights(run.info.weights, name)
+    if model_of(run.info.prompts_sha256):
+        raise RunError(
+            f"{name}: is of captions for the practice model ({shipped_file(run.info.prompts_sha256, '')}), which no "
+            "card of Klein asks about. Publish a run of a set for Klein."
+        )
     if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise RunError(
             f"{name!r}: a published run needs a name of at most {_LONGEST_NAME} letters, digits, dots, single "
@@ -53,7 +75,12 @@ def check_publishable(run: Run, name: str) -> None:
 
 
 def check_weights(weights: str, name: str) -> None:
-    """Raise `RunError` where weights are the stand-in's."""
+    """Raise `RunError` where weights are the stand-in's or the practice model's."""
+    if weights == "practice":
+        raise RunError(
+            f"{name}: is a run of the practice model, which was trained on drawings and is not Klein: a card of Klein "
+            "must not show it. Publish a run of Klein, or of the untrained control."
+        )
     if weights == "stand-in":
         raise RunError(
             f"{name}: is a run of the stand-in, whose numbers say nothing about any model: it is not published. "
@@ -70,6 +97,8 @@ def results_section(
     figure: tuple[str, str],
     reproduction: Reproduction | None = None,
     found: HeldOut | None = None,
+    attached: Attached = NOTHING_ATTACHED,
+    cause_figure: str = "",
 ) -> str:
     """Write a run's section: everything that a reader needs to judge its figures.
 
@@ -90,6 +119,10 @@ def results_section(
         The run beside the published card, where it repeats that.
     found : HeldOut, optional
         The headline with what other runs add to it; of the run alone unless given.
+    attached : Attached
+        Its interventions and pictures, which lie in the repository beside it.
+    cause_figure : str
+        The path of the figure of its interventions.
 
     Returns
     -------
@@ -100,8 +133,8 @@ def results_section(
     same = reproduction is not None and reproduction.prompts is Prompts.SAME
     of = f"{' vs. '.join(labels.run_sides(run))} ({name})"
     heading = f"Results of plantain: {i.model}, {of}"
-    if i.weights == "untrained":
-        heading = f"Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein; {of}"
+    if i.weights in _HEADINGS:
+        heading = f"Control of plantain: {_HEADINGS[i.weights]}, not FLUX.2 Klein; {of}"
     careful = careful_statements(run, CARD)
     first = [statement.text for statement in careful if statement.kind in _FIRST]
     more = [statement.text for statement in careful if statement.kind not in _FIRST]
@@ -109,8 +142,10 @@ def results_section(
     blocks = [
         f"## {_plain(heading)}",
         f"**{_plain(one)}**",
-        *([f"**{RANDOM}**"] if i.is_random else []),
+        *([f"**{NOT_KLEIN[i.weights]}**"] if i.is_random else []),
         _listed([*beside, standing(run, CARD)]),
+        *_cause(attached.interventions, cause_figure),
+        *_pictures(run, name, attached.pictures),
         "**The card's counts:** " + _plain(verdict(run, summary, control, published, same)),
         _plain(labels.provenance(run)),
         *(_reproduced(reproduction, run, published) if reproduction else ()),
@@ -125,6 +160,41 @@ def results_section(
         _folded("Provenance", _provenance(run, name)),
     ]
     return "\n\n".join(blocks)
+
+
+def _cause(interventions: Sequence[Interventions], figure: str) -> Iterator[str]:
+    """Say whether heads matter, where that was tried."""
+    if (main := main_intervention(interventions)) is not None:
+        said = cause_finding(main.info, cause(main))
+        yield f"**Do these heads matter more than others?** {_plain(said)} {_plain(CLAIM)}"
+        yield f"![{_plain(said)}]({figure})"
+
+
+def _pictures(run: Run, name: str, found: PictureSettings | None) -> Iterator[str]:
+    """Show both sides of the first pairs that have pictures without edits, drawn ones before expected ones."""
+    by_place = {
+        (one.kind, one.pair, one.side): one.file for one in reversed(found.pictures if found else ()) if not one.edit
+    }
+    for kind in KINDS:
+        both = [
+            (record.pair, files)
+            for record in run.pairs
+            if all(files := [by_place.get((kind, record.pair.id, side)) for side in SIDES])
+        ]
+        if both:
+            shown = both[:_N_PICTURED]
+            how = f"drawn in {counted(found.steps, 'step')}" if kind == DRAWN else "as expected at sigma 1"
+            yield (
+                f"**Both sides of {counted(len(shown), 'pair')}** from one noise, {how}, {found.size} px. Pictures "
+                "show what the model draws, not what it represents."
+            )
+            rows = [f"| {' | '.join(map(_plain, labels.run_sides(run)))} |", "|---|---|"]
+            for pair, files in shown:
+                texts = [_plain(getattr(pair, side)) for side in SIDES]
+                cells = (f"![{t}](runs/{name}/{IMAGES}/{f})<br>{t}" for t, f in zip(texts, files, strict=True))
+                rows.append(f"| {' | '.join(cells)} |")
+            yield "\n".join(rows)
+            return
 
 
 def _reproduced(found: Reproduction, run: Run, published: Published) -> Iterator[str]:
@@ -155,13 +225,13 @@ def atlas_section(atlas: Atlas, runs: Mapping[str, Run], name: str, repo_id: str
     """
     info = next(iter(runs.values())).info
     heading = f"Prompt sets of plantain side by side: {info.model} ({name})"
-    if info.weights == "untrained":
-        heading = f"Prompt sets through random weights in Klein's architecture, not FLUX.2 Klein ({name})"
-    first, *more = (statement.text for statement in finding(atlas, info.is_random))
+    if info.weights in _HEADINGS:
+        heading = f"Prompt sets through {_HEADINGS[info.weights]}, not FLUX.2 Klein ({name})"
+    first, *more = (statement.text for statement in finding(atlas, info.weights))
     made = [f"runs/{name}-{axis}: {labels.provenance(run)}" for axis, run in runs.items()]
     blocks = [
         f"## {_plain(heading)}",
-        *([f"**{RANDOM}**"] if info.is_random else []),
+        *([f"**{NOT_KLEIN[info.weights]}**"] if info.is_random else []),
         _plain(first),
         _listed(more),
         *(block for part in atlas_parts(atlas) for block in _part(part)),
@@ -205,8 +275,10 @@ def verdict(
         f"the median, p = {facts.p:.2g})."
     )
     if control is not None:
-        text = "" if control.info.prompts_sha256 == run.info.prompts_sha256 else ", on another text of this prompt set"
-        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}{text}."
+        mine, its = run.info, control.info
+        size = "" if its.size == mine.size else f", at {its.size} px"
+        text = "" if its.prompts_sha256 == mine.prompts_sha256 else ", on another text of this prompt set"
+        said += f" The same network with random weights has {control.headline().thresholds[3].count:,}{size}{text}."
     if comparable(run, CARD):
         other = "" if run.info.model == published.base_model else f" and weights of {published.base_model}"
         prompts = "the same prompts, as is said by who ran this" if same_prompts else "prompts of its own"
@@ -225,7 +297,7 @@ def _limits(run: Run, summary: RunSummary, control: Run | None, published: Publi
         others = labels.difference_words([found for found in differences(run, control) if found.key not in _WEIGHTS])
         apart = f" Apart from its weights it differs in: {'; '.join(others)}." if others else ""
         yield f"The untrained control: {labels.provenance(control)}.{apart}"
-    elif run.info.weights != "untrained":
+    elif run.info.weights not in CONTROLS:
         yield "No untrained control was run on these prompts: what the architecture does by itself is not known."
 
 
@@ -256,6 +328,12 @@ def _how_to(run: Run, name: str, repo_id: str) -> str:
         make = (
             f"python -m plantain make-model untrained-klein-4b {shlex.quote(model)} --tokenizer {KLEIN}\n"
             "# its seed is not recorded: the weights' fingerprint below tells whether these are the same\n"
+        )
+    elif i.weights == "reservoir":
+        model = f"models/{i.model}"
+        make = (
+            f"python -m plantain make-model reservoir {shlex.quote(model)} --text-encoder {KLEIN}\n"
+            "# its seed and text encoder are not recorded: the fingerprint below tells whether these are the same\n"
         )
     command = labels.run_command(i, model, shipped_file(i.prompts_sha256, "THE-PROMPTS.toml"), f"runs/{name}")
     return (

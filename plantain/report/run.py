@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
+from plantain.findings.directions import unit_directions
 from plantain.findings.held_out import HeldOut, held_out, told_by_kind
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import CARD_PAIRS, Published, same_question
 from plantain.report import tables
 from plantain.report.answer import kinds_without, selections_of
-from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, contrast_words, family_line, provenance
+from plantain.report.directions import direction_blocks
+from plantain.report.interventions import cause_blocks
+from plantain.report.labels import CONTRAST, UNIT_WORDS, block_line, family_line, provenance, subject_words
 from plantain.report.statements import careful_statements, notes, pair_statements, prompt_warnings
 from plantain.report.verdict import standing, verdict_lines
 from plantain.runs.run import Run
@@ -51,7 +54,9 @@ def report_text(
     beside = len(run.pairs) == CARD_PAIRS  # counts grow with the number of pairs
     heads += [f"Published card{of}", "Against its null"] if beside else []
     careful = careful_statements(run, selection) + pair_statements(run, pairs, selection)
-    listed = tables.top_units_frame(run.analysis(selection), top, inference=run.inference(selection), sort=sort)
+    listed = tables.top_units_frame(
+        run.analysis(selection), top, None, run.inference(selection), sort, unit_directions(run, selection)
+    )
     units = f"{summary.n_units:,} {UNIT_WORDS[selection.units]}. Scope: {selection.scope}. Pairs: {summary.n_pairs}."
     made = [
         standing(run, selection),
@@ -60,9 +65,11 @@ def report_text(
         *(f"PROMPTS: {warning.text}" for warning in prompt_warnings(run)),
     ]
     blocks = [
-        f"# {run.info.title}: {contrast_words(run)}",
+        f"# {subject_words(run)}",
         "\n".join(verdict_lines(run, headline or held_out(run))),
         "\n".join(made),
+        *direction_blocks(run, top),
+        *cause_blocks(run),
         f"## The card's figures\n\nUnits: {units}",
         tables.markdown_table(heads, [astuple(m)[: len(heads)] for m in tables.metrics(summary, published)]),
         tables.METRIC_NOTE,
@@ -71,7 +78,7 @@ def report_text(
         f"Published figures: {published.source} ({published.n_units:,} units). {published.note} {published.units_note}",
         f"{family_line(published)} {published.family.source}",
         f"## Top units\n\n{_chosen(len(listed), summary.n_units, sort)}",
-        *_with_columns(listed, tables.UNIT_COLUMNS, 3),
+        *_with_columns(listed, tables.unit_columns(run), 3),
     ]
     if run.repeats:
         blocks.append(f"## Repeated measures\n\n{tables.REPEATS_NOTE}")
@@ -101,20 +108,22 @@ def report_text_of_all(
     chosen = selections_of(run, scope)
     left_out = kinds_without(run, scope)
     blocks = [
-        f"# {run.info.title}: {contrast_words(run)}",
+        f"# {subject_words(run)}",
         "\n".join(verdict_lines(run, headline)),
         f"{standing(run, Selection('card', scope))}\n{provenance(run)}",
+        *direction_blocks(run, top),
+        *cause_blocks(run),
         f"## Every kind of units\n\nScope: {scope}. Pairs: {len(run.pairs)}. The kinds overlap: a head holds slices.",
         tables.frame_table(tables.unit_kinds_frame([run.summary(of) for of in chosen])),
         tables.columns_text(tables.UNIT_KIND_COLUMNS),
         *([f"Without such tokens: {', '.join(left_out)}."] if left_out else []),
     ]
     for of in chosen:
-        listed = tables.top_units_frame(run.analysis(of), top, inference=run.inference(of), sort=sort)
+        listed = tables.top_units_frame(run.analysis(of), top, None, run.inference(of), sort, unit_directions(run, of))
         n_units = len(run.analysis(of).ranking)
         blocks += [f"## Top units: {of.units}\n\n{_chosen(len(listed), n_units, sort)}", tables.shown_table(listed, 3)]
         last = listed
-    return "\n\n".join([*blocks, tables.columns_text(tables.UNIT_COLUMNS, tables.shown(last))])
+    return "\n\n".join([*blocks, tables.columns_text(tables.unit_columns(run), tables.shown(last))])
 
 
 def _chosen(n: int, of: int, sort: str) -> str:

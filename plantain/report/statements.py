@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plantain import stats
-from plantain.findings.comparison import Comparison
+from plantain.findings.across_runs.comparison import Comparison
 from plantain.findings.pairs import Categories, PairPart, TokenRelation, against_tokens, between_categories
 from plantain.findings.published import CARD_PAIRS, CARD_SIZE, same_question
 from plantain.findings.unit import UnitProfile
@@ -26,6 +26,7 @@ from plantain.report.labels import CONTRAST, UNIT_WORDS, run_sides, sides_words,
 from plantain.report.numbers import LEVEL, counted, number, share, span
 from plantain.runs.analysis import Analysis
 from plantain.runs.inference import MAX_EXACT, N_FLIPS_P, Gain, Reliability
+from plantain.runs.info import PRACTICE, RESERVOIR
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import Selection, scope_changes
 
@@ -41,8 +42,8 @@ FEW_PAIRS = 10  # 2 of the 2^n sign patterns are the observed one: below 8 pairs
 Kind = Enum(
     "Kind",
     "COUNT CORRECTED EFFECT POWER RELIABILITY GAIN PARTS WHERE BASELINE DEPENDENCE "  # of a run's statistics
-    "INFLUENCE RELATION UNIT "  # of its pairs, of one unit
-    "COMPARABLE FEW RANDOM LENGTHS DEGENERATE CONFOUND "  # of what limits a reading
+    "INFLUENCE RELATION UNIT DIRECTION "  # of its pairs, of one unit
+    "COMPARABLE FEW RANDOM PRACTICE LENGTHS DEGENERATE CONFOUND "  # of what limits a reading
     "AGREEMENT SHARED "  # of two runs
     "SCORE RANK WEIGHTS "  # of one more pair
     "FINDING RIVALS REPLICATION UNIQUE",  # of an atlas
@@ -274,7 +275,8 @@ def _relation(relation: TokenRelation) -> str:
 
 def unit_statements(run: Run, unit: UnitProfile) -> list[Statement]:
     """Write what one unit shows, without the corrected p, which takes long."""
-    return [Statement(Kind.UNIT, text) for text in _unit(run, unit)]
+    direction = direction_statement(unit)
+    return [*(Statement(Kind.UNIT, text) for text in _unit(run, unit)), *([direction] if direction else [])]
 
 
 def _unit(run: Run, unit: UnitProfile) -> Iterator[str]:
@@ -298,6 +300,19 @@ def _unit(run: Run, unit: UnitProfile) -> Iterator[str]:
             f"If the signs of the {len(unit.differences)} differences were random, a |t| at least this large would "
             f"occur in {share(unit.p)} of cases (p = {unit.p:.2g}{drawn}, for this unit alone)."
         )
+
+
+def direction_statement(unit: UnitProfile) -> Statement | None:
+    """Write what the directions of one unit say; None where the run keeps none of them."""
+    found = unit.direction
+    if found is None:
+        return None
+    text = (
+        f"By its direction alone {found.told} of {found.n_pairs} pairs are told right, each by all others; the "
+        f"mean cosine of two pairs' directions is {found.agreement:+.2f} (p = {found.p:.2g} for this unit alone, "
+        f"{found.p_fwer:.2g} family-wise), scope {unit.scope}."
+    )
+    return Statement(Kind.DIRECTION, text)
 
 
 def corrected_statement(run: Run, unit: UnitProfile) -> Statement:
@@ -367,7 +382,10 @@ def _notes(run: Run, summary: Headline) -> Iterator[Statement]:
             f"observed pattern too often for the null's 99th percentile to mean much below {FEW_PAIRS} pairs.",
         )
     if i.is_random:
-        yield Statement(Kind.RANDOM, "These weights are random. The numbers say nothing about FLUX.2 Klein.")
+        told = "These weights are random. The numbers say nothing about FLUX.2 Klein."
+        yield Statement(Kind.RANDOM, RESERVOIR if i.weights == "reservoir" else told)
+    if i.weights == "practice":
+        yield Statement(Kind.PRACTICE, PRACTICE)
     if unequal:
         yield Statement(
             Kind.LENGTHS,

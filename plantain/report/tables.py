@@ -14,7 +14,15 @@ from plantain.findings.pairs import CategoryPart, PairPart, by_category, by_kind
 from plantain.findings.published import Published
 from plantain.findings.repeats import stability
 from plantain.report.numbers import DASH, count, number
-from plantain.runs.analysis import LARGE_EFFECT, THRESHOLDS, Analysis, SplitHalf, Summary, ThresholdCount
+from plantain.runs.analysis import (
+    LARGE_EFFECT,
+    THRESHOLDS,
+    Analysis,
+    DirectionAnalysis,
+    SplitHalf,
+    Summary,
+    ThresholdCount,
+)
 from plantain.runs.inference import N_FLIPS_P, Inference
 from plantain.runs.run import Headline, Run, RunSummary
 from plantain.runs.units import CARD, Selection
@@ -65,9 +73,19 @@ UNIT_COLUMNS = {
 }
 """What the columns of `top_units_frame` mean."""
 
-SMALLEST_FIRST = ("p_exact", "p_flips", "p_fwer", "q_bh", "q_by")
+DIRECTION_COLUMNS = {
+    "k_direction": "held-out pairs that its directions tell right, each by all other pairs",
+    "agreement": "mean cosine of the directions of two pairs: 1 where all share one, near 0 where there is none",
+    "p_direction_fwer": "family-wise p of the agreement: against the largest of all units, in units of its spread",
+}
+"""What the columns mean that a run with directions has besides."""
 
-SORTS = ("t", "d_z", "mean_difference", "percent", "rms_percent", "g", *SMALLEST_FIRST, "unit")
+SMALLEST_FIRST = ("p_exact", "p_flips", "p_fwer", "q_bh", "q_by", "p_direction_fwer")
+
+SORTS = (
+    "t", "d_z", "mean_difference", "percent", "rms_percent", "g", *SMALLEST_FIRST[:-1],
+    "k_direction", "agreement", "p_direction_fwer", "unit",
+)  # fmt: skip
 """By what units can be sorted: p and q rising, all else by falling size, ``unit`` in the model's order."""
 
 PAIR_COLUMNS = {
@@ -101,11 +119,36 @@ UNIT_KIND_COLUMNS = {
     "BH": "units with q_bh of at most .05",
 }  # fmt: skip
 
+_PEOPLES = {
+    "unit": "name", "rms_percent": "size, %", "d_z": "effect d", "mean_difference": "mean difference",
+    "percent": "mean, %", "g": "effect g", "d_low": "d, from", "d_high": "d, to", "p_exact": "p, alone",
+    "p_flips": "p, alone", "p_flips_error": "its error", "p_fwer": "p, corrected for all",
+    "q_bh": "false discovery rate", "q_by": "that rate, any dependence", "k_direction": "pairs told by direction",
+    "agreement": "agreement of directions", "p_direction_fwer": "p of it, corrected for all",
+    "score": "score, SDs", "first differing token": "first token that differs",
+    "differing tokens": "tokens that differ", "median |t|": "typical |t|", "r with others": "likeness to the others",
+    "measure": "seed and step", "top, same sign": "top units with the same sign",
+    **{f"without: |t| > {t:g}": f"units over |t| > {t:g} without it" for t in THRESHOLDS},
+    **{f"|t| > {t:g}": f"units over |t| > {t:g}" for t in THRESHOLDS},
+}  # fmt: skip
+"""What the page calls a column; other columns have words for people already. Files keep the columns' own names."""
+
 METRIC_NOTE = (
     "Rows: |t|: units whose paired t exceeds the number, and their share; |d|: the same of d_z. Split-half r: "
     "correlation of the maps of t of two halves of the pairs. null p99: the 99th percentile of the count under sign "
     "flips of whole pairs. Prompt embedding: the same of the text before the transformer."
 )
+
+
+def people(column: str) -> str:
+    """Return what the page calls a column."""
+    return _PEOPLES.get(column, column)
+
+
+def people_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write a frame for the page: words for people, and numbers in three digits; small p keep their size."""
+    short = frame.map(lambda value: float(f"{value:.3g}") if isinstance(value, float) else value)
+    return short.rename(columns=people)
 
 
 def columns_text(columns: Mapping[str, str], shown: Iterable[str] | None = None) -> str:
@@ -244,6 +287,7 @@ def top_units_frame(
     block: str | None = None,
     inference: Inference | None = None,
     sort: str = "t",
+    directions: DirectionAnalysis | None = None,
 ) -> pd.DataFrame:
     """List the tested units with the largest |t|, or the first by another column, in one block or all.
 
@@ -258,6 +302,8 @@ def top_units_frame(
         For the columns that take longer.
     sort : str
         One of `SORTS`.
+    directions : DirectionAnalysis, optional
+        For the columns of `DIRECTION_COLUMNS`.
 
     Returns
     -------
@@ -290,7 +336,14 @@ def top_units_frame(
     })  # fmt: skip
     more = (name for name in UNIT_COLUMNS if inference and name in inference.columns and name not in frame)
     frame = frame.assign(**{name: inference.columns[name][order] for name in more})
+    if directions:
+        frame = frame.assign(**{name: values[order] for name, values in directions.columns.items()})
     return frame if sort == "t" else frame.iloc[_sorted(frame, order, sort)[:n]].reset_index(drop=True)
+
+
+def unit_columns(run: Run) -> dict[str, str]:
+    """Say what the columns of a run's units mean."""
+    return {**UNIT_COLUMNS, **(DIRECTION_COLUMNS if run.directions else {})}
 
 
 def _sorted(frame: pd.DataFrame, order: np.ndarray, sort: str) -> np.ndarray:
@@ -299,7 +352,8 @@ def _sorted(frame: pd.DataFrame, order: np.ndarray, sort: str) -> np.ndarray:
         return np.argsort(order, kind="stable")
     if sort not in SORTS or sort not in frame or frame[sort].isna().all():
         known = ", ".join(name for name in SORTS if name == "unit" or (name in frame and frame[name].notna().any()))
-        raise UsageError(f"no unit has a value of {sort!r} here; sort by one of {known}.")
+        hint = " Heads have directions (--units heads) where the run keeps them." if sort in DIRECTION_COLUMNS else ""
+        raise UsageError(f"no unit has a value of {sort!r} here; sort by one of {known}.{hint}")
     values = frame[sort].to_numpy()
     return np.argsort(values if sort in SMALLEST_FIRST else -np.abs(values), kind="stable")  # NaN comes last
 

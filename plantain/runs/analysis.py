@@ -22,6 +22,10 @@ LARGE_EFFECT = 0.8
 
 TOP_BLOCKS = 5
 
+N_DIRECTION_FLIPS = 9_999
+
+DIRECTION_COLUMNS = ("k_direction", "agreement", "p_direction_fwer")
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
@@ -66,8 +70,13 @@ class Analysis:
     @cached_property
     def ranking(self) -> np.ndarray:
         """Indices of the tested units by falling |t|."""
-        order = np.argsort(-np.nan_to_num(np.abs(self.t), nan=-1.0), kind="stable")
-        return order[: int(self.tested.sum())]
+        return ranked(self.t)
+
+
+def ranked(t: np.ndarray) -> np.ndarray:
+    """Return the indices of the units that have a t, by falling |t|; t is a float array (n_units,)."""
+    order = np.argsort(-np.nan_to_num(np.abs(t), nan=-1.0), kind="stable")
+    return order[: np.count_nonzero(~np.isnan(t))]
 
 
 def analyze(
@@ -108,6 +117,45 @@ def analyze(
         null=stats.sign_flip_null(diffs[:, tested], signs=signs, thresholds=THRESHOLDS),
         split_r=stats.split_half(diffs[:, tested], halves=halves),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionAnalysis:
+    """What the directions of a run's units say, for one choice of units and scope.
+
+    Attributes
+    ----------
+    table : UnitTable
+    gram : float64 array (n_pairs, n_pairs)
+        Cosine of the directions of two pairs (`stats.direction_grams`), summed over units.
+    agreement : stats.Agreement
+        Of every unit.
+    """
+
+    table: UnitTable
+    gram: np.ndarray
+    agreement: stats.Agreement
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What a table of units has of it, all (n_units,): pairs told right, agreement and its family-wise p."""
+        a = self.agreement
+        return dict(zip(DIRECTION_COLUMNS, (a.told, a.mean, a.p_fwer), strict=True))
+
+
+def analyze_directions(vectors: np.ndarray, table: UnitTable, rng: np.random.Generator) -> DirectionAnalysis:
+    """Compare the directions of the pairs in every unit.
+
+    Parameters
+    ----------
+    vectors : float array (2, n_pairs, n_units, width)
+    table : UnitTable
+    rng : numpy Generator
+        For `N_DIRECTION_FLIPS` sign flips.
+    """
+    grams = stats.direction_grams(vectors)
+    signs = stats.draw_signs(N_DIRECTION_FLIPS, grams.shape[1], rng)
+    return DirectionAnalysis(table, grams.sum(axis=0), stats.agreement_test(grams, signs))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES, TOKEN_SCOPES, recorded_scopes
+
+if TYPE_CHECKING:
+    from plantain.runs.directions import Means
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,21 @@ class PairCapture:
         Positions at which the two token sequences differ.
     repeats : tuple of SumsOfSquares
         The repeated measures that `sums` averages; empty where there is one.
+    means : Means or None
+        Mean vectors, with one pair: the average where there are repeated measures; None where none are kept.
     """
 
     sums: SumsOfSquares
     first_difference: int
     n_differing: int
     repeats: tuple[SumsOfSquares, ...] = ()
+    means: Means | None = None
 
     @classmethod
-    def of(cls, measures: Sequence[SumsOfSquares], first_difference: int, n_differing: int) -> PairCapture:
+    def of(
+        cls, measures: Sequence[SumsOfSquares], first_difference: int, n_differing: int, means: Means | None = None
+    ) -> PairCapture:
         """Return what one measure left, or the average of several with the measures."""
         if len(measures) == 1:
-            return cls(measures[0], first_difference, n_differing)
-        return cls(SumsOfSquares.average(measures), first_difference, n_differing, tuple(measures))
+            return cls(measures[0], first_difference, n_differing, means=means)
+        return cls(SumsOfSquares.average(measures), first_difference, n_differing, tuple(measures), means)

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from plantain import PlantainError
 from plantain._files import STRICT
-from plantain.models.info import WEIGHTS, ModelInfo
+from plantain.models.info import CONTROLS, WEIGHTS, ModelInfo
 from plantain.prompts.sets import PAIR_KEYS, ROLES, PromptPair, same_set
 from plantain.runs.units import Layout
 
@@ -24,6 +24,13 @@ SIZES = range(64, 2048 + 1, 16)
 MOST_REPEATS = 16  # passes of one prompt; every one is kept, 0.5 MB a pair at full size
 
 RANDOM = "The weights are random: the numbers say nothing about FLUX.2 Klein."
+
+PRACTICE = "This is the practice model, trained on drawings: the numbers say nothing about FLUX.2 Klein."
+
+RESERVOIR = "The transformer's weights are random: the numbers show what the text encoder alone brings about."
+
+NOT_KLEIN = {"practice": PRACTICE, "untrained": RANDOM, "reservoir": RESERVOIR, "stand-in": RANDOM}
+"""What a reader has to know of numbers that are never Klein's, by the kind of weights."""
 
 
 class NotComparableError(PlantainError, ValueError):
@@ -202,8 +209,8 @@ class RunInfo:
 
     @property
     def is_random(self) -> bool:
-        """Say whether the weights are random: a stand-in's or an untrained model's."""
-        return self.weights in ("stand-in", "untrained")
+        """Say whether the transformer's weights are random: a stand-in's or a control's."""
+        return self.weights in ("stand-in", *CONTROLS)
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -229,10 +236,16 @@ def pair_facts(pair: PromptPair) -> dict[str, str]:
 def is_control(control: RunInfo, run: RunInfo) -> bool:
     """Tell whether a run may stand beside another as its control: one prompt set in the same kind of passes.
 
-    Size, seed and the set's text, present or former, may be others: whoever shows the two says so.
+    Size, seed and the set's text, present or former, may be others: whoever shows the two says so. Of several the one
+    of the lowest `control_rank` is shown.
     """
     kinds = [(len(i.seeds), i.steps, i.mask_padding, i.references_sha256) for i in (control, run)]
     return kinds[0] == kinds[1] and same_set(control.prompts_sha256, run.prompts_sha256)
+
+
+def control_rank(control: RunInfo, run: RunInfo) -> tuple[bool, bool, int]:
+    """Order the controls of a run: of its own text before another, of its size before others, small before large."""
+    return control.prompts_sha256 != run.prompts_sha256, control.size != run.size, control.size
 
 
 def size_fault(size: int) -> str:

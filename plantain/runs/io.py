@@ -1,5 +1,7 @@
 """Runs saved and loaded: a folder with run.json, capture.safetensors, units.csv and cached statistics.
 
+Where a run keeps directions, directions.safetensors lies beside them; without that file it is a run of magnitudes.
+
 A run may be a stranger's: files are bounded in size and read strictly, nothing is unpickled, and what does not fit is
 one clear error.
 """
@@ -24,6 +26,7 @@ from safetensors import SafetensorError
 
 from plantain import PlantainError
 from plantain._files import (
+    find,
     folder_identity,
     name_fault,
     plain,
@@ -35,11 +38,13 @@ from plantain._files import (
     strict_record,
 )
 from plantain.prompts.sets import PromptSet
-from plantain.prompts.shipped import RUNS, find
+from plantain.prompts.shipped import RUNS
+from plantain.runs.analysis import DIRECTION_COLUMNS
 from plantain.runs.capture import SumsOfSquares
+from plantain.runs.directions import LATER, Means, level_of, parts_of
 from plantain.runs.inference import STATISTICS, columns_of, write_cached
 from plantain.runs.info import RUN_KEYS, PairRecord, RunInfo, pair_facts
-from plantain.runs.run import Run, capture_bytes
+from plantain.runs.run import Run, capture_bytes, directions_bytes
 from plantain.runs.scopes import STREAM_SCOPES, UNITS
 from plantain.runs.units import Selection
 
@@ -53,16 +58,24 @@ PUBLISH = ".publish"  # what the folder is called, after the run's name, into wh
 
 RUN_JSON, CAPTURE, UNITS_CSV = "run.json", "capture.safetensors", "units.csv"
 
-LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20}  # bytes; a run of Klein's 25 pairs has 30 kB and 13 MB
+DIRECTIONS = "directions.safetensors"  # beside them, where a run keeps directions; it is complete without
+
+IMAGES = "images"  # a folder beside them, see `runs.pictures`; it is complete without
+INTERVENTIONS = "interventions"  # the folder of what was found later by changing its passes
+
+# Bytes; a run of Klein's 25 pairs has 30 kB, 13 MB and 33 MB (with the MLP 107 MB).
+LARGEST = {RUN_JSON: 16 << 20, CAPTURE: 256 << 20, DIRECTIONS: 512 << 20}
 
 _KINDS = {**{f"sum_squares.{stream}": np.float32 for stream in STREAM_SCOPES},
           "tokens": np.int64, "signs": np.int8, "halves": np.bool_}  # fmt: skip
+
+_MEANS_SHA256 = "directions_sha256"  # in run.json, only where there are any
 
 _REPEATS = {f"repeats.{stream}": np.float32 for stream in STREAM_SCOPES}  # only where there are any
 
 _LATER_FACTS = ("floor", "preregistration", "role", "changes")
 
-_CONTENT = (RUN_JSON, CAPTURE, UNITS_CSV, STATISTICS)
+_CONTENT = (RUN_JSON, CAPTURE, DIRECTIONS, UNITS_CSV, STATISTICS, IMAGES, INTERVENTIONS)
 
 
 class RunError(PlantainError, RuntimeError):
@@ -72,8 +85,19 @@ class RunError(PlantainError, RuntimeError):
 # --- saving ------------------------------------------------------------------------------------------------
 
 
-def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
+def save_run(
+    run: Run, folder: str | Path, overwrite: bool = False, attached: Mapping[str, bytes] | None = None
+) -> Path:
     """Write a run so that a reader sees the whole of it or none.
+
+    Parameters
+    ----------
+    run : Run
+    folder : str or Path
+    overwrite : bool
+        Replace a run that stands there, with all that is attached to it.
+    attached : mapping of str to bytes, optional
+        Other files by their paths in the folder, from `attached.attached_files`: pictures and interventions.
 
     Raises
     ------
@@ -88,7 +112,7 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     saved = plantain.save_run(run, f"{folder}/copy")
     ...     sorted(path.name for path in saved.iterdir())
-    ['capture.safetensors', 'run.json', 'statistics', 'units.csv']
+    ['capture.safetensors', 'directions.safetensors', 'run.json', 'statistics', 'units.csv']
     """
     folder = Path(folder)
     check_target(folder, overwrite)
@@ -97,6 +121,9 @@ def save_run(run: Run, folder: str | Path, overwrite: bool = False) -> Path:
     try:
         with replace_folder(folder, partial(check_target, folder, overwrite)) as new:
             _write_files(run, new)
+            for path, content in (attached or {}).items():
+                (new / path).parent.mkdir(exist_ok=True)
+                (new / path).write_bytes(content)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}).") from error
     return folder
@@ -123,11 +150,14 @@ def check_target(folder: str | Path, overwrite: bool) -> None:
 
 def _write_files(run: Run, folder: Path) -> None:
     (folder / CAPTURE).write_bytes(capture_bytes(run))
+    if run.directions is not None:
+        (folder / DIRECTIONS).write_bytes(directions_bytes(run.directions))
     (folder / UNITS_CSV).write_text(_units_csv(run), encoding="utf-8", newline="")
     content = {
         "schema": SCHEMA,
         "info": _known_facts(run),
         "capture_sha256": run.capture_sha256,
+        **({} if run.directions is None else {_MEANS_SHA256: run.directions_sha256}),
         "pairs": [_flat(record) for record in run.pairs],
         "summaries": [plain(run.summary(Selection(units))) for units in UNITS],
     }
@@ -157,17 +187,25 @@ _FEW_DIGITS = 4
 
 
 def _units_csv(run: Run) -> str:
-    """One row per unit of every kind, scope ``all``; t and d_z are empty for degenerate units."""
+    """One row per unit of every kind, scope ``all``; t and d_z are empty for degenerate units.
+
+    A run that keeps directions has columns of them, empty for kinds of units without.
+    """
     out = StringIO()
     writer, names = csv.writer(out, lineterminator="\n"), columns_of(len(run.pairs))
+    directed = DIRECTION_COLUMNS if run.directions else ()
     writer.writerow(
         ["units", "unit", "block", "kind", "head", "first_channel", "n_channels",
-         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *names, "rms_percent", "weights"]
+         "mean_positive", "mean_negative", "mean_difference", "t", "d_z", *names, "rms_percent", *directed, "weights"]
     )  # fmt: skip
     for units in UNITS:
         a = run.analysis(Selection(units))
         more = [run.inference(Selection(units)).columns[c] for c in names]
         columns = (*a.magnitudes.mean(axis=1), a.differences.mean(axis=0), a.t, a.dz, *more, a.rms_percent)
+        if run.directions:
+            kept = run.directions.has(Selection(units))
+            none = dict.fromkeys(directed, np.full(a.table.n_units, np.nan))
+            columns += tuple((run.direction_analysis(Selection(units)).columns if kept else none).values())
         for i, name in enumerate(a.table.names):
             head = a.table.head[i] if a.table.head[i] >= 0 else ""
             place = [units, name, a.table.block[i], a.table.kind[i], head, a.table.channel[i], a.table.width]
@@ -202,7 +240,7 @@ def load_run(folder: str | Path) -> Run:
     """
     folder = find(folder, RUNS)
     try:
-        text, capture = _read_files(folder)
+        text, capture, means = _read_files(folder)
         content = strict_json(text)
     except OSError as error:
         name = Path(error.filename).name
@@ -225,7 +263,11 @@ def load_run(folder: str | Path) -> Run:
             raise ValueError(f"{RUN_JSON} does not match its own hash")
         if hashlib.sha256(capture).hexdigest() != content["capture_sha256"]:
             raise ValueError(f"{CAPTURE} does not match {RUN_JSON}")
-        return _build_run(content, capture, folder)
+        if _MEANS_SHA256 not in content:  # then what lies there is nobody's word
+            means = None
+        elif means is not None and hashlib.sha256(means).hexdigest() != content[_MEANS_SHA256]:
+            raise ValueError(f"{DIRECTIONS} does not match {RUN_JSON}")
+        return _build_run(content, capture, means, folder)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, SafetensorError) as error:
         raise RunError(f"{folder}: is damaged ({type(error).__name__}: {error}). Make the run again.") from error
 
@@ -245,8 +287,8 @@ def no_run(path: Path) -> str:
     return "a dry run of a publish" if path.name.endswith(PUBLISH) else ""
 
 
-def _read_files(folder: Path) -> tuple[bytes, bytes]:
-    """Read run.json and the capture of one run; again where another took the folder's place meanwhile."""
+def _read_files(folder: Path) -> tuple[bytes, bytes, bytes | None]:
+    """Read run.json, capture and directions of one run; again where another took the folder's place meanwhile."""
     while True:
         before = folder_identity(folder)
         try:
@@ -259,17 +301,24 @@ def _read_files(folder: Path) -> tuple[bytes, bytes]:
             return found
 
 
-def _read_once(folder: Path) -> tuple[bytes, bytes]:
+def _read_once(folder: Path) -> tuple[bytes, bytes, bytes | None]:
+    content: dict[str, bytes] = {}
     for name, limit in LARGEST.items():
-        found = (folder / name).stat()
+        try:
+            found = (folder / name).stat()
+        except FileNotFoundError:
+            if name == DIRECTIONS:
+                continue
+            raise
         if not stat.S_ISREG(found.st_mode):  # a pipe would never end
             raise RunError(f"{folder}: {name} is no file. Make the run again.")
         if found.st_size > limit:
             raise RunError(f"{folder}: {name} is larger than {limit:,} bytes.")
-    return (folder / RUN_JSON).read_bytes(), (folder / CAPTURE).read_bytes()
+        content[name] = (folder / name).read_bytes()
+    return content[RUN_JSON], content[CAPTURE], content.get(DIRECTIONS)
 
 
-def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
+def _build_run(content: dict[str, Any], capture: bytes, directions: bytes | None, folder: Path) -> Run:
     info = strict_record(RunInfo, content["info"], "info")
     n_repeats = info.conditions.n_repeats if info.conditions.n_repeats > 1 else 0
     arrays = strict_arrays(capture, {**_KINDS, **(_REPEATS if n_repeats else {})})
@@ -277,13 +326,24 @@ def _build_run(content: dict[str, Any], capture: bytes, folder: Path) -> Run:
     streams = {stream: arrays[f"sum_squares.{stream}"] for stream in STREAM_SCOPES}
     measures = [{s: arrays[f"repeats.{s}"][i] for s in STREAM_SCOPES} for i in range(n_repeats)]
     sums, *repeats = (SumsOfSquares(measure, arrays["tokens"]) for measure in (streams, *measures))
-    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, tuple(repeats))
+    means = None if directions is None else _read_means(directions, arrays["tokens"])
+    run = Run(info, pairs, sums, arrays["signs"], arrays["halves"], folder, tuple(repeats), means)
     prompts = tuple(record.pair for record in pairs)  # the hash names their set everywhere else
     if PromptSet(info.prompt_set, info.title, info.positive, info.negative, prompts).sha256 != info.prompts_sha256:
         raise ValueError("the pairs are not those of prompts_sha256")
     if info.references and set(info.references) != {pair.id for pair in prompts}:
         raise ValueError("the reference images are not those of the pairs")
     return run
+
+
+def _read_means(content: bytes, tokens: np.ndarray) -> Means | None:
+    """Read the mean vectors of any level."""
+    header = strict_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    parts = parts_of(level_of([name.removeprefix("means.") for name in header if name.startswith("means.")]))
+    kinds = {f"means.{part}": np.float16 for part in parts}
+    if "times" in header:
+        kinds |= {"times": np.float64, **{f"later.{part}": np.float16 for part in LATER}}
+    return Means.of(strict_arrays(content, kinds), tokens)
 
 
 def _nested(row: dict[str, Any]) -> dict[str, Any]:
@@ -301,7 +361,7 @@ def _flat(record: PairRecord) -> dict[str, Any]:
 
 def _stay_inside(root: Path, path: Path) -> None:
     """Refuse a run of which a part is a link that leads out of the folder of runs."""
-    for part in (path, path / RUN_JSON, path / CAPTURE):
+    for part in (path, *(path / name for name in (RUN_JSON, CAPTURE, DIRECTIONS, IMAGES, INTERVENTIONS))):
         if part.exists() and not part.resolve().is_relative_to(root.resolve()):
             raise RunError(f"{path}: {part.name} is a link that leads out of {root}. Copy the run there.")
 

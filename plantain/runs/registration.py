@@ -13,6 +13,8 @@ from plantain.runs.units import Selection
 
 SELECTION = Selection("heads", "image")
 
+MEASURE = "direction"
+
 CONDITIONS = Conditions(1024, (0,))
 
 
@@ -23,7 +25,9 @@ def registration_sha256() -> str | None:
     return None
 
 
-def departures(info: RunInfo, selection: Selection = SELECTION, role: str = "axis") -> tuple[str, ...]:
+def departures(
+    info: RunInfo, selection: Selection = SELECTION, role: str = "axis", measure: str = MEASURE
+) -> tuple[str, ...]:
     """Name in what a figure departs from the preregistered one; empty where it is that one.
 
     Parameters
@@ -34,6 +38,8 @@ def departures(info: RunInfo, selection: Selection = SELECTION, role: str = "axi
         Of the figure.
     role : str
         ``axis`` for the headline; ``replication`` for a run on whose pairs the headline's rule is tried.
+    measure : {"direction", "magnitude"}
+        What the figure goes by: magnitudes where the run keeps no directions.
     """
     known = shipped_sets().get(info.prompts_sha256)
     kept = {
@@ -42,6 +48,7 @@ def departures(info: RunInfo, selection: Selection = SELECTION, role: str = "axi
         "image size, seeds or steps": info.conditions == CONDITIONS and info.seed == CONDITIONS.seeds[0],
         "reference images": not info.references,
         "units or tokens": selection == SELECTION,
+        "measure": measure == MEASURE,
         "the file itself": info.preregistration is not None and info.preregistration == registration_sha256(),
     }
     return tuple(name for name, same in kept.items() if not same)

@@ -18,6 +18,8 @@ from pydantic.dataclasses import dataclass
 from plantain._files import STRICT
 
 PAIR = "pair"  # both prompts encoded and passed once, with hooks
+TURN = "turn"  # a pair's worth of passes in which heads are turned
+DRAWING = "drawing"  # a pair's worth of passes of a whole drawing, decoding included
 PICTURE = "picture"  # one latent decoded by the VAE
 COLD = "cold start"  # a worker of ZeroGPU moves the weights to its card; of no size
 
@@ -29,7 +31,7 @@ _KEPT = 25  # last measurements of one kind, size and device
 
 _ENCODING = 477  # tokens of a pass that take as long as encoding its prompt: 9.0 s beside 14.5 s for 768 tokens
 
-_TEXT_TOKENS = {PAIR: 512, PICTURE: 0}  # beside the image's, one for every 16 x 16 pixels
+_TEXT_TOKENS = {PAIR: 512, TURN: 512, DRAWING: 512, PICTURE: 0}  # beside the image's, one for every 16 x 16 pixels
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -39,7 +41,7 @@ class Timed:
     Attributes
     ----------
     kind : str
-        `PAIR`, `PICTURE` or `COLD`.
+        `PAIR`, `PICTURE` or `COLD`; what is learned may also be `TURN` or `DRAWING`.
     size : int
         Height and width of the image in pixels; 0 where there is none.
     seconds : float
@@ -73,18 +75,31 @@ class Estimate:
     measured: bool
 
 
-def whole_pairs(size: int, repeats: int) -> float:
+def whole_pairs(size: int, repeats: float) -> float:
     """Return how many pairs of one measure take as long as one pair of several: its prompts are encoded once.
 
     Parameters
     ----------
     size : int
         Of the image in pixels.
-    repeats : int
-        Measures of the pair, one pass each.
+    repeats : float
+        Measures of the pair, one pass each for both sides.
     """
     each = _tokens(PAIR, size)
     return (_ENCODING + repeats * each) / (_ENCODING + each)
+
+
+def pairs_of_rows(size: int, n_rows: int) -> float:
+    """Return how many pairs of one measure take as long as some prompts that only go through the transformer.
+
+    Parameters
+    ----------
+    size : int
+        Of the image in pixels.
+    n_rows : int
+        Prompts, which are encoded already.
+    """
+    return n_rows * (whole_pairs(size, 2) - whole_pairs(size, 1)) / 2
 
 
 class Seconds:

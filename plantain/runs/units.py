@@ -6,6 +6,7 @@ pair, scope, unit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -206,6 +207,51 @@ def unit_table(layout: Layout, selection: Selection = CARD) -> UnitTable:
     block, kind, channel = (np.concatenate(column) for column in zip(*parts, strict=True))
     head = np.where(kind == "attention", channel // layout.head_dim, -1)
     return UnitTable(selection.units, selection.scope, block, kind, channel, head, _width(layout, selection.units))
+
+
+_SPEC = re.compile(r"(embedding|\w+\[\d+\])\.(\d+)")  # of the command line; tables have joint[2] head 0
+
+
+def find_units(layout: Layout, selection: Selection, names: Sequence[str]) -> np.ndarray:
+    """Return where units stand in `unit_table`, int (n_names,), in the order of their names.
+
+    Parameters
+    ----------
+    layout : Layout
+    selection : Selection
+    names : sequence of str
+        As tables print them (``single[19] head 3``) or in short (``single[19].3``).
+
+    Raises
+    ------
+    SelectionError
+        There is no such unit; the message says what there is.
+
+    Examples
+    --------
+    >>> layout = Layout(n_joint=1, n_single=2, n_heads=4, head_dim=32, mlp_dim=64, text_dim=48)
+    >>> find_units(layout, HEADS, ["single[1].3", "joint[0] head 2"]).tolist()
+    [11, 2]
+    """
+    table = unit_table(layout, selection)
+    places = {name: i for i, name in enumerate(table.names)}
+    word = {"mlp": "MLP group", "heads": "head", "text-heads": "text head"}.get(selection.units, "slice")
+    found = []
+    for name in names:
+        short = _SPEC.fullmatch(name.strip())
+        i = places.get(f"{short[1]} {word} {short[2]}" if short else name.strip())
+        if i is None:
+            raise SelectionError(
+                f"{name[:60]!r} is none of the {table.n_units:,} units ({selection.units}), "
+                f"which go from {table.names[0]} to {table.names[-1]}; in short, {_short(table.names[-1])}."
+            )
+        found.append(i)
+    return np.array(found, int)
+
+
+def _short(name: str) -> str:
+    """Write a unit's name in short: its block and the number in it."""
+    return f"{name.split()[0]}.{name.split()[-1]}"
 
 
 def magnitudes(sums: SumsOfSquares, layout: Layout, selection: Selection = CARD) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs, checked_level
 from plantain.stats.paired import is_degenerate, paired_t
-from plantain.stats.sign_flips import checked_signs
+from plantain.stats.randomization.sign_flips import checked_signs
 
 _FLIPS = 250  # bootstrap draws at a time
 
@@ -337,3 +337,28 @@ def _wild_counts(diffs: np.ndarray, threshold: float, signs: np.ndarray) -> np.n
         over = (a + w) ** 2 > threshold**2 * np.maximum(n - w**2, 0.0) / (n - 1)
         counts.append(np.count_nonzero(over, axis=1))
     return np.concatenate(counts)
+
+
+def coin_range(n: int, level: float = 0.95) -> tuple[int, int]:
+    """Return the least and the largest count of heads that a fair coin gives in most of `n` throws.
+
+    Parameters
+    ----------
+    n : int
+    level : float
+        At most half of what is left lies on each side of them.
+
+    Returns
+    -------
+    tuple of int
+
+    Examples
+    --------
+    >>> coin_range(25)
+    (8, 17)
+    """
+    from scipy.special import bdtr
+
+    counts = np.arange(n + 1)
+    below = int(np.argmax(bdtr(counts, n, 0.5) > (1 - level) / 2))
+    return below, n - below

@@ -208,8 +208,22 @@ def transfer_test(rule: Rule, diffs: np.ndarray, two_sided: bool = False) -> Hel
     >>> found.k, found.n, found.p
     (3, 4, 0.3125)
     """
-    diffs = checked_diffs(diffs, min_pairs=1)
-    k, n = int(np.count_nonzero(rule.scores(diffs) > 0)), len(diffs)
-    extreme = max(k, n - k) if two_sided else k
+    return count_frozen(rule.scores(checked_diffs(diffs, min_pairs=1)), two_sided)
+
+
+def count_frozen(scores: np.ndarray, two_sided: bool = False) -> HeldOut:
+    """Count the scores above zero that a frozen rule gave to new pairs, with the exact binomial p.
+
+    A score of zero is on neither side, so that a rule that says nothing of any pair is no finding in either way.
+
+    Examples
+    --------
+    >>> count_frozen(np.array([0.5, 0.2, 0.1, 0.4])).p
+    0.0625
+    >>> count_frozen(np.zeros(25), two_sided=True).p
+    1.0
+    """
+    k, n = int(np.count_nonzero(scores > 0)), len(scores)
+    extreme = max(k, int(np.count_nonzero(scores < 0))) if two_sided else k
     tail = sum(math.comb(n, i) for i in range(extreme, n + 1)) / 2**n
     return HeldOut(k, n, min(1.0, 2 * tail) if two_sided else tail, 0.0)

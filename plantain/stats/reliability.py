@@ -9,7 +9,7 @@ import numpy as np
 from plantain.stats._checks import checked_diffs
 from plantain.stats.correlation import cosine, pearson
 from plantain.stats.paired import paired_t
-from plantain.stats.sign_flips import checked_signs
+from plantain.stats.randomization.sign_flips import checked_signs
 
 _CONSTANT = 1e-12  # of the sum of squares: a variance below is rounding, and the unit has no t in that half
 

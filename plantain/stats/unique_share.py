@@ -10,7 +10,7 @@ import numpy as np
 
 from plantain.stats._checks import checked_diffs
 from plantain.stats.paired import is_degenerate
-from plantain.stats.sign_flips import draw_signs
+from plantain.stats.randomization.sign_flips import draw_signs
 
 LEVEL = 0.05  # at which a control has a map at all
 

@@ -23,7 +23,13 @@ MakeFigure = Callable[..., tuple[str, Figure]]
 """(a figure's name, the values of the inputs) -> a file's name without its ending, and the figure."""
 
 
-def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.components.Component]) -> gr.Dropdown:
+def saver(
+    elem_id: str,
+    figures: list[str],
+    make: MakeFigure,
+    inputs: list[gr.components.Component],
+    changed: list[Any],
+) -> gr.Dropdown:
     """Build the choice of a figure and its two buttons where the layout stands.
 
     Parameters
@@ -35,7 +41,9 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
     make : callable
         Whatever it raises is told to the visitor.
     inputs : list of components
-        What `make` needs besides the figure's name. A change of one of them clears what was said of the last file.
+        What `make` needs besides the figure's name.
+    changed : list of events
+        Of these; each clears what was said of the last file.
 
     Returns
     -------
@@ -57,7 +65,9 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
         return f'<p role="status">Saved as {anchor}{escape(name)}.{ending}</a>.</p>'
 
     with gr.Row(elem_classes="pl-saver"):
-        figure = gr.Dropdown(figures, value=figures[0], label="Figure", filterable=False, min_width=200)
+        figure = gr.Dropdown(
+            figures, value=figures[0], label="Figure", filterable=False, interactive=True, min_width=200
+        )
         buttons = {
             ending: gr.Button(f"Figure as {ending.upper()}", size="sm", min_width=120, elem_id=f"{elem_id}-{ending}")
             for ending in _KINDS
@@ -65,5 +75,5 @@ def saver(elem_id: str, figures: list[str], make: MakeFigure, inputs: list[gr.co
     line = gr.HTML(elem_id=f"{elem_id}-line", js_on_load=static("saving.js"))
     for ending, button in buttons.items():
         button.click(listener(partial(file, ending)), [figure, *inputs], line, **VIEW)
-    gr.on([c.change for c in (figure, *inputs)], None, None, line, js="() => ''", **VIEW)
+    gr.on([figure.change, *changed], None, None, line, js="() => ''", **VIEW)
     return figure

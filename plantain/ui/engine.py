@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,16 +18,23 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 from plantain import PlantainError
-from plantain.findings.new_pair import PairMeasure, PairResult, measure_pair, score_pair
+from plantain.findings.new_pair import PairMeasure, PairResult, measure_pair, pair_level, score_pair
+from plantain.models.drawing import USUAL, text_tokens
 from plantain.models.info import ModelInfo
 from plantain.models.load import KLEIN
+from plantain.models.sources import drawing_of
 from plantain.probe.checkpoint import Done
-from plantain.prompts.sets import PromptPair, PromptSet, user_pair
-from plantain.report.labels import WEIGHTS_WORDS
+from plantain.prompts.sets import PromptPair, PromptSet, first_set, user_pair
+from plantain.report.labels import with_weights
 from plantain.runs.info import Conditions, NotComparableError, check_reference, check_same_model
 from plantain.runs.run import Run
+from plantain.runs.seconds import DRAWING, TURN
+from plantain.runs.words import check_words, words_of
+from plantain.ui import turns
 from plantain.ui.log import write_line
-from plantain.ui.prices import Prices, Quota
+from plantain.ui.prices import Call, Prices, Quota
+from plantain.ui.threads import started
+from plantain.ui.turns import DrawAnswer, DrawnPair, DrawStep, DrawWork, TurnAnswer, TurnedPair, TurnWork
 
 if TYPE_CHECKING:
     from plantain.models.load import LoadedModel
@@ -69,12 +75,15 @@ class Work:
         Draw every pair's expected pictures too.
     seconds : int
         What the call may take, where that is limited.
+    directions : {"off", "image", "heads", "all"}
+        Of which mean vectors are kept, as in `Passes`.
     """
 
     pairs: tuple[PromptPair, ...]
     conditions: Conditions
     pictures: bool = False
     seconds: int = 0
+    directions: str = "off"
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures that a model expects of a pair's two prompts, positive first.
+    """The pictures that a model expects of a pair's two prompts, positive first; then those with turned heads.
 
     Attributes
     ----------
@@ -109,10 +118,14 @@ class Pictures:
     seconds: float
 
 
-Item = Began | Done | Pictures | str
+Item = Began | Done | Pictures | TurnedPair | DrawStep | DrawnPair | str
 """What comes from the device. Text says why a pass failed: of an exception in a worker only the class name comes."""
 
 OnDevice = Callable[[Work], Generator[Item, None, None]]
+
+TurnOnDevice = Callable[[TurnWork], Generator[Item, None, None]]
+
+DrawOnDevice = Callable[[DrawWork], Generator[Item, None, None]]
 
 
 @dataclass(frozen=True)
@@ -200,16 +213,27 @@ class Engine:
     Parameters
     ----------
     model : str or None
-        As for `load_pipeline`; None takes Klein on CUDA and the stand-in elsewhere.
+        As for `load_pipeline`; None takes Klein on CUDA and the picture book elsewhere.
     on_device : callable, optional
         Runs `captures` where the accelerator is: on ZeroGPU a decorated function, elsewhere `captures` itself.
     quota : callable, optional
         How a call's seconds count against a visitor's quota, where there is one.
+    turn_on_device, draw_on_device : callable, optional
+        Run `turns` and `drawings` there, as `on_device` does `captures`.
     """
 
-    def __init__(self, model: str | None = None, on_device: OnDevice | None = None, quota: Quota | None = None) -> None:
+    def __init__(
+        self,
+        model: str | None = None,
+        on_device: OnDevice | None = None,
+        quota: Quota | None = None,
+        turn_on_device: TurnOnDevice | None = None,
+        draw_on_device: DrawOnDevice | None = None,
+    ) -> None:
         self._model = model
+        self._name = model  # None as long as nobody knows which it will be
         self._loaded: LoadedModel | None = None
+        self._usual_size = 0  # of the loaded model's images, in pixels
         self._status = Status("loading", "The model is loading. The saved results are here already.")
         self.settled: Callable[[], None] = lambda: None  # called when the model is there, or not to be had
         self._settled = threading.Event()
@@ -221,6 +245,8 @@ class Engine:
         self._worked_in = os.getpid()  # the process in which the device worked last; a worker is another one
         self.draws = False  # whether the loaded model can decode pictures
         self.on_device = on_device or self.captures
+        self.turn_on_device = turn_on_device or self.turns
+        self.draw_on_device = draw_on_device or self.drawings
         self.prices = Prices(quota)
 
     # --- loading ---
@@ -260,17 +286,21 @@ class Engine:
 
     def _load(self) -> None:
         from plantain.models.load import PhasedPipeline, default_model
+        from plantain.probe.runner import ProbeConfig
 
-        phased = PhasedPipeline(self._model or default_model())
+        self._name = self._model or default_model()
+        phased = PhasedPipeline(self._name)
         loaded = phased.load_both()
         self.draws = phased.keep_vae()
         # A tokenizer of its own: while a pass encodes, the pipeline's cuts off what is too long, for all threads.
         self._counter = copy.deepcopy(loaded.pipe.tokenizer)
+        # Here, and once: on ZeroGPU only the thread that loaded the weights is told that they are on a card.
+        self._usual_size = ProbeConfig().conditions_for(loaded.pipe).size
         self._loaded, info = loaded, loaded.info
         self.prices.runs_on(info.device)
         self.learn_from(())
         without = f" It draws no pictures: {phased.vae_fault}" if phased.vae_fault else ""
-        self._status = Status("ready", f"Loaded: {info.model} ({WEIGHTS_WORDS[info.weights]}).{without}")
+        self._status = Status("ready", f"Loaded: {with_weights(info.model, info.weights)}.{without}")
 
     def start_loading(self) -> None:
         """Load in a thread of its own; where the network is at fault, try again with growing pauses."""
@@ -281,6 +311,24 @@ class Engine:
     def is_kleins(self) -> bool:
         """Tell whether the model is, or is going to be, one whose runs are Klein's: no stand-in, no local folder."""
         return self._loaded.info.weights == "pretrained" if self._loaded else self._model == KLEIN
+
+    @property
+    def words(self) -> str:
+        """In whose words the model takes prompts, as `PromptSet.model`; plain sentences as long as nobody knows."""
+        return words_of(self._name) if self._name else ""
+
+    def first_set(self, prompt_set: PromptSet) -> PromptSet:
+        """Return a set where it is in the model's words, else the project's own axis that is."""
+        return prompt_set if prompt_set.model == self.words else first_set(self.words)
+
+    def check_set(self, prompt_set: PromptSet) -> None:
+        """Raise `PromptError` for a set that is not in the model's words, as far as these are known."""
+        if self._name:
+            check_words(prompt_set, self._name)
+
+    def wait(self) -> None:
+        """Wait for the model; raise `EngineError` where it does not come."""
+        self._ready()
 
     def status(self) -> Status:
         """Say how the model stands."""
@@ -302,29 +350,50 @@ class Engine:
 
     def captures(self, work: Work) -> Iterator[Item]:
         """Yield the model's facts as the device sees them, then what the pairs gave. Plain data only."""
+        yield from self._told(work.conditions.size, partial(self._captured, work))
+
+    def turns(self, work: TurnWork) -> Iterator[Item]:
+        """Yield the model's facts, then what turned heads do to a pair, and the expected pictures where wanted."""
+        yield from self._told(work.conditions.size, partial(self._turned, work))
+
+    def drawings(self, work: DrawWork) -> Iterator[Item]:
+        """Yield the model's facts, then the steps of a drawing, and the pictures."""
+        yield from self._told(work.drawing.size, lambda model: turns.drawn(model, work, self._one_pair))
+
+    def _told(self, size: int, items: Callable[[LoadedModel], Iterator[Item]]) -> Iterator[Item]:
+        """Yield the model's facts and what it does; what goes wrong comes as text."""
         from plantain.models.fingerprint import located
+
+        model = self._ready()
+        yield Began(located(model.info, model.pipe), self._own_start())
+        try:
+            yield from items(model)
+        except PlantainError as error:
+            yield str(error)
+        except Exception as error:
+            if not _short_of_memory(error):  # passes halve their batches before
+                raise
+            yield f"the device has too little memory at {size} px; choose a smaller image."
+
+    def _captured(self, work: Work, model: LoadedModel) -> Iterator[Item]:
         from plantain.probe.passes import Passes
         from plantain.probe.runner import iter_pairs
 
-        model, conditions = self._ready(), work.conditions
-        yield Began(located(model.info, model.pipe), self._own_start())
         for pair in work.pairs:
             expected: list[Any] = []
-            passes = Passes(model.pipe, conditions, expected=expected.append if work.pictures else None)
-            try:
-                with self._one_pair:
-                    item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
-            except PlantainError as error:
-                yield str(error)
-                return
-            except Exception as error:
-                if not _short_of_memory(error):  # passes halve their batches before
-                    raise
-                yield f"the device has too little memory at {conditions.size} px; choose a smaller image."
-                return
+            keep = expected.append if work.pictures else None
+            passes = Passes(model.pipe, work.conditions, expected=keep, directions=work.directions)
+            with self._one_pair:
+                item = _in_own_thread(partial(next, iter_pairs(passes, (pair,))))
             yield item
             if expected and (pictures := self._drawn(model, expected)):
                 yield pictures
+
+    def _turned(self, work: TurnWork, model: LoadedModel) -> Iterator[Item]:
+        found, expected = turns.turn(model, work, self._one_pair)
+        yield found
+        if work.pictures and (pictures := self._drawn(model, [expected])):
+            yield pictures
 
     def _own_start(self) -> float | None:
         """Return the seconds since this process began where it is a new worker, else None."""
@@ -335,7 +404,7 @@ class Engine:
 
     def _drawn(self, model: LoadedModel, expected: list[Any]) -> Pictures | None:
         """Decode what a pair's passes expect. Too little memory costs the pictures, not the numbers."""
-        from plantain.probe.expected import packed, pictures
+        from plantain.probe.pictures.expected import packed, pictures
 
         start = time.perf_counter()
         try:
@@ -348,23 +417,19 @@ class Engine:
         return Pictures(tuple(map(packed, drawn)), time.perf_counter() - start)
 
     def _items(
-        self, work: str, pairs: tuple[PromptPair, ...], conditions: Conditions, pictures: bool = False
+        self,
+        work: str,
+        pairs: tuple[PromptPair, ...],
+        conditions: Conditions,
+        pictures: bool = False,
+        directions: str = "off",
     ) -> Generator[Began | Done | Pictures, None, None]:
         """Yield what the device yields; a failure there becomes an error here, and what it took is learned."""
         with (
             self.prices.call(work, len(pairs), conditions, 2 * len(pairs) * pictures) as call,
-            closing(self.on_device(Work(pairs, conditions, pictures, call.seconds))) as items,
+            closing(self.on_device(Work(pairs, conditions, pictures, call.seconds, directions))) as items,
         ):
-            for item in items:
-                if isinstance(item, str):
-                    raise PassError(item)
-                if isinstance(item, Began):
-                    call.began(item.start)
-                elif isinstance(item, Pictures):
-                    call.pictures(len(item.webp), item.seconds)
-                else:
-                    call.pair(item[1])
-                yield item
+            yield from _heard(call, items)
 
     def probe_pair(self, run: Run, positive: str, negative: str) -> PairResult:
         """Score a visitor's pair against a run; everything that can be refused is refused before a pass.
@@ -381,7 +446,7 @@ class Engine:
         from plantain.probe.runner import prepare_pair
 
         pair = prepare_pair(self._ready(), run, positive, negative)
-        began, (capture, _), drawn = self._one(pair, run.info.conditions, pictures)
+        began, (capture, _), drawn = self._one(pair, run.info.conditions, pictures, pair_level(run))
         return PairAnswer(score_pair(run, pair, capture), None, drawn, began.model)
 
     def measure_pair(self, positive: str, negative: str, size: int | None = None) -> PairMeasure:
@@ -406,15 +471,103 @@ class Engine:
         from plantain.probe.runner import ProbeConfig, check_prompts
 
         model, pair = self._ready(), user_pair(positive, negative)
-        conditions = ProbeConfig(size=size).conditions_for(model.pipe)
+        conditions = ProbeConfig(size=self._size(size)).conditions_for(model.pipe)
         check_prompts(model.pipe, pair)
         began, (capture, _), drawn = self._one(pair, conditions, pictures)
         measure = measure_pair(pair, capture, layout_of(model.pipe), began.model, conditions)
         return PairAnswer(None, measure, drawn, began.model)
 
-    def _one(self, pair: PromptPair, conditions: Conditions, pictures: bool) -> tuple[Began, Done, Pictures | None]:
-        began, done, *drawn = self._items("pair", (pair,), conditions, pictures and self.draws)
+    def _one(
+        self, pair: PromptPair, conditions: Conditions, pictures: bool, directions: str = "off"
+    ) -> tuple[Began, Done, Pictures | None]:
+        began, done, *drawn = self._items("pair", (pair,), conditions, pictures and self.draws, directions)
         return began, done, drawn[0] if drawn else None
+
+    # --- turned heads ---
+
+    def intervene_pair(self, run: Run, asked: turns.Asked, pictures: bool = True) -> TurnAnswer:
+        """Turn heads of one of a run's pairs, and beside them as many others, at sigma 1.
+
+        With the expected pictures where they are wanted.
+
+        Raises
+        ------
+        PlantainError
+            No model, another model than the run's, or a failed pass.
+        """
+        both = (asked, turns.beside(run, asked))
+        work = self.turn_work(run, both, pictures)
+        self._check(run, asked.pair)
+        with (
+            self.prices.call("turn", 1, work.conditions, work.n_pictures, TURN, work.whole_pairs) as call,
+            closing(self.turn_on_device(replace(work, seconds=call.seconds))) as items,
+        ):
+            began, found, *drawn = _heard(call, items)
+        return TurnAnswer(both, found, drawn[0].webp if drawn else (), began.model)
+
+    def draw_pair(self, run: Run, work: DrawWork) -> Generator[DrawStep | DrawAnswer, None, None]:
+        """Draw one of a run's pairs, telling every step; the answer comes last. Arguments from `draw_work`.
+
+        Raises
+        ------
+        PlantainError
+            As for `intervene_pair`; or the model draws no pictures.
+        """
+        self._check(run, work.pair)
+        if not self.draws:
+            raise EngineError(f"This model draws no pictures. {self.status().text}")
+        with (
+            self.prices.call("draw", 1, work.conditions, 0, DRAWING, work.whole_pairs) as call,
+            closing(self.draw_on_device(replace(work, seconds=call.seconds))) as items,
+        ):
+            heard = _heard(call, items)
+            began = next(heard)
+            for item in heard:
+                yield DrawAnswer(work, item, began.model) if isinstance(item, DrawnPair) else item
+
+    def turn_work(self, run: Run, asked: tuple[turns.Asked, ...], pictures: bool = True) -> TurnWork:
+        """Return what the device is asked for turned heads: one measure, from the run's first noise."""
+        conditions = Conditions(run.info.size, run.info.seeds[:1], mask_padding=run.info.mask_padding)
+        return TurnWork(asked, conditions, pictures and self.draws)
+
+    def draw_work(
+        self, run: Run, pair: PromptPair, asked: turns.Asked | None, size: int = 0, steps: int = 0
+    ) -> DrawWork:
+        """Return what the device is asked for a whole drawing, as the model says that it is drawn with.
+
+        Parameters
+        ----------
+        run : Run
+        pair : PromptPair
+        asked : Asked or None
+            None where nothing is turned.
+        size, steps : int
+            Other ones than the model's own, where they are not 0.
+
+        Raises
+        ------
+        UsageError
+            A size or number of steps that is not drawn here.
+        """
+        own = drawing_of(self.model_name) or USUAL
+        return DrawWork(pair, asked, turns.drawing(own, size, steps), run.info.seeds[0])
+
+    def turn_asks(self, work: TurnWork) -> int | None:
+        """Return the seconds of a visitor's quota that turning heads asks for at most; None without a quota."""
+        return self.prices.asks(work.whole_pairs, work.conditions.size, work.n_pictures, TURN)
+
+    def draw_asks(self, work: DrawWork) -> int | None:
+        """Return the same of a whole drawing."""
+        return self.prices.asks(work.whole_pairs, work.drawing.size, kind=DRAWING)
+
+    def _check(self, run: Run, pair: PromptPair) -> None:
+        """Refuse what can be refused before a second is asked for."""
+        from plantain.probe.runner import check_prompts
+
+        model = self._ready()
+        check_same_model(model.info, run.info)
+        check_reference(run.info, None)
+        check_prompts(model.pipe, pair)
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a prompt's words by the model's own tokenizer: no pass, and no waiting for the model.
@@ -431,7 +584,7 @@ class Engine:
         from plantain.probe.tokens import tokenize
 
         with self._counting:  # a tokenizer is changed by every call
-            return tokenize(self._counter, text, self._ready().pipe.tokenizer_max_length).count("words")
+            return tokenize(self._counter, text, text_tokens(self._ready().pipe)).count("words")
 
     def mismatch(self, run: Run) -> str | None:
         """Say why pairs cannot be compared with a run, or None where they can or the model is not there yet."""
@@ -470,7 +623,7 @@ class Engine:
 
     def asks(self, pairs: int, size: int | None, pictures: int = 0) -> int | None:
         """Return the seconds of a visitor's quota that a call asks for at most, or None where there is no quota."""
-        return self.prices.asks(pairs, size, pictures)
+        return self.prices.asks(pairs, self._size(size) if self._loaded else size, pictures)
 
     def learn_from(self, runs: Iterable[Run]) -> None:
         """Learn from saved runs what work takes, now or as soon as the model is there."""
@@ -495,9 +648,8 @@ class Engine:
         )
 
     def _size(self, size: int | None) -> int:
-        from plantain.probe.runner import ProbeConfig
-
-        return ProbeConfig(size=size).conditions_for(self._ready().pipe).size
+        self._ready()
+        return size or self._usual_size
 
     def _key(self, prompt_set: PromptSet, size: int | None, seed: int) -> tuple:
         """Tell probes apart; everything else that a pair's numbers depend on is the same for one engine."""
@@ -527,12 +679,14 @@ class Engine:
         from plantain.probe.placebo import floor_percent, placebo
         from plantain.probe.runner import ProbeConfig, assemble, plan_run
 
-        plan = plan_run(self._ready(), prompt_set, ProbeConfig(size=size, seed=seed))
+        model = self._ready()
+        self.check_set(prompt_set)
+        plan = plan_run(model, prompt_set, ProbeConfig(size=self._size(size), seed=seed))
         pairs, key, sent = prompt_set.pairs, self._key(prompt_set, size, seed), self.sends(prompt_set, size, seed, most)
         state = self._unfinished.pop(key, _Unfinished())
         todo = pairs[len(state.done) :][:most]
         work = (*todo, placebo(pairs[0]))[:sent]
-        items = self._items("probe", work, plan.conditions)
+        items = self._items("probe", work, plan.conditions, directions=plan.config.directions)
         try:
             yield Step(len(state.done), len(pairs), None)
             if work:  # else nothing is asked of the device: only the end was missing
@@ -564,18 +718,21 @@ def _short_of_memory(error: Exception) -> bool:
 
 
 def _in_own_thread(work: Callable[[], Any]) -> Any:
-    """Do something in a new thread; return what it returns, or raise what it raises.
+    """Do something in a new thread; return what it returns, or raise what it raises."""
+    return started(work).result()
 
-    For passes: every thread that has run one keeps torch's threads and buffers, 8 MB on two cores, and a page has
-    forty threads. A daemon, so that nobody waits for a pass at the end of the process.
-    """
-    done: Future[Any] = Future()
 
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="pass", daemon=True).start()
-    return done.result()
+def _heard(call: Call, items: Iterable[Item]) -> Iterator[Any]:
+    """Yield what comes from the device: a failure becomes an error, and what it took is learned."""
+    for item in items:
+        if isinstance(item, str):
+            raise PassError(item)
+        if isinstance(item, Began):
+            call.began(item.start)
+        elif isinstance(item, Pictures):
+            call.pictures(len(item.webp), item.seconds)
+        elif isinstance(item, TurnedPair | DrawnPair):
+            call.pair(item.seconds)
+        elif not isinstance(item, DrawStep):
+            call.pair(item[1])
+        yield item

@@ -28,6 +28,10 @@ LOCAL_RUN = "python -m plantain run --model {model} --prompts {prompts} --out ru
 
 LOCAL_PAIR = 'python -m plantain pair runs/mine --positive "…" --negative "…"'
 
+LOCAL_TURN = "python -m plantain intervene runs/mine"
+
+LOCAL_DRAWING = "python -m plantain draw runs/mine --heads top:10"
+
 
 _FREE = "Nothing was started: no GPU second was spent."
 

@@ -10,22 +10,27 @@ from plantain.prompts.diff import differing_words
 from plantain.report.figures.catalogue import Figure
 from plantain.report.labels import weights_label
 from plantain.report.statements import Statement
+from plantain.runs.info import NOT_KLEIN
 from plantain.runs.run import Run
 
 
 def chip_html(run: Run) -> str:
-    """Say which weights made the numbers, when and on what, loudly where they are random."""
-    loud = " pl-warn" if run.info.is_random else ""
+    """Say which weights made the numbers, when and on what, loudly where they are never Klein's."""
+    loud = " pl-warn" if run.info.weights in NOT_KLEIN else ""
     made = f"{run.info.size} px" if run.info.is_plain else run.info.settings_words
     words = f"{weights_label(run.info)} · {made} · {run.info.date[:10]}"
     return f'<p><span class="pl-chip{loud}">{escape(words)}</span></p>'
 
 
 def figure_html(figure: Figure) -> str:
-    """Show a figure with its words; a wide one scrolls inside itself on a phone."""
-    # Focusable, so that the keyboard can scroll it too.
-    frame = f'<div class="pl-scroll" tabindex="0" role="group" aria-label="figure">{figure.svg}</div>'
-    return f"<figure>{frame}{words_html(figure)}</figure>"
+    """Show a figure in the layout that fits its column, with its words; one that is too wide scrolls inside itself."""
+    return f"<figure>{drawing_html(figure)}{words_html(figure)}</figure>"
+
+
+def drawing_html(figure: Figure) -> str:
+    """Show a figure without its words, where they stand elsewhere."""
+    # Focusable: the keyboard scrolls it, and goes through its marks.
+    return f'<div class="pl-scroll pl-fluid" tabindex="0" role="group" aria-label="figure">{figure.svg}</div>'
 
 
 def pictures_html(pictures: Iterable[tuple[str, bytes]], title: str, caption: str) -> str:
@@ -40,8 +45,9 @@ def pictures_html(pictures: Iterable[tuple[str, bytes]], title: str, caption: st
 
 
 def words_html(figure: Figure, more: str = "") -> str:
-    """Write what a figure shows and how to read it."""
-    return f"<figcaption><strong>{escape(figure.title)}</strong> {escape(figure.caption)}{more}</figcaption>"
+    """Write what a figure shows, and how to read it under a line; `more` stands there last."""
+    folded = f"<p>{escape(f'{figure.caption}{more}')}</p>"
+    return f"<figcaption>{escape(figure.title)}{folded_html('How to read it', folded, 'pl-how')}</figcaption>"
 
 
 def marked(positive: str, negative: str) -> tuple[str, ...]:
@@ -72,9 +78,9 @@ def _cell(text: str) -> str:
     return escape(text).replace("\n", "<br>")
 
 
-def folded_html(summary: str, content: str) -> str:
+def folded_html(summary: str, content: str, look: str = "pl-careful") -> str:
     """Fold HTML under a line."""
-    return f'<details class="pl-careful"><summary>{escape(summary)}</summary>{content}</details>'
+    return f'<details class="{look}"><summary>{escape(summary)}</summary>{content}</details>'
 
 
 def paragraphs_html(texts: Iterable[str]) -> str:

@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable
-from html import escape
 from typing import Any
 from weakref import WeakSet
 
@@ -16,23 +15,21 @@ from plantain.findings.published import Published
 from plantain.prompts.sets import PromptSet
 from plantain.runs.scopes import UNITS
 from plantain.ui import html
-from plantain.ui.address import keep_address, link_row, share_base
+from plantain.ui.address import Link, keep_address
 from plantain.ui.api import add_endpoints
 from plantain.ui.desk import Desk
 from plantain.ui.engine import Engine
 from plantain.ui.errors import listener
+from plantain.ui.lazy import followed_by_parts, lazily, unseen
 from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, RunStore
-from plantain.ui.tabs.atlas import atlas_tab
-from plantain.ui.tabs.chance import chance_tab
-from plantain.ui.tabs.compare import compare_tab
-from plantain.ui.tabs.export import take_tab
-from plantain.ui.tabs.findings import findings_tab
+from plantain.ui.tabs.evidence import evidence_tab
 from plantain.ui.tabs.new_pair import visitor_tab
-from plantain.ui.tabs.pairs import pairs_tab
-from plantain.ui.tabs.probe import probe_tab
-from plantain.ui.tabs.publish import publish_tab, sign_in_button
-from plantain.ui.tabs.unit import heads_tab
-from plantain.ui.texts import INTRODUCTION
+from plantain.ui.tabs.prompt_set import Chooser
+from plantain.ui.tabs.publish import sign_in_button
+from plantain.ui.tabs.result import result_tab
+from plantain.ui.tabs.run import run_tab
+from plantain.ui.tabs.turn import turn_tab
+from plantain.ui.texts import INTRODUCTION, TITLE
 from plantain.ui.theme import static
 
 _log = logging.getLogger(__name__)
@@ -74,7 +71,7 @@ def build_demo(
     published : Published
         The card's figures, from `published.load_published`.
     prompt_set : PromptSet
-        What "Run the probe" runs.
+        What "Run the probe" runs; where it is not in the loaded model's words, the project's own axis that is.
     desk : Desk, optional
         Where the owner of a card publishes a run; without one the page has no such tab.
 
@@ -85,30 +82,30 @@ def build_demo(
     """
     page = Page(store, engine, published, prompt_set, desk)
     sign_in = sign_in_button() if desk else None
-    base = share_base()  # the code has an address on a Space; elsewhere it is the reader's own folder
-    code = f' ·\n<a href="{escape(base, quote=True)}/tree/main">the code</a>' if base else ""
-    with gr.Blocks(title="plantain: ethical valence in FLUX.2 Klein", delete_cache=(3600, 3600)) as demo:
-        gr.HTML(INTRODUCTION.format(code=code), elem_id="introduction")
+    with gr.Blocks(title=TITLE, delete_cache=(3600, 3600)) as demo:
+        gr.HTML(INTRODUCTION, elem_id="introduction")
         notices = gr.HTML(elem_id="notices")
-        choice, serve_choice = _choice_row(page)
-        link = link_row()
-        serve_notices = _arrivals(page, choice, notices, link[1], demo)
-        with gr.Tabs() as tabs:
-            serve_findings = findings_tab(page, choice, tabs, demo)
-            visitor_tab(page, choice)
-            heads_tab(page, choice, demo)
-            chance_tab(page, choice)
-            pairs_tab(page, choice)
-            compare_tab(page, choice, tabs)
-            atlas_tab(page, choice)
-            probe_tab(page, choice, tabs)
-            publish_tab(page, choice, demo, sign_in)
-            take_tab(page, choice)
-            with gr.Tab("Method", id="method"):
-                gr.HTML(static("method.html"))
-        keep_address(page, choice, tabs, link, demo)
-        _status_line(page, demo)
+        choice, link, serve_choice = _choice_row(page)
+        serve_notices = _arrivals(page, choice, notices, link.unknown, demo)
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            with gr.Tab("Result", id="result"):
+                serve_result = result_tab(page, choice, tabs, demo)
+            with gr.Tab("Try a pair", id="pair") as tab:
+                visitor_tab(page, choice, tab)
+            with gr.Tab("Evidence", id="evidence"):
+                evidence = evidence_tab(page, choice)
+            with gr.Tab("Turn heads", id="turn") as turn:
+                serve_turn = _turned(page, choice, turn)
+            with gr.Tab("Run & publish", id="run") as tab:
+                sets, parts = run_tab(page, choice, tabs, tab, demo, sign_in)
+        gr.HTML(js_on_load=static("tip.js") + static("forgotten.js"), elem_id="tips")
+        followed_by_parts(choice)
+        keep_address(page, choice, tabs, [*evidence, *parts], link, demo)
+        _status_line(page, choice, sets, turn, demo)
         add_endpoints(store, engine, prompt_set)
+        for fn in demo.fns.values():
+            if fn.renderable:  # what is built lazily is no endpoint; Gradio offers it to programs as “apply”
+                fn.api_visibility = "private"
     serving, taught = threading.Lock(), WeakSet(store.saved.values())
 
     def serve() -> None:
@@ -118,7 +115,7 @@ def build_demo(
                 new = [run for run in store.saved.values() if run not in taught]
                 taught.update(new)
                 engine.learn_from(new)
-                for write in (serve_choice, serve_notices, serve_findings):
+                for write in (serve_choice, serve_notices, serve_result, serve_turn, sets.serve):
                     write()
                 demo.config = demo.get_config_file()
         except Exception:  # of a run that nobody foresaw; the thread that brings runs goes on
@@ -189,14 +186,18 @@ def _first_of(known: str) -> str:
         return ""
 
 
-def _status_line(page: Page, demo: gr.Blocks) -> None:
+def _status_line(page: Page, choice: Choice, sets: Chooser, turn: gr.Tab, demo: gr.Blocks) -> None:
+    """Say how the model stands, and offer what it takes once it is there: prompt sets, heads to turn."""
     status = gr.HTML(page.status_html(), elem_id="model-status")
     timer = gr.Timer(2)
 
-    def tick() -> tuple[str, gr.Timer]:
-        return page.status_html(), gr.Timer(active=page.engine.status().unsettled)
+    def tick(name: str | None) -> tuple[Any, ...]:
+        unsettled = page.engine.status().unsettled
+        # Once there it stays, and says why nothing can be turned.
+        there = gr.Tab(visible=True) if page.turns(name) else gr.skip()
+        return page.status_html(), gr.Timer(active=unsettled), there, *sets.renew()
 
-    gr.on([timer.tick, demo.load], listener(tick), None, [status, timer], **VIEW)
+    gr.on([timer.tick, demo.load], listener(tick), choice.run, [status, timer, turn, *sets.renewed], **VIEW)
 
 
 def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
@@ -204,30 +205,69 @@ def _scopes(page: Page, name: str | None, units: str) -> list[tuple[str, str]]:
     return [(SCOPE_LABELS[s], s) for s in page.scopes(name, units)]
 
 
-def _choice_row(page: Page) -> tuple[Choice, Callable[[], None]]:
-    with gr.Row():
+def _turned(page: Page, choice: Choice, tab: gr.Tab) -> Callable[[], None]:
+    """Build the tab that turns heads, lazily; it is there where the shown run, or the loaded model, has some to turn.
+
+    Returns
+    -------
+    callable
+        Writes whether it is there into the page as it is served from then on.
+    """
+
+    def serve() -> None:
+        tab.visible = page.turns(page.first)
+
+    asked = unseen("Turn heads")
+    tab.select(None, None, asked, js="() => 'yes'", **VIEW)
+    lazily(asked, lambda: turn_tab(page, choice))
+    choice.run.change(
+        listener(lambda name: gr.Tab(visible=True) if page.turns(name) else gr.skip()), choice.run, tab, **VIEW
+    )
+    serve()
+    return serve
+
+
+def _choice_row(page: Page) -> tuple[Choice, Link, Callable[[], None]]:
+    with gr.Row(elem_classes="pl-choice", equal_height=True):
         # Any value, here and for the scope: Gradio forgets a session's own runs when many others come, and of units
         # that were just chosen the page still sends the last scope. Gradio would refuse both; the views check them.
-        run = gr.Dropdown(label="Run", elem_id="run", allow_custom_value=True, min_width=280, scale=2)
-        units = gr.Dropdown(
-            [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
+        run = gr.Dropdown(
+            label="Run",
+            elem_id="run",
+            allow_custom_value=True,
+            show_label=False,
+            container=False,
+            min_width=200,
+            scale=4,
         )
-        scope = gr.Dropdown(value="all", label="Scope", allow_custom_value=True, min_width=150)
-    with gr.Accordion("What are units and scopes?", open=False):
+        button = gr.Button("Copy link", size="sm", scale=0, min_width=90, elem_id="copy-link")
+    link = Link(button, gr.HTML(elem_id="copied"), gr.HTML(elem_id="address-notice"))
+    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+        with gr.Row():
+            units = gr.Dropdown(
+                [(UNIT_LABELS[u], u) for u in UNITS], value="card", label="Units", filterable=False, min_width=150
+            )
+            scope = gr.Dropdown(value="all", label="Scope", allow_custom_value=True, min_width=150)
+        reset = gr.HTML(elem_id="scope-reset")
         gr.HTML(static("units.html"))
     unit = gr.Textbox("", label="Unit", visible="hidden", elem_id="unit")
     known = gr.Textbox("", label="Saved runs", visible="hidden", elem_id="known")
+    section = gr.Textbox("", label="Section", visible="hidden", elem_id="section")
 
-    def offered(name: str | None, chosen: str, shown: str) -> gr.Dropdown:
-        return gr.Dropdown(_scopes(page, name, chosen), value=choice.fitting(name, chosen, shown))
+    def offered(name: str | None, chosen: str, shown: str) -> tuple[gr.Dropdown, str]:
+        fits, scopes = choice.fitting(name, chosen, shown), _scopes(page, name, chosen)
+        words = f"These units have no tokens of the scope “{SCOPE_LABELS.get(shown, shown)}”: all tokens are shown."
+        if fits == shown:  # left alone: the visitor may have chosen another one since this was asked
+            return gr.Dropdown(scopes), ""
+        return gr.Dropdown(scopes, value=fits), html.message_html(words)
 
     # Before the choice has its own event: the views come after the scopes that fit.
-    gr.on([run.change, units.change], listener(offered), [run, units, scope], scope, **LATER)
-    choice = Choice(page, run, units, scope, unit, gr.State([]), known, gr.State(""))
+    gr.on([run.change, units.change], listener(offered), [run, units, scope], [scope, reset], **LATER)
+    choice = Choice(page, run, units, scope, unit, gr.State([]), known, gr.State(""), section)
 
     def serve() -> None:
         known.value, run.choices, run.value = page.known, page.saved_choices(), page.first
         scope.choices = _scopes(page, run.value, "card")
 
     serve()
-    return choice, serve
+    return choice, link, serve

@@ -29,6 +29,8 @@ BELIEVED = 2  # times more or less than the table's that a saved run's seconds m
 
 DEFAULT_SIZE = 1024  # of an image on a GPU
 
+MANY = 10  # pairs that one piece of work takes as long as, from which its slower first pass does not count
+
 CARD = "RTX PRO 6000"  # in the name that ZeroGPU's hardware gives itself
 
 
@@ -57,11 +59,11 @@ class Prices:
         self.device = ZERO_GPU if quota else ""  # elsewhere as the loaded model says
         self._warm_for = float(WARM)
         self._saved: Counter[int] = Counter()  # by size the saved runs that were learned from: nobody timed them here
-        self._lock, self._under_way, self._answered = threading.Lock(), 0, -math.inf
+        self._lock, self._under_way, self._answered, self._last = threading.Lock(), 0, -math.inf, PAIR
 
     # --- before a call ---
 
-    def seconds(self, pairs: float, size: int | None, pictures: int = 0, cold: bool = True) -> int:
+    def seconds(self, pairs: float, size: int | None, pictures: int = 0, cold: bool = True, kind: str = PAIR) -> int:
         """Return the seconds to ask for.
 
         Parameters
@@ -74,27 +76,34 @@ class Prices:
             Latents to decode.
         cold : bool
             Ask for a worker's start too.
+        kind : str
+            What the pairs' passes are for: `PAIR`, `TURN` or `DRAWING`. The last two cost what a pair does until one
+            was timed here.
         """
         size = size or DEFAULT_SIZE
-        pair, picture, start = (self._each(*work) for work in ((PAIR, size), (PICTURE, size), (COLD, 0)))
-        here = max(0, self.known.count(PAIR, size, self.device) - self._saved[size])
+        pair = self._each(kind, size) or self._each(PAIR, size)
+        picture, start = self._each(PICTURE, size), self._each(COLD, 0)
+        here = self.known.count(kind, size, self.device)
+        if kind == PAIR:
+            here = max(0, here - self._saved[size])
         asked = margin(pairs * pair + pictures * picture, here)
         if cold:  # the shipped guess is generous by itself
             n = self.known.count(COLD, 0, self.device)
             asked += margin(start, n) if n else start
         return math.ceil(asked)
 
-    def asks(self, pairs: int, size: int | None, pictures: int = 0) -> int | None:
+    def asks(self, pairs: float, size: int | None, pictures: int = 0, kind: str = PAIR) -> int | None:
         """Return what a call may hold against a visitor's quota at most: with a cold start. None without a quota."""
-        return self.quota(self.seconds(pairs, size, pictures)) if self.quota else None
+        return self.quota(self.seconds(pairs, size, pictures, kind=kind)) if self.quota else None
 
-    def warm(self) -> bool:
-        """Tell whether the next call will find a worker that has the weights on its card.
+    def warm(self, kind: str = PAIR) -> bool:
+        """Tell whether the next call of a kind will find a worker that has the weights on its card.
 
-        Only where an answer came a moment ago and no other call is under way: a start that was not asked for would
-        have the call killed.
+        Only where an answer of this kind came a moment ago and no other call is under way: a start that was not asked
+        for would have the call killed. ZeroGPU has workers of its own for every decorated function.
         """
-        return self._under_way == 0 and self._clock() - self._answered < self._warm_for
+        recent = self._clock() - self._answered < self._warm_for
+        return self._under_way == 0 and self._last == kind and recent
 
     def per_pair(self, size: int, measured: bool = True) -> float | None:
         """Return what a pair of this size took here, or None if none was timed; else also what is known of its like."""
@@ -127,7 +136,15 @@ class Prices:
     # --- a call ---
 
     @contextmanager
-    def call(self, work: str, pairs: int, conditions: Conditions, pictures: int) -> Iterator[Call]:
+    def call(
+        self,
+        work: str,
+        pairs: int,
+        conditions: Conditions,
+        pictures: int,
+        kind: str = PAIR,
+        each: float | None = None,
+    ) -> Iterator[Call]:
         """Settle what a call asks for, follow it, and log what it asked for and took; no word of a visitor.
 
         Parameters
@@ -137,12 +154,17 @@ class Prices:
         pairs : int
         conditions : Conditions
         pictures : int
+        kind : str
+            As for `seconds`.
+        each : float, optional
+            Pairs of one measure that take as long as one of these; by the conditions unless given.
         """
         measures, size = pairs * conditions.n_repeats, conditions.size
+        each = each or whole_pairs(size, conditions.n_repeats)
         with self._lock:
-            warm = self.warm()
-            whole = pairs * whole_pairs(size, conditions.n_repeats)
-            call = Call(self, conditions, self.seconds(whole, size, pictures, cold=not warm), warm)
+            warm = self.warm(kind)
+            asked = self.seconds(pairs * each, size, pictures, not warm, kind)
+            call = Call(self, (kind, size, each), asked, warm)
             self._under_way += 1
         facts = {"work": work, "pairs": measures, "size": size, "pictures": pictures, "asked": call.seconds}
         try:
@@ -160,9 +182,9 @@ class Prices:
             with self._lock:
                 self._under_way -= 1
 
-    def heard(self, surprise: bool = False) -> None:
-        """Note that a worker lives; a surprise is one that was new where an old one was counted on."""
-        self._answered = self._clock()
+    def heard(self, kind: str, surprise: bool = False) -> None:
+        """Note that a kind's worker lives; a surprise is one that was new where an old one was counted on."""
+        self._answered, self._last = self._clock(), kind
         if surprise:
             self._warm_for /= 2
 
@@ -180,30 +202,31 @@ class Call:
         Whether the worker was new; None before it said so.
     """
 
-    def __init__(self, prices: Prices, conditions: Conditions, seconds: int, trusted: bool) -> None:
-        self._prices, self._conditions, self._trusted = prices, conditions, trusted
+    def __init__(self, prices: Prices, work: tuple[str, int, float], seconds: int, trusted: bool) -> None:
+        self._prices, self._trusted = prices, trusted
+        self._kind, self._size, self._each = work  # and pairs of one measure that take as long as one of these
         self._start: float | None = None  # of a new worker, until its first pair is done
         self.seconds, self.spent, self.cold = seconds, 0.0, None
 
     def began(self, start: float | None) -> None:
         """Note the seconds of a new worker's start; None of one that was there."""
         self._start, self.cold, self.spent = start, start is not None, start or 0.0
-        self._prices.heard(surprise=self.cold and self._trusted)
+        self._prices.heard(self._kind, surprise=self.cold and self._trusted)
 
     def pair(self, seconds: float) -> None:
         """Learn what a pair took; the first one of a new worker counts as its start, which it is slower by."""
-        known, device, c = self._prices.known, self._prices.device, self._conditions
+        known, device = self._prices.known, self._prices.device
         self.spent += seconds
-        each = seconds / whole_pairs(c.size, c.n_repeats)
-        if self._start is None:
-            known.learn(PAIR, c.size, each, device)
-        else:  # of several measures only the first is slower
+        each = seconds / self._each
+        if self._start is None or self._each >= MANY:
+            known.learn(self._kind, self._size, each, device)
+        if self._start is not None:  # of several measures only the first is slower
             known.learn(COLD, 0, self._start + each, device)
             self._start = None
-        self._prices.heard()
+        self._prices.heard(self._kind)
 
     def pictures(self, n: int, seconds: float) -> None:
         """Learn what some pictures took."""
         self.spent += seconds
-        self._prices.known.learn(PICTURE, self._conditions.size, seconds / n, self._prices.device)
-        self._prices.heard()
+        self._prices.known.learn(PICTURE, self._size, seconds / n, self._prices.device)
+        self._prices.heard(self._kind)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from html import escape
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -20,20 +21,25 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 
 from plantain import PlantainError, UsageError, __version__
 from plantain.report.answer import unit_answer
 from plantain.ui.engine import Engine
 from plantain.ui.log import LOG, write_line
 from plantain.ui.state import RunStore
-from plantain.ui.theme import STYLES, page_theme, static
+from plantain.ui.texts import DESCRIPTION, TITLE
+from plantain.ui.theme import STATIC, page_styles, page_theme, static
 
 LARGEST = 2 << 20  # bytes that a request may bring; a pasted prompt set has at most a tenth of it
 
 UNIT = "/unit"  # one unit of a saved run as JSON: an address that stays
 
-SESSIONS = 100  # visitors and programs whose choices are kept; Gradio keeps a copy of the page for each
+SHARE = "/share.png"  # what a link to the page shows elsewhere
+
+_HEAD = b"<head>"
+
+SESSIONS = 500  # visitors and programs that Gradio keeps a copy of the page for, of 0.3 to 0.7 MB
 
 CLOSED = (
     "/gradio_api/upload", "/gradio_api/deep_link", "/gradio_api/process_recording", "/gradio_api/dev/reload",
@@ -112,18 +118,22 @@ class Gate:
             return
         scope = _without_words(scope)
         start, path, status = time.perf_counter(), scope["path"], 0
-        added = self._first().encode() if (scope["method"], path) == ("GET", "/") else b""
+        is_page = (scope["method"], path) == ("GET", "/")
+        added, shared = (self._first().encode(), share_tags(scope).encode()) if is_page else (b"", b"")
 
         async def answer(message: dict) -> None:
-            nonlocal status
+            nonlocal status, shared
             if message["type"] == "http.response.start":
                 status, headers = message["status"], MutableHeaders(raw=list(message["headers"]))
                 headers.update(self._headers)
                 if added and "content-length" in headers:
-                    headers["content-length"] = str(int(headers["content-length"]) + len(added))
+                    headers["content-length"] = str(int(headers["content-length"]) + len(added) + len(shared))
                 message = {**message, "headers": headers.raw}
-            elif added and not message.get("more_body"):
-                message = {**message, "body": message.get("body", b"") + added}
+            elif is_page:
+                body = message.get("body", b"")
+                if shared and _HEAD in body:  # before Gradio's own tags: of two, a link's picture is the first one's
+                    body, shared = body.replace(_HEAD, _HEAD + shared, 1), b""
+                message = {**message, "body": body if message.get("more_body") else body + added}
             await send(message)
 
         try:
@@ -148,7 +158,9 @@ class Gate:
 
     async def _serve(self, scope: dict, receive: Callable, send: Callable) -> None:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if scope["path"] == "/health":
+        if scope["path"] == SHARE and scope["method"] == "GET":
+            app = FileResponse(STATIC / SHARE[1:], headers={"cache-control": "public, max-age=86400"})
+        elif scope["path"] == "/health":
             app = JSONResponse(self._health())
         elif scope["path"] == UNIT and scope["method"] == "GET":
             app = await run_in_threadpool(self._told, scope["query_string"].decode("latin-1"))
@@ -165,6 +177,23 @@ class Gate:
             return JSONResponse(self._unit(dict(parse_qsl(query))))
         except PlantainError as error:
             return JSONResponse({"error": str(error)}, 404)
+
+
+def share_tags(scope: Mapping[str, Any]) -> str:
+    """Return what a link to the page shows elsewhere: its title, what it is, and a picture.
+
+    On a Space the page is a frame, and its address is the Hub's: there the Hub's own tags count, with the thumbnail
+    that the Space's README names.
+    """
+    host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+    base = f"https://{host}" if "SPACE_ID" in os.environ else f"{scope.get('scheme', 'http')}://{host}"
+    shown = {"title": TITLE, "description": DESCRIPTION, "image": base + SHARE}
+    tags = [f'<meta name="description" content="{escape(DESCRIPTION, quote=True)}">']
+    tags += ['<meta name="twitter:card" content="summary_large_image">']
+    for name, value in shown.items():
+        content = escape(value, quote=True)
+        tags.append(f'<meta property="og:{name}" content="{content}"><meta name="twitter:{name}" content="{content}">')
+    return "".join(tags)
 
 
 def _without_words(scope: dict) -> dict:
@@ -226,13 +255,11 @@ def unit_of(store: RunStore, asked: dict[str, str]) -> dict[str, Any]:
 
 
 def first_screen_html(demo: gr.Blocks) -> str:
-    """Return the introduction and the figures as they are in the page, with styles and what takes them away."""
+    """Return the page's styles, which stay, and the introduction and the figures, with what takes them away."""
     parts = {block.elem_id: block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)}
     room = '<p class="pl-first-room" role="status">The controls are loading …</p>'
-    style = f"<style>{static('first.css')}{static('page.css')}</style>"
-    headline = f'<div class="pl-first-headline">{parts["headline"]}</div>'
-    shown = f"{style}{parts['introduction']}{room}{headline}{parts['findings']}"
-    return f'<div class="pl-first">{shown}</div><script>{static("first.js")}</script>'
+    shown = f"{parts['introduction']}{room}{parts['hero']}"
+    return f'<style>{page_styles()}</style><div class="pl-first">{shown}</div><script>{static("first.js")}</script>'
 
 
 def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str, Any]:
@@ -245,7 +272,6 @@ def launch_options(demo: gr.Blocks, store: RunStore, engine: Engine) -> dict[str
     )
     return {
         "theme": page_theme(),
-        "css_paths": STYLES,
         "app_kwargs": {"middleware": [gate], "openapi_url": None},
         "max_file_size": LARGEST,
         "footer_links": ["api"],

@@ -15,19 +15,22 @@ from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.held_out import Beside, cached, fitting
+from plantain.findings.directions import directions, keeps_directions
+from plantain.findings.held_out import Beside, HeldOut, cached, fitting, held_out
 from plantain.findings.published import CARD_SIZE, Published, same_question
+from plantain.findings.roles import known_role
+from plantain.models.info import CONTROLS
 from plantain.prompts.sets import PromptSet
 from plantain.report.labels import run_label
 from plantain.report.numbers import duration
 from plantain.runs.arrivals import Arrivals
-from plantain.runs.info import is_control
-from plantain.runs.io import RUN_JSON, list_runs
+from plantain.runs.info import control_rank, is_control
+from plantain.runs.io import INTERVENTIONS, RUN_JSON, list_runs
 from plantain.runs.run import Run
 from plantain.runs.scopes import UNITS, scopes_of
 from plantain.runs.units import Selection, SelectionError
@@ -75,14 +78,26 @@ class Page:
         return "" if asked is None else f" (up to {asked} s of your GPU quota)"
 
     @property
+    def first_set(self) -> PromptSet:
+        """What "Run the probe" runs unless something else is chosen, in the loaded model's words."""
+        return self.engine.first_set(self.prompt_set)
+
+    @property
     def first(self) -> str | None:
         """The saved run that a page shows by itself.
 
-        None where there is none; and where the model is Klein's and no run is: a stand-in's or a control's numbers are
-        no answer to the page's question, so they are shown where somebody chooses them.
+        None where there is none, and where there are only those of a stand-in or a control: their numbers answer
+        nothing, so they are shown where somebody chooses them. Where the model is Klein's, the practice model's are
+        none either.
         """
         name, run = next(iter(self.store.saved.items()), (None, None))
-        return None if run and self.engine.is_kleins and run.info.weights != "pretrained" else name
+        opens = _OPENS[:1] if self.engine.is_kleins else _OPENS
+        return name if run and run.info.weights in opens else None
+
+    @property
+    def has_klein(self) -> bool:
+        """Whether a saved run is of pretrained weights."""
+        return any(run.info.weights == "pretrained" for run in self.store.saved.values())
 
     @property
     def known(self) -> str:
@@ -97,6 +112,13 @@ class Page:
             return f"about {asked} s of your GPU quota"
         return "" if each is None else f"about {duration(each * pairs)}"
 
+    def cost_of(self, asked: int | None, pairs: float, size: int) -> str:
+        """Say on a button what work costs: of the quota where one is asked for, else in time where that is known."""
+        if asked is not None:
+            return f" (up to {asked} s of your GPU quota)"
+        each = self.engine.expected_per_pair(size)
+        return "" if each is None else f" (about {duration(each * pairs)})"
+
     def run(self, name: str | None) -> Run:
         """Return the run of a name; no name, and one that is gone, are errors."""
         if not name:
@@ -106,13 +128,13 @@ class Page:
     def control_for(self, run: Run | None) -> Run | None:
         """Return the saved run of an untrained model on the same prompt set, made in one way but for the image's size.
 
-        One of the same text comes before one of another. None beside an untrained run itself.
+        Of several the first by `runs.info.control_rank`. None beside a control itself.
         """
-        if run is None or run.info.weights == "untrained":
+        if run is None or run.info.weights in CONTROLS:
             return None
         found = (saved for saved in self.store.saved.values() if saved.info.weights == "untrained")
         fits = [saved for saved in found if is_control(saved.info, run.info)]
-        return min(fits, key=lambda saved: saved.info.prompts_sha256 != run.info.prompts_sha256, default=None)
+        return min(fits, key=lambda saved: control_rank(saved.info, run.info), default=None)
 
     def beside(self, run: Run) -> Beside:
         """Return the saved runs that stand beside a run's headline: its replication, and controls."""
@@ -133,8 +155,30 @@ class Page:
     def status_html(self) -> str:
         """Show how the model stands."""
         status = self.engine.status()
+        if status.state == "ready" and not status.why:  # whose weights these are stands where its numbers do
+            return f'<p role="status" class="pl-small">Loaded: {escape(self.engine.model_name or "a model")}.</p>'
         loud = " pl-warn" if status.why else ""
         return f'<p role="status"><span class="pl-chip{loud}">{escape(status.text)}</span></p>'
+
+    def mismatch(self, name: str | None) -> str | None:
+        """Say why no pair can be compared with a run, or None where one can or no run is chosen."""
+        try:
+            return self.engine.mismatch(self.run(name)) if name else None
+        except PlantainError as error:
+            return str(error)
+
+    def turns(self, name: str | None) -> bool:
+        """Tell whether there are heads to turn: the run's interventions, or the loaded model is the run's."""
+        run = self.store.find(name)
+        if run is None:
+            return False
+        found = run.folder is not None and (run.folder / INTERVENTIONS).is_dir()
+        return found or (self.engine.status().state == "ready" and self.mismatch(name) is None)
+
+    def fitting(self, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
+        """Find a run that the loaded model made: (label, name)."""
+        known = ((label, name) for label, name in [*self.saved_choices(), *mine] if self.store.find(name))
+        return next((one for one in known if self.mismatch(one[1]) is None), None)
 
     def saved_choices(self) -> list[tuple[str, str]]:
         return [(run_label(name, run.info), name) for name, run in self.store.saved.items()]
@@ -147,7 +191,8 @@ class Choice:
     `unit` holds a unit's name, such as ``single[7] head 3``, or nothing. It is in the page but not seen, so that a
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
     `known`, not seen either, holds `Page.known` as this page has it. `asked` holds the run that the address asks for
-    while it is not here: it may still arrive. `changed` is the event of any change of the choice.
+    while it is not here: it may still arrive. `section`, not seen, holds the id of the folded part that was opened
+    last. `changed` is the event of any change of the choice; what is built lazily makes a relay of its own.
     """
 
     page: Page
@@ -158,6 +203,7 @@ class Choice:
     mine: gr.State
     known: gr.Textbox
     asked: gr.State
+    section: gr.Textbox
     changed: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -177,21 +223,6 @@ class Choice:
             return fn(name, units, self.fitting(name, units, scope), *rest)
 
         return self.changed.then(listener(view), [*self.inputs, *inputs], outputs, **shown)
-
-    def fill(self, tab: gr.Tab, fn: Callable, inputs: list, outputs: list) -> tuple[gr.State, Any, Any]:
-        """Register the view of a tab that is filled when it is opened, and follows the choice from then on.
-
-        Call it inside the tab. Returned are whether the tab was opened, and the events of opening and of following.
-        """
-        opened = gr.State(False)
-
-        def follow(name: str | None, units: str, scope: str, opened: bool, *rest: Any) -> Any:
-            return fn(name, units, scope, *rest) if opened else gr.skip()
-
-        first = tab.select(
-            listener(lambda *now: (True, *fn(*now))), [*self.inputs, *inputs], [opened, *outputs], **VIEW
-        )
-        return opened, first, self.on_change(follow, [opened, *inputs], outputs)
 
     def fitting(self, name: str | None, units: str, scope: str) -> str:
         """Return the scope where the run's units have tokens of it, else all."""
@@ -238,10 +269,17 @@ WAITING_HELPS = 1  # the exit code of such errors
 _TRIED = "Shown are those that are here; it is tried again."
 
 
-def _place(run: Run) -> tuple[bool, bool, bool]:
-    """Sort runs: pretrained weights first; of these the published card's question and passes, then its size."""
+_FIRST_KINDS = ("pretrained", "local", "practice")  # of weights; what is random comes after them
+
+_OPENS = _FIRST_KINDS  # a page by itself
+
+
+def _place(run: Run) -> tuple[int, bool, bool, bool]:
+    """Sort runs by their weights; of each kind the card's question and passes first, its size, its axis."""
+    kind = _FIRST_KINDS.index(run.info.weights) if run.info.weights in _FIRST_KINDS else len(_FIRST_KINDS)
     like_card = same_question(run) and run.info.is_plain
-    return run.info.weights != "pretrained", not like_card, run.info.size != CARD_SIZE
+    is_axis = known_role(run.info.prompts_sha256, run.info.role) == "axis"
+    return kind, not like_card, run.info.size != CARD_SIZE, not is_axis
 
 
 @dataclass(frozen=True)
@@ -282,6 +320,8 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
 def _warm_first(run: Run) -> None:
     run.summary()
     cached(run)
+    if keeps_directions(run):
+        directions(run)
 
 
 def _warm_views(run: Run) -> None:
@@ -316,7 +356,8 @@ class RunStore:
     folder : Path
         Of one's own runs.
     saved : dict of str to Run
-        Those of pretrained weights first, and of these the ones that repeat the published card's probe.
+        Those of pretrained weights first, then of local ones and of the practice model; of each kind those that repeat
+        the published card's probe.
     problems : dict of str to str
         Runs that cannot be shown, by folder, with the reason.
     notices : tuple of str
@@ -344,6 +385,7 @@ class RunStore:
         self._news, self._closed = threading.Event(), False
         self._writing = threading.Lock()
         self._visitors: OrderedDict[str, Run] = OrderedDict()
+        self._headlines: WeakKeyDictionary[Run, tuple[int, HeldOut]] = WeakKeyDictionary()
         self.generation = 0
         self.changed: Callable[[], None] = lambda: None  # called after a change, in the thread that brought it
         for whose, other in (others or {}).items():
@@ -451,6 +493,34 @@ class RunStore:
             stage, run = found
             self._warmed[stage].add(run)
             _WARMERS[stage](run)
+            if stage == 0 and run is next(iter(self.saved.values())):
+                self._warm_opening(run)
+
+    def _warm_opening(self, run: Run) -> None:
+        """Compute the headline of the run that pages open on with what stands beside it; they open with it then."""
+        with suppress(PlantainError):  # the page says so
+            self.headline(run)
+            self.changed()
+
+    def headline(self, run: Run) -> HeldOut:
+        """Return a run's headline with all that stands beside it among the saved runs.
+
+        Raises
+        ------
+        PlantainError
+            As `held_out` does.
+        """
+        generation = self.generation  # first: what is read after it is no older
+        found = self.headline_here(run)
+        if found is None:
+            found = held_out(run, **vars(fitting(run, self.saved)))
+            self._headlines[run] = generation, found
+        return found
+
+    def headline_here(self, run: Run) -> HeldOut | None:
+        """Return the same where it was computed with the runs that are here now, else None."""
+        generation, found = self._headlines.get(run, (None, None))
+        return found if generation == self.generation else None
 
     def keep_warm(self) -> None:
         """Warm up now, and again whenever a run has arrived, until `close`."""

@@ -4,18 +4,19 @@ import re
 
 import pytest
 from browser import OUTPUT
-from visit import CUT, TABS, serious, settle, show_tab
+from visit import CUT, TABS, open_page, serious, settle, show_figures, show_tab, unfold
 
 # The layout follows from the width, the colours from the mode: every tab in each, all four screens for the first tab.
 SCREENS = [(1280, "light", TABS), (390, "dark", TABS), (1280, "dark", TABS[:1]), (390, "light", TABS[:1])]
+
+ALL_OPEN = ("Result", "all open")  # what is folded on the first tab and above it, and a head beside the map
 
 
 def opened(browser, url, width, mode):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=mode)
     page = context.new_page()
-    page.goto(f"{url}?__theme={mode}")
-    page.wait_for_selector("#findings .pl-card")
-    page.wait_for_selector("#careful details")
+    open_page(page, url, __theme=mode)
+    page.wait_for_function("!document.querySelector('#questions').innerText.includes('Being computed')")
     page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
     return page
 
@@ -24,10 +25,19 @@ def opened(browser, url, width, mode):
 def test_every_tab_is_accessible_and_nothing_is_cut(browser, url, width, mode, tabs):
     OUTPUT.mkdir(exist_ok=True)
     page, found = opened(browser, url, width, mode), {}
-    for tab in tabs:
-        show_tab(page, tab)
+    for tab in (*tabs, ALL_OPEN):
+        if tab == ALL_OPEN:
+            unfold(page, "#advanced")
+            show_figures(page)
+            page.wait_for_selector("#further-maps [data-u]")
+            page.wait_for_selector("#careful details")
+            page.locator("#heat-map [data-u]").first.click()
+            page.wait_for_selector("#drawer svg")
+        else:
+            show_tab(page, *tab)
         settle(page)
-        page.screenshot(path=OUTPUT / f"{tab.lower().replace(' ', '-')}-{width}-{mode}.png", full_page=True)
+        name = "-".join(tab).lower().replace(" ", "-")
+        page.screenshot(path=OUTPUT / f"{name}-{width}-{mode}.png", full_page=True)
         problems = [*serious(page), *page.evaluate(CUT)]
         if page.evaluate("document.documentElement.scrollWidth") > width:
             problems.append("the page is wider than the screen")
@@ -40,12 +50,13 @@ def test_every_tab_is_accessible_and_nothing_is_cut(browser, url, width, mode, t
 @pytest.mark.parametrize(("width", "mode"), [(1280, "light"), (390, "dark")])
 def test_a_probe_that_runs_and_an_error_are_accessible_too(browser, url, width, mode):
     page, found = opened(browser, url, width, mode), {}
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     page.get_by_label("Positive (helping)").fill(" ")
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer [role=alert]")
+    page.wait_for_selector("#score-pair:not([disabled])")
     found["an error"] = [*serious(page), *page.evaluate(CUT)]
-    show_tab(page, "Run the probe")
+    show_tab(page, "Run & publish")
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress progress", timeout=60_000)
     found["a probe runs"] = [*serious(page), *page.evaluate(CUT)]
@@ -56,6 +67,8 @@ def test_a_probe_that_runs_and_an_error_are_accessible_too(browser, url, width, 
 
 def test_the_check_for_cut_text_can_fail(browser, url):
     page = opened(browser, url, 390, "light")
+    show_figures(page)
+    page.wait_for_selector(".pl-card dt")
     assert page.evaluate(CUT) == []
     page.evaluate(
         "document.querySelector('.pl-lead').style.cssText = 'width: 40px; overflow: hidden; white-space: nowrap'"
@@ -100,25 +113,36 @@ def test_the_map_has_one_tab_stop_and_arrow_keys(browser, url):
 def test_a_whole_visit_by_keyboard_alone(browser, url):
     page = opened(browser, url, 1280, "light")
     keys = page.keyboard
+    focus_by_tab(page, "#advanced > button")
+    keys.press("Enter")
     focus_by_tab(page, "input[aria-label=Units]")  # another kind of units, in the dropdown
     page.wait_for_selector("[role=option]")  # opens on focus
     keys.press("ArrowDown")
     keys.press("Enter")
-    page.wait_for_selector("#findings >> text=100 attention heads")
+    page.wait_for_url(re.compile("units=heads"))
     focus_by_tab(page, "#heat-map [data-u]")  # a head, from the map
     keys.press("ArrowDown")
     keys.press("Enter")
+    page.wait_for_selector("#drawer >> text=joint[1] head 0")
+    assert focused(page).startswith("joint[1] head 0: t = ")  # the next one is an arrow key away
+    focus_by_tab(page, "#all-figures > button")  # what is folded
+    keys.press("Enter")
+    page.wait_for_selector("#findings >> text=100 attention heads")
+    page.evaluate("document.activeElement.blur()")
+    keys.press("Control+Home")
+    focus_by_tab(page, "#drawer a.pl-go")  # all about the head, in another tab
+    keys.press("Enter")
     page.wait_for_selector("#one-head >> text=joint[1] head 0")
-    page.wait_for_selector("#one-head-corrected >> text=family-wise p")
+    page.wait_for_selector("#one-head-corrected >> text=family-wise p", state="attached")  # folded
     page.evaluate("document.activeElement.blur(); document.body.focus()")
-    tab_by_keys(page, "Your pair")  # a pair
-    focus_by_tab(page, "textarea")
+    tab_by_keys(page, "Try a pair")  # a pair
+    focus_by_tab(page, "#pair-positive textarea")
     keys.press("Control+A")
     keys.type("Tom helps the blind man cross.")
     focus_by_tab(page, "#score-pair")
     keys.press("Enter")
     page.wait_for_selector("#pair-answer svg", timeout=60_000)
-    tab_by_keys(page, "Run the probe")  # a probe, stopped
+    tab_by_keys(page, "Run & publish")  # a probe, stopped
     focus_by_tab(page, "#run-probe")
     keys.press("Enter")
     page.wait_for_selector("#probe-progress progress", timeout=60_000)
@@ -146,6 +170,9 @@ def tab_by_keys(page, name):
 def test_a_click_in_the_map_opens_the_head_and_pickers_do_as_well(browser, url):
     page = opened(browser, url, 390, "light")
     page.locator("#heat-map [data-u='single[4] head 2']").click()
+    page.wait_for_selector("#drawer >> text=single[4] head 2")
+    assert page.get_by_role("tab", name="Result", selected=True).is_visible()  # it opens beside the map
+    page.get_by_role("link", name="All about this head").click()
     page.wait_for_selector("#one-head >> text=single[4] head 2")
     assert re.search(r"rank \d+ of 100 by \|t\|", page.inner_text("#one-head"))
     for target in ("#block", "#picker"):

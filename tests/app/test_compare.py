@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 from browser import ROOT, app_command, serving
-from visit import download, pick, show_tab
+from visit import all_words, download, open_page, pick, show_tab, unfold
 
 from plantain.runs.io import load_run, save_run
 from plantain.runs.units import Selection
@@ -40,10 +40,7 @@ def page(browser, url, request):
     page, errors = context.new_page(), []
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: errors.append(str(e)))
-    page.goto(url)
-    page.wait_for_selector("#findings .pl-card")
-    pick(page, "Run", "tiny-random (stand-in)")
-    page.wait_for_selector("#findings >> text=680 slices")
+    open_page(page, url)
     yield page
     context.close()
     assert errors == []
@@ -65,54 +62,64 @@ def figures(report):
     ]
 
 
+def open_comparison(page):
+    """Open the section and its maps, and wait for what it shows first."""
+    show_tab(page, "Evidence", "compare")
+    page.wait_for_selector("#compare-figures table", state="attached")  # folded
+    unfold(page, "#compare-maps")
+
+
+def wait_for_words(page, words):
+    """Wait for what is said of both runs, folded."""
+    page.wait_for_selector(f"#compare-figures >> text={words}", state="attached")
+
+
 def columns(page):
-    """The two runs' figures on the page."""
-    rows = page.locator("#comparison tbody tr").all()
+    """The two runs' figures on the page, which are folded."""
+    all_words(page, "#compare-figures")
+    rows = page.locator("#compare-figures tbody tr").all()
     return [[row.locator("td").nth(i).inner_text().splitlines()[0] for row in rows] for i in (0, 1)]
 
 
 def test_the_figures_of_both_runs_are_the_command_lines(page, runs):
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
+    open_comparison(page)
     assert "(untrained control)" in page.input_value("#other-run input")
     assert columns(page) == [figures(reported(runs / name)) for name in ("tiny-random", "untrained-klein-4b")]
     shown = page.inner_text("#comparison")
-    assert "no unit of one is a unit of the other" in shown and "r =" not in shown
+    assert "no unit of one is a unit of the other" in shown and "r =" not in all_words(page, "#compare-figures")
     assert "STAND-IN" in shown and "UNTRAINED" in shown
     maps = [page.locator(f"#compare-{which} [data-u]").count() for which in ("first", "second", "difference")]
     assert maps == [100, 600, 0] and page.locator("#compare-density svg").count() == 0
 
 
 def test_runs_of_one_model_are_compared_unit_by_unit_and_follow_the_choice(page, runs):
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
+    open_comparison(page)
     pick(page, "Compare with", "other-seed")
-    page.wait_for_selector("#comparison >> text=no replication on new pairs")
+    wait_for_words(page, "no replication on new pairs")
     assert columns(page) == [figures(reported(runs / name)) for name in ("tiny-random", "other-seed")]
     assert "seed 0 / 3" in page.inner_text("#comparison")
     pick(page, "Units", "true heads")
-    page.wait_for_selector("#comparison >> text=Correlation of t over 100 units")
+    wait_for_words(page, "Correlation of t over 100 units")
     a, b = (load_run(runs / name).analysis(Selection("heads")) for name in ("tiny-random", "other-seed"))
-    shown = page.inner_text("#comparison")
+    shown = all_words(page, "#compare-figures")
     assert f"r = {np.corrcoef(a.t, b.t)[0, 1]:.3f}" in shown
     tops = [set(np.argsort(-abs(t))[:20].tolist()) for t in (a.t, b.t)]
     assert f"{len(tops[0] & tops[1])} are in both" in shown and "would share 4 on average" in shown
     cell = page.locator("#compare-difference [data-u='joint[2] head 1']").get_attribute("aria-label")
     assert float(re.search(r"= ([+-][\d.]+)", cell)[1]) == pytest.approx((a.t - b.t)[9], abs=0.006)
-    titles = page.locator("#compare-density svg title").all_text_contents()
+    titles = page.locator("#compare-density svg.pl-narrow title").all_text_contents()
     assert sum(int(re.match(r"[\d,]+", title)[0]) for title in titles) == 100
 
 
 def test_the_figures_of_two_runs_can_be_kept_where_there_are_any(page):
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
+    open_comparison(page)
     name, content = download(page, "Figure as SVG")
     assert name.endswith("-card-all-map-of-the-first-run.svg") and b"STAND-IN" in content
     pick(page, "Figure", "t against t")
     page.get_by_role("button", name="Figure as SVG").click()
     page.wait_for_selector("#compare-figure-line [role=alert] >> text=no unit of one is a unit of the other")
     pick(page, "Compare with", "other-seed")
-    page.wait_for_selector("#comparison >> text=no replication on new pairs")
+    wait_for_words(page, "no replication on new pairs")
     page.wait_for_function("document.querySelector('#compare-figure-line').innerText.trim() === ''")
     name, content = download(page, "Figure as SVG")
     assert name == "plantain-tiny-random-and-other-seed-card-all-t-against-t.svg"
@@ -123,25 +130,32 @@ def test_the_figures_of_two_runs_can_be_kept_where_there_are_any(page):
 
 
 def test_a_run_beside_itself_says_so_and_another_is_offered_when_the_choice_catches_up(page):
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
+    open_comparison(page)
     pick(page, "Compare with", "tiny-random (stand-in)")
     page.wait_for_selector("#comparison >> text=This is one run beside itself")
-    assert "no replication" not in page.inner_text("#comparison")
+    assert "no replication" not in all_words(page, "#compare-figures")
     pick(page, "Units", "true heads")
-    page.wait_for_selector("#comparison >> text=attention heads, scope all")
-    assert "Correlation" not in page.inner_text("#comparison")  # it agrees with itself
+    wait_for_words(page, "attention heads, scope all")
+    assert "Correlation" not in all_words(page, "#compare-figures")  # it agrees with itself
     assert page.input_value("#other-run input").startswith("tiny-random")  # it was meant so
     pick(page, "Run", "other-seed")
-    page.wait_for_selector("#comparison >> text=no replication on new pairs")
+    wait_for_words(page, "no replication on new pairs")
     pick(page, "Run", "tiny-random (stand-in)")
     page.wait_for_function("!document.querySelector('#other-run input').value.startsWith('tiny-random')")
 
 
 def test_all_pairs_stand_with_their_prompts_and_what_differs_is_marked_without_colour(page, moral_set):
-    show_tab(page, "Pairs")
-    page.wait_for_selector("#prompts li >> nth=24")
-    shown = page.inner_text("#prompts")
+    show_tab(page, "Evidence", "pairs")
+    page.wait_for_selector("#prompts li >> nth=24", state="attached")
+    categories = page.locator("#prompts details:has(li)")
+    assert categories.locator("summary").all_inner_texts() == [
+        f"{category} (5)" for category in dict.fromkeys(pair.category for pair in moral_set.pairs)
+    ]
+    assert page.locator("#prompts details[open]").count() == 0  # one opens what one looks for
+    categories.first.locator("summary").click()
+    page.wait_for_selector("#prompts li:visible >> nth=4")
+    assert page.locator("#prompts li:visible").count() == 5
+    shown = all_words(page, "#prompts")
     for pair in moral_set.pairs:
         assert pair.id in shown and pair.positive in shown and pair.negative in shown
     first = page.locator("#prompts li").first
@@ -152,26 +166,28 @@ def test_all_pairs_stand_with_their_prompts_and_what_differs_is_marked_without_c
     assert look == ["700", "underline"]
     boxes = [prompt.bounding_box() for prompt in first.locator("p:has(mark)").all()]
     assert boxes[0]["y"] == boxes[1]["y"] and boxes[1]["x"] > boxes[0]["x"] + 300  # side by side
-    assert page.locator("#prompts details[open]").count() == 5
-    assert page.locator("#pairs circle").count() == 25 + 1  # the legend's
+    assert page.locator("#pairs svg:visible circle").count() == 25 + 1  # the legend's
 
 
 @pytest.mark.parametrize("page", [390], indirect=True)
 def test_on_a_phone_the_two_tabs_fit_and_the_scores_are_on_the_screen(page):
-    show_tab(page, "Pairs")
-    page.wait_for_selector("#prompts li >> nth=24")
+    show_tab(page, "Evidence", "pairs")
+    page.wait_for_selector("#prompts li >> nth=24", state="attached")
+    page.locator("#prompts details:has(li) summary").first.click()
+    page.wait_for_selector("#prompts li:visible >> nth=4")
     boxes = [prompt.bounding_box() for prompt in page.locator("#prompts li").first.locator("p:has(mark)").all()]
     assert boxes[0]["x"] == boxes[1]["x"] and boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]  # stacked
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    unfold(page, "#pair-tables")
     score = page.locator("#by-pair th", has_text="score").first.bounding_box()
     assert score["x"] + score["width"] <= 390
-    show_tab(page, "Compare")
-    page.wait_for_selector("#comparison table")
+    open_comparison(page)
     pick(page, "Compare with", "other-seed")
-    page.wait_for_selector("#compare-density svg")
+    page.wait_for_selector("#compare-density svg:visible")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     places = [page.locator(f"#compare-{which} .pl-map").bounding_box() for which in ("first", "second", "difference")]
     assert all(place["x"] >= 0 and place["x"] + place["width"] <= 390 for place in places)
     assert places[0]["y"] < places[1]["y"] < places[2]["y"]
-    last = page.locator("#comparison tbody tr").first.locator("td").last.bounding_box()
+    all_words(page, "#compare-figures")
+    last = page.locator("#compare-figures tbody tr").first.locator("td").last.bounding_box()
     assert last["x"] + last["width"] <= 390  # all figures without scrolling

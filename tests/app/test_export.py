@@ -11,17 +11,17 @@ import sys
 import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from asking import ENDPOINTS
 from browser import ROOT, app_command, serving
-from visit import download, pick, reported, show_tab
+from visit import download, open_page, pick, reported, show_figures, show_tab
 
 from plantain.runs.io import load_run
 
-ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}
 READY = "#take-about >> text=On show: "
 
 
@@ -30,18 +30,17 @@ def visit(browser, url):
     """Return a function that opens the page as somebody new; at the end there was no console error."""
     contexts, errors = [], []
 
-    def open_page(query="", base=url):
+    def opened(run="tiny-random", **query):
         context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(f"{base}/{query}")
-        page.wait_for_selector("#findings .pl-card", state="attached")
+        open_page(page, url, run, **query)
         return page
 
-    yield open_page
+    yield opened
     for context in contexts:
         context.close()
     assert errors == []
@@ -61,7 +60,7 @@ def wait_for_query(page, **wanted):
 
 
 def test_the_files_arrive_and_hold_what_the_command_line_says(visit, tmp_path):
-    page = visit("?units=mlp&scope=image&tab=take")
+    page = visit(units="mlp", scope="image", tab="take")  # as in links of earlier versions
     page.wait_for_selector(f"{READY}240 MLP groups")
     report = reported("mlp", "image", "--top", "all")
     name, content = download(page, "Units as CSV")
@@ -87,7 +86,7 @@ def test_the_files_arrive_and_hold_what_the_command_line_says(visit, tmp_path):
 
 
 def test_figures_arrive_as_svg_and_png(visit):
-    page = visit("?tab=take")
+    page = visit(tab="run", section="take")
     page.wait_for_selector(READY)
     name, content = download(page, "Figure as SVG")
     assert name == "plantain-tiny-random-card-all-map-of-heads.svg"
@@ -99,7 +98,7 @@ def test_figures_arrive_as_svg_and_png(visit):
     name, content = download(page, "Figure as PNG")
     assert name == "plantain-tiny-random-card-all-pairs.png" and content.startswith(b"\x89PNG")
     wide, tall = struct.unpack(">II", content[16:24])
-    assert wide == 888 and tall > 600 and len(content) > 20_000  # twice 444 pixels, and not an empty picture
+    assert wide == 1016 and tall > 600 and len(content) > 20_000  # twice 508 pixels, and not an empty picture
     assert float(root.get("width")) > 300
     pick(page, "Figure", "map of heads")
     pick(page, "Units", "embedding")
@@ -111,7 +110,7 @@ def test_figures_arrive_as_svg_and_png(visit):
 
 
 def test_references_can_be_copied(visit):
-    page = visit("?tab=take")
+    page = visit(tab="run", section="take")
     page.wait_for_selector("#cite-bibtex >> text=The weights are random")
     for button, place in (("Copy as plain text", "#cite-plain"), ("Copy as BibTeX", "#cite-bibtex")):
         page.get_by_role("button", name=button).click()
@@ -122,22 +121,22 @@ def test_references_can_be_copied(visit):
 
 
 def test_a_visitors_own_run_can_be_taken_but_not_linked(visit, tmp_path):
-    page = visit()
-    show_tab(page, "Run the probe")
+    page = visit(run=None)
+    show_tab(page, "Run & publish")
     pick(page, "Image size", "256 px")
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress >> text=Done: 25 pairs", timeout=180_000)
-    show_tab(page, "Take away")
+    show_tab(page, "Run & publish", "take")
     page.wait_for_selector("#cite-plain >> text=own-")
     name, content = download(page, "Whole run as zip")
     assert re.fullmatch(r"plantain-own-\d{4}-\d\d-\d\dT\d{4}-seed-0\.zip", name)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(tmp_path)
     assert load_run(tmp_path / name.removesuffix(".zip")).info.size == 256
-    wait_for_query(page, tab="take")
+    wait_for_query(page, tab="run", section="take")
     assert "run" not in query(page)
     page.click("#copy-link")
-    page.wait_for_selector("#address-notice >> text=Your own run is in this page only")
+    page.wait_for_selector("#copied >> text=Your own run is in this page only")
     assert "run=" not in page.evaluate("navigator.clipboard.readText()")
 
 
@@ -145,45 +144,53 @@ def test_a_visitors_own_run_can_be_taken_but_not_linked(visit, tmp_path):
 
 
 def test_the_address_follows_choices_and_opens_the_same_page_for_somebody_else(visit):
-    page = visit("?__theme=light&positive=a+b")
+    page = visit(run=None, __theme="light", positive="a b")
     assert query(page) == {"__theme": "light", "positive": "a b"}  # nothing was chosen yet
     pick(page, "Units", "true heads")
     pick(page, "Scope", "image tokens")
     pick(page, "Run", "untrained-klein-4b (untrained control)")
-    show_tab(page, "Take away")
-    chosen = {"run": "untrained-klein-4b", "units": "heads", "scope": "image", "tab": "take"}
+    show_tab(page, "Run & publish", "take")
+    chosen = {"run": "untrained-klein-4b", "units": "heads", "scope": "image", "tab": "run", "section": "take"}
     wait_for_query(page, **chosen)
     assert query(page) == {"__theme": "light", "positive": "a b", **chosen}
     page.wait_for_selector(f"{READY}600 attention heads, scope image")
     page.click("#copy-link")
-    page.wait_for_selector("#address-notice a")
+    page.wait_for_selector("#copied a")
     link = page.evaluate("navigator.clipboard.readText()")
     assert {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()} == chosen  # no theme, no pair
-    other = visit("?" + urlsplit(link).query)
+    other = visit(**dict(parse_qsl(urlsplit(link).query)))
     other.wait_for_selector(f"{READY}600 attention heads, scope image")
-    assert other.get_by_role("tab", name="Take away", selected=True).is_visible()
+    assert other.get_by_role("tab", name="Run & publish", selected=True).is_visible()
     assert other.input_value("#run input").startswith("untrained-klein-4b")
-    show_tab(other, "Findings")
+    show_figures(other)
     other.wait_for_selector("#findings >> text=600 attention heads, scope: image")
-    wait_for_query(other, tab="findings", run="untrained-klein-4b", scope="image")
+    wait_for_query(other, tab="result", run="untrained-klein-4b", scope="image")
 
 
-def test_on_a_phone_the_address_knows_a_tab_in_the_overflow_menu(visit):
-    page = visit("")
+def test_on_a_phone_the_address_knows_every_tab_and_the_section_that_is_open(visit):
+    page = visit()
     page.set_viewport_size({"width": 390, "height": 800})
-    for label, tab in (("Compare", "compare"), ("Take away", "take"), ("One head", "head"), ("Findings", "findings")):
-        show_tab(page, label)
-        wait_for_query(page, tab=tab)
+    for place, asked in (
+        (("Evidence", "compare"), {"tab": "evidence", "section": "compare"}),
+        (("Run & publish", "take"), {"tab": "run", "section": "take"}),
+        (("Evidence", "head"), {"tab": "evidence", "section": "head"}),
+        (("Turn heads",), {"tab": "turn"}),
+        (("Try a pair",), {"tab": "pair"}),
+        (("Result",), {"tab": "result"}),
+    ):
+        show_tab(page, *place)
+        wait_for_query(page, **asked)
+    assert "section" not in query(page)
 
 
 def test_a_unit_in_the_address_is_kept_while_the_run_has_it(visit):
-    page = visit("?run=untrained-klein-4b&units=heads&unit=" + quote("single[7] head 3"))
+    page = visit(run="untrained-klein-4b", units="heads", unit="single[7] head 3")
     unit = page.locator("#unit input, #unit textarea")
     page.wait_for_function("document.querySelector('#unit input, #unit textarea').value === 'single[7] head 3'")
     pick(page, "Run", "tiny-random")  # has four heads in a block
     wait_for_query(page, run="tiny-random", unit="single[7] head 3")
     assert unit.input_value() == "single[7] head 3"
-    other = visit("?run=untrained-klein-4b&units=heads&unit=" + quote("single[7] head 23"))
+    other = visit(run="untrained-klein-4b", units="heads", unit="single[7] head 23")
     wait_for_query(other, unit="single[7] head 23")
     pick(other, "Run", "tiny-random")
     other.wait_for_function("!new URL(location).searchParams.has('unit')")
@@ -191,7 +198,8 @@ def test_a_unit_in_the_address_is_kept_while_the_run_has_it(visit):
 
 
 def test_two_values_that_are_set_at_once_do_not_keep_the_page_asking(visit):
-    page = visit("?units=heads&scope=words")
+    page = visit(units="heads", scope="words")
+    show_figures(page)
     page.wait_for_selector("#findings >> text=80 attention heads, scope: words")
     asked = "performance.getEntriesByType('resource').filter((e) => e.name.includes('/run/predict')).length"
     page.wait_for_timeout(4000)
@@ -201,11 +209,16 @@ def test_two_values_that_are_set_at_once_do_not_keep_the_page_asking(visit):
 
 
 def test_what_an_address_asks_for_in_vain_is_said_and_the_page_works(visit):
-    page = visit("?run=%3Cimg%20src%3Dx%3E&units=text-heads&scope=image&unit=nope&tab=nowhere&other=1")
+    page = visit(run=None)
+    asked = "run=%3Cimg%20src%3Dx%3E&units=text-heads&scope=image&unit=nope&tab=nowhere&section=none&other=1"
+    page.goto(f"{page.url}?{asked}")
     page.wait_for_selector("#address-notice .pl-notice")
     said = page.inner_text("#address-notice")
-    assert "run “<img src=x>”" in said and "scope “image”" in said and "unit “nope”" in said and "tab “nowhere”" in said
+    for problem in ("run “<img src=x>”", "section “none”", "scope “image”", "unit “nope”", "tab “nowhere”"):
+        assert problem in said
     assert page.locator("#address-notice img").count() == 0
+    pick(page, "Run", "tiny-random (stand-in)")
+    show_figures(page)
     page.wait_for_selector("#findings >> text=20 attention heads of the text stream")
     assert "other" in query(page)
     pick(page, "Units", "MLP groups")
@@ -222,13 +235,14 @@ def test_on_a_space_links_carry_the_spaces_address_and_its_parent_is_told(browse
             "window.told = [];"
             "Object.defineProperty(window, 'parent', {value: {postMessage: (...said) => window.told.push(said)}});"
         )
-        page.goto(f"{url}/?__theme=light&__sign=secret&tab=take")
+        open_page(page, url, __theme="light", __sign="secret", tab="run", section="take")
         page.wait_for_selector(READY)
         pick(page, "Units", "true heads")
         wait_for_query(page, units="heads")
         page.click("#copy-link")
-        link = page.locator("#address-notice a").get_attribute("href")
-        assert link == "https://huggingface.co/spaces/owner/name?run=tiny-random&units=heads&scope=all&tab=take"
+        link = page.locator("#copied a").get_attribute("href")
+        choice = "run=tiny-random&units=heads&scope=all&tab=run&section=take"
+        assert link == f"https://huggingface.co/spaces/owner/name?{choice}"
         (message, target) = [m for m in page.evaluate("window.told") if "queryString" in (m[0] or {})][-1]
         assert target == "https://huggingface.co" and "units=heads" in message["queryString"]
         assert "secret" not in json.dumps(page.evaluate("window.told"))
@@ -241,7 +255,7 @@ def test_on_a_space_links_carry_the_spaces_address_and_its_parent_is_told(browse
 
 
 @pytest.mark.parametrize("which", ["", "?all_endpoints=true"])
-def test_the_live_server_offers_the_five_endpoints_and_no_other(url, which):
+def test_the_live_server_offers_its_endpoints_and_no_other(url, which):
     with urllib.request.urlopen(f"{url}/gradio_api/info{which}") as answer:
         info = json.load(answer)
     assert set(info["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS} and info["unnamed_endpoints"] == {}

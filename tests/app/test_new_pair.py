@@ -1,4 +1,4 @@
-"""The tab "Your pair" as a visitor meets it in Chromium, also under ZeroGPU as emulated on the CPU."""
+"""The tab "Try a pair" as a visitor meets it in Chromium, also under ZeroGPU as emulated on the CPU."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from browser import OUTPUT, ROOT, app_command, serving
-from visit import download, pick, show_tab
+from visit import download, open_page, pick, show_tab
 
 from plantain import __version__
 from plantain.ui.texts import EXAMPLES
@@ -23,7 +23,7 @@ def opened(browser):
     """Return a function that opens an address at the tab; at the end no page may have had a console error."""
     contexts, errors = [], []
 
-    def open_(address, width=1280, cut_off=False, **options):
+    def open_(address, width=1280, cut_off=False, run="tiny-random", **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
@@ -34,9 +34,12 @@ def opened(browser):
 
         page.on("console", lambda m: note(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: note(str(e)))
-        page.goto(address)
-        page.wait_for_selector("#findings .pl-card", state="attached")  # a link opens the tab itself
-        show_tab(page, "Your pair")
+        if "?" in address:
+            page.goto(address)
+            page.wait_for_selector("#hero .pl-chip", state="attached")  # a link opens the tab itself
+        else:
+            open_page(page, address, run)
+        show_tab(page, "Try a pair")
         return page
 
     yield open_
@@ -56,7 +59,23 @@ def counts(page, positive, negative):
 
 def scored(page):
     page.click("#score-pair")
-    page.wait_for_selector("#pair-answer svg", timeout=60_000)
+    page.wait_for_selector("#pair-actions a[download]", timeout=60_000)  # there is one under an answer to these texts
+    page.wait_for_selector("#pair-answer svg")
+
+
+def folded(page, summary):
+    """Open what is folded in the answer, and return it."""
+    part = page.locator("#pair-answer details").filter(has=page.locator(f"summary >> text=/^{summary}$/"))
+    part.locator("summary").click()
+    return part
+
+
+def is_of_other_texts(page):
+    """Look at an answer to other texts than those in the boxes: it says so, and is no file."""
+    page.wait_for_selector("#pair-old [role=status] >> text=The answer below is to the previous texts.")
+    drawn = "[...document.querySelectorAll('#pair-answer .pl-verdict :is(img, svg)')]"
+    page.wait_for_function(f"{drawn}.length && {drawn}.every((e) => getComputedStyle(e).opacity < 1)")
+    assert page.locator("a[download]").count() == 0
 
 
 def test_tokens_are_counted_while_typing_and_unequal_lengths_are_warned_of(opened, url):
@@ -96,20 +115,26 @@ def test_an_example_fills_both_boxes_and_sides_can_be_swapped(opened, url):
 def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened, url, width):
     page = opened(url, width)
     scored(page)
-    shown, n = page.inner_text("#pair-answer"), 25
-    rows = page.locator(".pl-verdict-heads svg polygon")
-    # and one of each in the legend
-    assert rows.count() == 12 + 1 and page.locator(".pl-verdict-heads svg circle").count() == 12 * n + 1
-    frame = page.locator(".pl-verdict-heads .pl-scroll")
-    assert frame.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing to scroll to: all is seen
+    n, strip, heads = 25, page.locator(".pl-verdict-strip svg:visible"), page.locator(".pl-verdict-heads svg:visible")
+    assert strip.locator("circle.pl-dot").count() == n and strip.locator("circle.pl-new").count() == 1
+    assert heads.locator("circle.pl-new").count() == 5
+    assert heads.locator("circle.pl-dot").count() == 5 * n + 1  # and one in the legend
+    assert all(box["x"] + box["width"] <= width for box in (strip.bounding_box(), heads.bounding_box()))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     with page.expect_download() as download:
         page.get_by_role("link", name="Download this answer").click()
     record = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
-    assert shown.strip().startswith(record["sentence"])
-    assert f"p = {record['n_at_or_below']}/26" in shown and f"Score {record['score']:+.2f}" in shown
     below = sum(row["score"] <= record["score"] + 1e-9 for row in record["scores"])
     assert record["n_at_or_below"] == below + 1 and len(record["scores"]) == n
+    assert record["way"] == "none" and page.inner_text("#pair-answer .pl-sentence").startswith(
+        "The run's own pairs do not agree with one another"
+    )
+    first = record["directions"]  # this run's headline is of them
+    assert f"yours {first['score']:+.3f}".replace("-", "−") in strip.text_content()
+    shown = folded(page, "Details").inner_text()
+    assert record["sentence"] in shown
+    assert f"p = {first['n_at_or_below']}/26" in shown and f"Score {first['score']:+.3f}" in shown
+    assert "By magnitudes: " in shown and f"Score {record['score']:+.2f}: the pair's mean difference" in shown
     assert record["prompts"] == dict(zip(("positive", "negative"), texts(page), strict=True))
     assert record["tokens"] == {"positive": 42, "negative": 42}
     run = json.loads((ROOT / "precomputed" / "tiny-random" / "run.json").read_text(encoding="utf-8"))
@@ -117,25 +142,31 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
     assert record["run"]["capture_sha256"] == run["capture_sha256"]
     assert record["versions"]["plantain"] == __version__ and "torch" in record["versions"]
     assert "random weights" in record["weights_label"] and "The weights are random" in shown
-    names = page.locator(".pl-verdict-heads svg text").all_text_contents()
-    assert [unit["unit"] for unit in record["top"]][:12] == [name for name in names if " head " in name]
-    cells = page.locator("#pair-table .virtual-row").first.locator("[role=gridcell]")
+    named = [unit["unit"] for unit in record["top"]]
+    assert heads_named(heads) == named[:5]
+    assert heads_named(folded(page, "More heads").locator("svg:visible")) == named[5:]
+    assert folded(page, "All heads").locator("tbody tr").count() == 20
+    cells = page.locator("#pair-table tbody tr").first.locator("th, td")
     assert cells.nth(0).inner_text() == record["top"][0]["unit"]
     assert float(cells.nth(1).inner_text()) == round(record["top"][0]["with_run"], 2)
     box = cells.nth(2).bounding_box()
     assert float(cells.nth(2).inner_text()) == round(record["top"][0]["t"], 2) and box["x"] + 50 < width  # to be seen
-    assert page.locator("#pair-table .virtual-row").count() == 20
     pictures_are_shown(page, width)
+
+
+def heads_named(drawn):
+    return [name for name in drawn.locator("text").all_text_contents() if " head " in name]
 
 
 def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
     page = opened(url)
     assert not page.is_visible("#pair-figure-svg")
     scored(page)
+    page.get_by_role("button", name="Save a figure of the answer").click()
     name, content = download(page, "Figure as SVG")
     assert re.fullmatch(r"plantain-pair-\d{4}-\d\d-\d\dT\d{6}-scores\.svg", name)
     drawn = ElementTree.fromstring(content).find("{http://www.w3.org/2000/svg}title").text
-    assert "Score of the new pair among the run's 25" in drawn and "STAND-IN" in drawn
+    assert "Your pair among the run's 25" in drawn and "STAND-IN" in drawn
     assert FIRST[0] not in content.decode()  # a picture that is passed on does not tell what was typed
     pick(page, "Figure", "top heads")
     name, content = download(page, "Figure as PNG")
@@ -148,26 +179,50 @@ def test_the_pictures_of_an_answer_can_be_kept_while_it_stands(opened, url):
     assert not page.is_visible("text=Name of the figure's file")
 
 
-def test_an_answer_stands_under_its_own_texts_only_and_can_be_brought_back(opened, url):
+def test_under_other_texts_an_answer_says_that_it_is_not_theirs_and_can_be_brought_back(opened, url):
     page = opened(url)
     scored(page)
     sentence = page.inner_text("#pair-answer .pl-sentence")
     page.locator("#pair-negative textarea").fill("Sam drops his books and Lena admires them.")
-    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")
-    assert not page.locator("#pair-table").is_visible() and page.locator("a[download]").count() == 0
+    is_of_other_texts(page)
+    assert not page.is_visible("text=Save a figure of the answer")
     page.click("#last-answer")
-    page.wait_for_selector("#pair-answer svg")
+    page.wait_for_selector("#pair-actions a[download]")
+    page.wait_for_selector("#last-answer", state="detached")
     assert texts(page) == FIRST and page.inner_text("#pair-answer .pl-sentence") == sentence
 
 
-def test_an_answer_that_comes_late_does_not_stand_under_other_texts(opened, url):
+def test_every_try_is_listed_and_brought_back_and_an_edit_that_fits_is_offered(opened, url):
+    page = opened(url)
+    counts(page, 42, 42)
+    scored(page)
+    assert page.locator(".pl-tries").count() == 0  # one alone is no list
+    page.fill("#pair-negative textarea", "Sam drops his books and Lena laughs.")
+    counts(page, 42, 36)
+    offered = page.locator("#pair-note button")
+    words = offered.inner_text().removeprefix("Use: “").removesuffix("”")
+    offered.click()
+    page.wait_for_selector("#pair-note >> text=Both prompts have", state="attached")
+    mine = texts(page)
+    assert words in mine and mine != FIRST and len(mine[0].encode()) == len(mine[1].encode())
+    scored(page)
+    tries = page.locator(".pl-tries button")
+    assert tries.count() == 2 and page.locator(".pl-verdict-strip svg line.pl-limit").count() >= 1  # the try before
+    tries.nth(1).click()
+    page.wait_for_function("t => document.querySelector('#pair-negative textarea').value === t", arg=FIRST[1])
+    page.wait_for_selector("#pair-actions a[download]")
+    assert texts(page) == FIRST and page.locator("#last-answer").count() == 0
+
+
+def test_an_answer_that_comes_late_says_that_it_is_to_other_texts(opened, url):
     page = opened(url)
     page.click("#score-pair")
     page.locator("#pair-positive textarea").fill("Sam drops his books and Lena collects them.")
     page.wait_for_selector("#last-answer", timeout=60_000)  # it came, for the texts of before
     page.wait_for_selector("#score-pair:enabled")
-    assert page.inner_text("#pair-answer").strip() == ""
+    is_of_other_texts(page)
     scored(page)
+    assert page.locator("#last-answer").count() == 0
     with page.expect_download() as download:
         page.get_by_role("link", name="Download this answer").click()
     record = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -199,23 +254,24 @@ def test_a_reload_loses_nothing_that_was_typed_and_a_link_comes_first(opened, ur
     counts(page, len(mine[0]), len(mine[1]))
     page.click("#score-pair")  # a reload while a pair is under way is the worst moment
     page.reload()
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     counts(page, len(mine[0]), len(mine[1]))
     assert texts(page) == mine
-    page.goto(f"{url}?positive=Anna%20helps.&negative=Anna%20waits.")
-    show_tab(page, "Your pair")
+    page.goto(f"{url}?run=tiny-random&positive=Anna%20helps.&negative=Anna%20waits.")
+    show_tab(page, "Try a pair")
     counts(page, 11, 11)
     page.fill("#pair-negative textarea", "Anna sits.")
     counts(page, 11, 10)
     page.reload()
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     counts(page, 11, 10)
     assert texts(page) == ("Anna helps.", "Anna sits.")
-    page.goto(f"{url}?positive=Otto%20sings.&negative=Otto%20hums.")
-    show_tab(page, "Your pair")
+    page.goto(f"{url}?run=tiny-random&positive=Otto%20sings.&negative=Otto%20hums.")
+    show_tab(page, "Try a pair")
     counts(page, 11, 10)
-    page.go_back()  # what was kept belongs to the other link
-    show_tab(page, "Your pair")
+    while "Otto" in page.url:  # a tab that was chosen soon after the load is no step of its own
+        page.go_back()  # what was kept belongs to the other link
+    show_tab(page, "Try a pair")
     counts(page, 11, 11)
     assert texts(page) == ("Anna helps.", "Anna waits.")
     assert texts(opened(url)) == FIRST, "another tab has its own"
@@ -234,7 +290,7 @@ def test_where_copying_is_refused_the_link_can_be_selected(opened, url):
 def test_everything_can_be_done_by_keyboard(opened, url):
     page = opened(url)
     counts(page, 42, 42)
-    page.get_by_role("tab", name="Your pair").focus()
+    page.get_by_role("tab", name="Try a pair").focus()
 
     def walk_to(selector):
         for _ in range(25):
@@ -256,7 +312,7 @@ def test_everything_can_be_done_by_keyboard(opened, url):
     page.keyboard.press("Space")
     page.wait_for_selector("#pair-answer svg", timeout=60_000)
     page.wait_for_selector("#score-pair:enabled")
-    walk_to("#pair-answer summary")
+    walk_to(".pl-verdict-folds details:last-child summary")
     page.keyboard.press("Enter")
     page.wait_for_selector("#pair-answer li >> text=yours included")
     walk_to("#pair-actions a[download]")
@@ -273,7 +329,7 @@ def test_a_run_of_another_model_names_one_that_fits(opened, tmp_path):
     del run["sha256"]  # of its facts; older runs have none
     (tmp_path / "a-stranger" / "run.json").write_text(json.dumps(run), encoding="utf-8")
     with serving(app_command(), tmp_path / "log", PLANTAIN_MODEL="tiny-random", PLANTAIN_RUNS=str(tmp_path)) as url:
-        page = opened(url)
+        page = opened(url, run="a-stranger")
         page.wait_for_selector("#pair-warning >> text=choose “the-stand-in (stand-in)”")  # also while it still loads
         page.wait_for_selector("#score-pair:enabled >> text=Measure this pair")
         page.click("#fitting-run")
@@ -281,16 +337,17 @@ def test_a_run_of_another_model_names_one_that_fits(opened, tmp_path):
         assert page.input_value("#run input") == "the-stand-in (stand-in)"
         scored(page)
         pick(page, "Run", "a-stranger")
+        page.click("#pair-warning summary >> text=Why not against the chosen run?")
         page.wait_for_selector("#pair-warning >> text=some/other-model")
-        assert page.inner_text("#pair-answer").strip() == ""
+        page.wait_for_selector("#pair-answer .pl-verdict", state="detached")  # it is another run's
         page.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_runs, width):
     page = browser.new_page(viewport={"width": width, "height": 900})
-    page.goto(without_runs)
-    show_tab(page, "Your pair")
+    open_page(page, without_runs, run=None)
+    show_tab(page, "Try a pair")
     page.wait_for_selector("#pair-note >> text=Both prompts have 42 tokens")  # the model is there
     assert "ranked only against a run: nobody has run this model here yet" in page.inner_text("#pair-warning")
     assert not page.is_visible("#fitting-run")
@@ -300,8 +357,9 @@ def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_run
     assert page.locator("#pair-answer tbody tr").count() == 5
     pictures_are_shown(page, width)
     page.locator("#pair-negative textarea").fill("Sam drops his books and Lena admires them.")
-    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")
+    is_of_other_texts(page)
     page.click("#last-answer")
+    page.wait_for_selector("#last-answer", state="detached")
     page.wait_for_selector("#pair-answer .pl-sentence")
     page.locator("#pair-negative textarea").fill(texts(page)[0])
     page.click("#score-pair")
@@ -334,9 +392,14 @@ def pictures_are_shown(page, width):
     )
     named = [image.get_attribute("alt") for image in page.locator(".pl-expected img").all()]
     assert named == ["Expected picture: Positive (helping)", "Expected picture: Negative (ignoring)"]
-    words = page.inner_text(".pl-expected figcaption")
-    assert "average" in words and "tiny-random (STAND-IN" in words and "The weights are random" in words
-    boxes = [image.bounding_box() for image in page.locator(".pl-expected img").all()]
+    assert "average" in page.inner_text(".pl-expected figcaption")
+    assert "tiny-random (STAND-IN" in page.inner_text("#pair-answer .pl-chip")
+    words = page.locator("#pair-answer details").last.text_content()
+    assert "tiny-random (STAND-IN" in words and "The weights are random" in words
+    # All at once, for the answer scrolls into view.
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('.pl-expected img')].map((i) => i.getBoundingClientRect().toJSON())"
+    )
     assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     assert boxes[1]["x"] + boxes[1]["width"] <= width
     page.screenshot(path=OUTPUT / f"expected-{width}.png", full_page=True)
@@ -344,9 +407,8 @@ def pictures_are_shown(page, width):
 
 def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
     page = browser.new_page()
-    page.goto(url)
-    page.wait_for_selector("#findings .pl-card")
-    show_tab(page, "Your pair")
+    open_page(page, url)
+    show_tab(page, "Try a pair")
     page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
     page.click("#score-pair")
     page.wait_for_selector("#pair-said [role=alert] >> text=Nothing was scored")

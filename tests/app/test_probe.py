@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from browser import OUTPUT, ROOT, serving
 from misbehave import Orders
-from visit import pick, reported, show_tab
+from visit import open_page, pick, reported, show_figures, show_tab
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,9 @@ def visit(browser, url):
         page = contexts[-1].new_page()
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(f"{url}?__theme={mode}")
-        page.wait_for_selector("#findings .pl-card")
+        open_page(page, url, __theme=mode)
         page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
-        show_tab(page, "Run the probe")
+        show_tab(page, "Run & publish")
         pick(page, "Image size", size)
         page.get_by_label("Seed").fill(str(seed))
         page.wait_for_selector("#run-probe:not([disabled])")
@@ -82,8 +81,9 @@ def run_until(page, orders, pairs):
 def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(visit, orders):
     page = visit()
     # The seconds of the shipped run stand there on a machine like the one that made it.
-    assert re.fullmatch(r"Run all 25 pairs( \(about \d+ s\))?", page.inner_text("#run-probe"))
-    assert "timed on this device" in page.inner_text("#probe-cost")
+    known = re.fullmatch(r"Run all 25 pairs( \(about \d+ s\))?", page.inner_text("#run-probe"))[1]
+    said = "timed on this device" if known else "No pair of this size was timed here yet."
+    assert said in page.inner_text("#probe-cost")
     run_until(page, orders, 2)
     assert page.get_attribute("#probe-progress progress", "value") == "2"
     shown = page.inner_text("#probe-progress")
@@ -98,7 +98,7 @@ def test_the_probe_runs_with_progress_and_its_result_is_shown_at_once(visit, ord
     assert page.input_value("#run input").startswith("yours: ")
     page.wait_for_selector("#run-probe:not([disabled]) >> text=/Run all 25 pairs \\(about \\d+ s\\)/")
     assert "for 25 pairs, by those of this size that were timed on this device" in page.inner_text("#probe-cost")
-    show_tab(page, "Findings")
+    show_figures(page)
     shown = page.inner_text("#findings")
     assert "256 px" in shown and f"{reported()['max_abs_t']:.2f}" in shown  # the same model, size and seed
     pick(page, "Run", "tiny-random (stand-in)")  # and the saved ones are still in the list
@@ -161,8 +161,8 @@ def test_a_page_that_is_closed_ends_its_probe_and_its_pairs_are_kept(visit, orde
 
     def probe_has_ended():
         """What is kept is said as soon as a probe has ended; a page asks when its tab is opened."""
-        show_tab(page, "Findings")
-        show_tab(page, "Run the probe")
+        show_tab(page, "Result")
+        show_tab(page, "Run & publish")
         page.wait_for_timeout(300)
         return page.inner_text("#run-probe").startswith("Go on: ")
 
@@ -195,9 +195,9 @@ def test_a_visitor_whose_pair_waits_sees_the_place_in_the_queue(visit, orders, u
     calls = [c.submit("tiny-random", "Anna helps.", "Anna waits.", api_name="/probe_pair") for c in programs]
     page = visit(width=390)
     until(page, lambda: all(call.status().code.name == "PROCESSING" for call in calls))
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     page.click("#score-pair")
-    page.wait_for_selector("#pair-said >> text=Waiting for your turn: two pairs at once")
+    page.wait_for_selector("#pair-said >> text=Waiting for your turn")
     page.wait_for_selector("#pair-said >> text=queue: 1/1")
     page.screenshot(path=OUTPUT / "pair-waiting-390-light.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -225,14 +225,14 @@ def test_twenty_visitors_of_saved_results_do_not_wait_for_a_probe(url, orders, v
     threads = [threading.Thread(target=look, args=(i,)) for i in range(20)]
     for thread in threads:
         thread.start()
-    show_tab(page, "Findings")  # the one whose probe runs can look at other results as well
+    show_figures(page)  # the one whose probe runs can look at other results as well
     pick(page, "Units", "MLP groups")
     page.wait_for_selector(f"#findings >> text={reported('mlp')['n_units']:,} MLP groups")
     for thread in threads:
         thread.join(120)
     assert sorted(answers) == list(range(20))
     assert all(html > 1000 and pairs == 25 and top == i + 1 for i, (html, pairs, top) in answers.items())
-    show_tab(page, "Run the probe")
+    show_tab(page, "Run & publish")
     assert page.get_attribute("#probe-progress progress", "value") == "3"  # the probe is still where it was
     orders.clear()
     page.wait_for_selector("#probe-progress >> text=5 of 25 pairs are done and kept", timeout=180_000)
@@ -240,14 +240,15 @@ def test_twenty_visitors_of_saved_results_do_not_wait_for_a_probe(url, orders, v
 
 def test_a_full_queue_is_said_and_the_button_works_again(browser, url):
     page = browser.new_page()
-    page.goto(url)
-    page.wait_for_selector("#findings .pl-card")
-    show_tab(page, "Run the probe")
+    open_page(page, url)
+    show_tab(page, "Run & publish")
     page.route("**/queue/join*", lambda route: route.fulfill(status=503, json={"detail": "Queue is full."}))
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress [role=alert] >> text=Nothing was run: the queue is full")
     page.wait_for_selector("#run-probe:enabled")
-    assert page.is_disabled("button.stop") and "STAND-IN" in page.locator("#findings").text_content()
+    assert page.locator("button.stop").first.is_disabled()
+    show_figures(page)
+    page.wait_for_selector("#findings >> text=STAND-IN")  # what was shown is still there
     page.close()
 
 
@@ -269,12 +270,12 @@ def test_a_pasted_set_is_warned_of_run_and_looked_at_like_any_other(visit):
     page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 4 pairs")
     page.click("#run-probe")
     page.wait_for_selector("#probe-progress >> text=Done: 4 pairs", timeout=60_000)
-    show_tab(page, "Findings")
+    show_figures(page)
     page.wait_for_selector("#findings >> text=These prompts ask something else: “fast” against “slow”.")
     shown = page.inner_text("#findings")
     assert "“very” 4/0" in shown and "Published:" not in shown
     assert page.input_value("#run input").startswith("yours: A set of your own, ")
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     page.get_by_label("Positive (fast)").wait_for()
-    show_tab(page, "Compare")
+    show_tab(page, "Evidence", "compare")
     page.wait_for_selector("#comparison >> text=contrast “fast” minus “slow” / “helping” minus “ignoring”")

@@ -6,13 +6,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from asking import ask
+from asking import ENDPOINTS, ask
 from browser import app_command, serving
 from loopback_hub import loopback_hub
 from loopback_oauth import SCOPES, Provider, cookie
 from made import small_run
 from offers import CARD, COMMIT, REPO
-from visit import pick, serious, settle, show_tab
+from visit import open_page, pick, serious, settle, show_tab
 
 from plantain.runs.io import save_run
 
@@ -46,12 +46,11 @@ def space(tmp_path_factory):
 
 @pytest.fixture
 def page(space, browser):
-    """The tab for publishing in a browser of its own, before anybody signed in."""
+    """The section for publishing in a browser of its own, before anybody signed in."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(space.url)
-    page.wait_for_selector("#findings .pl-card")
-    show_tab(page, "Publish")
+    open_page(page, space.url, run=None)
+    show_tab(page, "Run & publish", "publish")
     page.wait_for_selector("#publish-who >> text=Nobody is signed in.")
     yield page
     context.close()
@@ -133,7 +132,7 @@ def test_the_server_refuses_who_calls_past_the_page(space):
 
 def test_the_tab_adds_no_endpoint(space):
     info = json.loads(ask(space.url, "/gradio_api/info")[2])
-    assert len(info["named_endpoints"]) == 5 and info["unnamed_endpoints"] == {}
+    assert set(info["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS} and info["unnamed_endpoints"] == {}
 
 
 def test_somebody_else_and_an_owner_who_granted_too_little_get_no_button(space, page):
@@ -179,8 +178,8 @@ def test_the_owner_looks_presses_and_has_the_link(space, page):
     assert set(space.results.head()) == {".gitattributes", *(path for path in SENT if path.startswith("runs/"))}
     link = page.get_attribute("#publish-outcome a", "href")
     assert link == f"{space.hub.url}/{REPO}/discussions/1"
-    show_tab(page, "Findings")
-    show_tab(page, "Publish")
+    show_tab(page, "Result")
+    show_tab(page, "Run & publish", "publish")
     page.wait_for_selector("#publish-who >> text=Signed in as bob")
     assert page.get_attribute("#publish-outcome a", "href") == link and not page.is_visible("#publish-send")
     page.get_by_label("Name of the run").fill("two words")

@@ -25,7 +25,7 @@ CARD_REPO, RESULTS = "bob/moral-plantain", "bob/results"
 
 NAME = "klein-base-4b-256px-seed0"
 
-FILES = {f"runs/{NAME}/{part}" for part in ("run.json", "capture.safetensors", "units.csv")}
+FILES = {f"runs/{NAME}/{part}" for part in ("run.json", "capture.safetensors", "directions.safetensors", "units.csv")}
 
 
 def snap(page, name, show):
@@ -64,25 +64,26 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
         for page in (visitor, owner):  # the Space is made (1), and both open it
             page.goto(space.url)
             page.wait_for_selector("#begin")
-            assert "Nobody has run this here yet" in page.inner_text("#findings")
-            assert "s of your GPU quota" in page.inner_text("#findings")
+            assert "Nobody has run this here yet" in page.inner_text("#hero")
+            assert "s of your GPU quota" in page.inner_text("#hero")
 
         snap(visitor, "action-1-empty-space", "#introduction")
 
         provider.person = "bob"  # (2) the owner signs in
-        show_tab(owner, "Publish")
+        show_tab(owner, "Run & publish", "publish")
         snap(owner, "action-2-sign-in", "#sign-in")
         owner.click("#sign-in")
         owner.wait_for_selector("#publish-who >> text=Signed in as bob, who may write to bob/moral-plantain.")
 
-        show_tab(owner, "Findings")  # (3) the probe
+        show_tab(owner, "Result")  # (3) the probe
         owner.click("#begin")
         pick(owner, "Image size", "256 px")
         owner.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs")
         snap(owner, "action-3-run-the-probe", "#probe-cost")
         owner.click("#run-probe")
         owner.wait_for_selector("#probe-publish", timeout=240_000)
-        assert "pretrained" not in visitor.inner_text("#findings")  # it is the owner's alone until it is published
+        # It is the owner's alone until it is published.
+        assert "Nobody has run this here yet" in visitor.inner_text("#hero")
 
         owner.click("#probe-publish")  # (4) the difference
         owner.wait_for_selector("#publish-who >> text=Signed in as bob")
@@ -106,14 +107,14 @@ def test_an_owner_goes_from_an_empty_space_to_a_pull_request_in_five_actions(hub
         assert (sent["weights"], sent["model"]) == ("pretrained", "black-forest-labs/FLUX.2-klein-base-4B")
 
         # The visitor's page, which nobody touched, shows the run.
-        visitor.wait_for_selector("#findings .pl-card", timeout=30_000)
+        visitor.wait_for_selector("#hero .pl-chip >> text=FLUX.2-klein-base-4B", timeout=30_000)
         expect(visitor.get_by_role("combobox", name="Run", exact=True)).to_have_value(f"{NAME} ({RESULTS})")
 
     # The Space sleeps, and starts on an empty disk.
     with start(hub, provider, tmp_path_factory.mktemp("again")) as space:
         page = browser.new_page()
         page.goto(space.url)
-        page.wait_for_selector("#findings .pl-card", timeout=60_000)
+        page.wait_for_selector("#hero .pl-chip >> text=FLUX.2-klein-base-4B", timeout=60_000)
         chosen = page.get_by_role("combobox", name="Run", exact=True)
         expect(chosen).to_have_value(f"{NAME} ({RESULTS})", timeout=30_000)
         page.close()

@@ -10,7 +10,7 @@ from loopback_hub import loopback_hub
 from made import small_run
 from offers import files_of, with_weights
 from playwright.sync_api import expect
-from visit import CUT, SHIFTS, TABS, pick, serious, settle, show_tab
+from visit import CUT, SHIFTS, TABS, open_page, pick, serious, settle, show_tab
 
 pytest.importorskip("spaces")
 
@@ -23,10 +23,14 @@ from plantain.runs.io import save_run
 RESULTS = "owner/results"
 
 WITHOUT_A_RUN = {
-    "Your pair": "Write two prompts", "One head": "There is no run", "Chance": "There is no run",
-    "Pairs": "There is no run", "Compare": "Choose two runs", "Atlas": "There is no run",
-    "Run the probe": "25 pairs, 50 passes", "Take away": "There is no run", "Method": "What is measured",
+    ("Try a pair",): "nobody has run this model here yet",
+    ("Evidence",): "for the run that is chosen",
+    **dict.fromkeys((("Evidence", section) for section in ("chance", "axis", "pairs", "head")), "There is no run"),
+    ("Evidence", "compare"): "Choose two runs",
+    ("Run & publish",): "Run all pairs of a prompt set through the loaded model",
+    ("Run & publish", "take"): "There is no run", ("Run & publish", "method"): "What is measured",
 }  # fmt: skip
+HIDDEN = ("Turn heads",)  # without a run there are none
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +58,11 @@ def pages(url, browser):
     """Two open pages, the second one with a run chosen that is not Klein's."""
     pages = [browser.new_page(viewport={"width": 1280, "height": 900}) for _ in range(2)]
     for page in pages:
-        page.goto(url)
+        open_page(page, url, run=None)
         page.wait_for_selector("#begin")
         settle(page)
     pick(pages[1], "Run", "tiny-random (stand-in)")
-    pages[1].wait_for_selector("#findings .pl-card")
+    pages[1].wait_for_selector("#hero .pl-chip")
     return pages
 
 
@@ -78,14 +82,15 @@ def klein(tmp_path_factory):
 
 
 def test_before_there_is_a_klein_run_the_first_screen_has_the_question_a_pair_the_card_and_the_price(url, pages, hub):
-    page, shown = pages[0], pages[0].inner_text("#findings")
-    assert "tell prosocial acts from others" in page.inner_text("#introduction")
+    page, shown = pages[0], pages[0].inner_text("#hero")
+    assert "tell helping from not helping" in page.inner_text("#introduction")
     assert "Nobody has run this here yet: about 100 s of your GPU quota." in shown
-    assert page.locator("#findings mark").all_inner_texts() == ["catches", "watches"]
-    card = page.inner_text("#top-blocks")
-    assert card.count("Published by its author on his own prompts; not re-run here.") == 2
+    assert page.locator("#hero mark").all_inner_texts() == ["catches", "watches"]
+    card = page.inner_text("#result-tables")
+    assert "Published by its author on his own prompts; not re-run here." in card and "Top blocks, published" in card
     assert "3,221 (19.7%), 6.4× null p99" in card and "single[19]" in card and "132/768" in card
-    assert page.locator(".pl-card").count() == 0 and page.input_value("#run input") == ""
+    assert page.locator(".pl-card").count() == 0 and not page.is_visible("#all-figures")
+    assert page.input_value("#run input") == ""
     assert "STAND-IN" not in page.inner_text("body") and "UNTRAINED" not in page.inner_text("body")
     first = served(url)
     first = first[first.index('<div class="pl-first">') :]
@@ -110,33 +115,35 @@ def test_nothing_shifts_while_that_screen_loads(browser, url, pages, width):
 
 def test_every_tab_copes_with_no_run_and_says_what_to_do(pages):
     page = pages[0]
-    for name in TABS[1:]:
-        show_tab(page, name)
-        page.wait_for_selector(f"[role=tabpanel]:visible >> text={WITHOUT_A_RUN[name]}")
+    assert [name for name in TABS[1:] if name not in WITHOUT_A_RUN] == [HIDDEN]
+    assert page.get_by_role("tab", name=HIDDEN[0], exact=True).count() == 0
+    for name in WITHOUT_A_RUN:
+        show_tab(page, *name)
+        page.wait_for_selector(f"[role=tabpanel]:visible >> text={WITHOUT_A_RUN[name]} >> visible=true")
         assert page.locator(".toast-wrap .error").count() == 0
-    show_tab(page, "Findings")
+    show_tab(page, "Result")
     page.click("#begin")
     page.wait_for_selector("#run-probe:visible >> text=Run all 25 pairs (up to 100 s of your GPU quota)")
-    show_tab(page, "Findings")
+    show_tab(page, "Result")
 
 
 def test_a_run_that_is_published_shows_on_open_pages_and_first_on_later_ones(url, pages, hub, klein):
     empty, other = pages
     hub.repos["models", RESULTS].commit("main", klein)
-    empty.wait_for_selector("#findings .pl-card", timeout=30_000)
+    empty.wait_for_selector("#hero .pl-chip", timeout=30_000)
     assert empty.input_value("#run input") == f"klein ({RESULTS})" and not empty.is_visible("#begin")
     other.wait_for_selector(f"#arrived >> text=A run on Klein’s own weights has arrived: “klein ({RESULTS})”")
-    assert "STAND-IN" in other.inner_text("#findings")
+    assert "STAND-IN" in other.inner_text("#hero")
     other.click("#arrived button")
-    other.wait_for_selector("#findings >> text=owner/model")
-    assert not other.is_visible("#arrived") and "STAND-IN" not in other.inner_text("#findings")
+    other.wait_for_selector("#hero >> text=owner/model")
+    assert not other.is_visible("#arrived") and "STAND-IN" not in other.inner_text("#hero")
     first = served(url)
     first = first[first.index('<div class="pl-first">') :]
-    assert first.count('class="pl-card"') == 4 and "Nobody has run this" not in first
+    assert first.count('class="pl-hero"') == 1 and "owner/model" in first and "Nobody has run this" not in first
     assert health(url)["runs"]["shown"][0] == f"klein ({RESULTS})"
     other.wait_for_url("**/?run=klein*")
     other.reload()
-    other.wait_for_selector("#findings >> text=owner/model")
+    other.wait_for_selector("#hero >> text=owner/model")
 
 
 def test_a_link_to_a_run_that_is_still_to_come_shows_it_once_it_is_here(url, browser, hub, klein, pages):
@@ -160,7 +167,7 @@ def test_after_a_restart_the_published_run_is_back_and_the_model_loads_meanwhile
         until(lambda: f"klein ({RESULTS})" in health(url)["runs"]["shown"])
         page = browser.new_page()
         page.goto(url)
-        page.wait_for_selector("#findings >> text=owner/model", timeout=30_000)
+        page.wait_for_selector("#hero >> text=owner/model", timeout=30_000)
         assert page.input_value("#run input") == f"klein ({RESULTS})"
         until(lambda: health(url)["model"]["state"] in ("retrying", "ready"))
     found = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith('{"time"')]

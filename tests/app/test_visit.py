@@ -1,5 +1,6 @@
 """The app as a visitor meets it: a real Chromium on a real server, with the stand-in."""
 
+import html
 import json
 import re
 import signal
@@ -10,7 +11,7 @@ import pytest
 from asking import ask
 from browser import ROOT, app_command, serving
 from loopback_hub import loopback_hub
-from visit import SHIFTS, pick, reported, show_tab
+from visit import SHIFTS, open_page, pick, reported, show_figures, show_tab, unfold
 
 
 @pytest.fixture
@@ -21,74 +22,90 @@ def page(browser, url):
     page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: errors.append(str(e)))
     page.on("request", lambda r: hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", r.url)))
-    page.goto(url)
-    page.wait_for_selector("#findings .pl-card")
+    open_page(page, url)
     yield page
     context.close()
     assert errors == []
     assert {h for h in hosts if not h.startswith(("data:", "blob:"))} == {url.removeprefix("http://")}
 
 
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """The address of a page with all shipped runs: it opens on the practice model's."""
+    log = tmp_path_factory.mktemp("shipped") / "log"
+    with serving(app_command(), log, PLANTAIN_MODEL="tiny-random", PLANTAIN_RUNS=str(ROOT / "precomputed")) as url:
+        yield url
+
+
 @pytest.mark.smoke
 def test_the_saved_runs_figures_are_on_the_page_as_the_command_line_reports_them(page):
+    show_figures(page)
+    page.wait_for_selector("#findings .pl-card")
     report, shown = reported(), page.inner_text("#findings")
     assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in shown
     assert f"{report['max_abs_t']:.2f}" in shown and f"{report['split_half']['median']:.3f}" in shown
     assert "Published: 3,221 (19.7%)" in shown and "STAND-IN" in shown
-    assert report["top_blocks"][0]["block"] in page.inner_text("#top-blocks")
+    assert report["top_blocks"][0]["block"] in page.inner_text("#result-tables")
     assert page.locator("#heat-map [data-u]").count() == 100
-    assert "Control: 65 (0.4%)" in shown and "a network that has learned nothing" in shown
+    assert "Control: 82 (0.5%)" in shown and "a network that has learned nothing" in shown
 
 
-def test_the_figures_stand_in_the_page_as_it_is_served_and_once_only(page, url):
-    with urllib.request.urlopen(url) as answer:
+def test_the_first_runs_answer_stands_in_the_page_as_it_is_served_and_once_only(browser, shipped):
+    with urllib.request.urlopen(shipped) as answer:
         served = answer.read().decode()
         assert int(answer.headers["content-length"]) == len(served.encode())
-    first = served[served.index('<div class="pl-first">') :]
-    report = reported()
-    assert "STAND-IN" in first and first.count('class="pl-card"') == 4
-    assert f"{report['thresholds']['3']['count']:,} ({report['thresholds']['3']['percent']:.1f}%)" in first
-    assert page.locator(".pl-first").count() == 0 and page.locator(".pl-card").count() == 4
+    first = html.unescape(served[served.index('<div class="pl-first">') :])
+    found = reported(run="picture-book-moral")["held_out"]
+    assert "practice model" in first and first.count('class="pl-hero"') == 1 and first.count("<img ") == 2
+    assert f"{found['k']} of {found['n']} pairs that the rule had not seen are told right (p < 0.001;" in first
+    assert "published" in first.lower() and "19.7%" in first
+    page = browser.new_page()
+    open_page(page, shipped, run=None)
+    assert page.locator(".pl-first").count() == 0 and page.locator(".pl-hero").count() == 1
+    page.close()
 
 
-def test_without_scripts_the_figures_can_be_read(browser, url):
+def test_without_scripts_the_answer_can_be_read(browser, shipped):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(url)
-    assert page.locator(".pl-first .pl-card").count() == 4 and page.is_visible(".pl-first .pl-card >> nth=3")
+    page.goto(shipped)
+    for part in (".pl-hero-answer", ".pl-chip", ".pl-hero-published", ".pl-hero figure >> nth=1"):
+        assert page.is_visible(f".pl-first {part}"), part
     context.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_shifts_while_the_page_loads_and_the_figures_stay_where_they_are(browser, url, width):
+def test_nothing_shifts_while_the_page_loads_and_the_answer_stays_where_it_is(browser, shipped, width):
     context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=False)
     page = context.new_page()
-    page.goto(url)
-    before = page.locator(".pl-first .pl-cards").bounding_box()
+    page.goto(shipped)
+    before = page.locator(".pl-first .pl-hero").bounding_box()
     context.close()
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
     page.add_init_script(SHIFTS)
-    page.goto(url)
-    page.wait_for_selector("#careful details")
+    open_page(page, shipped, run=None)
+    page.wait_for_function("!document.querySelector('#questions').innerText.includes('Being computed')")
     page.wait_for_selector("#model-status >> text=Loaded", timeout=60_000)
     page.wait_for_timeout(500)
     assert page.evaluate("shifted") < 0.1
-    assert page.locator("#findings .pl-cards").bounding_box() == pytest.approx(before, abs=4)
+    assert page.locator("#hero .pl-hero").bounding_box() == pytest.approx(before, abs=4)
     page.evaluate("document.querySelector('#introduction').style.marginTop = '300px'")
     page.wait_for_function("shifted > 0.1")  # the check can fail
     context.close()
 
 
 def test_the_untrained_control_can_be_looked_at_itself(page):
+    show_figures(page)
     pick(page, "Run", "untrained-klein-4b (untrained control)")
     page.wait_for_selector("#findings >> text=16,320 slices of 16 channels")
     shown = page.inner_text("#findings")
-    assert "UNTRAINED" in shown and "65 (0.4%)" in shown and "Control:" not in shown  # not beside itself
+    assert "UNTRAINED" in shown and "82 (0.5%)" in shown and "Control:" not in shown  # not beside itself
     page.wait_for_function("document.querySelectorAll('#heat-map [data-u]').length === 600")
 
 
 def test_units_and_scope_change_what_is_shown(page):
+    show_figures(page)
     pick(page, "Units", "MLP groups")
     pick(page, "Scope", "image tokens")
     report = reported("mlp", "image")
@@ -101,42 +118,47 @@ def test_units_and_scope_change_what_is_shown(page):
 
 
 def test_units_of_one_block_can_be_listed_and_looked_at(page):
-    show_tab(page, "One head")
-    page.wait_for_selector("#one-head-corrected >> text=family-wise p")
+    show_tab(page, "Evidence", "head")
+    page.wait_for_selector("#one-head-corrected >> text=family-wise p", state="attached")  # folded
+    unfold(page, "#head-list")
     pick(page, "Block", "single[7]")
     page.wait_for_function("document.querySelector('#heads-line').innerText.startsWith('32 of 32 slices')")
     table = page.inner_text("#top-units")
     assert "single[7] slice" in table and "joint[0]" not in table
     pick(page, "Head, slice or group", "single[7] slice 5")
     page.wait_for_selector("#one-head >> text=single[7] slice 5")
-    page.wait_for_selector("#one-head-figures circle >> nth=24")
+    page.wait_for_selector("#one-head-figures svg:visible circle >> nth=24")
 
 
 def test_further_maps_are_drawn_when_they_are_opened(page):
     assert page.locator("#further-maps [data-u]").count() == 0
-    page.get_by_role("button", name="Further maps").click()
+    show_figures(page)
     page.wait_for_function("document.querySelectorAll('#further-maps [data-u]').length === 20 + 20 * 12")
     page.locator("#further-maps [data-u='joint[3] text head 1']").click()
+    page.wait_for_selector("#drawer >> text=joint[3] text head 1")
+    page.get_by_role("link", name="All about this head").click()
     page.wait_for_selector("#one-head >> text=joint[3] text head 1")
 
 
 def test_the_tab_of_chance_has_its_three_figures(page):
-    show_tab(page, "Chance")
-    page.wait_for_selector("#nulls svg >> nth=1")
-    page.wait_for_selector("#halves svg")
+    show_tab(page, "Evidence", "chance")
+    page.wait_for_selector("#nulls svg:visible")
+    page.wait_for_selector("#halves svg.pl-narrow", state="attached")  # folded
+    assert page.locator("#nulls svg.pl-narrow").count() == 2  # the second one is folded
     report = reported()
-    assert f"p of the run's count: {report['inference']['thresholds']['3']['p']:.3g}" in page.inner_text("#nulls")
-    shown = page.locator("#halves svg").text_content().replace("−", "-")
+    p = report["inference"]["thresholds"]["3"]["p"]
+    assert f"p of the run's count: {p:.3g}" in page.locator("#nulls").text_content()
+    shown = page.locator("#halves svg.pl-narrow").text_content().replace("−", "-")
     assert f"median {report['split_half']['median']:.3f}" in shown
     assert f"median {report['inference']['reliability']['null_median']:.3f}" in shown
 
 
 @pytest.mark.smoke
 def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
-    show_tab(page, "Your pair")
+    show_tab(page, "Try a pair")
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer svg", timeout=60_000)
-    page.click("#pair-answer summary")
+    page.evaluate("document.querySelectorAll('#pair-answer details').forEach((part) => { part.open = true; })")
     answer = page.inner_text("#pair-answer")
     assert re.search(r"\d+ of the 26 pairs, yours included", answer) and re.search(r"p = \d+/26", answer)
     assert "random" in answer and "regression to the mean" in answer and "NOT COMPARABLE" not in answer
@@ -148,10 +170,10 @@ def test_a_visitors_pair_is_scored_and_its_text_is_never_markup(page):
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer [role=alert] >> text=The positive prompt is empty")
     page.get_by_role("button", name="Swap sides").click()
-    page.wait_for_function("document.querySelector('#pair-answer').innerText.trim() === ''")  # no old answer stays
+    page.wait_for_selector("#pair-old >> text=The answer below is to the previous texts")  # no old answer as a new one
 
 
-def test_the_five_endpoints_answer_a_program(url):
+def test_the_endpoints_answer_a_program(url):
     from gradio_client import Client
     from gradio_client.exceptions import AppError
 
@@ -167,6 +189,8 @@ def test_the_five_endpoints_answer_a_program(url):
     texts = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
     pair = client.predict("tiny-random", *texts, api_name="/probe_pair")
     assert pair["comparable"] and len(pair["scores"]) == 25 and pair["p"] == pair["n_at_or_below"] / 26
+    assert pair["directions"]["way"] == pair["way"] and pair["measure"] == "direction" and pair["sentence"]
+    assert pair["magnitudes"]["scores"] == pair["scores"] and pair["magnitudes"]["pairs"] == pair["pairs"]
     probed = client.predict(64, 3, api_name="/run_probe")
     assert probed["seed"] == 3 and client.predict(probed["run"], api_name="/summary")["n_pairs"] == 25
     with pytest.raises(AppError, match="choose a multiple of 16"):
@@ -191,13 +215,14 @@ def without_model(tmp_path_factory):
 
 def test_a_model_that_cannot_be_loaded_leaves_the_saved_results_and_says_why(browser, without_model):
     page = browser.new_page()
-    page.goto(without_model[0])
+    open_page(page, without_model[0])
     page.wait_for_selector("#model-status >> text=no such folder", timeout=60_000)
     assert "Restart needed" in page.inner_text("#model-status")
     health = json.loads(ask(without_model[0], "/health")[2])
     assert health["status"] == "restart needed" and "no such folder" in health["model"]["why"]
-    assert "STAND-IN" in page.inner_text("#findings")
-    show_tab(page, "Your pair")
+    show_figures(page)
+    page.wait_for_selector("#findings >> text=STAND-IN")
+    show_tab(page, "Try a pair")
     page.wait_for_selector("#pair-note >> text=No model is loaded")
     assert "token" not in page.inner_text("#under-positive")
     page.click("#score-pair")
@@ -218,10 +243,9 @@ def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):
                    "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")}  # fmt: skip
     with serving(app_command(), tmp_path / "log", **environment) as url:
         page = browser.new_page()
-        page.goto(url)
-        page.wait_for_selector("#findings .pl-card")
+        open_page(page, url)
         page.wait_for_selector("#notices [role=alert]", timeout=60_000)
-        notice = page.inner_text("[role=alert]")
+        notice = page.inner_text("#notices [role=alert]")
         assert "Published runs were not brought. owner/name: the connection to the Hub failed" in notice
         page.close()
 
@@ -229,17 +253,19 @@ def test_a_hub_that_is_down_costs_a_notice_and_not_the_page(browser, tmp_path):
 def test_published_runs_are_on_the_page(browser, tmp_path):
     with loopback_hub() as hub, serving(app_command(), tmp_path / "log", **hub_environment(hub, tmp_path)) as url:
         page = browser.new_page()
-        page.goto(url)
-        page.wait_for_selector("#findings >> text=680 slices")
+        open_page(page, url, run=None)  # it is shown by itself
+        page.wait_for_selector("#hero >> text=practice model")
         assert page.input_value("#run input").startswith("theirs (owner/name)")
+        show_figures(page)
+        page.wait_for_selector("#findings >> text=312 slices")
         assert page.locator("[role=alert]").count() == 0
         assert {token for _, token in hub.tokens} == {""}  # no token is needed, and none is sent
         page.close()
 
 
 def hub_environment(hub, tmp_path):
-    """Publish a run of the stand-in on a hub, and return what makes the app show it."""
-    source = ROOT / "precomputed" / "tiny-random"
+    """Publish a run of the practice model on a hub, and return what makes the app show it."""
+    source = ROOT / "precomputed" / "picture-book-moral"
     hub.add("owner/name", {f"runs/theirs/{part}": (source / part).read_bytes() for part in
                            ("run.json", "capture.safetensors")})  # fmt: skip
     (tmp_path / "runs").mkdir()

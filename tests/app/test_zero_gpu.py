@@ -18,10 +18,11 @@ from scheduler import Refusal, emulated
 import app
 from plantain.models.load import identify
 from plantain.runs.info import Conditions
-from plantain.runs.seconds import whole_pairs
-from plantain.ui.engine import Work
+from plantain.runs.seconds import DRAWING, TURN, whole_pairs
+from plantain.ui.engine import Engine, Work
 from plantain.ui.errors import ZERO_GPU
 from plantain.ui.prices import Prices
+from plantain.ui.turns import asked_of
 
 TEXTS = ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs.")
 QUOTA = Refusal(429, {"left": 10, "wait": 3600}, "quota-exceeded")
@@ -88,6 +89,22 @@ def test_passes_run_in_a_worker_and_give_the_same_numbers(zero, client, moral_ru
     assert probed["summary"]["max_abs_t"] == pytest.approx(abs(moral_run.analysis().t).max(), rel=1e-4)
     assert probed["device"].startswith("cpu")  # read in the worker: the parent process believes in a card
     assert zero.scheduler.durations()[-2:] == [28, 44]  # 19 and 29 s, times 1.5
+
+
+def test_turned_heads_run_in_a_worker_of_their_own_and_a_drawing_asks_for_its_steps(zero, client):
+    from plantain.runs.io import load_run
+
+    run, prices = load_run(ROOT / "precomputed" / "tiny-random"), Prices(app.quota_seconds)
+    pair = run.pairs[0].pair.id
+    found = client.predict("tiny-random", pair, "top:10", api_name="/intervene_pair")
+    here = Engine("tiny-random")
+    here.load()
+    expected = here.intervene_pair(run, asked_of(run, pair, "top:10", "patch", "negative"), pictures=False)
+    assert (found["on"], found["off"]) == pytest.approx(expected.turned.shares[0], rel=1e-4)
+    assert zero.scheduler.durations()[-1] == prices.asks(whole_pairs(run.info.size, 2), run.info.size, kind=TURN)
+    with zero.refusing(QUOTA):
+        said = error_of(client, "tiny-random", pair, "top:10", api_name="/draw_pair")
+    assert f"{prices.asks(whole_pairs(512, 24 * 2 * 1.5), 512, kind=DRAWING)} s are asked for" in said
 
 
 def test_a_program_is_told_what_happened_what_it_cost_and_what_to_do(zero, client):

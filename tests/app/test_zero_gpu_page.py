@@ -4,7 +4,7 @@ import re
 
 import pytest
 from browser import OUTPUT, chromium
-from visit import pick, show_tab
+from visit import open_page, pick, show_figures, show_tab
 
 pytest.importorskip("spaces")
 
@@ -65,9 +65,8 @@ def pages(zero):
 
 def opened(browser, zero, width, mode, headers=None):
     page = browser.new_context(viewport={"width": width, "height": 900}, extra_http_headers=headers).new_page()
-    page.goto(f"{zero.url}?__theme={mode}")
-    page.wait_for_selector("#findings .pl-card")
-    show_tab(page, "Run the probe")
+    open_page(page, zero.url, __theme=mode)
+    show_tab(page, "Run & publish")
     pick(page, "Image size", "256 px")
     page.wait_for_selector("#run-probe >> text=(up to 44 s of your GPU quota)")
     return page
@@ -81,7 +80,7 @@ def page(zero, pages):
 
 def choose_seed(page, seed):
     """Choose another seed, so that no pair is kept from before."""
-    show_tab(page, "Run the probe")
+    show_tab(page, "Run & publish")
     page.get_by_label("Seed").fill(str(seed))
     page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (up to 44 s of your GPU quota)")
 
@@ -100,16 +99,22 @@ def failure_of(page, tab, button, answer):
 
 
 def of_probe(page):
-    return failure_of(page, "Run the probe", "#run-probe", "#probe-progress")
+    return failure_of(page, "Run & publish", "#run-probe", "#probe-progress")
 
 
 def of_pair(page):
-    return failure_of(page, "Your pair", "#score-pair", "#pair-answer")
+    return failure_of(page, "Try a pair", "#score-pair", "#pair-answer")
+
+
+def shown_findings(page):
+    """Return what is found, as a visitor reads it with everything opened."""
+    show_figures(page)
+    page.wait_for_selector("#findings .pl-card")
+    return page.inner_text("#hero"), page.inner_text("#findings")
 
 
 def assert_findings_stay(page, before):
-    show_tab(page, "Findings")
-    assert page.is_visible("#findings .pl-card") and page.inner_text("#findings") == before
+    assert shown_findings(page) == before
 
 
 def assert_says(words, expected, asked):
@@ -129,8 +134,7 @@ def until(page, holds):
 def test_a_refusal_says_what_happened_what_it_cost_and_what_to_do(zero, pages, name):
     who, refusal, expected = REFUSALS[name]
     page = pages[who]
-    show_tab(page, "Findings")
-    before, began = page.inner_text("#findings"), zero.orders.begun()
+    before, began = shown_findings(page), zero.orders.begun()
     choose_seed(page, 10)
     with zero.refusing(refusal):
         words, asked = of_probe(page)
@@ -148,8 +152,7 @@ def test_a_refusal_says_what_happened_what_it_cost_and_what_to_do(zero, pages, n
 
 @pytest.mark.parametrize("how", BREAKS)
 def test_a_break_in_the_worker_keeps_the_pairs_and_goes_on(zero, page, how):
-    show_tab(page, "Findings")
-    before = page.inner_text("#findings")
+    before = shown_findings(page)
     choose_seed(page, 20 + list(BREAKS).index(how))
     zero.orders.give(how, after=2)
     words, asked = of_probe(page)
@@ -200,9 +203,8 @@ def test_a_probe_that_is_stopped_gives_the_card_back_and_holds_up_nobody(zero, p
 def test_a_page_that_is_closed_gives_the_card_back_and_keeps_its_pairs(zero, pages, page):
     choose_seed(page, 50)
     other = page.context.browser.new_context(viewport={"width": 390, "height": 900}).new_page()
-    other.goto(zero.url)
-    other.wait_for_selector("#findings .pl-card")
-    show_tab(other, "Run the probe")
+    open_page(other, zero.url)
+    show_tab(other, "Run & publish")
     pick(other, "Image size", "256 px")
     other.get_by_label("Seed").fill("50")
     released, began = zero.scheduler.released(), zero.orders.begun()
@@ -214,7 +216,7 @@ def test_a_page_that_is_closed_gives_the_card_back_and_keeps_its_pairs(zero, pag
     until(page, lambda: zero.scheduler.released() > released)
     done = zero.orders.begun() - began
     assert done < 25
-    show_tab(page, "Findings")
-    show_tab(page, "Run the probe")
+    show_tab(page, "Result")
+    show_tab(page, "Run & publish")
     page.wait_for_selector("#run-probe >> text=Go on: ")
     assert 25 - done <= int(re.search(r"Go on: (\d+) pairs left", page.inner_text("#run-probe"))[1]) <= 22

@@ -2,12 +2,14 @@
 
     python tests/benchmarks/bench_load.py [MINUTES] [VISITORS]
 
-Starts the app with the stand-in. Every visitor, a thread, has sessions with a heartbeat, a new one every minute, loads
-the page and asks for the views of its tabs as the page's own script does, makes a download, calls the endpoints as a
-program does (each with other units and scopes; now and then a table of 200 units, which every second time nobody
-fetches), and sends a pair; somebody runs a probe meanwhile. Prints, per kind, how many answers there were, how many
-errors, the median and the 95th percentile of their time, and the memory of the app after a fifth of the time and at the
-end; ends with 1 where there was an error, views took a second in more than 5% of cases, or memory grew by 10%.
+Starts the app with the stand-in. Every visitor, a thread, has sessions with a heartbeat, a new one every minute, and
+asks for what the page's own script asks for: the page, the views that follow a choice, folded parts, which are built
+when they are opened, files to take away, and a pair by the button. As a program it calls the endpoints, each with other
+units and scopes; now and then it asks for a table of 200 units, which every second time nobody fetches. Somebody runs a
+probe meanwhile. Prints, per kind, how many answers there were, how many errors, the median and the 95th percentile of
+their time, and the memory of the app after two fifths of the time, when Gradio has about as many sessions as it keeps,
+and at the end; ends with 1 where there was an error, views took a second in more than 5% of cases, or memory grew by
+10%.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,11 +34,13 @@ from browser import app_command, serving
 
 VIEWS = [("card", "all"), ("heads", "all"), ("heads", "image"), ("mlp", "all"), ("text-heads", "words")]
 STAY = 60  # seconds of a visitor's stay
+WARM = 2 / 5  # of the time
 PAUSE = 2.0  # seconds between two looks of a visitor, on average
 SHARES = {  # of what a visitor does
-    "page": 0.15, "view of a tab": 0.40, "download": 0.02, "list_runs": 0.10, "summary": 0.13, "top_units": 0.13,
-    "long table": 0.03, "pair": 0.04,
+    "page": 0.15, "view": 0.30, "part": 0.10, "file": 0.02, "pair": 0.02, "list_runs": 0.10, "summary": 0.13,
+    "top_units": 0.13, "long table": 0.03, "pair by program": 0.02,
 }  # fmt: skip
+WORK = ("pair", "pair by program", "probe")  # passes through the model, which nobody expects within a second
 
 
 class Tally:
@@ -76,76 +80,148 @@ def call(host: str, name: str, data: list, fetch: bool = True) -> str | None:
     return None if b"event: complete" in said else said[-200:].decode()
 
 
-class Page:
-    """What the page's script knows of it: the events of a choice of run, units and scope."""
+class Failed(Exception):
+    """What was asked for did not come, in words."""
 
-    def __init__(self, host: str) -> None:
-        config = json.loads(ask(host, "/config")[1])
-        self._start = {c["id"]: c["props"].get("value") for c in config["components"]}
-        ours = [d for d in config["dependencies"] if d["backend_fn"] and len(d["inputs"]) > 2]
-        choice = Counter(tuple(d["inputs"][:3]) for d in ours).most_common(1)[0][0]
-        ours = [d for d in ours if tuple(d["inputs"][:3]) == choice]
-        self.views = [d for d in ours if not d["queue"]]
-        files = {c["id"] for c in config["components"] if c["type"] == "downloadbutton"}
-        self.downloads = [d for d in ours if d["queue"] and files & set(d["outputs"])]
-        assert self.downloads, "the page offers no file"
 
-    def body(self, event: dict, choice: list, session: str) -> dict:
-        """What a browser sends for an event: the choice, and everything else as it is on a new page."""
-        data = [*choice, *(self._start[i] for i in event["inputs"][3:])]
-        return {"data": data, "fn_index": event["id"], "session_hash": session, "event_data": None, "trigger_id": None}
+class Visit:
+    """What the page's script knows in one session: components and events, more of them with every part it opens."""
 
-    def view(self, host: str, event: dict, choice: list, session: str) -> str | None:
-        """Ask for a tab's view; return an error, or None."""
-        status, content = ask(host, "/gradio_api/run/predict", self.body(event, choice, session))
-        return None if status == 200 else f"{event['api_name']}: status {status}: {content[:100]!r}"
+    def __init__(self, host: str, session: str) -> None:
+        self.host, self.session = host, session
+        self._components: dict[int, dict] = {}
+        self._events: list[dict] = []
+        config = json.loads(self._asked("/config"))
+        self._add(config)
+        named = {c["props"].get("elem_id") or c["props"].get("label"): i for i, c in self._components.items()}
+        self._choice = [named[name] for name in ("run", "Units", "Scope")]
+        self._button = named["score-pair"]
+        self.parts = self._unopened()
+        self.views = self._views(config["dependencies"])
+        assert self.parts and self.views, "the page has no folded parts, or no views"
 
-    def download(self, host: str, event: dict, choice: list, session: str) -> str | None:
-        """Make a download, through the queue; return an error, or None."""
-        status, content = ask(host, "/gradio_api/queue/join", self.body(event, choice, session))
+    def _add(self, config: dict) -> None:
+        self._components |= {c["id"]: c for c in config["components"]}
+        self._events += config["dependencies"]
+
+    def _unopened(self) -> dict[str, dict]:
+        """Return the events that build a part, by its name: each follows an unseen text box, and takes nothing."""
+        found = {}
+        for event in self._events:
+            for place, change in event["targets"]:
+                props = self._components.get(place, {"props": {}})["props"]
+                builds = change == "change" and event["backend_fn"] and not event["inputs"]
+                if builds and "pl-unseen" in (props.get("elem_classes") or ()):
+                    found[props["label"]] = event
+        return found
+
+    def _views(self, events: list[dict]) -> list[dict]:
+        """Return the views among events: what follows the choice, and is answered outside of the queue."""
+        ours = (e for e in events if e["backend_fn"] and e["inputs"][:3] == self._choice)
+        return [e for e in ours if not e["queue"] and not e["collects_event_data"]]  # no click in a figure
+
+    def _asked(self, path: str, body: dict | None = None) -> bytes:
+        status, content = ask(self.host, path, body)
         if status != 200:
-            return f"{event['api_name']}: status {status}: {content[:100]!r}"
-        _, said = ask(host, f"/gradio_api/queue/data?session_hash={session}")
-        return None if b'"success":true' in said else f"{event['api_name']}: {said[-200:].decode()}"
+            name = {e["id"]: e["api_name"] for e in self._events}.get((body or {}).get("fn_index"), "")
+            raise Failed(f"{path} {name}: status {status}: {content[:100]!r}")
+        return content
+
+    def _body(self, event: dict, given: dict[int, object]) -> dict:
+        """What a browser sends for an event: what is given, and everything else as it is on a new page."""
+        start = {i: c["props"].get("value") for i, c in self._components.items()} | given
+        data = [start.get(i) for i in event["inputs"]]
+        asks = {"fn_index": event["id"], "session_hash": self.session, "event_data": None, "trigger_id": None}
+        return {"data": data, **asks}
+
+    def view(self, event: dict, choice: list[str]) -> dict:
+        """Ask for a view."""
+        given = dict(zip(self._choice, choice, strict=True))
+        return json.loads(self._asked("/gradio_api/run/predict", self._body(event, given)))
+
+    def _queued(self, event: dict, choice: list[str], given: dict[int, object] | None = None) -> list:
+        """Have something done by the queue; return what it gives."""
+        given = dict(zip(self._choice, choice, strict=True)) | (given or {})
+        self._asked("/gradio_api/queue/join", self._body(event, given))
+        said = self._asked(f"/gradio_api/queue/data?session_hash={self.session}").decode()
+        told = [json.loads(line[6:]) for line in said.splitlines() if line.startswith("data: ")]
+        done = [one for one in told if one["msg"] == "process_completed"]
+        if not done or not done[-1]["success"]:
+            raise Failed(f"{event['api_name']}: {said[-200:]}")
+        return done[-1]["output"]["data"]
+
+    def open(self, name: str, choice: list[str]) -> list[dict]:
+        """Open a part, and look at its views; return its events."""
+        built = self.view(self.parts[name], choice)["render_config"]
+        self._add(built)
+        for event in self._views(built["dependencies"]):
+            self.view(event, choice)
+        return built["dependencies"]
+
+    def take(self, chance: random.Random, choice: list[str]) -> None:
+        """Make one of the files to take away, and fetch it."""
+        (name,) = [part for part in self.parts if part.startswith("Take away")]
+        events = self.open(name, choice)
+        files = {i for i, c in self._components.items() if c["type"] == "downloadbutton"}
+        made = self._queued(chance.choice([e for e in events if e["queue"] and files & set(e["outputs"])]), choice)
+        self._asked(f"/gradio_api/file={made[1]['value']['path']}")
+
+    def pair(self, choice: list[str], texts: list[str]) -> None:
+        """Send a pair by the button: the click is answered first, then the queue has its turn."""
+        clicks = [e for e in self._events if [self._button, "click"] in e["targets"] and e["backend_fn"]]
+        given = dict(zip(clicks[0]["inputs"], [choice[0], *texts], strict=True))
+        answer = json.loads(self._asked("/gradio_api/run/predict", self._body(clicks[0], given)))
+        (score,) = [e for e in self._events if e["trigger_after"] == clicks[0]["id"] and e["queue"]]
+        self._queued(score, choice, dict(zip(clicks[0]["outputs"], answer["data"], strict=True)))
 
 
-def act(host: str, page: Page, session: str, chance: random.Random) -> tuple[str, str | None]:
+def act(visit: Visit, chance: random.Random) -> tuple[str, str | None]:
     """Look at something, or send a pair; return what it was, and an error or None."""
-    choice = ["tiny-random", *chance.choice(VIEWS)]
+    choice, host = ["tiny-random", *chance.choice(VIEWS)], visit.host
+    everywhere = [*choice[:2], "all"]  # a page offers the scopes of its units only; "all" belongs to each
     what = chance.choices(*zip(*SHARES.items(), strict=True))[0]
-    if what == "pair":
-        texts = [f"Visitor {session} helps the old man up the stairs.", f"Visitor {session} trips the old man there."]
-        return what, call(host, "probe_pair", ["tiny-random", *texts])
-    if what == "page":
-        status, _ = ask(host, "/")
-        return what, None if status == 200 else f"status {status}"
-    if what == "view of a tab":
-        # A page offers the scopes of its units only; "all" belongs to each.
-        return what, page.view(host, chance.choice(page.views), [*choice[:2], "all"], session)
-    if what == "download":
-        return what, page.download(host, chance.choice(page.downloads), [*choice[:2], "all"], session)
-    if what == "long table":
-        return what, call(host, "top_units", [*choice, 200, ""], fetch=chance.random() < 0.5)
-    return what, call(host, what, {"list_runs": [], "summary": choice, "top_units": [*choice, 20, ""]}[what])
+    texts = [f"Visitor {visit.session} helps the old man up.", f"Visitor {visit.session} trips the old man up."]
+    try:
+        if what == "page":
+            status, _ = ask(host, "/")
+            return what, None if status == 200 else f"status {status}"
+        if what == "view":
+            visit.view(chance.choice(visit.views), everywhere)
+        elif what == "part":
+            visit.open(chance.choice(list(visit.parts)), everywhere)
+        elif what == "file":
+            visit.take(chance, everywhere)
+        elif what == "pair":
+            visit.pair(everywhere, texts)
+        elif what == "pair by program":
+            return what, call(host, "probe_pair", ["tiny-random", *texts])
+        elif what == "long table":
+            return what, call(host, "top_units", [*choice, 200, ""], fetch=chance.random() < 0.5)
+        else:
+            return what, call(host, what, {"list_runs": [], "summary": choice, "top_units": [*choice, 20, ""]}[what])
+    except Failed as error:
+        return what, str(error)
+    return what, None
 
 
 def visitor(host: str, who: int, until: float, tally: Tally) -> None:
     """Look around until the time is over; after a while another visitor comes in the place of this one."""
-    chance, page, stay = random.Random(who), Page(host), 0
+    chance, stay = random.Random(who), 0
     while time.monotonic() < until:
         stay += 1
-        visit(host, page, f"visitor{who}-{stay}", min(until, time.monotonic() + STAY), chance, tally)
+        look_around(host, f"visitor{who}-{stay}", min(until, time.monotonic() + STAY), chance, tally)
 
 
-def visit(host: str, page: Page, session: str, until: float, chance: random.Random, tally: Tally) -> None:
+def look_around(host: str, session: str, until: float, chance: random.Random, tally: Tally) -> None:
     """Look around in one session, and leave."""
     with closing(http.client.HTTPConnection(host, timeout=300)) as heart:
         heart.request("GET", f"/gradio_api/heartbeat/{session}")
+        visit = Visit(host, session)
         while time.monotonic() < until:
             time.sleep(chance.uniform(0, 2 * PAUSE))
             start = time.monotonic()
             try:
-                kind, error = act(host, page, session, chance)
+                kind, error = act(visit, chance)
             except (OSError, http.client.HTTPException) as broken:
                 kind, error = "broken", repr(broken)
             tally.add(kind, time.monotonic() - start, error)
@@ -186,7 +262,7 @@ def main() -> None:
                 thread.start()
             watching = threading.Thread(target=watch, args=(url, until, held := []), daemon=True)
             watching.start()
-            time.sleep(60 * minutes / 5)
+            time.sleep(60 * minutes * WARM)
             warm = memory(url)
             start = time.monotonic()
             tally.add("probe", 0.0, call(host, "run_probe", [64, 1]))
@@ -196,7 +272,7 @@ def main() -> None:
             end = memory(url)
             report(tally, warm, end)
             print("memory every 15 s:", *(f"{mb:,.0f}" for mb in held))
-    views = [s for kind, seconds in tally.seconds.items() if kind not in ("pair", "probe") for s in seconds]
+    views = [s for kind, seconds in tally.seconds.items() if kind not in WORK for s in seconds]
     kept = not tally.errors and end < 1.1 * warm and statistics.quantiles(views, n=20)[-1] < 1
     print("no error, memory within 10%, views within 1 s:", "kept" if kept else "BROKEN")
     sys.exit(not kept)
@@ -207,11 +283,9 @@ def report(tally: Tally, warm: float, end: float) -> None:
     for kind, seconds in sorted(tally.seconds.items()):
         cut = statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
         middle = statistics.median(seconds)
-        print(f"{kind:>13}: {len(seconds):>6} answers, median {middle:6.3f} s, p95 {cut:6.3f} s")
+        print(f"{kind:>15}: {len(seconds):>6} answers, median {middle:6.3f} s, p95 {cut:6.3f} s")
     print(f"errors: {len(tally.errors)}", *tally.errors[:10], sep="\n    ")
-    print(
-        f"memory: {warm:,.0f} MB after a fifth of the time, {end:,.0f} MB at the end ({100 * (end / warm - 1):+.1f}%)"
-    )
+    print(f"memory: {warm:,.0f} MB after {WARM:.0%} of it, {end:,.0f} MB at the end ({100 * (end / warm - 1):+.1f}%)")
 
 
 if __name__ == "__main__":

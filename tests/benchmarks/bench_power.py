@@ -22,8 +22,9 @@ from planting import GAINS, PLACES, SIZE, capture, planted
 
 from plantain import stats
 from plantain.models.load import load_pipeline
+from plantain.probe.denoising import encode, image_tokens
 from plantain.probe.hooks import recording
-from plantain.probe.passes import encode, image_tokens, layout_of
+from plantain.probe.passes import layout_of
 from plantain.probe.tokens import tokenize
 from plantain.prompts.sets import PromptPair, load_prompt_set
 from plantain.runs.capture import SumsOfSquares
@@ -41,7 +42,7 @@ def one_side(pipe: Any, prompt: str) -> dict[str, np.ndarray]:
         _EMBEDDED[prompt] = encode(pipe, [prompt])
     with recording(pipe.transformer, [tokens.segments], image_tokens(pipe, SIZE)) as recorder:
         forward(pipe, _EMBEDDED[prompt], SIZE, 0)
-    return recorder.collect(layout_of(pipe), [prompt])[0]
+    return recorder.collect(layout_of(pipe), [prompt])[0].squares
 
 
 def with_planted(

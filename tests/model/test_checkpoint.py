@@ -46,6 +46,12 @@ def test_pairs_of_other_settings_are_refused_and_stay(unfinished, tmp_path):
     assert unfinished.load(2) is not None
 
 
+def test_pairs_from_before_there_were_directions_are_those_of_a_run_without(tmp_path, made_run):
+    Checkpoint(tmp_path / "run", SETTINGS).save(0, one_pair(made_run()), 1.0)
+    with pytest.raises(RunError, match="other settings .directions off, now heads."):
+        Checkpoint(tmp_path / "run", SETTINGS | {"directions": "heads"})
+
+
 def test_overwriting_discards_pairs_of_other_settings_only(unfinished, tmp_path):
     assert Checkpoint(tmp_path / "run", SETTINGS, overwrite=True).load(2) is not None
     assert Checkpoint(tmp_path / "run", SETTINGS | {"seed": 1}, overwrite=True).load(2) is None

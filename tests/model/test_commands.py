@@ -2,15 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 from few import N_PAIRS, run_args, shell, without_warnings
 
+from plantain import stats
 from plantain._files import strict_record
 from plantain.cli import main
-from plantain.findings.atlas import Atlas
+from plantain.findings.across_runs.atlas import Atlas
+from plantain.findings.directions import directions
+from plantain.findings.held_out import IMAGE
 from plantain.prompts.sets import SHIPPED as PROMPTS
-from plantain.report.atlas import atlas_text
+from plantain.report.across_runs.atlas import atlas_text
 from plantain.runs.io import load_run, save_run
+from plantain.runs.units import HEADS
 
 
 def test_run_writes_a_run_and_says_what_to_do_next(prompts, tmp_path, capsys):
@@ -38,9 +43,21 @@ def test_pair_prints_json(moral_folder, moral_run, capsys):
     pair = moral_run.pairs[4].pair
     assert main(["pair", str(moral_folder), "--positive", pair.positive, "--negative", pair.negative, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert len(found["scores"]) == 25 and found["p"] == found["n_at_or_below"] / 26
+    assert found["twin"] == {"id": pair.id, "is_mirrored": False} and found["p"] is None  # the run has it
+    assert found["pairs"] == [record.pair.id for record in moral_run.pairs if record.pair.id != pair.id]
+    assert len(found["scores"]) == 24 and found["sentence"].startswith(f"This is the run's own pair “{pair.id}”")
     assert found["pair"]["positive"] == pair.positive and len(found["top"]) == 20
-    assert found["top"][0]["new"] == found["top"][0]["differences"][4]
+    first, analysis = found["top"][0], moral_run.analysis(HEADS)
+    own = analysis.differences[:, analysis.table.names.index(first["unit"])]
+    assert first["new"] == own[4] and first["differences"] == np.delete(own, 4).tolist()
+    by_direction, by_magnitudes = found["directions"], found["magnitudes"]
+    gram = stats.direction_grams(moral_run.vectors(IMAGE)).mean(axis=0)
+    held_out = stats.direction_scores(gram)  # of the headline, in which the pair is left out as well
+    assert by_direction["score"] == pytest.approx(held_out[4], rel=1e-6) and by_direction["p"] is None
+    assert by_direction["scores"] == pytest.approx(np.delete(held_out, 4), rel=1e-6)
+    assert by_direction["way"] == found["way"] and found["measure"] == by_direction["measure"] == "direction"
+    assert all(by_magnitudes[key] == found[key] for key in ("score", "scores", "pairs", "p", "n_at_or_below", "own"))
+    assert (by_direction["own"]["k"], by_direction["own"]["n"]) == (directions(moral_run).rule.k, 25)
 
 
 def test_pair_prints_words_and_a_table(moral_folder, capsys):

@@ -11,16 +11,19 @@ from helpers import capture_pair
 from plantain.cli.report import probe_pair
 from plantain.findings.published import load_published
 from plantain.findings.repeats import stability
-from plantain.models.load import identify
+from plantain.models.load import PhasedPipeline, identify, load_pipeline
 from plantain.probe.checkpoint import Checkpoint
-from plantain.probe.passes import Passes, denoise, encode, layout_of
+from plantain.probe.denoising import denoise, encode
+from plantain.probe.hooks import recording
+from plantain.probe.passes import Passes, layout_of
 from plantain.probe.runner import ProbeConfig, run_probe
-from plantain.probe.tokens import ProbeError
+from plantain.probe.tokens import ProbeError, tokenize
 from plantain.report.run import report_text
 from plantain.report.tables import repeats_frame
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import MOST_REPEATS, Conditions
 from plantain.runs.io import RunError, load_run, save_run
+from plantain.runs.run import capture_bytes
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
 from plantain.runs.units import Selection, SelectionError, magnitudes
 
@@ -36,6 +39,7 @@ def run(pipe, small_set):
 # --- repeated measures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.robust
 def test_every_seed_is_the_run_of_that_seed_and_the_sums_are_their_average(pipe, small_set, run):
     alone = [capture_pair(pipe, pair, SIZE, seed) for seed in (5, 6, 9) for pair in small_set.pairs]
     for i, repeat in enumerate(run.repeats):
@@ -49,6 +53,7 @@ def test_every_seed_is_the_run_of_that_seed_and_the_sums_are_their_average(pipe,
     np.testing.assert_array_equal(run.sums.tokens, run.repeats[0].tokens)
 
 
+@pytest.mark.robust
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_later_steps_are_the_pipelines_own(dtype, moral_set):
     """Every hook of every step sees what the pipeline's own call of three steps shows it, to the bit."""
@@ -218,6 +223,52 @@ def test_masked_padding_cannot_be_felt(pipe, small_set):
     for stream, values in sums(embeds, True).items():
         np.testing.assert_array_equal(values, sums(changed, True)[stream])
     assert not np.array_equal(sums(embeds, False)["single"], sums(changed, False)["single"])
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_padding_is_left_out_of_encoder_and_transformer_and_nothing_else_changes(pipe, small_set, batch):
+    """Against whole passes of 512 text tokens whose padding is masked by hand; positions are where they were."""
+    pairs, lengths = small_set.pairs[:2], {"encoder": [], "transformer": []}
+    hooks = [
+        pipe.text_encoder.register_forward_pre_hook(
+            lambda _m, _a, given: lengths["encoder"].append(given["input_ids"].shape[1]), with_kwargs=True
+        ),
+        pipe.transformer.register_forward_pre_hook(
+            lambda _m, _a, given: lengths["transformer"].append(given["encoder_hidden_states"].shape[1]),
+            with_kwargs=True,
+        ),
+    ]
+    got = Passes(pipe, Conditions(SIZE, (SEED,), mask_padding=True), batch).capture(pairs)
+    for hook in hooks:
+        hook.remove()
+    prompts = [text for pair in pairs for text in (pair.positive, pair.negative)]
+    own = [6 + len(text.encode()) + 19 for text in prompts]
+    assert len(set(own)) > 1  # some are shorter than others of their batch
+    assert lengths["encoder"] == lengths["transformer"] == (own if batch == 1 else [max(own)])
+    for place, (prompt, n) in enumerate(zip(prompts, own, strict=True)):
+        with recording(pipe.transformer, [tokenize(pipe.tokenizer, prompt).segments], 16) as recorder:
+            masked(pipe, encode(pipe, [prompt]), n)
+        (whole,) = recorder.collect(layout_of(pipe), [prompt])
+        sums = got[place // 2].sums
+        for stream, values in whole.squares.items():
+            wanted = sums.scopes(stream).index("padding") if "padding" in sums.scopes(stream) else None
+            for row, value in enumerate(values):
+                mine = sums.streams[stream][place % 2, 0, row]
+                if row == wanted:
+                    assert not mine.any()
+                else:
+                    np.testing.assert_allclose(mine, value, rtol=2e-5)
+
+
+@pytest.mark.robust
+def test_a_masked_run_in_phases_is_the_same_to_the_bit(small_set, tmp_path):
+    config = ProbeConfig(size=SIZE, mask_padding=True)
+    whole = run_probe(load_pipeline("tiny-random"), small_set, config)
+
+    def keep(plan):
+        return Checkpoint(tmp_path / "run", plan.settings())
+
+    assert capture_bytes(run_probe(PhasedPipeline("tiny-random"), small_set, config, keep=keep)) == capture_bytes(whole)
 
 
 def test_in_masked_mode_all_is_without_padding_and_padding_is_nowhere(pipe, small_set):

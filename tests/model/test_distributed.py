@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
+from helpers import run_bytes
 
 from plantain.models.load import own_device
 from plantain.probe.distributed import ALONE, Distributed, find_distributed
 from plantain.probe.tokens import ProbeError
 from plantain.runs.io import load_run
-from plantain.runs.run import capture_bytes
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 30])
@@ -70,7 +70,7 @@ def test_two_processes_make_the_run_of_one_to_the_bit(moral_run, tmp_path, more)
     done = launch(tmp_path / "run", *more)
     assert done.returncode == 0, done.stderr
     run = load_run(tmp_path / "run")
-    assert capture_bytes(run) == capture_bytes(moral_run)
+    assert run_bytes(run) == run_bytes(moral_run)
     assert run.pairs == moral_run.pairs and run.info.fingerprint == moral_run.info.fingerprint
     assert done.stdout.count("Look at it") == 1  # one speaks for both
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

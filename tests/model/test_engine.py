@@ -32,13 +32,15 @@ def test_an_engine_says_how_the_model_stands():
     assert engine.status().state == "ready" and "STAND-IN" in engine.status().text
 
 
-def test_without_a_name_and_without_cuda_the_stand_in_is_loaded():
+def test_without_a_name_and_without_cuda_the_practice_model_is_loaded(book, monkeypatch):
+    monkeypatch.setattr("plantain.models.picture_book.folder.MODELS", book.parent)
     engine = Engine()
     engine.start_loading()
     deadline = time.monotonic() + 60
     while engine.status().state == "loading" and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert "tiny-random" in engine.status().text
+    assert engine.status().text == "Loaded: picture-book, practice model (drawings, trained by us; not Klein)."
+    assert engine.draws
 
 
 def test_a_model_that_cannot_be_loaded_is_a_status_and_a_clear_error(moral_run):

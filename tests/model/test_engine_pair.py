@@ -83,7 +83,7 @@ def test_both_ways_come_with_the_pictures_of_their_own_passes(engine, whole, mor
 
 
 def test_a_large_picture_is_packed_small():
-    from plantain.probe.expected import packed
+    from plantain.probe.pictures.expected import packed
 
     assert Image.open(io.BytesIO(packed(Image.new("RGB", (1024, 1024))))).size == (512, 512)
 

@@ -43,6 +43,7 @@ def run_some(engine, prompt_set, pairs, seed=0):
     steps.close()
 
 
+@pytest.mark.robust
 def test_a_closed_probe_keeps_its_pairs_and_the_next_asks_for_the_rest(engine, asked, moral_set, moral_run):
     run_some(engine, moral_set, 7)
     assert engine.kept(moral_set, 64, 0) == 7
@@ -52,6 +53,7 @@ def test_a_closed_probe_keeps_its_pairs_and_the_next_asks_for_the_rest(engine, a
     assert steps[-1].run.info.floor == 0
     for stream, values in steps[-1].run.sums.streams.items():
         np.testing.assert_array_equal(values, moral_run.sums.streams[stream])
+    assert steps[-1].run.directions_sha256 == moral_run.directions_sha256 is not None
     assert engine.kept(moral_set, 64, 0) == 0
 
 

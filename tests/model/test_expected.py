@@ -6,8 +6,9 @@ import torch
 
 from plantain.models.load import PhasedPipeline, load_pipeline
 from plantain.models.untrained import write_untrained
-from plantain.probe.expected import pictures
-from plantain.probe.passes import Passes, denoise, encode
+from plantain.probe.denoising import denoise, encode
+from plantain.probe.passes import Passes
+from plantain.probe.pictures.expected import pictures
 from plantain.prompts.sets import SIDES
 from plantain.runs.info import Conditions
 

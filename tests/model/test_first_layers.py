@@ -20,7 +20,7 @@ from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
 from plantain.models.stand_in import build_stand_in
 from plantain.models.untrained import write_untrained
-from plantain.probe.passes import image_tokens
+from plantain.probe.denoising import image_tokens
 from plantain.runs.io import load_run
 
 PROMPTS = ["Ana helps Tom.", "“Quoted”, 3 times: ünïcode 🍌", "y" * 487]
@@ -180,6 +180,7 @@ def test_without_it_a_latent_has_as_many_pixels(pipe, whole, saved):
     assert image_tokens(pipe, 64) == image_tokens(whole, 64) == 16
 
 
+@pytest.mark.robust
 def test_another_depth_counts_although_it_is_not_loaded(tiny, tmp_path, moral_set, pipe):
     shallow = tiny.vae | {
         "block_out_channels": (8, 8, 8), "down_block_types": ("DownEncoderBlock2D",) * 3,

@@ -1,4 +1,4 @@
-"""From Python as from the command line: progress, sets made in code, paths, and a run that prints as ten lines."""
+"""From Python as from the command line: progress, sets made in code, paths, and a run that prints as eleven lines."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ CONFIG = ProbeConfig(size=64)
 def test_a_run_prints_as_ten_lines(name):
     run = load_run(ROOT / "precomputed" / name)
     lines = repr(run).splitlines()
-    assert len(lines) == 10 and all(len(line) < 170 for line in lines)
+    assert len(lines) == 11 and all(len(line) < 170 for line in lines)
     for fact in (run.info.model, run.info.fingerprint, run.info.prompt_set, run.info.date[:10], "25 pairs", name):
         assert fact in repr(run)
 
@@ -32,7 +32,7 @@ def test_a_run_prints_as_ten_lines(name):
 def test_what_a_run_prints_is_harmless_whatever_it_is_called(made_run):
     run = made_run()
     bad = dataclasses.replace(run.info, title="a\nb\x1b[2J" + "x" * 10_000)
-    assert len(repr(dataclasses.replace(run, info=bad)).splitlines()) == 10 and "\x1b" not in repr(bad.title)
+    assert len(repr(dataclasses.replace(run, info=bad)).splitlines()) == 11 and "\x1b" not in repr(bad.title)
 
 
 @pytest.fixture(scope="module")

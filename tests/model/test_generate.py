@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from plantain.models.load import PhasedPipeline, identify, load_pipeline
-from plantain.probe.generate import MANIFEST, STYLES, GenerationConfig, make_references, shared_text
+from plantain.probe.pictures.generate import MANIFEST, STYLES, GenerationConfig, make_references, shared_text
 from plantain.probe.tokens import ProbeError
 from plantain.prompts.sets import PromptPair
 
@@ -29,7 +29,7 @@ def asked(painter, monkeypatch):
     monkeypatch.setattr(
         type(painter.pipe),
         "encode_prompt",
-        lambda self, prompt, *a, **k: texts.append(prompt) or encode(self, prompt, *a, **k),
+        lambda self, prompt, *a, **k: texts.extend(prompt) or encode(self, prompt, *a, **k),
     )
     return texts
 

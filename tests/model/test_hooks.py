@@ -13,8 +13,9 @@ from helpers import capture_pair, forward
 
 from plantain.models.load import load_pipeline
 from plantain.models.stand_in import build_stand_in
+from plantain.probe.denoising import encode, image_tokens
 from plantain.probe.hooks import recording
-from plantain.probe.passes import encode, image_tokens, layout_of
+from plantain.probe.passes import layout_of
 from plantain.probe.tokens import ProbeError, Segment, compare_tokens, tokenize
 from plantain.prompts.sets import PromptError, PromptPair
 from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS
@@ -211,7 +212,8 @@ def test_kleins_projections_agree_with_the_layout(klein_on_meta):
     assert counts == [16_320, 600, 120, 1_440, 480]
 
 
-def test_the_hooks_fit_kleins_shapes_and_never_read_a_number(klein_on_meta):
+@pytest.mark.parametrize("level", ["off", "heads", "all"])
+def test_the_hooks_fit_kleins_shapes_and_never_read_a_number(klein_on_meta, level):
     """A tensor on the meta device has no numbers: whoever wants one (item, cpu, bool) gets an error."""
     text = (
         Segment("template", 0, 3),
@@ -219,7 +221,8 @@ def test_the_hooks_fit_kleins_shapes_and_never_read_a_number(klein_on_meta):
         Segment("template", 30, 40),
         Segment("padding", 40, 512),
     )
-    with torch.device("meta"), recording(klein_on_meta, [text], 1024) as recorder, torch.no_grad():
+    recorded = recording(klein_on_meta, [text], 1024, directions=level)
+    with torch.device("meta"), recorded as recorder, torch.no_grad():
         klein_on_meta(
             hidden_states=torch.empty(1, 1024, 128), timestep=torch.ones(1), guidance=None,
             encoder_hidden_states=torch.empty(1, 512, 7680), txt_ids=torch.zeros(1, 512, 4),

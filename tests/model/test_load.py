@@ -22,7 +22,7 @@ from plantain.models.fingerprint import describe, name_of_device
 from plantain.models.load import PhasedPipeline, identify, load_pipeline
 from plantain.models.sources import DownloadError, ModelError
 from plantain.models.stand_in import WEIGHTS_MARK, build_stand_in
-from plantain.probe.passes import encode
+from plantain.probe.denoising import encode
 
 REPO = "somebody/some-klein"
 COMMIT = "c0ffee" * 6 + "c0ff"
@@ -299,7 +299,7 @@ def raiser(error: Exception):
 HUB_ERRORS = [
     (RepositoryNotFoundError("404", response=response(404)), "no such model on the Hub .*hf auth login"),
     (GatedRepoError("403", response=response(403)), "gated. Accept its terms on the Hub.*HF_TOKEN"),
-    (LocalEntryNotFoundError("offline"), "cannot be reached .* Check the network, or use --model tiny-random"),
+    (LocalEntryNotFoundError("offline"), "cannot be reached .* Check the network, or use --model picture-book"),
     (httpx2.ConnectError("refused"), r"the download failed \(refused\). Try again"),
     (OSError(28, "No space left on device"), "No space left on device"),
 ]

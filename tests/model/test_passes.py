@@ -8,26 +8,35 @@ import torch
 from helpers import capture_pair, forward
 
 from plantain.models.load import load_pipeline
-from plantain.probe.hooks import _on_accelerator, _on_processor, sum_squares
-from plantain.probe.passes import Passes, encode, pack_embeddings, unpack_embeddings, usual_batch
+from plantain.probe.denoising import encode
+from plantain.probe.hooks import _on_accelerator, _on_processor, sum_up
+from plantain.probe.passes import Passes, pack_embeddings, unpack_embeddings, usual_batch
 from plantain.probe.tokens import ProbeError, Segment, tokenize
 from plantain.runs.info import Conditions
 from plantain.runs.scopes import PLAIN_SCOPES, STREAM_SCOPES
 
 SIZE, SEED = 64, 3
 
+KEPT = {"directions": "all"}
+
 
 def close(one, other, rtol):
-    """Compare two captures: tokens and places exactly, sums of squares up to rounding."""
+    """Compare two captures: tokens and places exactly, sums of squares up to rounding, means up to one of 16 bits."""
     assert (one.first_difference, one.n_differing) == (other.first_difference, other.n_differing)
     np.testing.assert_array_equal(one.sums.tokens, other.sums.tokens)
     for stream, values in one.sums.streams.items():
         np.testing.assert_allclose(values, other.sums.streams[stream], rtol=rtol, atol=1e-6 * values.max())
+    for part, values in one.means.parts.items():
+        scale = float(np.abs(values).max())
+        np.testing.assert_allclose(values.astype(float), other.means.parts[part], rtol=2**-9, atol=1e-5 * scale)
 
 
 def same(one, other):
     for stream, values in one.sums.streams.items():
         np.testing.assert_array_equal(values, other.sums.streams[stream])
+    assert one.means.parts.keys() == other.means.parts.keys()
+    for part, values in one.means.parts.items():
+        np.testing.assert_array_equal(values, other.means.parts[part])
 
 
 # --- the reduction -----------------------------------------------------------------------------------------
@@ -43,27 +52,32 @@ TEXTS = [
 def test_every_way_of_summing_gives_the_sums_of_plain_arithmetic(reduce, dtype):
     x = torch.randn(2, 530, 96, generator=torch.Generator().manual_seed(0)).to(dtype)
     segments = [[*text, Segment("image", 512, 530)] for text in TEXTS]
-    before, got = x.clone(), reduce(x, segments, PLAIN_SCOPES)
+    before, (got, totals) = x.clone(), reduce(x, segments, PLAIN_SCOPES, 40)
     assert torch.equal(x, before)  # in float32 it is the model's own memory
     assert got.shape == (2, 4, 6) and got.dtype == torch.float32
+    assert totals.shape == (2, 4, 40) and totals.dtype == torch.float32
     for prompt, own in enumerate(segments):
         for row, scope in enumerate(PLAIN_SCOPES):
             tokens = [t for s in own if s.scope == scope for t in range(s.start, s.stop)]
             expected = (x[prompt, tokens].double() ** 2).sum(0).unflatten(0, (6, 16)).sum(1)
             np.testing.assert_allclose(got[prompt, row].double(), expected, rtol=1e-5)
+            summed = x[prompt, tokens, :40].double().sum(0)
+            np.testing.assert_allclose(totals[prompt, row].double(), summed, rtol=1e-5, atol=1e-4)
+    assert reduce(x, segments, PLAIN_SCOPES, 0)[1].shape == (2, 4, 0)
+    assert torch.equal(reduce(x, segments, PLAIN_SCOPES, 0)[0], got)  # whether directions are kept or not
 
 
 def test_another_number_of_prompts_is_refused():
     with pytest.raises(ProbeError, match=r"got \(3, 512\) .* where \(2, 512\)"):
-        sum_squares(torch.zeros(3, 512, 32), TEXTS, STREAM_SCOPES["joint_text"])
+        sum_up(torch.zeros(3, 512, 32), TEXTS, STREAM_SCOPES["joint_text"])
 
 
 # --- batches -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch", [2, 3, 5, 16])
+@pytest.mark.parametrize("batch", [pytest.param(2, marks=pytest.mark.robust), 3, 16])
 def test_prompts_together_give_what_each_gives_alone(pipe, small_set, batch):
-    together = Passes(pipe, Conditions(SIZE, (SEED,)), batch).capture(small_set.pairs)
+    together = Passes(pipe, Conditions(SIZE, (SEED,)), batch, **KEPT).capture(small_set.pairs)
     for pair, got in zip(small_set.pairs, together, strict=True):
         close(got, capture_pair(pipe, pair, SIZE, SEED), rtol=1e-4)
 
@@ -100,7 +114,7 @@ def small_memory(pipe, most):
 def test_too_large_a_batch_is_halved_and_stays_so(pipe, small_set):
     expected = [capture_pair(pipe, pair, SIZE, SEED) for pair in small_set.pairs]
     came, hook = small_memory(pipe, most=2)
-    passes = Passes(pipe, Conditions(SIZE, (SEED,)), batch=8)
+    passes = Passes(pipe, Conditions(SIZE, (SEED,)), batch=8, **KEPT)
     got = passes.capture(small_set.pairs)
     assert came == [8, 4, 2, 2, 2, 2] and passes.batch == 2 and passes.pairs_at_once == 1
     assert passes.capture(small_set.pairs[:1]) and came[6:] == [2]
@@ -165,7 +179,7 @@ def test_a_pass_from_kept_embeddings_is_the_pass_with_its_encoder(pipe, small_se
 
     encoder, pipe.text_encoder = pipe.text_encoder, None
     try:
-        got = Passes(pipe, Conditions(SIZE, (SEED,)), embed=embed).capture(small_set.pairs)
+        got = Passes(pipe, Conditions(SIZE, (SEED,)), embed=embed, **KEPT).capture(small_set.pairs)
     finally:
         pipe.text_encoder = encoder
     assert asked == [pair.id for pair in small_set.pairs]

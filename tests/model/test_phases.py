@@ -7,6 +7,7 @@ from collections import namedtuple
 import psutil
 import pytest
 import torch
+from helpers import run_bytes
 
 from plantain.cli import main
 from plantain.models.fingerprint import describe
@@ -16,7 +17,8 @@ from plantain.probe.checkpoint import Checkpoint
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.io import RunError, load_run
-from plantain.runs.run import capture_bytes
+
+pytestmark = pytest.mark.robust  # whole runs, several for one property
 
 CONFIG = ProbeConfig(size=64)
 
@@ -51,12 +53,12 @@ def phased(model, prompt_set, path, progress=None, **options):
 # --- the same run ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["stand-in", "bfloat16 folder"])
+@pytest.mark.parametrize("kind", ["stand-in", pytest.param("bfloat16 folder", marks=pytest.mark.robust)])
 def test_a_run_in_phases_is_the_run_to_the_bit(kind, folder, small_set, tmp_path):
     model = "tiny-random" if kind == "stand-in" else folder
     expected = run_probe(load_pipeline(model), small_set, CONFIG)
     got = phased(model, small_set, tmp_path)
-    assert capture_bytes(got) == capture_bytes(expected)
+    assert run_bytes(got) == run_bytes(expected)
     assert got.info.fingerprint == expected.info.fingerprint and got.info.weights == expected.info.weights
     assert (got.info.model, got.info.dtype, got.info.device) == (
         expected.info.model, expected.info.dtype, expected.info.device,
@@ -77,7 +79,6 @@ def test_the_two_halves_are_never_in_memory_together(small_set, tmp_path, held):
     assert held == [(True, True)]  # the check can fail
 
 
-@pytest.mark.robust
 def test_the_seconds_of_encoding_count(small_set, tmp_path):
     run = phased("tiny-random", small_set, tmp_path)
     unfinished = tmp_path / "run.unfinished"
@@ -88,7 +89,6 @@ def test_the_seconds_of_encoding_count(small_set, tmp_path):
     assert run.info.seconds > passes
 
 
-@pytest.mark.robust
 def test_batches_give_the_same_up_to_rounding(small_set, tmp_path):
     one, other = (phased("tiny-random", small_set, tmp_path / str(b), batch=b).analysis().magnitudes for b in (1, 8))
     torch.testing.assert_close(torch.from_numpy(one), torch.from_numpy(other), rtol=1e-5, atol=0)
@@ -115,23 +115,23 @@ def encoded(monkeypatch):
     from plantain.probe import runner
 
     seen, pack = [], runner.pack_embeddings
-    monkeypatch.setattr(runner, "pack_embeddings", lambda pipe, pair: seen.append(pair.id) or pack(pipe, pair))
+    monkeypatch.setattr(
+        runner, "pack_embeddings", lambda pipe, pair, *how: seen.append(pair.id) or pack(pipe, pair, *how)
+    )
     return seen
 
 
-@pytest.mark.robust
 def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded):
-    expected = capture_bytes(run_probe(load_pipeline("tiny-random"), small_set, CONFIG))
+    expected = run_bytes(run_probe(load_pipeline("tiny-random"), small_set, CONFIG))
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(3))
     assert encoded == [pair.id for pair in small_set.pairs[:3]]
     told = []
     run = phased("tiny-random", small_set, tmp_path, encoded=lambda *step: told.append(step))
     assert encoded == [pair.id for pair in small_set.pairs] and told == [(3, 4), (4, 4)]
-    assert capture_bytes(run) == expected
+    assert run_bytes(run) == expected
 
 
-@pytest.mark.robust
 def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, encoded, held):
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, progress=stop_at(2))
@@ -143,7 +143,6 @@ def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, 
     assert told == [(done, 4) for done in range(5)]
 
 
-@pytest.mark.robust
 def test_damaged_embeddings_are_made_again(small_set, tmp_path, encoded):
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(4))
@@ -154,7 +153,6 @@ def test_damaged_embeddings_are_made_again(small_set, tmp_path, encoded):
     assert encoded == [small_set.pairs[1].id]
 
 
-@pytest.mark.robust
 def test_embeddings_that_vanish_are_an_error_that_says_what_to_do(small_set, tmp_path):
     def vanish(done, total):
         if done == total:
@@ -220,7 +218,10 @@ def command(prompts, out, *more):
     return ["run", "--model", "tiny-random", "--prompts", str(prompts), "--out", str(out), "--size", "64", *more]
 
 
-@pytest.mark.parametrize("way", [pytest.param("asked for", marks=pytest.mark.robust), "memory is short"])
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param("asked for", marks=pytest.mark.robust), pytest.param("memory is short", marks=pytest.mark.robust)],
+)
 def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp_path, held, monkeypatch, way):
     assert main(command(small_file, tmp_path / "whole")) == 0
     assert (True, True) in held
@@ -229,7 +230,7 @@ def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp
         monkeypatch.setattr(PhasedPipeline, "fit_together", lambda _self: False)
     assert main(command(small_file, tmp_path / "phases", *(["--low-memory"] if way == "asked for" else []))) == 0
     assert held and (True, True) not in held
-    assert capture_bytes(load_run(tmp_path / "phases")) == capture_bytes(load_run(tmp_path / "whole"))
+    assert run_bytes(load_run(tmp_path / "phases")) == run_bytes(load_run(tmp_path / "whole"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["phases", "small.toml", "whole"]
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import run_bytes
 
 from plantain.models.load import PhasedPipeline, identify
 from plantain.probe import runner
@@ -14,7 +15,6 @@ from plantain.probe.placebo import floor_percent, placebo
 from plantain.probe.runner import ProbeConfig, iter_pairs, plan_run, run_probe
 from plantain.runs.info import Conditions
 from plantain.runs.io import load_run, save_run
-from plantain.runs.run import capture_bytes
 
 CONFIG = ProbeConfig(size=64)
 
@@ -23,7 +23,9 @@ CONFIG = ProbeConfig(size=64)
 def sent(monkeypatch):
     """The pairs that went through the model."""
     pairs, capture = [], Passes.capture
-    monkeypatch.setattr(Passes, "capture", lambda passes, some: pairs.extend(some) or capture(passes, some))
+    monkeypatch.setattr(
+        Passes, "capture", lambda passes, some, **how: pairs.extend(some) or capture(passes, some, **how)
+    )
     return pairs
 
 
@@ -39,13 +41,12 @@ def test_the_same_prompt_differs_from_itself_by_exactly_nothing(pipe, small_set,
 
 
 def test_a_run_sends_it_last_and_its_numbers_are_those_of_a_run_without_it(pipe, small_set, sent):
-    without = runner.assemble(
-        plan_run(identify(pipe), small_set, CONFIG), list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
-    )
+    passes = Passes(pipe, Conditions(64), directions=CONFIG.directions)
+    without = runner.assemble(plan_run(identify(pipe), small_set, CONFIG), list(iter_pairs(passes, small_set.pairs)))
     sent.clear()
     run = run_probe(pipe, small_set, CONFIG)
     assert sent == [*small_set.pairs, placebo(small_set.pairs[0])]
-    assert capture_bytes(run) == capture_bytes(without) and run.pairs == without.pairs
+    assert run_bytes(run) == run_bytes(without) and run.pairs == without.pairs
     assert (run.info.floor, without.info.floor) == (0, None)
 
 
@@ -70,7 +71,9 @@ def test_what_differs_is_the_floor_in_percent(pipe, small_set, tmp_path):
 @pytest.mark.robust
 def test_in_phases_it_is_made_of_the_embeddings_that_are_kept(small_set, tmp_path, monkeypatch):
     encoded, pack = [], runner.pack_embeddings
-    monkeypatch.setattr(runner, "pack_embeddings", lambda pipe, pair: encoded.append(pair.id) or pack(pipe, pair))
+    monkeypatch.setattr(
+        runner, "pack_embeddings", lambda pipe, pair, *how: encoded.append(pair.id) or pack(pipe, pair, *how)
+    )
 
     def keep(plan):
         return Checkpoint(tmp_path / "run", plan.settings())
@@ -79,11 +82,12 @@ def test_in_phases_it_is_made_of_the_embeddings_that_are_kept(small_set, tmp_pat
     assert run.info.floor == 0 and encoded == [pair.id for pair in small_set.pairs]
     (tmp_path / "run.unfinished" / "embeddings-0000.safetensors").unlink()  # the pairs are all done
     again = run_probe(PhasedPipeline("tiny-random"), small_set, CONFIG, keep=keep)
-    assert encoded[4:] == [small_set.pairs[0].id] and capture_bytes(again) == capture_bytes(run)
+    assert encoded[4:] == [small_set.pairs[0].id] and run_bytes(again) == run_bytes(run)
 
 
+@pytest.mark.robust
 def test_of_several_processes_the_first_one_sends_it_and_all_get_the_floor(pipe, small_set, sent, monkeypatch):
-    rest = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
+    rest = list(iter_pairs(Passes(pipe, Conditions(64), directions=CONFIG.directions), small_set.pairs))
     sent.clear()
 
     def gathered(self, mine):
@@ -96,7 +100,7 @@ def test_of_several_processes_the_first_one_sends_it_and_all_get_the_floor(pipe,
     first, second = (run_probe(pipe, small_set, CONFIG, distributed=Distributed(rank, 2)) for rank in (0, 1))
     assert (first.info.floor, second.info.floor) == (0, 0.5)
     assert sent == [*small_set.pairs[::2], placebo(small_set.pairs[0]), *small_set.pairs[1::2]]
-    assert capture_bytes(first) == capture_bytes(second)
+    assert run_bytes(first) == run_bytes(second)
 
 
 def test_an_older_runs_file_is_written_as_it_was(pipe, small_set, tmp_path):

@@ -24,7 +24,7 @@ EXAMPLES = {
     "plantain.probe.hooks": ["recording", "sites"],
     "plantain.probe.tokens": ["tokenize"],
     "plantain.stats.paired": ["paired_t", "cohens_dz"],
-    "plantain.stats.sign_flips": ["sign_flip_null", "exact_sign_flip_p", "max_t_p"],
+    "plantain.stats.randomization.sign_flips": ["sign_flip_null", "exact_sign_flip_p", "max_t_p"],
     "plantain.stats.reliability": ["split_half"],
 }
 

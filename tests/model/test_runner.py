@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import run_bytes
+from made import scipy_t
 
 from plantain.cli.report import probe_pair
 from plantain.models.fingerprint import describe
@@ -17,7 +19,6 @@ from plantain.prompts.sets import PromptError
 from plantain.runs.analysis import analyze
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import Conditions, NotComparableError
-from plantain.runs.run import capture_bytes
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection
 from plantain.stats import max_t_p
@@ -30,9 +31,9 @@ def captured(monkeypatch) -> list[str]:
     """The ids of the pairs that went through the model."""
     ids, capture = [], Passes.capture
 
-    def count(passes, pairs):
+    def count(passes, pairs, **how):
         ids.extend(pair.id for pair in pairs)
-        return capture(passes, pairs)
+        return capture(passes, pairs, **how)
 
     monkeypatch.setattr(Passes, "capture", count)
     return ids
@@ -83,6 +84,7 @@ def by_id(run, signs, halves):
     return analyze(SumsOfSquares(streams, run.sums.tokens[:, order]), run.info.layout, signs, halves)
 
 
+@pytest.mark.robust
 def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe, small_set):
     """Random flips and halves belong to places, so the places have to be the same; the captures are, to the bit."""
     turned = replace(small_set, pairs=small_set.pairs[::-1])
@@ -100,11 +102,12 @@ def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe,
 
 def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
     one, again, other = (run_probe(pipe, small_set, replace(CONFIG, seed=seed)) for seed in (4, 4, 5))
-    assert capture_bytes(one) == capture_bytes(again)
+    assert run_bytes(one) == run_bytes(again)
     assert not np.array_equal(one.sums.streams["single"], other.sums.streams["single"])
     assert not np.array_equal(one.signs, other.signs)
 
 
+@pytest.mark.robust
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     plan = plan_run(identify(pipe), small_set, CONFIG)
     done = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
@@ -113,6 +116,7 @@ def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     assert many.signs.shape[0] == 2000 and np.array_equal(few.halves, many.halves)
 
 
+@pytest.mark.robust
 def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
     swapped = replace(
         small_set, pairs=tuple(replace(p, positive=p.negative, negative=p.positive) for p in small_set.pairs)
@@ -128,6 +132,11 @@ def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
 def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(ProbeError, match=f"size {size}: choose a multiple of 16 from 64 to 2048"):
         ProbeConfig(size=size)
+
+
+def test_directions_of_no_level_are_refused():
+    with pytest.raises(ProbeError, match="directions 'some': choose of heads, all, image, off"):
+        ProbeConfig(directions="some")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
@@ -147,6 +156,7 @@ def test_without_a_size_the_cpu_takes_256(pipe, small_set):
     assert plan_run(identify(pipe), small_set, ProbeConfig(size=80)).conditions.size == 80
 
 
+@pytest.mark.robust
 def test_the_largest_seed_works(pipe, small_set):
     run = run_probe(pipe, small_set, replace(CONFIG, seed=2**63 - 1))
     assert np.isfinite(run.sums.streams["single"]).all()
@@ -196,7 +206,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run,
     run = run_probe(pipe, moral_set, CONFIG, lambda *step: told.append(step), keep)
     assert captured == [*(pair.id for pair in moral_set.pairs[9:]), moral_set.pairs[0].id]  # the placebo
     assert told[-1] == (25, 25)
-    assert capture_bytes(run) == capture_bytes(moral_run)
+    assert run_bytes(run) == run_bytes(moral_run)
     assert run.pairs == moral_run.pairs
 
 
@@ -220,6 +230,7 @@ def test_all_that_a_pairs_numbers_depend_on_tells_unfinished_runs_apart(pipe, sm
         replace(plan, model=replace(plan.model, fingerprint="other")),
         replace(plan, model=replace(plan.model, dtype="bfloat16")),
         replace(plan, model=replace(plan.model, device="cuda")),
+        *(plan_run(identify(pipe), small_set, replace(CONFIG, directions=level)) for level in ("all", "off")),
     ]
     assert plan_run(identify(pipe), small_set, CONFIG).settings() == plan.settings()
     assert all(other.settings() != plan.settings() for other in others)
@@ -234,12 +245,12 @@ def test_a_pair_of_the_run_gives_exactly_the_runs_differences(pipe, moral_run, u
     pair = moral_run.pairs[index].pair
     result = probe_pair(identify(pipe), moral_run, pair.positive, pair.negative, units)
     assert len(result.top) == min(20, moral_run.analysis(Selection(units)).table.n_units)
+    analysis = moral_run.analysis(Selection(units))
     for score in result.top:
-        assert score.new == score.differences[index]
-    order = [
-        moral_run.analysis(Selection(units)).table.names[u] for u in moral_run.analysis(Selection(units)).ranking[:20]
-    ]
-    assert [score.unit for score in result.top] == order
+        own = analysis.differences[:, analysis.table.names.index(score.unit)]
+        assert score.new == own[index] and score.differences == tuple(np.delete(own, index))
+    t = np.abs(scipy_t(np.delete(analysis.differences, index, axis=0)))
+    assert [abs(score.t) for score in result.top] == pytest.approx(np.sort(t)[::-1][:20], rel=1e-5)
 
 
 def test_a_pairs_tokens_are_compared(pipe, moral_run):

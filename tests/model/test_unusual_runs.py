@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from made import small_run
 
-from plantain.findings.atlas import unlike_settings
-from plantain.findings.comparison import differences
+from plantain.findings.across_runs.atlas import unlike_settings
+from plantain.findings.across_runs.comparison import differences
 from plantain.findings.published import comparable, load_published
 from plantain.findings.unit import profile_unit
 from plantain.models.load import identify
@@ -26,12 +26,12 @@ from plantain.report.run import report_text
 from plantain.report.statements import careful_statements, notes
 from plantain.runs.capture import SumsOfSquares
 from plantain.runs.info import Conditions, is_control
-from plantain.runs.io import CAPTURE, LARGEST, load_run, save_run
+from plantain.runs.io import CAPTURE, DIRECTIONS, LARGEST, load_run, save_run
 from plantain.runs.scopes import STREAM_SCOPES, UNITS, recorded_scopes
 from plantain.runs.units import Layout, Selection
 from plantain.ui.html import chip_html
 from plantain.ui.tabs.chance import repeats_html
-from plantain.ui.tabs.findings import findings_html
+from plantain.ui.tabs.result import findings_html
 
 KLEIN = Layout(n_joint=5, n_single=20, n_heads=24, head_dim=128, mlp_dim=9216, text_dim=7680)
 
@@ -171,5 +171,15 @@ def test_the_plan_refuses_it(pipe, small_set, monkeypatch):
     from plantain.probe import runner
 
     monkeypatch.setitem(runner.LARGEST, CAPTURE, 1000)
-    with pytest.raises(ProbeError, match="would be a file that no reader takes"):
+    with pytest.raises(ProbeError, match="4 pairs of 1 repeated measures would be a file that no reader takes"):
         runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))
+
+
+def test_the_plan_refuses_directions_that_no_reader_would_take(pipe, small_set, monkeypatch):
+    from plantain.probe import runner
+
+    plan = runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))
+    monkeypatch.setitem(runner.LARGEST, DIRECTIONS, plan.directions_size())
+    runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64))
+    with pytest.raises(ProbeError, match="the directions of 4 pairs would be a file .*--directions heads.off"):
+        runner.plan_run(identify(pipe), small_set, ProbeConfig(size=64, directions="all"))

@@ -16,20 +16,20 @@ import pytest
 from browser import ROOT, app_command, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made import small_run
+from made import small_run, with_directions
 
 from plantain._files import plain
 from plantain.runs.io import RunError, list_runs, load_run, save_run
 from plantain.runs.run import capture_bytes
 from plantain.runs.units import Selection
 
-FILES = ("run.json", "capture.safetensors", "units.csv")
+FILES = ("run.json", "capture.safetensors", "directions.safetensors", "units.csv")
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
     """A folder with one good run, and what it holds."""
-    return save_run(small_run(), tmp_path_factory.mktemp("runs") / "good")
+    return save_run(with_directions(small_run()), tmp_path_factory.mktemp("runs") / "good")
 
 
 def reads(folder, expected):
@@ -43,6 +43,7 @@ def reads(folder, expected):
         assert str(folder) in said
         return None
     assert capture_bytes(run) == expected
+    assert run.directions is None or run.directions_sha256 == with_directions(small_run()).directions_sha256
     plain(run.headline(Selection("heads")))
     return run
 
@@ -248,7 +249,7 @@ import resource, sys
 from contextlib import suppress
 from pathlib import Path
 sys.path.insert(0, "tests")
-from made import small_run
+from made import small_run, with_directions
 from plantain.cli import _fail
 from plantain import PlantainError
 from plantain.runs.io import save_run

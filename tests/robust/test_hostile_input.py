@@ -99,6 +99,13 @@ BAD_CALLS = [
     ("run_probe", [100, 0]), ("run_probe", [10**12, 0]), ("run_probe", [64, -1]), ("run_probe", ["64", "0"]),
     ("run_probe", [64, 10**30]), ("probe_pair", ["nowhere", "a b", "a c"]), ("nothing", []), ("summary", b"{"),
     ("summary", b"\xff\xfe"), ("summary", b"[" * 100_000), ("probe_pair", ["tiny-random", {"a": 1}, ["b"]]),
+    ("intervene_pair", ["tiny-random", "nowhere", "top:10", "patch", "negative"]),
+    ("intervene_pair", ["tiny-random", "rolling-oranges", "top:0", "patch", "negative"]),
+    ("intervene_pair", ["tiny-random", "rolling-oranges", "random:99999999", "patch", "negative"]),
+    ("intervene_pair", ["tiny-random", "rolling-oranges", "," * 100_000, "patch", "negative"]),
+    ("intervene_pair", ["tiny-random", "rolling-oranges", "top:1", {"a": 1}, "negative"]),
+    ("draw_pair", ["untrained-klein-4b", "rolling-oranges", "", "patch", "negative"]),
+    ("draw_pair", ["tiny-random", None, "", "patch", "negative"]),
 ]  # fmt: skip
 
 

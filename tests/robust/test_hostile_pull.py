@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from made import small_run, with_directions
 from offers import THEIRS as REPO
 from offers import files_of, pulled, with_facts
 
 from plantain.runs.io import load_run, save_run
+from plantain.runs.run import directions_bytes
 
 MARK = Path(tempfile.gettempdir()) / f"plantain-executed-{os.getpid()}"
 
@@ -23,6 +25,24 @@ MARK = Path(tempfile.gettempdir()) / f"plantain-executed-{os.getpid()}"
 @pytest.fixture
 def good(made_run, tmp_path):
     return save_run(made_run(5), tmp_path / "there" / "good")
+
+
+def with_means(change, told=True):
+    """Give the run directions that were changed by a stranger, with run.json told of it or not."""
+
+    def attack(files):
+        content = directions_bytes(with_directions(small_run(5)).directions)
+        changed = change(content)
+        facts = with_facts(files, "bad", lambda facts: facts.update(
+            directions_sha256=hashlib.sha256(changed if told else content).hexdigest()))  # fmt: skip
+        return {**facts, "runs/bad/directions.safetensors": changed}
+
+    return attack
+
+
+def infinite(content):
+    arrays = safetensors.numpy.load(content)
+    return safetensors.numpy.save(arrays | {"means.single": arrays["means.single"] * np.float16(np.inf)})
 
 
 class Bomb:
@@ -131,6 +151,10 @@ HOSTILE = {
                             r"\x1b[2J\ngood"),
     "only text": (lambda f: {p: c for p, c in f.items() if not p.endswith("bad/capture.safetensors")},
                   "capture.safetensors is missing"),
+    "cut directions": (with_means(lambda c: c[:-9], told=False), "directions.safetensors does not match run.json"),
+    "cut directions, hash told": (with_means(lambda c: c[:-9]), "SafetensorError"),
+    "infinite directions": (with_means(infinite), "single: mean vectors must be finite"),
+    "a pickle for directions": (with_means(lambda _: pickle.dumps(Bomb(MARK))), "is damaged"),
     "only numbers": (lambda f: {p: c for p, c in f.items() if not p.endswith("bad/run.json")}, "run.json is missing"),
 }  # fmt: skip
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from browser import ROOT
 from few import N_PAIRS, run_args, write_set
+from small_book import write_small_book
 
 import plantain
+from plantain import _files
 from plantain.prompts import shipped
 
 TAKEN = ("app.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "PREREGISTRATION.md")
@@ -36,6 +38,7 @@ def tree(tmp_path_factory) -> Path:
         shutil.copy(ROOT / name, tree)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.unfinished"))
+    write_small_book(tree / "models" / "picture-book", overwrite=True)
     return tree
 
 
@@ -81,7 +84,7 @@ def command(installed, tmp_path):
 def test_a_shipped_run_is_reported_from_any_folder(command, program, name, tmp_path):
     code, out, err = command("report", name, "--json", program=program)
     assert (code, err) == (0, "")
-    run = plantain.load_run(shipped.find(name, shipped.RUNS))
+    run = plantain.load_run(_files.find(name, shipped.RUNS))
     assert json.loads(out)["max_abs_t"] == abs(run.analysis().t).max()
     assert list(tmp_path.iterdir()) == []
 
@@ -102,16 +105,19 @@ def test_a_run_of_ones_own_prompts_and_of_shipped_ones(command, tmp_path):
 
 def test_the_package_has_all_that_is_shipped_and_finds_it(command):
     code = (
-        "import plantain, json; from plantain.prompts import shipped; "
+        "import plantain, json; from plantain import _files; from plantain.prompts import shipped; "
         "from plantain.findings.published import load_published; "
         "from plantain.prompts.sets import shipped_sets; from plantain.runs.registration import registration_sha256; "
         "from plantain.runs.io import list_runs; from plantain.report.figures import png; "
-        "print(json.dumps([str(shipped.ROOT), load_published().name, sorted(shipped_sets()), registration_sha256(), "
+        "from plantain.runs.attached import attached_files; "
+        "print(json.dumps([str(_files.ROOT), load_published().name, sorted(shipped_sets()), registration_sha256(), "
         "sorted(list_runs(shipped.RUNS)[0]), list_runs(shipped.RUNS)[1], "
+        "sorted(attached_files(plantain.load_run('picture-book-moral'))), "
         "plantain.load_prompt_set('prompts/moral_valence.toml').sha256, plantain.__version__]))"
     )
     from plantain.findings.published import load_published
     from plantain.prompts.sets import shipped_sets
+    from plantain.runs.attached import attached_files
     from plantain.runs.io import list_runs
     from plantain.runs.registration import registration_sha256
 
@@ -121,8 +127,20 @@ def test_the_package_has_all_that_is_shipped_and_finds_it(command):
     assert Path(root).parts[-3:] == ("site-packages", "plantain", "shipped")
     moral = plantain.load_prompt_set("moral_valence").sha256
     runs = sorted(list_runs(ROOT / "precomputed")[0])
-    expected = [load_published().name, sorted(shipped_sets()), registration_sha256(), runs, {}, moral]
+    attached = sorted(attached_files(plantain.load_run(ROOT / "precomputed" / "picture-book-moral")))
+    assert len(attached) > 100
+    expected = [load_published().name, sorted(shipped_sets()), registration_sha256(), runs, {}, attached, moral]
     assert found == [*expected, plantain.__version__]
+
+
+def test_the_picture_book_is_installed_and_found_by_its_name(installed, tree, command):
+    book = tree / "models" / "picture-book"
+    there = packages_of(installed / "python") / "plantain" / "shipped" / "models" / "picture-book"
+    files = {path.relative_to(book): path.read_bytes() for path in book.rglob("*.*") if path.is_file()}
+    assert files == {path.relative_to(there): path.read_bytes() for path in there.rglob("*.*") if path.is_file()}
+    code = "import plantain; print(plantain.load_pipeline('picture-book', device='cpu').name_or_path)"
+    exit_code, out, err = command("-c", code, program=("python",))
+    assert (exit_code, out.strip()) == (0, str(there)), err
 
 
 def test_every_file_of_the_package_is_installed_and_nothing_of_the_tests(installed):

@@ -36,7 +36,6 @@ def kept_pairs(out: Path) -> list[Path]:
     return sorted(out.with_name(out.name + ".unfinished").glob("pair-*.safetensors"))
 
 
-@pytest.mark.smoke
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(prompts, uninterrupted, tmp_path, monkeypatch):
     out = tmp_path / "run"
     process = start_and_wait_for_pairs(prompts, out, 3)
@@ -57,7 +56,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(prompts, uninterrupte
     assert len(last_look) == N_PAIRS
     assert {path: last_look[path] for path in before} == before, "a kept pair was computed again"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    for name in ("capture.safetensors", "units.csv"):
+    for name in ("capture.safetensors", "directions.safetensors", "units.csv"):
         assert (out / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
 

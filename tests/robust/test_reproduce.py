@@ -13,7 +13,9 @@ from browser import ROOT
 from few import STUDY_SETS, write_sets
 from offers import REPO
 
+from plantain.findings.across_runs.study import TIMES
 from plantain.models.untrained import write_untrained
+from plantain.probe import trajectory
 from plantain.probe.checkpoint import Checkpoint
 from plantain.prompts import sets
 from plantain.runs.io import load_run
@@ -41,15 +43,14 @@ def shipped(tmp_path_factory):
 @pytest.fixture
 def small_sets(shipped, monkeypatch):
     monkeypatch.setattr(sets, "SHIPPED", shipped)
-    for read in (sets.shipped_sets, sets.known_sets):
-        read.cache_clear()
+    sets.known_sets.cache_clear()
     yield
-    for read in (sets.shipped_sets, sets.known_sets):
-        read.cache_clear()
+    sets.known_sets.cache_clear()
 
 
 def study(model, out, *more):
-    return ["reproduce", "--model", str(model), "--size", "64", "--device", "cpu", "--out", str(out), *more]
+    where = ["--model", str(model), "--size", "64", "--device", "cpu", "--out", str(out)]
+    return ["reproduce", *where, "--stages", "card,seeds,controls", *more]  # the later times take long: their own test
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,17 @@ def test_killed_in_every_stage_it_ends_with_the_same_files(by_two, shipped, smal
     assert [name for name in one if one[name] != other[name]] == []
     assert {Path(name).parent.as_posix() for name in one} >= set(PARTS) and "card.md" in one
     assert sum(Path(name).name.startswith(".atlas-") for name in one) == 1
+
+
+def test_the_stage_of_later_times_keeps_directions_whatever_the_others_keep(small_sets, cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(trajectory, "TRAJECTORY", 2)
+    words = study("tiny-random", tmp_path / "study", "--stages", "times", "--directions", "off")
+    code, said, err = cli(*words)
+    assert code == 0, err
+    assert load_run(tmp_path / "study" / "times").directions.times == TIMES[1:]
+    assert "At time 0.1 the heads tell " in said and "weights are random" in said
+    again = cli(*words)
+    assert again[0] == 0 and "All of it is done" in again[1]
 
 
 def test_pairs_that_a_kill_left_beside_a_finished_run_go(by_two, cli, small_sets):

@@ -84,7 +84,8 @@ def test_every_part_loads_without_a_missing_or_unexpected_key(made):
 
 def test_the_pipeline_loads_without_a_warning(made, capfd, recwarn):
     pipe = Flux2KleinPipeline.from_pretrained(made, dtype=torch.bfloat16)
-    said = "\n".join(line for line in capfd.readouterr().err.splitlines() if "it/s" not in line)
+    bar = re.compile(r"(it/s|s/it)\]")  # a slow machine counts in seconds a step
+    said = "\n".join(line for line in capfd.readouterr().err.splitlines() if not bar.search(line))
     # What an earlier test left open is closed, and complained of, whenever memory is tidied up.
     assert not said.strip() and not [w for w in recwarn if not issubclass(w.category, ResourceWarning)]
     assert pipe.config.is_distilled is False

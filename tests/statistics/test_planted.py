@@ -46,7 +46,7 @@ def test_a_planted_gain_moves_its_head_by_its_logarithm_and_nothing_before_it(
         np.testing.assert_array_equal(sums.streams[stream][1], untouched.streams[stream][1])
 
 
-@pytest.mark.parametrize("block", PLACES)
+@pytest.mark.parametrize("block", [PLACES[0], PLACES[-1]])
 def test_a_head_planted_at_15_percent_ranks_first_and_survives_the_correction(pipe, moral_set, table, block):
     with planted(pipe, block, 0.15):
         values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), Selection("heads"))
@@ -58,7 +58,7 @@ def test_a_head_planted_at_15_percent_ranks_first_and_survives_the_correction(pi
     assert p[unit] <= 0.05
 
 
-@pytest.mark.parametrize("block", ["joint[2]", "single[10]"])
+@pytest.mark.parametrize("block", ["single[10]"])
 def test_what_responds_to_a_doubled_head_is_spread_downstream(pipe, moral_set, moral_run, table, block):
     with planted(pipe, block, 1.0):
         values = magnitudes(capture(pipe, moral_set.pairs), layout_of(pipe), Selection("heads"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sampling import N_UNITS, loadings, sample
 
-from plantain.report.atlas import MOST
+from plantain.report.across_runs.atlas import MOST
 from plantain.stats import unique_share
 
 N_WORLDS = 60

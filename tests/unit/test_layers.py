@@ -34,3 +34,20 @@ def test_a_wrong_import_breaks_the_contract(tmp_path, wrong, contract):
     assert code == (1 if contract else 0), said
     assert contract is None or contract in said
     assert ("plantain.stats -> " in said) == bool(contract), said
+
+
+def test_no_room_is_crowded():
+    """Who looks for something reads a list of at most 16 files; the page has a file a tab."""
+
+    def held(folder: Path) -> list[Path]:
+        return [path for path in folder.iterdir() if path.name != "__pycache__"]
+
+    package = ROOT / "plantain"
+    assert len(held(package)) <= 14
+    rooms = [path for path in package.rglob("*") if path.is_dir() and (path / "__init__.py").exists()]
+    crowded = {
+        str(room.relative_to(package)): n
+        for room in rooms
+        if (n := sum(path.suffix == ".py" for path in held(room))) > 16 and room.relative_to(package).parts[0] != "ui"
+    }
+    assert len(rooms) > 10 and crowded == {}

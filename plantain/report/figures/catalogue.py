@@ -13,33 +13,47 @@ from typing import Any
 import numpy as np
 
 from plantain import PlantainError, stats
-from plantain.findings.atlas import Atlas, Axis
-from plantain.findings.comparison import Comparison, compare
-from plantain.findings.new_pair import PairResult
+from plantain.findings.across_runs.atlas import Atlas, Axis
+from plantain.findings.across_runs.comparison import Comparison, compare
+from plantain.findings.directions import unit_directions
+from plantain.findings.interventions import cause, set_shares
+from plantain.findings.known import Known
+from plantain.findings.new_pair import Control, PairResult
 from plantain.findings.pairs import PairPart, by_pair
+from plantain.findings.published import Published, comparable
 from plantain.findings.unit import UnitProfile, profile_unit
-from plantain.report.atlas import share_words
+from plantain.prompts.sets import model_of, shipped_file, shipped_sets
+from plantain.report.across_runs.atlas import share_words
+from plantain.report.figures.context import CONTROL, PUBLISHED, RUN, Bar, context_bars
 from plantain.report.figures.distributions import null_histogram, split_histogram
 from plantain.report.figures.maps import axis_triangle, drawn_units, heat_maps
+from plantain.report.figures.needle import head_needles, score_needle
 from plantain.report.figures.rows import (
     count_bars,
+    direction_dots,
     likeness_dots,
-    pair_dots,
-    rank_dots,
+    redraw_dots,
     scope_bars,
     score_dots,
+    told_dots,
     unit_dots,
 )
 from plantain.report.figures.scatter import replication_plot, t_density
-from plantain.report.figures.svg import Drawing, standalone
+from plantain.report.figures.svg import FILE, Drawing, fluid, standalone
+from plantain.report.interventions import SHORT_REDRAWS, TITLES
 from plantain.report.labels import UNIT_WORDS, run_sides, sides_words, weights_label, weights_words
-from plantain.report.numbers import interval
+from plantain.report.numbers import counted, interval
 from plantain.runs.analysis import THRESHOLDS, Analysis
+from plantain.runs.attached.interventions import Interventions
 from plantain.runs.inference import NULL_SPLITS, null_reliability
 from plantain.runs.run import Run
-from plantain.runs.units import Selection
+from plantain.runs.units import CARD, Selection
 
-N_DRAWN = 12  # heads in the picture of a new pair; the table has all
+AGREEMENT = "z of agreement"
+
+N_STRIPS = 5  # heads of a new pair that are seen at once
+
+LONGEST = 90  # characters of a title: a line on the page
 
 
 class FigureError(PlantainError, ValueError):
@@ -53,27 +67,40 @@ class Figure:
     Attributes
     ----------
     draw : callable
-        Draws it; raises `NotComparableError` where the units of one run are not those of the other.
-    title, caption : str
-        What is drawn, a sentence; how to read it, and which weights made it.
+        Draws it in a width; raises `NotComparableError` where the units of one run are not those of the other.
+    title : str
+        What is drawn, a sentence of one line.
+    more : str
+        Of what exactly, and how to read it.
     runs : tuple of Run
         Whose weights these are; empty where they are all that went in.
+    weights : str
+        They in words; `figure` fills it in.
     """
 
-    draw: Callable[[], Drawing]
+    draw: Callable[[float], Drawing]
     title: str
-    caption: str
+    more: str
     runs: tuple[Run, ...] = ()
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        assert len(self.title) <= LONGEST, f"a title of {len(self.title)} characters: {self.title}"
+
+    @property
+    def caption(self) -> str:
+        """All that is said below the title."""
+        return f"{self.more} {self.weights}".strip()
 
     @property
     def svg(self) -> str:
         """The figure for the page."""
-        return self.draw().svg(self.title)
+        return fluid(self.draw, self.title)
 
     @property
     def document(self) -> str:
         """The figure as an SVG file, its title and caption below it."""
-        return standalone(self.draw(), self.title, self.caption)
+        return standalone(self.draw(FILE), self.title, self.caption)
 
 
 # --- of one run --------------------------------------------------------------------------------------------
@@ -107,7 +134,17 @@ class OneRun:
 
 
 def _of(chosen: Selection | PairResult | Atlas) -> str:
-    return f"{UNIT_WORDS[chosen.units]}, scope {chosen.scope}"
+    words = f"{UNIT_WORDS[chosen.units]}, scope {chosen.scope}."
+    return f"{words[0].upper()}{words[1:]}"
+
+
+def _cut(words: str, most: int) -> str:
+    """Shorten a name for a title; what follows the title has it whole."""
+    return words if len(words) <= most else f"{words[: most - 1].rstrip()}…"
+
+
+_ONE = {"heads": "attention head", "text-heads": "head of the text stream", "mlp": "MLP group"}
+"""What a cell of a map is."""
 
 
 def _mapped(units: str) -> str:
@@ -123,10 +160,37 @@ def _colours(sides: tuple[str, str]) -> str:
 
 def _map(of: OneRun) -> Figure:
     units = _mapped(of.selection.units)
+    positive, negative = (_cut(side, 14) for side in of.sides)
     return Figure(
-        lambda: heat_maps([(of.run.analysis(Selection(units, of.selection.scope)), "")]),
-        f"t of {UNIT_WORDS[units]}, {sides_words(*of.sides)}, scope {of.selection.scope}.",
-        _colours(of.sides),
+        lambda width: heat_maps([(of.run.analysis(Selection(units, of.selection.scope)), "")], width),
+        f"t of every {_ONE[units]}: orange under “{positive}”, blue under “{negative}”.",
+        f"Paired t of {UNIT_WORDS[units]}, {sides_words(*of.sides)}, scope {of.selection.scope}. {_colours(of.sides)}",
+    )
+
+
+def directed_map(of: OneRun) -> Analysis:
+    """Return a run's analysis with the agreement of directions, in units of its spread, in the place of t.
+
+    Raises
+    ------
+    FigureError
+        The run keeps no directions of these units.
+    """
+    drawn = Selection(_mapped(of.selection.units), of.selection.scope)
+    found = unit_directions(of.run, drawn)
+    if found is None:
+        raise FigureError(f"This run keeps no directions of the {UNIT_WORDS[drawn.units]}: magnitudes alone.")
+    return replace(of.run.analysis(drawn), t=found.agreement.z)
+
+
+def _directed(of: OneRun) -> Figure:
+    analysis = directed_map(of)
+    return Figure(
+        lambda width: heat_maps([(analysis, "")], width, AGREEMENT),
+        f"How far the pairs’ directions agree in every {_ONE[analysis.table.units]}; orange: more.",
+        f"Agreement of the directions of {UNIT_WORDS[analysis.table.units]}, {sides_words(*of.sides)}, scope "
+        f"{of.selection.scope}. A row is a block. Orange: the pairs agree more than chance gives; blue: less. z is the "
+        "agreement over its spread under sign flips, so that all heads are on one scale.",
     )
 
 
@@ -134,19 +198,20 @@ def _null(row: int, of: OneRun) -> Figure:
     a, threshold = of.run.analysis(of.selection), THRESHOLDS[row]
     p = stats.count_p(int(np.count_nonzero(np.abs(a.t) > threshold)), a.null.counts[row])
     return Figure(
-        lambda: null_histogram(a, row),
-        f"Units over |t| > {threshold:g} in the run and under {len(a.null.signs):,} sign flips; {_of(of.selection)}.",
-        f"p of the run's count: {p:.3g} (one-sided, from these flips).",
+        lambda width: null_histogram(a, row, width),
+        f"Units over |t| > {threshold:g}: in this run, and in {len(a.null.signs):,} sign flips.",
+        f"{_of(of.selection)} p of the run's count: {p:.3g} (one-sided, from these flips).",
     )
 
 
 def _halves(of: OneRun) -> Figure:
     a, halves = of.run.analysis(of.selection), of.run.halves
     return Figure(
-        lambda: split_histogram(a.split_r, null_reliability(a, halves)),
-        f"Split-half r of t, of the run and of sign-flipped data; {_of(of.selection)}.",
-        "Above, a value a split of the same pairs: their spread is no confidence interval. Below, a value a flip, the "
-        f"median over {min(NULL_SPLITS, len(halves))} splits: what dependent units agree on by chance.",
+        lambda width: split_histogram(a.split_r, null_reliability(a, halves), width),
+        "How alike the maps of two halves of the pairs are: this run, and flipped data.",
+        f"Split-half r of t. {_of(of.selection)} Above, a value a split of the same pairs: their spread is no "
+        "confidence interval. Below, a value a flip, the median over "
+        f"{min(NULL_SPLITS, len(halves))} splits: what dependent units agree on by chance.",
     )
 
 
@@ -155,18 +220,33 @@ def _one_unit(of: OneRun) -> Figure:
     if seen.rank is not None:
         rank = f" Rank {seen.rank:,} of {seen.n_units:,} by |t|: expect a large one to be smaller elsewhere."
     return Figure(
-        lambda: unit_dots(seen, of.run.pairs, of.sides),
-        f"{seen.name}: {len(seen.differences)} differences, {sides_words(*of.sides)}, scope {seen.scope}.",
-        f"The line is the mean of all pairs, the band its 95% interval.{rank}",
+        lambda width: unit_dots(seen, of.run.pairs, of.sides, width),
+        f"{seen.name}: the difference of each of the {len(seen.differences)} pairs.",
+        f"{sides_words(*of.sides)}, scope {seen.scope}. The line is the mean of all pairs, the band its 95% "
+        f"interval.{rank}",
+    )
+
+
+def _unit_direction(of: OneRun) -> Figure:
+    seen = of.profile
+    found = seen.direction
+    if found is None:
+        raise FigureError(f"This run keeps no directions of {seen.name}: magnitudes alone.")
+    return Figure(
+        lambda width: direction_dots(found.cosines.tolist(), of.run.pairs, width),
+        f"{seen.name}: {found.told} of {found.n_pairs} pairs go the way of the others.",
+        f"Cosine of each pair's direction with the mean direction of all others, scope {seen.scope}. {found.told} of "
+        f"{found.n_pairs} are above zero: told right. The direction of a pair is the difference of its two mean "
+        "vectors without the part along the head's mean.",
     )
 
 
 def _by_scope(of: OneRun) -> Figure:
     seen = of.profile
     return Figure(
-        lambda: scope_bars(seen.scopes, of.sides),
-        f"t of {seen.name} in every scope.",
-        "A scope is a choice of tokens.",
+        lambda width: scope_bars(seen.scopes, of.sides, width),
+        f"{seen.name}: t over each choice of tokens.",
+        f"{sides_words(*of.sides)}. A scope is a choice of tokens.",
     )
 
 
@@ -175,17 +255,17 @@ def _slices(of: OneRun) -> Figure:
     if not seen.slices:
         raise FigureError(f"{seen.name} has no slices inside. Choose a head or an MLP group in “One head”.")
     return Figure(
-        lambda: scope_bars({name.partition(" ")[2]: t for name, t in seen.slices.items()}, of.sides),
-        f"t of the card's slices inside {seen.name}, scope {seen.scope}.",
-        "A slice has 16 channels.",
+        lambda width: scope_bars({name.partition(" ")[2]: t for name, t in seen.slices.items()}, of.sides, width),
+        f"{seen.name}: t of the card's slices inside it.",
+        f"{sides_words(*of.sides)}, scope {seen.scope}. A slice has 16 channels.",
     )
 
 
 def _pairs(of: OneRun) -> Figure:
     return Figure(
-        lambda: score_dots(of.parts),
-        f"How far each pair goes the way of the others; {_of(of.selection)}.",
-        "A pair's score is its mean difference, in SDs, on the units that all other pairs choose.",
+        lambda width: score_dots(of.parts, width),
+        "How far each pair goes the way of the others.",
+        f"{_of(of.selection)} A pair's score is its mean difference, in SDs, on the units that all other pairs choose.",
     )
 
 
@@ -207,7 +287,8 @@ class TwoRuns:
 
 def _map_of(which: int, of: TwoRuns) -> Figure:
     drawn = _map(OneRun(of.runs[which], of.selection))
-    return replace(drawn, title=f"{of.names[which]}: {drawn.title}", runs=(of.runs[which],))
+    title = f"{_cut(of.names[which], 50)}: t of every {_ONE[_mapped(of.selection.units)]}."
+    return replace(drawn, title=title, more=f"{of.names[which]}. {drawn.more}", runs=(of.runs[which],))
 
 
 def t_difference(of: TwoRuns) -> Analysis:
@@ -226,20 +307,22 @@ def t_difference(of: TwoRuns) -> Analysis:
 
 
 def _difference(of: TwoRuns) -> Figure:
+    units = _mapped(of.selection.units)
     return Figure(
-        lambda: heat_maps([(t_difference(of), "")], "difference of t"),
-        f"Difference of t of {UNIT_WORDS[_mapped(of.selection.units)]}, {' minus '.join(of.names)}, scope "
-        f"{of.selection.scope}.",
-        "A row is a block. A difference of two t is no t: it has no scale of chance of its own.",
+        lambda width: heat_maps([(t_difference(of), "")], width, "difference of t"),
+        f"t of every {_ONE[units]}: the first run minus the second.",
+        f"Difference of t of {UNIT_WORDS[units]}, {' minus '.join(of.names)}, scope {of.selection.scope}. A row is a "
+        "block. A difference of two t is no t: it has no scale of chance of its own.",
     )
 
 
 def _density(of: TwoRuns) -> Figure:
     found = of.found
     return Figure(
-        lambda: t_density(found.t, of.names),
-        f"t in {of.names[1]} against t in {of.names[0]}; {_of(of.selection)}.",
-        f"{found.n_units:,} units counted in squares; the stronger a square, the more.",
+        lambda width: t_density(found.t, of.names, width),
+        "t of every unit: one run to the right, the other one upward.",
+        f"Upward {of.names[1]}, to the right {of.names[0]}. {_of(of.selection)} {found.n_units:,} units "
+        "counted in squares; the stronger a square, the more.",
     )
 
 
@@ -248,32 +331,55 @@ def _density(of: TwoRuns) -> Figure:
 
 @dataclass(frozen=True)
 class OnePair:
-    """A new pair's result, and the run that it was ranked in."""
+    """A new pair's result, the run that it was ranked in, and what stands beside it.
+
+    Attributes
+    ----------
+    result : PairResult
+    run : Run
+    control : Control, optional
+        From `findings.new_pair.control_of`.
+    earlier : tuple of float
+        Scores of the visitor's earlier pairs in this run.
+    """
 
     result: PairResult
     run: Run
+    control: Control | None = None
+    earlier: tuple[float, ...] = ()
 
     @property
     def runs(self) -> tuple[Run, ...]:
         return (self.run,)
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        return run_sides(self.run)
+
 
 def _scores(of: OnePair) -> Figure:
+    beside = ""
+    if of.control:
+        beside = f" Below: pairs that differ in nothing but {of.control.sides[0]} / {of.control.sides[1]}, same rule."
+    how = f"{_of(of.result)} Each pair is scored on the heads that all the others choose."
+    if of.result.directions:
+        how = "Directions of all heads at image tokens. Each pair is scored by those of all the others."
     return Figure(
-        lambda: rank_dots(of.result),
-        f"Score of the new pair among the run's {len(of.result.scores)}; {_of(of.result)}.",
-        "Each pair is scored on the heads that all the others choose. One pair is one pair.",
+        lambda width: score_needle(of.result, of.sides, width, of.control, of.earlier),
+        f"Your pair among the run's {'other ' if of.result.twin else ''}{len(of.result.scores)}.",
+        f"{how}{beside} One pair is one pair.",
     )
 
 
-def _top_units(of: OnePair) -> Figure:
-    result = of.result
+def _heads_of_pair(start: int, stop: int | None, of: OnePair) -> Figure:
+    units = of.result.top[start:stop]
+    if not units:
+        raise FigureError(f"The run has no more than {len(of.result.top)} top heads.")
     return Figure(
-        lambda: pair_dots(result, N_DRAWN),
-        f"Differences of the new pair on the run's top heads, {min(N_DRAWN, len(result.top))} of {len(result.top)}; "
-        f"{_of(of.result)}.",
-        "Right is where the run's pairs point. The heads were chosen on the run's own pairs: expect the new one to "
-        "look weaker (regression to the mean). One pair is one pair.",
+        lambda width: head_needles(units, width),
+        f"Your pair on the run's top heads, {start + 1} to {start + len(units)} of {len(of.result.top)}.",
+        f"Magnitudes. {_of(of.result)} Right is where the run's pairs point. The heads were chosen on the run's own "
+        "pairs: expect the new one to look weaker (regression to the mean). One pair is one pair.",
     )
 
 
@@ -295,35 +401,38 @@ class ManyAxes:
 def _replication(of: ManyAxes) -> Figure:
     found, selection = of.atlas.replication, Selection(of.atlas.units, of.atlas.scope)
     if found is None:
-        raise FigureError("There is no run of the replication, prompts/moral_valence_replication.toml.")
+        ours = shipped_sets(model_of(of.axes[0].run.info.prompts_sha256) or "")
+        file = next(shipped_file(sha256, "") for sha256, (_, known) in ours.items() if known.role == "replication")
+        raise FigureError(f"There is no run of the replication, {file}.")
     names = of.axes[0].name, found.name
     t = np.stack([axis.run.analysis(selection).t for name in names for axis in of.axes if axis.name == name])
     return Figure(
-        lambda: replication_plot(t, found, names),
-        f"Units chosen on {names[0]}, measured on the new pairs of {names[1]}; {_of(of.atlas)}.",
-        f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone chose them and "
-        f"their signs: {found.n_same_sign} keep their sign on the new pairs (shaded quarters). On the dashed line "
-        "t would be as large again; chosen units are expected to fall below it. Under it the mean score of "
+        lambda width: replication_plot(t, found, names, width),
+        "Units that one set chose, measured on another set’s new pairs.",
+        f"Chosen on {names[0]}, measured on {names[1]}. {_of(of.atlas)} "
+        f"Dots are the {len(found.units)} units with the largest |t| on the first set, which alone "
+        f"chose them and their signs: {found.n_same_sign} keep their sign on the new pairs (shaded quarters). On the "
+        "dashed line t would be as large again; chosen units are expected to fall below it. Under it the mean score of "
         f"{found.n_pairs} new pairs on the chosen units, 95% interval {interval(found.interval)}.",
     )
 
 
 def _counts(of: ManyAxes) -> Figure:
     return Figure(
-        lambda: count_bars(of.atlas.axes, 3),
-        f"Units over |t| > 3 on each axis; {_of(of.atlas)}.",
-        "99% of an axis' own sign flips do not exceed its dashed line. The noise floor stands last.",
+        lambda width: count_bars(of.atlas.axes, 3, width),
+        "Units over |t| > 3 on each axis.",
+        f"{_of(of.atlas)} 99% of an axis' own sign flips do not exceed its dashed line. The noise floor stands last.",
     )
 
 
 def _correlations(of: ManyAxes) -> Figure:
     found = {(row.first, row.second): row.true_r for row in of.atlas.between}
     return Figure(
-        lambda: axis_triangle([axis.name for axis in of.atlas.axes], found),
-        f"Correlation of the maps of t of every two axes; {_of(of.atlas)}.",
-        "A name ends its row and stands on top of its column. The unreliability of both maps is taken out, so that r "
-        "may exceed 1 by chance; a dashed cell is not estimable: a map there does not agree with itself, or the "
-        "interval holds all that a correlation can be.",
+        lambda width: axis_triangle([axis.name for axis in of.atlas.axes], found, width),
+        "How alike the maps of t of every two axes are.",
+        f"{_of(of.atlas)} Correlation of t. A name ends its row and stands on top of its column. The unreliability of "
+        "both maps is taken out, so that r may exceed 1 by chance; a dashed cell is not estimable: a map there does "
+        "not agree with itself, or the interval holds all that a correlation can be.",
     )
 
 
@@ -332,10 +441,10 @@ def _rivals(of: ManyAxes) -> Figure:
     if found is None:
         raise FigureError("There is no run of the replication, or none of a sibling or control.")
     return Figure(
-        lambda: likeness_dots(found.rivals),
-        f"Correlation of {of.axes[0].name} with each rival; {_of(of.atlas)}.",
-        "The unreliability of both maps is taken out of r. Of what the axis and its replication share, not shared with "
-        f"the rivals that have a map: {share_words(found)}.",
+        lambda width: likeness_dots(found.rivals, width),
+        f"How alike {_cut(of.axes[0].name, 40)} is to each rival.",
+        f"{_of(of.atlas)} Correlation of the maps of t. Their unreliability is taken out of r. Of what the axis and "
+        f"its replication share, not shared with the rivals that have a map: {share_words(found)}.",
     )
 
 
@@ -357,23 +466,167 @@ class OnCard:
 def _heads(of: OnCard) -> Figure:
     sides = run_sides(of.run)
     return Figure(
-        lambda: heat_maps([(run.analysis(Selection("heads")), f"{weights_label(run.info)}:") for run in of.runs]),
-        f"Paired t of every true attention head, {sides_words(*sides)}, all recorded tokens.",
-        f"{_colours(sides)}{' Below: the control.' if of.control else ''}",
+        lambda width: heat_maps(
+            [(run.analysis(Selection("heads")), f"{weights_label(run.info)}:") for run in of.runs], width
+        ),
+        "Paired t of every true attention head.",
+        f"{sides_words(*sides)}, all recorded tokens. {_colours(sides)}{' Below: the control.' if of.control else ''}",
+    )
+
+
+# --- of interventions --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OneIntervention:
+    """Interventions on a run's pairs, and the run."""
+
+    run: Run
+    found: Interventions
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return (self.run,)
+
+
+def _redraws(of: OneIntervention) -> Figure:
+    found, shown = of.found, cause(of.found)
+    differ, sets = found.arrays["effect"] > 0, []
+    for i, size in enumerate(shown.sizes):
+        for against in size.redraws:
+            drawn = set_shares(found, f"redraws.{against.kind}")[differ, i].mean(axis=0)
+            p = "" if against.p is None else f"p {against.p:.2g}"
+            sets.append((f"{counted(size.k, 'head')}, {SHORT_REDRAWS[against.kind]}", size.share, drawn, p))
+    lost = shown.method == "ablate"
+    return Figure(
+        lambda width: redraw_dots(sets, "share lost" if lost else "share restored", width),
+        f"{TITLES[shown.method]}: what the chosen heads {'take away' if lost else 'restore'}, among "
+        f"{found.info.asked.n_redraws} redraws.",
+        f"The share of the difference between both sides. Mean over {shown.n_pairs - shown.n_equal} pairs. p is the "
+        f"chosen heads' rank, {shown.floor:.2g} its floor. A share speaks of what differs in these pairs; distance is "
+        "not meaning.",
+    )
+
+
+# --- of a run among others ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InContext:
+    """A run among other contrasts: those that were published of Klein, or for the practice model its own.
+
+    Attributes
+    ----------
+    run : Run or None
+        None shows what was published by itself.
+    published : Published
+    control : Run or None
+        The untrained model on the same prompts.
+    others : tuple of Run
+        Saved runs, of which those of the run's own model on other contrasts are taken for the practice model: it
+        stands in no chart with Klein.
+    """
+
+    run: Run | None
+    published: Published
+    control: Run | None = None
+    others: tuple[Run, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(filter(None, (self.run, self.control)))
+
+    @property
+    def is_practice(self) -> bool:
+        return self.run is not None and self.run.info.weights == "practice"
+
+    @property
+    def siblings(self) -> dict[str, Run]:
+        """Runs of the same model, made in the same way, by their two sides; one of each contrast, none of its own."""
+        mine = self.run.info
+        found = {
+            _contrast(other): other
+            for other in reversed(self.others)
+            if (other.info.fingerprint, other.info.setting) == (mine.fingerprint, mine.setting)
+        }
+        found.pop(_contrast(self.run), None)
+        return dict(reversed(found.items()))
+
+
+def _contrast(run: Run) -> str:
+    return f"{run.info.positive} / {run.info.negative}"
+
+
+def _over_3(run: Run) -> float:
+    return run.headline(CARD).thresholds[3].percent
+
+
+def _in_context(of: InContext) -> Figure:
+    run, bars = of.run, []
+    if run is not None and not (of.is_practice or comparable(run, CARD) or run.info.weights == "pretrained"):
+        raise FigureError(
+            "The published figures are of Klein, and of other prompts: this run cannot stand beside them."
+        )
+    words = {PUBLISHED: "published on Klein, authors’ own prompts", CONTROL: "untrained control", RUN: "this run"}
+    if of.is_practice:
+        words[PUBLISHED] = "practice model, other contrasts"
+        bars = [Bar(name, _over_3(other), PUBLISHED) for name, other in of.siblings.items()]
+        if not bars:
+            raise FigureError("There is no run of the practice model on another contrast.")
+    else:
+        bars = [Bar(s.contrast, s.over_3, PUBLISHED, s.approximate) for s in of.published.family.cards]
+        bars.append(Bar("moral, this card", of.published.thresholds[3].percent, PUBLISHED))
+    if run is not None:
+        style = CONTROL if run.info.is_random else RUN
+        if run.info.is_random:
+            words[CONTROL] = "this run: random weights"
+        bars.append(Bar(_contrast(run), _over_3(run), style))
+    if of.control is not None:
+        bars.append(Bar("untrained", _over_3(of.control), CONTROL))
+    return Figure(
+        lambda width: context_bars(bars, words, "% of slices over |t| > 3", width),
+        "Slices over |t| > 3, beside other contrasts.",
+        "The grey bars are of other contrasts and other prompts"
+        f"{'.' if of.is_practice else ', published by their author; none was run by this project.'}",
+    )
+
+
+# --- of models in which the truth is known -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownTruths:
+    """Runs of models in which the truth is known, one at least."""
+
+    known: list[Known]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(one.run for one in self.known)
+
+
+def _controls(of: KnownTruths) -> Figure:
+    return Figure(
+        lambda width: told_dots(of.known, width),
+        "Pairs told right, in models in which the truth is known.",
+        "Pairs that the rule had not seen: each is told by all others. The dashed line is chance; a coin for each pair "
+        "falls into the band in 95% of cases.",
     )
 
 
 # --- all of them -------------------------------------------------------------------------------------------
 
 
-Input = OneRun | TwoRuns | OnePair | ManyAxes | OnCard
+Input = OneRun | TwoRuns | OnePair | ManyAxes | OnCard | OneIntervention | InContext | KnownTruths
 
 FIGURES: dict[type, dict[str, Callable[[Any], Figure]]] = {
     OneRun: {
         "map of heads": _map,
+        "map of directions": _directed,
         **{f"null of |t| over {threshold:g}": partial(_null, row) for row, threshold in enumerate(THRESHOLDS)},
         "split halves": _halves,
         "one head": _one_unit,
+        "one head by direction": _unit_direction,
         "one head by scope": _by_scope,
         "slices of one head": _slices,
         "pairs": _pairs,
@@ -384,9 +637,16 @@ FIGURES: dict[type, dict[str, Callable[[Any], Figure]]] = {
         "map of the difference": _difference,
         "t against t": _density,
     },
-    OnePair: {"scores": _scores, "top heads": _top_units},
+    OnePair: {
+        "scores": _scores,
+        "top heads": partial(_heads_of_pair, 0, N_STRIPS),
+        "more heads": partial(_heads_of_pair, N_STRIPS, None),
+    },
     ManyAxes: {"replication": _replication, "counts": _counts, "correlations": _correlations, "rivals": _rivals},
     OnCard: {"heads": _heads},
+    OneIntervention: {"redraws": _redraws},
+    InContext: {"in context": _in_context},
+    KnownTruths: {"controls": _controls},
 }
 """What a figure is drawn from -> its name -> input to figure, in the order of the page."""
 
@@ -398,7 +658,7 @@ def figure(name: str, of: Input) -> Figure:
     ----------
     name : str
         One of those that `FIGURES` has for this kind of input.
-    of : OneRun, TwoRuns, OnePair, ManyAxes or OnCard
+    of : OneRun, TwoRuns, OnePair, ManyAxes, OnCard, OneIntervention or InContext
 
     Raises
     ------
@@ -408,4 +668,5 @@ def figure(name: str, of: Input) -> Figure:
         The units of one run are not those of the other.
     """
     made = FIGURES[type(of)][name](of)
-    return replace(made, caption=f"{made.caption} {weights_words(*(made.runs or of.runs))}")
+    runs = made.runs or of.runs
+    return replace(made, weights=weights_words(*runs)) if runs else made

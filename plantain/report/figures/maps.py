@@ -11,7 +11,7 @@ from plantain.runs.analysis import Analysis
 
 PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
 
-_ROW, _PLOT, _NARROWEST, _WIDEST = 18, 420, 6, 40  # pixels: a row's height, the width of all cells and of one
+_ROW, _WIDEST = 18, 80  # pixels: a row's height, and the width of a cell at most
 
 
 def drawn_units(units: str) -> str:
@@ -19,13 +19,15 @@ def drawn_units(units: str) -> str:
     return units if units in PANELS else "heads"
 
 
-def heat_maps(panels: Sequence[tuple[Analysis, str]], what: str = "t") -> svg.Drawing:
+def heat_maps(panels: Sequence[tuple[Analysis, str]], width: float, what: str = "t") -> svg.Drawing:
     """Draw a signed number of every unit, a row a block, the maps below one another on one scale of colour.
 
     Parameters
     ----------
     panels : sequence of tuple
         (the analysis of units whose rows can be drawn: ``heads``, ``text-heads`` or ``mlp``; a heading or nothing).
+    width : float
+        At most: few cells need less.
     what : str
         What the number is.
 
@@ -37,8 +39,8 @@ def heat_maps(panels: Sequence[tuple[Analysis, str]], what: str = "t") -> svg.Dr
     rows = [{b: np.flatnonzero(a.table.block == b) for b in a.table.blocks} for a, _ in panels]
     limit = max([5.0, *(float(np.nanmax(np.abs(a.t), initial=0.0)) for a, _ in panels)])
     columns = max(len(units) for blocks in rows for units in blocks.values())
-    side = min(max(_PLOT / columns, _NARROWEST), _WIDEST)
     left = max(svg.text_width(block) for blocks in rows for block in blocks) + 10
+    side = min((width - left - 4) / columns, _WIDEST)
     width, marks, y = max(left + columns * side + 4, svg.WIDTH), [], 0.0
     for (analysis, heading), blocks in zip(panels, rows, strict=True):
         for words in svg.wrap(heading, width) if heading else ():
@@ -55,7 +57,7 @@ def heat_maps(panels: Sequence[tuple[Analysis, str]], what: str = "t") -> svg.Dr
             ]
             y += _ROW
         y += 8
-    return svg.Drawing(width, y + 24, [*marks, *svg.colour_bar(0, y + 4, limit, what)])
+    return svg.Drawing(width, y + 38, [*marks, *svg.colour_bar(y + 4, limit, what, width)])
 
 
 def _apart(side: float) -> int:
@@ -68,10 +70,10 @@ def _said(analysis: Analysis, unit: int, what: str) -> str:
     return f"{name}: degenerate, left out" if np.isnan(t) else f"{name}: {what} = {t:+.2f}"
 
 
-_CELL = 26  # pixels: a number fits into it
+_CELL, _LAST = 34, 76  # pixels: a number fits into a cell; room for the last name
 
 
-def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | None]) -> svg.Drawing:
+def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | None], width: float) -> svg.Drawing:
     """Draw the correlation of every two axes, each axis' name at the end of its row and on top of its column.
 
     Parameters
@@ -80,13 +82,16 @@ def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | 
         Of the axes, in order.
     correlations : dict
         (an earlier name, a later one) -> correlation, None where it does not exist.
+    width : float
+        At most.
 
     Returns
     -------
     svg.Drawing
         Orange is the same direction, blue the opposite one, strength the size up to 1.
     """
-    side = min(_CELL, (svg.WIDTH - 76) / max(len(names) - 1, 1))
+    width = min(width, svg.FILE)
+    side = min(_CELL, (width - _LAST) / max(len(names) - 1, 1))
     marks = []
     for row, name in enumerate(names):
         y = row * side
@@ -96,9 +101,9 @@ def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | 
             marks.append(svg.cell(column * side, y, side, side, np.nan if value is None else value, said))
             if value is not None and side >= _CELL:  # else they do not fit; the tooltip and the table have them
                 marks.append(svg.text((column + 0.5) * side, y + side / 2 + 4, _short(value), "middle"))
-        marks.append(svg.text(row * side + 4, y + side / 2 + 4, svg.fit(name, svg.WIDTH - row * side - 4)))
+        marks.append(svg.text(row * side + 4, y + side / 2 + 4, svg.fit(name, width - row * side - 4)))
     bottom = len(names) * side
-    return svg.Drawing(svg.WIDTH, bottom + 32, [*marks, *svg.colour_bar(0, bottom + 12, 1.0, "r")])
+    return svg.Drawing(width, bottom + 46, [*marks, *svg.colour_bar(bottom + 12, 1.0, "r", width)])
 
 
 def _short(value: float) -> str:

@@ -8,30 +8,39 @@ from functools import cached_property
 
 import numpy as np
 
-from plantain.findings.atlas import AxisFacts, Likeness
-from plantain.findings.new_pair import PairResult
+from plantain.findings.across_runs.atlas import AxisFacts, Likeness
+from plantain.findings.known import Known
 from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
 from plantain.report.figures import svg
+from plantain.report.labels import NEVER_KLEIN, run_label
 from plantain.report.numbers import interval, number
 from plantain.runs.info import PairRecord
+from plantain.stats import coin_range
 
-_NAMES, _VALUES, _MARGIN = 122, 50, 14  # pixels: the columns of names and numbers, and the plot's margin without them
+_NAMES, _MARGIN = 0.37, 14  # of the width, the column of names at most; the plot's margin where there is no column
 
 
 @dataclass(frozen=True)
 class _Rows:
     """Named rows over one axis; names are at most two lines high."""
 
+    width: float
     names: Sequence[str]
     ends: tuple[float, float]
     values: Sequence[str] = ()
     step: float = 32
 
     @cached_property
+    def column(self) -> float:
+        """How wide the column of names is."""
+        widest = max(map(svg.text_width, self.names))
+        return min(_NAMES * self.width, widest + 14) if widest else _MARGIN
+
+    @cached_property
     def x(self) -> svg.Scale:
-        left, right = _NAMES if any(self.names) else _MARGIN, _VALUES if self.values else _MARGIN
-        return svg.Scale(*self.ends, left, svg.WIDTH - right)
+        right = max([_MARGIN, *(svg.text_width(svg.minus(value)) + 14 for value in self.values)])
+        return svg.Scale(*self.ends, self.column, self.width - right)
 
     def y(self, row: int) -> float:
         """Return the middle of a row."""
@@ -45,26 +54,26 @@ class _Rows:
         self, marks: list[str], label: str, ends: tuple = ("", ""), entries: Sequence[tuple] = ()
     ) -> svg.Drawing:
         """Put names, numbers, axis and legend around marks; ends as for `svg.x_axis`, entries as for `svg.legend`."""
-        drawn = svg.x_axis(self.x, self.bottom, label, ends, grid=0)
+        drawn = svg.x_axis(self.x, self.bottom, label, ends, 0, self.width)
         drawn += [svg.line(self.x(0), 0, self.x(0), self.bottom, "pl-axis"), *marks]
         for row, name in enumerate(self.names):
-            first, *rest = svg.wrap(name, _NAMES - 8)
-            lines = [first, svg.fit(" ".join(rest), _NAMES - 8)] if rest else [first]
+            first, *rest = svg.wrap(name, self.column - 12)
+            lines = [first, svg.fit(" ".join(rest), self.column - 12)] if rest else [first]
             top = self.y(row) + 4 - svg.LINE * (len(lines) - 1) / 2
             drawn += [svg.text(0, top + svg.LINE * i, words) for i, words in enumerate(lines) if words]
         for row, value in enumerate(self.values):
-            drawn.append(svg.text(svg.WIDTH, self.y(row) + 4, svg.minus(value), "end"))
-        explained, bottom = svg.legend(entries, self.bottom + 42) if entries else ([], self.bottom + 40)
-        return svg.Drawing(svg.WIDTH, bottom, [*drawn, *explained])
+            drawn.append(svg.text(self.width, self.y(row) + 4, svg.minus(value), "end"))
+        explained, bottom = svg.legend(entries, self.bottom + 42, self.width) if entries else ([], self.bottom + 40)
+        return svg.Drawing(self.width, bottom, [*drawn, *explained])
 
 
 # --- dots --------------------------------------------------------------------------------------------------
 
 
-def score_dots(parts: Sequence[PairPart]) -> svg.Drawing:
+def score_dots(parts: Sequence[PairPart], width: float) -> svg.Drawing:
     """Draw how far every pair goes the way of the others, a row a category, with the category's mean."""
     categories = list(dict.fromkeys(part.category for part in parts))
-    rows = _Rows(categories, svg.around_zero([part.score for part in parts], 1.0))
+    rows = _Rows(width, categories, svg.around_zero([part.score for part in parts], 1.0))
     marks = []
     for row, category in enumerate(categories):
         y, mine = rows.y(row), [part for part in parts if part.category == category]
@@ -79,7 +88,7 @@ def score_dots(parts: Sequence[PairPart]) -> svg.Drawing:
     return rows.drawing(marks, "score, SDs", ("← against the rest", "with the rest →"), entries)
 
 
-def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, str]) -> svg.Drawing:
+def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, str], width: float) -> svg.Drawing:
     """Draw a unit's differences, a row a category; the line is the mean of all, the band its 95% interval.
 
     Parameters
@@ -89,10 +98,11 @@ def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, 
         The run's, in order; a dot's tooltip has its two prompts.
     sides : tuple of str
         What the positive and the negative side stand for.
+    width : float
     """
     categories = list(dict.fromkeys(record.pair.category for record in pairs))
     values = [*unit.differences.tolist(), *unit.interval]
-    rows = _Rows(categories, svg.around_zero(values, 0.0 if any(values) else 1.0))
+    rows = _Rows(width, categories, svg.around_zero(values, 0.0 if any(values) else 1.0))
     low, high = (rows.x(end) for end in unit.interval)
     marks = [
         svg.box(low, 0, max(high - low, 1), rows.bottom, "pl-band"),
@@ -107,48 +117,56 @@ def unit_dots(unit: UnitProfile, pairs: Sequence[PairRecord], sides: tuple[str, 
     return rows.drawing(marks, "difference", (f"← {sides[1]}", f"{sides[0]} →"), entries)
 
 
-def rank_dots(result: PairResult) -> svg.Drawing:
-    """Draw the new pair's score among the run's pairs' scores, each of them from all the others."""
-    rows = _Rows([""], svg.around_zero([result.score, *result.scores], 1.0), step=44)
-    y = rows.y(0)
-    marks = [svg.dot(rows.x(score), y, "pl-dot", f"a pair of the run: {score:+.2f}") for score in result.scores]
-    marks.append(svg.diamond(rows.x(result.score), y, "pl-new", f"the new pair: {result.score:+.2f}"))
-    ends = ("← against the rest", "with the rest →")
-    return rows.drawing(marks, "score, SDs", ends, _NEW_AND_OLD)
+def direction_dots(cosines: Sequence[float], pairs: Sequence[PairRecord], width: float) -> svg.Drawing:
+    """Draw how far a unit's direction in every pair is that of all others, a row a category.
 
-
-def pair_dots(result: PairResult, n_units: int) -> svg.Drawing:
-    """Draw the new pair among the run's pairs on the first of the top units, in SDs of the run's differences.
-
-    The sign of each unit's t is taken out, so that right is always where the run's pairs point. The band is where one
-    more pair of the run's kind would fall in 95% of cases. A unit without spread has no SD and is left out.
+    Parameters
+    ----------
+    cosines : sequence of float (n_pairs,)
+        From `findings.unit.UnitDirection`.
+    pairs : sequence of PairRecord (n_pairs,)
+        The run's, in order; a dot's tooltip has its two prompts.
+    width : float
     """
-    units = [unit for unit in result.top if np.std(unit.differences) > 0][:n_units]
-    scales = [np.sign(unit.t) / np.std(unit.differences, ddof=1) for unit in units]
-    drawn = [
-        scale * np.array([u.new, *u.differences, *(u.interval or ())]) for scale, u in zip(scales, units, strict=True)
-    ]
-    ends = svg.around_zero(np.concatenate([[], *drawn]), 3.0)
-    rows = _Rows([unit.unit for unit in units], ends, [f"{values[0]:+.2f}" for values in drawn], step=26)
-    marks = []
-    for row, (unit, values) in enumerate(zip(units, drawn, strict=True)):
-        y, (new, *others) = rows.y(row), map(rows.x, values)
-        if unit.interval:
-            low, high = sorted(others[-2:])
-            marks.append(svg.box(low, y - 8, high - low, 16, "pl-band"))
-        marks += [svg.dot(x, y, "pl-dot", radius=3.5) for x in others[: len(unit.differences)]]
-        marks.append(svg.diamond(new, y, "pl-new", f"{unit.unit}: the new pair {values[0]:+.2f} SD"))
-    entries = (*_NEW_AND_OLD, ("box", "pl-band", "95% of further pairs"))
-    return rows.drawing(marks, "SDs", ("← against the run", "with the run →"), entries)
+    categories = list(dict.fromkeys(record.pair.category for record in pairs))
+    rows, mean = _Rows(width, categories, (-1.05, 1.05)), float(np.mean(cosines))
+    marks = [svg.line(rows.x(mean), 0, rows.x(mean), rows.bottom, "pl-observed", f"mean {mean:+.2f}")]
+    for value, record in zip(cosines, pairs, strict=True):
+        tip = f"{record.pair.id}: {value:+.2f}. {record.pair.positive} / {record.pair.negative}"
+        marks.append(svg.dot(rows.x(value), rows.y(categories.index(record.pair.category)), "pl-dot", tip))
+    entries = (("dot", "pl-dot", "a pair"), ("line", "pl-observed", "mean"))
+    return rows.drawing(marks, "cosine", ("← against the others", "with the others →"), entries)
 
 
-_NEW_AND_OLD = (("diamond", "pl-new", "the new pair"), ("dot", "pl-dot", "a pair of the run"))
+def redraw_dots(sets: Sequence[tuple[str, float, np.ndarray, str]], what: str, width: float) -> svg.Drawing:
+    """Draw chosen sets of heads, each among its redraws.
+
+    Parameters
+    ----------
+    sets : sequence of (str, float, float array (n_redraws,), str)
+        A row each: its name, the chosen set's share, those of its redraws, and its p in words.
+    what : str
+        What a share is of.
+    width : float
+    """
+    values = np.concatenate([[0.0, 1.0], *([chosen, *drawn] for _, chosen, drawn, _ in sets)])
+    ends = (values.min() - 0.05, values.max() + 0.05)
+    rows, marks = _Rows(width, [name for name, *_ in sets], ends, [p for *_, p in sets], step=36), []
+    for row, (_, chosen, drawn, p) in enumerate(sets):
+        for i, share in enumerate(drawn.tolist()):  # spread over the row's height, so that equal ones can be told
+            marks.append(svg.dot(rows.x(share), rows.y(row) + 20 * (i * _GOLDEN % 1 - 0.5), "pl-dot", radius=2))
+        tip = f"chosen: {chosen:.3f}; {np.count_nonzero(drawn >= chosen)} of {len(drawn)} redraws reach it ({p})"
+        marks.append(svg.diamond(rows.x(chosen), rows.y(row), "pl-new", tip))
+    return rows.drawing(marks, what, entries=(("diamond", "pl-new", "chosen heads"), ("dot", "pl-dot", "a redraw")))
 
 
-def likeness_dots(rivals: Sequence[Likeness]) -> svg.Drawing:
+_GOLDEN = 0.618  # of the height from one dot to the next: neighbours in a list never touch
+
+
+def likeness_dots(rivals: Sequence[Likeness], width: float) -> svg.Drawing:
     """Draw the true r of an axis with each rival and its interval, a row a rival; what is far outside 1 is cut."""
     said = [number(rival.true_r, "+.2f", "not estimable") for rival in rivals]
-    rows = _Rows([rival.name for rival in rivals], svg.around_zero([1.0], _FAR), said)
+    rows = _Rows(width, [rival.name for rival in rivals], svg.around_zero([1.0], _FAR), said)
     marks = []
     for row, rival in enumerate(rivals):
         y = rows.y(row)
@@ -169,10 +187,44 @@ def likeness_dots(rivals: Sequence[Likeness]) -> svg.Drawing:
 _FAR = 1.5  # of an r: by chance alone
 
 
+def told_dots(known: Sequence[Known], width: float) -> svg.Drawing:
+    """Draw the percentage of pairs told right by models in which the truth is known, a row a run.
+
+    Parameters
+    ----------
+    known : sequence of Known
+    width : float
+
+    Returns
+    -------
+    svg.Drawing
+        The band of a row holds 95% of what a coin for each of its pairs gives. A run whose count is being computed has
+        none yet.
+    """
+    said = [f"{one.told.k} of {one.told.n}" if one.told else "…" for one in known]
+    kinds = [NEVER_KLEIN[one.run.info.weights] for one in known]
+    names = [kind if kinds.count(kind) == 1 else f"{kind} {one.name}" for kind, one in zip(kinds, known, strict=True)]
+    rows = _Rows(width, names, (0, 103), said, step=40)
+    marks = [svg.line(rows.x(50), 0, rows.x(50), rows.bottom, "pl-limit")]
+    for row, one in enumerate(known):
+        if one.told is None:
+            continue
+        y, n, name = rows.y(row), one.told.n, run_label(one.name, one.run.info)
+        low, high = (rows.x(100 * end / n) for end in coin_range(n))
+        marks.append(svg.box(low, y - 9, high - low, 18, "pl-band"))
+        tip = f"{name}: {one.told.k} of {n} pairs told right, p = {one.told.p:.2g}"
+        marks.append(svg.dot(rows.x(100 * one.told.k / n), y, "pl-kept" if one.is_there else "pl-turned", tip, 6))
+    entries = (
+        ("dot", "pl-kept", "trained to draw it"), ("dot", "pl-turned", "random weights"),
+        ("line", "pl-limit", "chance"), ("box", "pl-band", "95% of a coin's counts"),
+    )  # fmt: skip
+    return rows.drawing(marks, "percent of pairs told right", entries=entries)
+
+
 # --- bars --------------------------------------------------------------------------------------------------
 
 
-def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawing:
+def scope_bars(values: Mapping[str, float], sides: tuple[str, str], width: float) -> svg.Drawing:
     """Draw named t values as bars from zero, orange to the right, blue to the left; NaN has no bar.
 
     Parameters
@@ -180,9 +232,10 @@ def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawi
     values : mapping of str to float
     sides : tuple of str
         What the positive and the negative side stand for.
+    width : float
     """
     numbers = [number(t, "+.2f", "no t") for t in values.values()]
-    rows = _Rows(list(values), svg.around_zero([t for t in values.values() if t == t], 3.0), numbers, step=24)
+    rows = _Rows(width, list(values), svg.around_zero([t for t in values.values() if t == t], 3.0), numbers, step=24)
     marks = []
     for row, (name, t) in enumerate(values.items()):
         if t == t:
@@ -192,7 +245,7 @@ def scope_bars(values: Mapping[str, float], sides: tuple[str, str]) -> svg.Drawi
     return rows.drawing(marks, "t", (f"← {sides[1]}", f"{sides[0]} →"))
 
 
-def count_bars(axes: Sequence[AxisFacts], threshold: int) -> svg.Drawing:
+def count_bars(axes: Sequence[AxisFacts], threshold: int, width: float) -> svg.Drawing:
     """Draw the share of units over a threshold, a bar an axis, the largest first and noise floors last.
 
     Parameters
@@ -200,6 +253,7 @@ def count_bars(axes: Sequence[AxisFacts], threshold: int) -> svg.Drawing:
     axes : sequence of AxisFacts
     threshold : int
         One of `analysis.THRESHOLDS`.
+    width : float
 
     Returns
     -------
@@ -210,7 +264,7 @@ def count_bars(axes: Sequence[AxisFacts], threshold: int) -> svg.Drawing:
     shares = [axis.thresholds[threshold].percent for axis in ordered]
     chances = [100 * axis.thresholds[threshold].null_p99 / max(axis.n_units, 1) for axis in ordered]
     reach = max(1.0, *shares, *chances) * 1.05
-    rows = _Rows([axis.name for axis in ordered], (0, reach), [f"{share:.1f}%" for share in shares])
+    rows = _Rows(width, [axis.name for axis in ordered], (0, reach), [f"{share:.1f}%" for share in shares])
     marks = []
     for row, (axis, share, chance) in enumerate(zip(ordered, shares, chances, strict=True)):
         y, look = rows.y(row), _ROLES.get(axis.role, _OTHER)[0]
@@ -228,4 +282,4 @@ _ROLES = {
 }  # fmt: skip
 """Role -> its class and its words; all other roles look alike."""
 
-_OTHER = ("pl-axis-other", "control or noise floor")
+_OTHER = ("pl-axis-other", "control, positive contrast or noise floor")

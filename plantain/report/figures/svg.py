@@ -22,11 +22,18 @@ FONT = Path(__file__).parent / "DejaVuSans.ttf"
 
 STYLES = Path(__file__).parent / "figures.css"
 
-WIDTH = 320  # of most figures: a phone shows them whole
+LAYOUTS = (330, 480, 820)
+"""The widths that a figure is drawn in for the page: its text is never small, and never huge, in any column."""
+
+WIDTH = LAYOUTS[0]
+
+FILE = LAYOUTS[1]  # the width of a figure in a file
 
 LETTERS, LINE = 12, 15  # the size of the text, and from one line of it to the next
 
 _TICK, _APART = 4, 32  # the length of a tick, and the fewest pixels between two of them
+
+_TICKS = 3  # on an axis at least: fewer do not show its scale
 
 
 @dataclass(frozen=True)
@@ -48,18 +55,23 @@ class Scale:
     def ticks(self, apart: float = 0) -> list[float]:
         """Return round values, 1, 2, 3 or 5 times a power of ten apart, as many as have room.
 
+        Where that were fewer than three, they stand closer.
+
         Parameters
         ----------
         apart : float
             The fewest pixels between two of them; 0 leaves room for their numbers side by side.
         """
-        power = math.floor(math.log10((self.high - self.low) / 100))
+        power, enough = math.floor(math.log10((self.high - self.low) / 100)), []
         for step in (m * 10.0**e for e in itertools.count(power) for m in (1, 2, 3, 5)):
+            if self.whole and step < 1:
+                continue
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             values = [float(f"{i * step:.12g}") for i in range(first, last + 1)]
+            enough = values if len(values) >= _TICKS else enough or values
             room = apart or max([_APART, *(text_width(number(value)) + 10 for value in values)])
-            if abs(self(step) - self(0)) >= room and (step >= 1 or not self.whole):
-                return values
+            if abs(self(step) - self(0)) >= room:
+                return enough
 
 
 def around_zero(values: Sequence[float], least: float) -> tuple[float, float]:
@@ -170,7 +182,12 @@ def cell(x: float, y: float, width: float, height: float, share: float, tip: str
 
 
 def x_axis(
-    scale: Scale, y: float, label: str, ends: tuple[str, str] = ("", ""), grid: float | None = None
+    scale: Scale,
+    y: float,
+    label: str,
+    ends: tuple[str, str] = ("", ""),
+    grid: float | None = None,
+    width: float = WIDTH,
 ) -> list[str]:
     """Draw an axis with ticks below a figure's marks, 36 pixels high.
 
@@ -185,6 +202,8 @@ def x_axis(
         What the left and the right end mean.
     grid : float, optional
         Up to where the ticks are drawn on as thin lines.
+    width : float
+        Of the figure: the words may be wider than the axis.
     """
     drawn = [line(scale.start, y, scale.end, y, "pl-axis")]
     for value in scale.ticks():
@@ -193,11 +212,12 @@ def x_axis(
         drawn.append(text(x, y + 17, number(value), "middle"))
     if not any(ends):
         return [*drawn, text((scale.start + scale.end) / 2, y + 33, label, "middle")]
-    left, right = (fit(words, (WIDTH - text_width(label)) / 2 - 10) for words in ends)
-    free = WIDTH - sum(map(text_width, (left, label, right))) - 20
+    left, right = (fit(words, (width - text_width(label)) / 2 - 10) for words in ends)
+    free = width - sum(map(text_width, (left, label, right))) - 20
     start = min(scale.start, free)  # under the axis where there is room
-    middle = (start + text_width(left) + WIDTH - text_width(right)) / 2
-    places = ((start, left, "start"), (middle, label, "middle"), (WIDTH, right, "end"))
+    end = max(scale.end, start + sum(map(text_width, (left, label, right))) + 20)
+    middle = (start + text_width(left) + end - text_width(right)) / 2
+    places = ((start, left, "start"), (middle, label, "middle"), (end, right, "end"))
     return drawn + [text(x, y + 33, words, anchor) for x, words, anchor in places]
 
 
@@ -208,7 +228,7 @@ def y_axis(scale: Scale, x: float, right: float) -> list[str]:
     return lines + [text(x - _TICK - 3, y + 4, words, "end") for y, words in ticks]
 
 
-def legend(entries: Sequence[tuple[str, str, str]], y: float) -> tuple[list[str], float]:
+def legend(entries: Sequence[tuple[str, str, str]], y: float, width: float = WIDTH) -> tuple[list[str], float]:
     """Explain marks in rows that are as wide as a figure.
 
     Parameters
@@ -217,6 +237,8 @@ def legend(entries: Sequence[tuple[str, str, str]], y: float) -> tuple[list[str]
         (``dot``, ``line``, ``box`` or ``diamond``, its class, what it means).
     y : float
         The top.
+    width : float
+        Of the figure.
 
     Returns
     -------
@@ -225,9 +247,9 @@ def legend(entries: Sequence[tuple[str, str, str]], y: float) -> tuple[list[str]
     """
     drawn, x = [], 0.0
     for shape, look, words in entries:
-        words = fit(words, WIDTH - 22)
+        words = fit(words, width - 22)
         wide = 20 + text_width(words)
-        if x and x + wide > WIDTH:
+        if x and x + wide > width:
             x, y = 0.0, y + 18
         drawn += [_SAMPLES[shape](x, y, look), text(x + 20, y + 12, words)]
         x += wide + 14
@@ -242,12 +264,14 @@ _SAMPLES: dict[str, Callable[[float, float, str], str]] = {
 }
 
 
-def colour_bar(x: float, y: float, limit: float, what: str) -> list[str]:
-    """Explain the colours of cells, from -limit to limit."""
-    words, step, n = f"{what}: −{limit:.1f}", 7, 21
-    start = x + text_width(words) + 6
-    cells = [cell(start + i * step, y, step, 12, 2 * i / (n - 1) - 1) for i in range(n)]
-    return [text(x, y + 11, words), *cells, text(start + n * step + 6, y + 11, f"+{limit:.1f}")]
+def colour_bar(y: float, limit: float, what: str, width: float) -> list[str]:
+    """Explain the colours of cells, from -limit to limit, 30 pixels high."""
+    ends = (f"−{limit:.1f}", f"+{limit:.1f}")
+    start = text_width(what) + text_width(ends[0]) / 2 + 8
+    n, wide = 11, min(240.0, width - start - text_width(ends[1]) / 2)
+    cells = [cell(start + i * wide / n, y, wide / n, 13, 2 * i / (n - 1) - 1) for i in range(n)]
+    places = ((start, ends[0]), (start + wide / 2, "0"), (start + wide, ends[1]))
+    return [text(0, y + 11, what), *cells, *(text(x, y + 26, words, "middle") for x, words in places)]
 
 
 # --- frames ------------------------------------------------------------------------------------------------
@@ -261,18 +285,41 @@ class Drawing:
     height: float
     marks: Sequence[str]
 
-    def svg(self, title: str) -> str:
-        """Frame the marks for the page; the title is for screen readers."""
+    def svg(self, title: str, look: str = "pl-svg") -> str:
+        """Frame the marks for the page; the title is for screen readers.
+
+        It is as wide as its place, unless it were taller than the screen, and never so narrow that its text is small.
+        """
+        least, most = _READABLE * self.width, _TALLEST * self.width / self.height
         return (
-            f'<svg class="pl-svg" role="img" aria-label="{escape(title, quote=True)}" '
-            f'viewBox="0 0 {self.width:g} {self.height:g}" style="min-width: {0.93 * self.width:.0f}px; '
-            f'max-width: {_GROWN * self.width:.0f}px" xmlns="http://www.w3.org/2000/svg">{"".join(self.marks)}</svg>'
+            f'<svg class="{look}" role="img" aria-label="{escape(title, quote=True)}" '
+            f'viewBox="0 0 {self.width:g} {self.height:g}" style="min-width: {least:.0f}px; '
+            f'max-width: max({least:.0f}px, {most:.0f}vh)" xmlns="http://www.w3.org/2000/svg">{"".join(self.marks)}</svg>'
         )
 
 
-_GROWN, _NARROWEST, _MARGIN = 1.3, 416, 14  # how far a figure grows with its column; of a file
+_READABLE, _TALLEST = 0.92, 70  # of its width, so that 12 pixels are 11; percent of the screen's height
+
+_NARROWEST, _MARGIN = 416, 14  # of a file
 
 _FAMILY = "'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
+
+
+def fluid(draw: Callable[[float], Drawing], title: str) -> str:
+    """Frame a figure for the page in all its layouts; the styles show the one that fits its column.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes one of `LAYOUTS`. A figure that does not grow any more may return the drawing of a narrower one.
+    title : str
+        For screen readers.
+    """
+    drawn: dict[float, tuple[Drawing, list[str]]] = {}
+    for name, width in zip(("narrow", "middle", "wide"), LAYOUTS, strict=True):
+        found = draw(width)
+        drawn.setdefault(found.width, (found, []))[1].append(f"pl-{name}")
+    return "".join(found.svg(title, " ".join(("pl-svg", *names))) for found, names in drawn.values())
 
 
 def standalone(drawing: Drawing, title: str, caption: str) -> str:

@@ -8,7 +8,7 @@
   first.hidden = ["run", "units", "scope", "unit", "tab", "positive", "negative"].some((name) => asked.has(name));
   document.body.classList.add("pl-loading");
   const observer = new MutationObserver(() => {
-    if (!document.querySelector("#findings")) return;
+    if (!document.querySelector("#hero")) return;
     observer.disconnect();
     first.remove();
     document.body.classList.remove("pl-loading");

@@ -1,6 +1,8 @@
 // A map of units: one Tab stop, arrow keys, Home and End, Enter or Space or a click to open a unit, its number on hover.
+// The unit that was opened stays marked.
 // `element` stays while its children are drawn anew, so all listeners sit on it, and the place is kept by the unit's name.
 let here = null;
+let picked = null;
 
 const cells = () => [...element.querySelectorAll("[data-u]")];
 const cellOf = (node) => (node.closest ? node.closest("[data-u]") : null);
@@ -16,7 +18,24 @@ function settle(focus) {
   const cell = all.find((c) => c.dataset.u === here) || all.find((c) => c.tabIndex === 0) || all[0];
   for (const other of element.querySelectorAll('[data-u][tabindex="0"]')) if (other !== cell) other.tabIndex = -1;
   cell.tabIndex = 0;
+  mark();
   if (focus) cell.focus();
+}
+
+function mark() {
+  for (const cell of element.querySelectorAll('[data-u][aria-selected="true"]'))
+    if (cell.dataset.u !== picked) cell.removeAttribute("aria-selected");
+  const cell = cells().find((c) => c.dataset.u === picked);
+  if (cell) cell.setAttribute("aria-selected", "true");
+}
+
+function pick(cell) {
+  picked = cell.dataset.u; // at once: the server's answer takes a moment
+  mark();
+  const beside = element.closest(".pl-map-beside"); // what is said of it has its room from now on
+  if (beside) beside.dataset.open = "yes";
+  else document.querySelector("#drawer")?.scrollIntoView({ block: "nearest" }); // of a map that stands elsewhere
+  trigger("pick", { unit: picked });
 }
 
 function go(cell) {
@@ -47,14 +66,14 @@ element.addEventListener("focusin", (e) => {
 });
 element.addEventListener("click", (e) => {
   const cell = cellOf(e.target);
-  if (cell) trigger("pick", { unit: cell.dataset.u });
+  if (cell) pick(cell);
 });
 element.addEventListener("keydown", (e) => {
   const cell = cellOf(e.target);
   if (!cell) return;
   if (e.key === "Enter" || e.key === " ") {
     e.preventDefault();
-    trigger("pick", { unit: cell.dataset.u });
+    pick(cell);
   } else if (["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"].includes(e.key)) {
     e.preventDefault();
     go(neighbour(cell, e.key));

@@ -1,14 +1,15 @@
-"""The tab that sets two runs side by side."""
+"""The section that sets two runs side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from plantain import PlantainError
-from plantain.findings.comparison import differences
+from plantain.findings.across_runs.comparison import differences
 from plantain.findings.published import Published, comparable
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, TwoRuns, figure, t_difference
@@ -22,17 +23,18 @@ from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.downloads import saver
 from plantain.ui.errors import listener
+from plantain.ui.lazy import fill, follows
 from plantain.ui.state import LATER, Choice, Page, or_error
 from plantain.ui.tabs.export import public_name
-from plantain.ui.tabs.map import map_html, opens_units, unit_map
+from plantain.ui.tabs.map import map_html, unit_map
 from plantain.ui.texts import COMPARE_HELP, OWN_PROMPTS
 
 Mine = list[tuple[str, str]]
 """(label, name) of the visitor's own runs."""
 
 
-def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
-    """Build the tab; it is filled when it is opened."""
+def compare_section(page: Page, choice: Choice, opens_head: Callable[[gr.HTML], None]) -> None:
+    """Build the section, lazily; `opens_head` lets a click in a map open the unit."""
 
     def two(name: str | None, units: str, scope: str, other: str | None, mine: Mine) -> TwoRuns:
         if not name or not other:
@@ -44,7 +46,7 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
             Selection(units, scope),
         )
 
-    @or_error("", "", "", "")
+    @or_error("", "", "", "", "")
     def show(*now: Any) -> tuple[str, ...]:
         return _content(two(*now), page.published)
 
@@ -61,27 +63,26 @@ def compare_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
             other = _default(page, name, known)
         return gr.Dropdown(choices, value=other), name, *show(name, units, scope, other, mine)
 
-    with gr.Tab("Compare", id="compare") as tab:
-        gr.HTML(COMPARE_HELP)
-        other = gr.Dropdown(
-            page.saved_choices(),
-            value=_default(page, choice.run.value, list(page.store.saved)),
-            label="Compare with",
-            filterable=False,
-            elem_id="other-run",
-        )
-        outputs = [gr.HTML(elem_id="comparison")]
-        with gr.Row():
-            for number in ("first", "second", "difference"):
-                with gr.Column(min_width=300):
-                    outputs.append(unit_map("", f"compare-{number}"))
-        outputs.append(gr.HTML(elem_id="compare-density"))
-        now = [other, choice.mine]
-        saver("compare-figure", list(FIGURES[TwoRuns]), picture, [*choice.inputs, *now])
-        last = gr.State(None)  # the run above when this was last drawn
-        choice.fill(tab, opens, [*now, last], [other, last, *outputs])
-    for drawn in outputs[1:4]:
-        opens_units(drawn, choice, tabs)
+    gr.HTML(COMPARE_HELP)
+    other = gr.Dropdown(
+        page.saved_choices(),
+        value=None,  # until the chosen run is known: its control, or another one
+        label="Compare with",
+        filterable=False,
+        interactive=True,
+        elem_id="other-run",
+    )
+    outputs = [gr.HTML(elem_id="comparison"), gr.HTML(elem_id="compare-density"), gr.HTML(elem_id="compare-figures")]
+    with gr.Accordion("Both maps, and their difference", open=False, elem_id="compare-maps"), gr.Row():
+        for number in ("first", "second", "difference"):
+            with gr.Column(min_width=300):
+                outputs.append(unit_map("", f"compare-{number}"))
+    now, followed = [other, choice.mine], follows()
+    saver("compare-figure", list(FIGURES[TwoRuns]), picture, [*choice.inputs, *now], [followed, other.change])
+    last = gr.State(None)  # the run above when this was last drawn
+    fill(choice, opens, [*now, last], [other, last, *outputs], followed)
+    for drawn in outputs[3:]:
+        opens_head(drawn)
     other.input(listener(show), [*choice.inputs, *now], outputs, **LATER)
 
 
@@ -97,28 +98,40 @@ def _content(of: TwoRuns, published: Published) -> tuple[str, ...]:
     for run, name in zip(of.runs, of.names, strict=True):
         if scope not in run.scopes(units):
             raise PlantainError(f"“{name}” has no tokens of scope {scope!r}: choose another scope, or another run.")
-    words, maps = figures_html(a, b, of.names, of.selection, published), ["", ""]
+    begin, numbers, maps = beginning_html(a, b), figures_html(a, b, of.names, of.selection, published), ["", ""]
     if units != "embedding":
         drawn = [run.analysis(Selection(drawn_units(units), scope)) for run in of.runs]
         shown = zip(drawn, ("map of the first run", "map of the second run"), of.names, strict=True)
         maps = [_map(analysis, figure(picture, of), name) for analysis, picture, name in shown]
     try:
-        words += html.paragraphs_html(line.text for line in comparison_statements(of.found, a, b, units))
+        said = html.paragraphs_html(line.text for line in comparison_statements(of.found, a, b, units))
     except PlantainError as error:  # no unit of one is a unit of the other
-        return words + html.paragraphs_html([str(error)]), *maps, "", ""
+        return begin + html.paragraphs_html([str(error)]), "", numbers, *maps, ""
     between = ""
     if units != "embedding":
         difference = figure("map of the difference", of)
         between = _map(t_difference(of), difference, "the first minus the second", "difference of t")
-    return words, *maps, between, html.figure_html(figure("t against t", of))
+    alike = html.folded_html("How alike the two are, in words", said)
+    return begin, html.figure_html(figure("t against t", of)), alike + numbers, *maps, between
 
 
 def _map(analysis: Analysis, drawn: Figure, heading: str, what: str = "t") -> str:
     return f'<p class="pl-beside-name">{escape(heading)}</p>{map_html(analysis, drawn, what)}'
 
 
+def beginning_html(a: Run, b: Run) -> str:
+    """Say whose the two runs are, and in what they differ."""
+    said = difference_words(differences(a, b))
+    if a is b:
+        line = "This is one run beside itself."
+    else:
+        line = f"The runs differ in: {'; '.join(said)}." if said else "The runs have the same pairs and settings."
+    chips = "".join(dict.fromkeys((html.chip_html(a), html.chip_html(b))))
+    return f"{chips}<p>{escape(line)}</p>"
+
+
 def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, published: Published) -> str:
-    """Show the headline figures of two runs in one table, and say in what the runs differ."""
+    """Fold the headline figures of two runs in one table, and what has to be known of them."""
     columns = [metrics(run.headline(selection), published) for run in (a, b)]
     # What the card counted and asked; beside other units, or other questions alone, it would mislead.
     asks = [comparable(run, selection) for run in (a, b)]
@@ -133,15 +146,8 @@ def figures_html(a: Run, b: Run, names: tuple[str, str], selection: Selection, p
     runs = {id(run): (run, name) for run, name in zip((a, b), names, strict=True)}.values()
     warned = _of_both([(notes(run, run.headline(selection)), name) for run, name in runs])
     prompts = [warning.text for warning in _of_both([(prompt_warnings(run), name) for run, name in runs])]
-    said = difference_words(differences(a, b))
-    if a is b:
-        line = "This is one run beside itself."
-    else:
-        line = f"The runs differ in: {'; '.join(said)}." if said else "The runs have the same pairs and settings."
-    return (
-        f"{html.chip_html(a)}{html.chip_html(b)}<p>{escape(line)}</p>{table}"
-        f"{html.statements_html(warned)}{html.warnings_html(OWN_PROMPTS, prompts)}"
-    )
+    table += html.statements_html(warned) + html.warnings_html(OWN_PROMPTS, prompts)
+    return html.folded_html("The figures of both, side by side", table)
 
 
 def _of_both(said: list[tuple[list[Statement], str]]) -> list[Statement]:

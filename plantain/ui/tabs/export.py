@@ -1,4 +1,4 @@
-"""The tab with files to download: the chosen run as CSV, JSON and folder, its figures, and how to cite it."""
+"""The section with files to download: the chosen run as CSV, JSON and folder, its figures, and how to cite it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
 from plantain.ui.errors import failure_html, listener
+from plantain.ui.lazy import fill, follows
 from plantain.ui.state import LATER, VIEW, WORK, Choice, Page, or_error
 from plantain.ui.texts import TAKE_HELP
 
@@ -45,8 +46,8 @@ FILES: dict[str, Callable[[Run, str, Selection], tuple[str, bytes]]] = {
 _REFERENCES = {"plain text": cite_text, "BibTeX": cite_bibtex}
 
 
-def take_tab(page: Page, choice: Choice) -> None:
-    """Build the tab; it is filled when it is opened."""
+def take_section(page: Page, choice: Choice) -> None:
+    """Build the section, lazily."""
 
     @or_error("", *[""] * len(_REFERENCES))
     def show(name: str | None, units: str, scope: str, chosen: str, unit: str) -> tuple[str, ...]:
@@ -79,26 +80,26 @@ def take_tab(page: Page, choice: Choice) -> None:
         words = html.message_html(f"Ready: {made}, {size_words(len(content))}. If it does not arrive by itself:")
         return words, gr.update(visible=True, value=path, label=f"Save {made}")
 
-    with gr.Tab("Take away", id="take") as tab:
-        gr.HTML(TAKE_HELP)
-        about = gr.HTML(elem_id="take-about")
+    gr.HTML(TAKE_HELP)
+    about = gr.HTML(elem_id="take-about")
+    with gr.Row():
+        data = {kind: gr.Button(kind, min_width=160) for kind in FILES}
+    line = gr.HTML(elem_id="take-data-line")
+    file = gr.DownloadButton("Save", visible=False, size="sm", elem_id="take-data-file")
+    gr.HTML("<h2>Figures</h2>")
+    followed = follows(unit=True)
+    chosen = saver("take-figure", list(FIGURES[OneRun]), picture, [*choice.inputs, choice.unit], [followed])
+    preview = gr.HTML(elem_id="take-preview")
+    gr.HTML("<h2>Cite this</h2>")
+    texts, lines = [], [line]
+    for label in _REFERENCES:
+        texts.append(gr.HTML(elem_id=f"cite-{label.split()[0].lower()}"))
         with gr.Row():
-            data = {kind: gr.Button(kind, min_width=160) for kind in FILES}
-        line = gr.HTML(elem_id="take-data-line")
-        file = gr.DownloadButton("Save", visible=False, size="sm", elem_id="take-data-file")
-        gr.HTML("<h2>Figures</h2>")
-        chosen = saver("take-figure", list(FIGURES[OneRun]), picture, [*choice.inputs, choice.unit])
-        preview = gr.HTML(elem_id="take-preview")
-        gr.HTML("<h2>Cite this</h2>")
-        texts, lines = [], [line]
-        for label in _REFERENCES:
-            texts.append(gr.HTML(elem_id=f"cite-{label.split()[0].lower()}"))
-            with gr.Row():
-                button = gr.Button(f"Copy as {label}", size="sm", scale=0, min_width=160)
-                lines.append(gr.HTML())
-            button.click(None, None, lines[-1], js=_script(f"cite('{texts[-1].elem_id}')"), **VIEW)
-        choice.fill(tab, show, [chosen, choice.unit], [about, preview, *texts])
-    choice.relay_of(chosen.change, choice.unit.change).then(
+            button = gr.Button(f"Copy as {label}", size="sm", scale=0, min_width=160)
+            lines.append(gr.HTML())
+        button.click(None, None, lines[-1], js=_script(f"cite('{texts[-1].elem_id}')"), **VIEW)
+    fill(choice, show, [chosen, choice.unit], [about, preview, *texts], followed)
+    choice.relay_of(chosen.change, followed).then(
         listener(draw), [*choice.inputs, chosen, choice.unit], preview, **LATER
     )
     for kind, button in data.items():
@@ -108,7 +109,7 @@ def take_tab(page: Page, choice: Choice) -> None:
         )  # fmt: skip
         event.then(None, file, None, js=_script("save"), **VIEW)
     # What was made for another choice must not stand under a new one; the browser clears it without asking.
-    choice.changed.then(None, None, [*lines, file], js=_script(f"clear({len(lines)})"), **VIEW)
+    choice.relay_of(followed).then(None, None, [*lines, file], js=_script(f"clear({len(lines)})"), **VIEW)
 
 
 def public_name(page: Page, name: str | None, run: Run) -> str:

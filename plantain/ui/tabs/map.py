@@ -12,14 +12,12 @@ from plantain.report.figures.catalogue import Figure
 from plantain.report.numbers import number
 from plantain.runs.analysis import Analysis
 from plantain.ui import html
-from plantain.ui.errors import listener
-from plantain.ui.state import VIEW, Choice
 
 _SCRIPT = (Path(__file__).parents[1] / "static" / "map.js").read_text(encoding="utf-8")
 
-OPENS = " A click or Enter opens the unit; the tab “One head” has a list as well."
-
 PANEL_WORDS = {"heads": "Attention heads", "text-heads": "Heads of the text stream", "mlp": "MLP groups"}
+
+_FULL = (5.0, 10.0)  # from where on a number has the full colour, at least and at most: one large one hides no others
 
 _SPARSE = 30  # columns; of more, only every eighth has its number written
 
@@ -29,16 +27,13 @@ def unit_map(value: str, elem_id: str) -> gr.HTML:
     return gr.HTML(value, js_on_load=_SCRIPT, elem_id=elem_id)
 
 
-def opens_units(drawn: gr.HTML, choice: Choice, tabs: gr.Tabs) -> None:
-    """Let a click or Enter in a map open the unit."""
-    drawn.pick(listener(_picked), None, [choice.unit, tabs], **VIEW)
+def map_html(analysis: Analysis, figure: Figure, what: str = "t", ends: tuple[str, str] = ("", "")) -> str:
+    """Show a map of units with its title, and its numbers folded below it; the parameters are those of `grid_html`."""
+    title = f"<figcaption><strong>{escape(figure.title)}</strong></figcaption>"
+    return f"{title}{grid_html(analysis, figure, what, ends)}{numbers_html(analysis, figure, what)}"
 
 
-def _picked(event: gr.EventData) -> tuple[str, gr.Tabs]:
-    return str(event.unit), gr.Tabs(selected="head")  # a name that the run does not have is told there
-
-
-def map_html(analysis: Analysis, figure: Figure, what: str = "t") -> str:
+def grid_html(analysis: Analysis, figure: Figure, what: str = "t", ends: tuple[str, str] = ("", "")) -> str:
     """Show a map of units as a grid that the keyboard can walk through, a row a block.
 
     Parameters
@@ -49,32 +44,49 @@ def map_html(analysis: Analysis, figure: Figure, what: str = "t") -> str:
         The same map as a picture, for its words.
     what : str
         What the number is.
+    ends : tuple of str
+        What the lowest and the highest number mean.
 
     Returns
     -------
     str
         A grid with a cell a unit. Degenerate units have a dashed frame and no colour.
     """
-    table, t = analysis.table, analysis.t
-    rows = {block: np.flatnonzero(table.block == block) for block in table.blocks}
+    rows, t = _rows(analysis), analysis.t
     columns = max(len(units) for units in rows.values())
-    limit = max(5.0, float(np.nanmax(np.abs(t), initial=0.0)))
+    largest = float(np.nanmax(np.abs(t), initial=0.0))
+    limit = min(max(_FULL[0], largest), _FULL[1])
     firsts = {block.split("[")[0]: block for block in reversed(rows)}.values()  # a gap before each kind of block
     drawn = "".join(_row(block, units, analysis, (what, limit), block in firsts) for block, units in rows.items())
+    low, high = map(escape, ends)
+    beyond = largest > limit  # what is farther out has the colour of its end
+    lowest, highest = f"{'≤ ' * beyond}−{limit:.1f}", f"{'≥ ' * beyond}+{limit:.1f}"
+    return (
+        f'<div class="pl-map" role="grid" aria-label="{escape(figure.title)}" style="--cols:{columns}">'
+        f'{_head(columns)}{drawn}</div><p class="pl-map-said" aria-hidden="true"></p>'
+        f'<p class="pl-map-legend">{low} {what}: {lowest} <i></i> {highest} {high}</p>'
+    )
+
+
+def numbers_html(
+    analysis: Analysis, figure: Figure, what: str = "t", summary: str = "The same numbers as a table"
+) -> str:
+    """Write the numbers of a map as a table, folded under a summary, with how to read them."""
+    rows = _rows(analysis)
+    columns = max(len(units) for units in rows.values())
     numbers = html.table_html(
         f"table of {what}",
         ("block", *map(str, range(columns))),
-        ((block, *map(number, t[units])) for block, units in rows.items()),
+        ((block, *map(number, analysis.t[units])) for block, units in rows.items()),
         figure.title,
         "pl-numbers",
     )
-    return (
-        f'<figure><div class="pl-map" role="grid" aria-label="{escape(figure.title)}" '
-        f'style="--cols:{columns}">{_head(columns)}{drawn}</div>'
-        '<p class="pl-map-said" aria-hidden="true">Point at a cell, or go there with the arrow keys.</p>'
-        f'<p class="pl-map-legend">{what}: −{limit:.1f} <i></i> +{limit:.1f}</p>'
-        f"{html.words_html(figure, OPENS)}</figure>{html.folded_html('The same numbers as a table', numbers)}"
-    )
+    return html.folded_html(summary, f"<p>{escape(figure.caption)}</p>{numbers}")
+
+
+def _rows(analysis: Analysis) -> dict[str, np.ndarray]:
+    table = analysis.table
+    return {block: np.flatnonzero(table.block == block) for block in table.blocks}
 
 
 def _head(columns: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -14,207 +14,236 @@ from urllib.parse import quote, urlencode
 import gradio as gr
 
 from plantain import PlantainError, __version__
-from plantain.findings.new_pair import PairMeasure, PairResult
-from plantain.models.info import ModelInfo, software_versions
+from plantain.findings.new_pair import Control, control_of
+from plantain.models.info import software_versions
 from plantain.prompts.diff import ALIKE, shared_words
+from plantain.prompts.lengths import even
 from plantain.prompts.sets import SIDES, PromptError, is_blank
 from plantain.report.export import file_name
 from plantain.report.figures.catalogue import FIGURES, Figure, OnePair, figure
-from plantain.report.labels import weights_label, weights_words
-from plantain.report.new_pair import (
-    length_warning,
-    measure_remarks,
-    measure_rows,
-    measure_sentence,
-    pair_frame,
-    pair_record,
-    pair_remarks,
-    pair_sentence,
-)
-from plantain.report.statements import Kind
+from plantain.report.new_pair import pair_record
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.downloads import saver
-from plantain.ui.engine import EngineError, Pictures
+from plantain.ui.engine import EngineError
 from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
+from plantain.ui.lazy import unseen
 from plantain.ui.log import logged
-from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued, short
-from plantain.ui.texts import EXAMPLES, EXPECTED, EXPECTED_RANDOM, PAIR_HELP
+from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued
+from plantain.ui.tabs.pair_answer import (
+    Answer,
+    Tries,
+    answer_html,
+    answer_to,
+    drawn_of,
+    measure_html,
+    pictures_caution,
+    pictures_html,
+    tries_html,
+    with_answer,
+)
+from plantain.ui.tabs.pair_words import (
+    endings,
+    examples_html,
+    known_words,
+    marked_words,
+    picked,
+    unknown_sentence,
+    unknown_words,
+)
+from plantain.ui.texts import EXAMPLES_IN, PAIR_HELP
 from plantain.ui.theme import static
 
 MAX_PROMPT = 3000  # characters that are looked at; English of that length has more than 512 tokens
 
 FAILED = "Nothing was scored: the queue is full or the connection broke. Your prompts are still here; try again."
 
-TABLE = "The run's top units, chosen on its pairs. with_run: your pair in SDs, above zero where the run's pairs point."
+OLD = (
+    '<p role="status">The answer below is to the previous texts. <button type="button" id="last-answer" '
+    'class="pl-button pl-slim" data-name="back">Bring them back</button></p>'
+)
 
-COPY, _TYPED = static("pair_link.js"), static("typed.js")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a pair, and for which texts and run: it is shown under these only.
-
-    Attributes
-    ----------
-    run, positive, negative : str
-        As they were when the pair was sent.
-    date : str
-        ISO 8601, UTC.
-    result : PairResult or None
-        Where it was ranked in the run.
-    measure : PairMeasure or None
-        Where there was no run to rank it in.
-    pictures : str
-        HTML of the expected pictures; empty where there are none.
-    failure : str
-        HTML that says why it failed; empty where it did not.
-    """
-
-    run: str | None
-    positive: str
-    negative: str
-    date: str
-    result: PairResult | None = None
-    measure: PairMeasure | None = None
-    pictures: str = ""
-    failure: str = ""
-
-    def is_for(self, run: str | None, positive: str, negative: str) -> bool:
-        """Tell whether the answer is to these texts, blanks around them left out."""
-        texts = (positive.strip(), negative.strip())
-        return run == self.run and texts == (self.positive.strip(), self.negative.strip())
+COPY, PICK, ARRIVED, _TYPED = map(static, ("pair_link.js", "pick.js", "arrived.js", "typed.js"))
 
 
-def visitor_tab(page: Page, choice: Choice) -> None:
-    """Build the tab."""
-    with gr.Tab("Your pair", id="pair") as tab:
-        gr.HTML(PAIR_HELP)
-        first, *_ = EXAMPLES.values()
-        examples = gr.HTML(examples_html(), js_on_load=static("examples.js"))
-        with gr.Row():
-            labels = _side_labels(page, choice.run.value)
-            (positive, under_positive), (negative, under_negative) = map(_box, labels, first, SIDES)
-        note = gr.HTML(elem_id="pair-note")
-        mismatch = gr.HTML(elem_id="pair-warning")
-        fitting = gr.Button("Choose a run that fits", visible=False, elem_id="fitting-run")
-        with gr.Row():
-            swap = gr.Button("Swap sides")
-            go = gr.Button(_label(page, choice.run.value), variant="primary", elem_id="score-pair")
+def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:
+    """Build what the tab holds."""
+    built = page.engine.words
+    first, *_ = EXAMPLES_IN[built].values()
+    examples = gr.HTML(examples_html(built), elem_id="pair-examples", js_on_load=PICK)
+    with gr.Row(elem_classes="pl-sides"):
+        labels = _side_labels(page, choice.run.value)
+        marked = marked_words(*first, None)
+        (positive, under_positive), (negative, under_negative) = map(_box, labels, first, marked, SIDES)
+    with gr.Row(elem_classes="pl-start"):
+        label = _label(page, choice.run.value)
+        go = gr.Button(label, variant="primary", elem_id="score-pair", scale=0, min_width=200)
+        swap = gr.Button("Swap sides", size="sm", scale=0, min_width=110, elem_id="swap-sides")
+        note = gr.HTML(elem_id="pair-note", js_on_load=PICK)
+        # Beside the button: what is under way, and that the answer is to other texts.
         said = gr.HTML(elem_id="pair-said", elem_classes="pl-queue")
-        back = gr.Button("Bring back the prompts of the last answer", visible=False, elem_id="last-answer")
-        answer, kept = gr.HTML(elem_id="pair-answer"), gr.State(None)
-        actions = gr.HTML(elem_id="pair-actions", js_on_load=COPY)
-        with gr.Column(visible=False) as figures:
-            saver(
-                "pair-figure",
-                list(FIGURES[OnePair]),
-                lambda *now: _figure(page, *now),
-                [choice.run, positive, negative, kept],
-            )
-        table = gr.Dataframe(
-            label=TABLE,
-            interactive=False,
-            visible=False,
-            buttons=["copy", "fullscreen"],
-            max_height=900,
-            elem_id="pair-table",
+        old = gr.HTML(elem_id="pair-old", js_on_load=PICK)
+    with gr.Row(elem_classes="pl-fits"):
+        mismatch = gr.HTML(elem_id="pair-warning")
+        fitting = gr.Button(
+            "Choose a run that fits", visible=False, size="sm", scale=0, min_width=200, elem_id="fitting-run"
         )
-        # Inside the tab: among the tabs they would count as tabs, and a tab's name would stand twice. No State, since
-        # a State that a listener outside the queue sets tells nobody.
-        busy = gr.Textbox("", label="A pair is under way", visible="hidden", elem_id="pair-busy")
-        sent, timer = gr.State(None), gr.Timer(2)
+    answer = gr.HTML(elem_id="pair-answer", js_on_load=PICK)
+    tries, on_show = gr.State(()), gr.State((None, ()))  # on show: the answer that is drawn, and beside which tries
+    actions = gr.HTML(actions_html(choice.run.value or "", *first, None), elem_id="pair-actions", js_on_load=COPY)
+    with gr.Accordion("Save a figure of the answer", open=False, visible=False, elem_classes="pl-section") as figures:
+        saver(
+            "pair-figure",
+            list(FIGURES[OnePair]),
+            lambda *now: _figure(page, *now),
+            [choice.run, positive, negative, tries],
+            [component.change for component in (choice.run, positive, negative, tries)],
+        )
+    gr.HTML(html.folded_html("How it is scored", PAIR_HELP), elem_id="pair-help")
+    # No State: one that a listener outside the queue sets tells nobody, and while a pair waits for its turn, others may
+    # come and Gradio forget it.
+    busy, sent, timer = unseen("A pair is under way"), unseen("What was sent"), gr.Timer(2)
 
     def look(
-        name: str | None, mine: list, positive: str, negative: str, kept: Answer | None, busy: str
+        name: str | None,
+        mine: list,
+        positive: str,
+        negative: str,
+        tries: Tries,
+        drawn: tuple[Answer | None, Tries],
+        busy: str,
     ) -> dict[Any, Any]:
-        """Draw everything that follows from the texts, the run and the last answer, so that none outlives another."""
+        """Draw everything that follows from the texts, the run and the answers; an answer to other texts says so."""
         status, counts = page.engine.status(), (_count(page, positive), _count(page, negative))
-        words = ("", "") if _too_long(positive, negative) else html.marked(positive, negative)
-        reason, run = _mismatch(page, name), page.store.find(name)
-        fits = None if run and not reason else _fitting(page, mine)
-        shown = kept if kept and kept.is_for(name, positive, negative) else None
-        result, record, frame = shown.result if shown and run else None, None, None
-        if result:
-            record = pair_record(result, run, name, shown.date, {"plantain": __version__, **software_versions()})
-            frame = pair_frame(result).round({"with_run": 2, "t": 2}).map(short)  # short, to be seen on a phone
+        reason, run = page.mismatch(name), page.store.find(name)
+        fits = None if run and not reason else page.fitting(mine)
+        asked = answer_to(tries, name, positive, negative)
+        standing = asked or _standing(name, tries, drawn[0])
+        record = None
+        if asked and asked.result and run:
+            versions = {"plantain": __version__, **software_versions()}
+            record = pair_record(asked.result, run, name, asked.date, versions)
         link = (name or "") if not name or name in page.store.saved else None
+        long = _too_long(positive, negative)
+        known, texts = known_words(page.engine.words), (positive.strip(), negative.strip())
+        words = ("", "") if long else marked_words(positive, negative, known)
+        unknown = "" if long else unknown_sentence(unknown_words(texts, known))
+        better = _evened(page, texts, counts)
         return {
             under_positive: side_html(counts[0], words[0]),
             under_negative: side_html(counts[1], words[1]),
-            note: note_html(positive.strip(), negative.strip(), counts, "" if status.state == "ready" else status.text),
+            note: note_html(*texts, counts, "" if status.state == "ready" else status.text, unknown, better),
             mismatch: _unranked_html(page, name, run, reason, fits),
             fitting: gr.Button(f"Choose “{fits[0]}”", visible=True) if fits else HIDDEN,
             go: gr.Button(_label(page, name), interactive=not busy),
-            back: gr.update(visible=bool(kept and (kept.result or kept.measure) and not shown)),
-            timer: gr.Timer(active=status.unsettled),
-            figures: gr.Column(visible=bool(result)),
-            answer: _shown_html(shown, result, run) if shown else "",
+            old: OLD if standing and standing is not asked and not busy else "",
+            figures: gr.Accordion(visible=record is not None),
+            # What is there already is not sent again with every letter.
+            answer: gr.skip() if drawn == (standing, tries) else _shown_html(page, standing, tries, run),
+            on_show: (standing, tries),
             actions: actions_html(link, positive, negative, record),
-            table: gr.update(value=frame, visible=True) if result else HIDDEN,
         }
 
-    def score(sent: tuple[str | None, str, str]) -> Iterator[tuple[str, Any]]:
-        yield html.message_html("Both prompts go through the model …"), gr.skip()
-        yield "", _scored(page, *sent)
+    def score(sent: str, tries: Tries) -> Iterator[tuple[str, Any]]:
+        yield under_way_html("Both prompts go through the model …"), gr.skip()
+        yield "", with_answer(tries, _scored(page, *_sent(sent)))
+
+    def renew(*shown: str) -> tuple[Any, ...]:
+        """Offer the examples in the model's words, which is known once it is there; what is typed stays."""
+        unsettled, now = page.engine.status().unsettled, page.engine.words
+        mine, *_ = EXAMPLES_IN[now].values()
+        begun = (gr.skip(), gr.skip()) if now == built or shown != first else mine
+        return gr.skip() if now == built else examples_html(now), *begun, gr.Timer(active=unsettled)
+
+    def even_out(*now: str) -> tuple[str, str]:
+        return _evened(page, now, tuple(_count(page, text) for text in now)) or now
 
     both = [positive, negative]
-    seen = [choice.run, choice.mine, positive, negative, kept, busy]
-    drawn = [
-        under_positive, under_negative, note, mismatch, fitting, go, back, timer, answer, figures, actions,
-        table,
+    texts = [choice.run, *both]
+    seen = [choice.run, choice.mine, *both, tries, on_show, busy]
+    outputs = [
+        under_positive, under_negative, note, mismatch, fitting, go, old, answer, on_show, figures, actions,
     ]  # fmt: skip
     # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
-    changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select, timer.tick]
-    gr.on(changes, listener(look), seen, drawn, trigger_mode="always_last", **VIEW)
+    changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select]
+    gr.on(changes, listener(look), seen, outputs, trigger_mode="always_last", **VIEW)
     # By itself: the boxes trigger the listener above, which therefore leaves them alone.
     choice.run.change(
         listener(lambda name: [gr.update(label=label) for label in _side_labels(page, name)]),
         choice.run, both, **VIEW,
     )  # fmt: skip
     brought = gr.on(None, listener(_from_address), None, both, **VIEW)  # on load
-    brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW).then(listener(look), seen, drawn, **VIEW)
+    opened = brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW)
+    # The renewal that finds the model settled is the last one, and a look follows it.
+    for event in (opened.then, timer.tick):
+        event(listener(renew), both, [examples, *both, timer], **VIEW).then(listener(look), seen, outputs, **VIEW)
     gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
-    examples.pick(listener(_example), None, both, **VIEW)
+    examples.pick(listener(_started), None, both, **VIEW)
+    note.pick(listener(even_out), both, both, **VIEW)
+    old.pick(listener(lambda drawn: _texts_of(drawn[0])), on_show, texts, **VIEW)
+    answer.pick(listener(_try_again), tries, texts, **VIEW)
     swap.click(listener(lambda a, b: (b, a)), both, both, **VIEW)
-    fitting.click(
-        listener(lambda mine: (_fitting(page, mine) or (None, gr.skip()))[1]), choice.mine, choice.run, **VIEW
-    )
-    texts = [choice.run, *both]
-    back.click(listener(lambda a: (a.run, a.positive, a.negative)), kept, texts, **VIEW)
+    fitting.click(listener(lambda mine: (page.fitting(mine) or (None, gr.skip()))[1]), choice.mine, choice.run, **VIEW)
 
-    # Said before the queue, so that a click is seen at once, with the texts as they are at the click. While a pair is
+    # Said by the browser itself, so that a click is seen at once; the texts are those at the click. While a pair is
     # under way the button rests: a second click would cost GPU seconds again. It wakes whatever happens, also where
     # the queue is full.
-    waiting = html.message_html("Waiting for your turn: two pairs at once, your place in the queue is above.")
-    start = go.click(listener(lambda *texts: (waiting, texts, None, "yes")), texts, [said, sent, kept, busy], **VIEW)
-    run_it = start.then(listener(score), sent, [said, kept], concurrency_id="pair", concurrency_limit=2, **queued(said))
-    run_it.success(listener(lambda: ""), None, busy, **VIEW)
+    waiting = under_way_html("Waiting for your turn …")
+    go.click(None, None, said, js=f"() => {json.dumps(waiting)}", **VIEW)
+    start = go.click(listener(lambda *texts: (json.dumps(texts), "yes")), texts, [sent, busy], **VIEW)
+    run_it = start.then(
+        listener(score), [sent, tries], [said, tries], concurrency_id="pair", concurrency_limit=2, **queued(said)
+    )
+    shown = run_it.success(listener(look), seen, outputs, **VIEW)
+    shown.then(None, None, None, js=ARRIVED, **VIEW)
+    shown.then(listener(lambda: ""), None, busy, **VIEW)
     # `then` does not come where it fails.
     run_it.failure(listener(lambda: (html.error_html(FAILED), "")), None, [said, busy], **VIEW)
 
 
-def _box(label: str, text: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
+def _box(label: str, text: str, words: str, side: str) -> tuple[gr.Textbox, gr.HTML]:
     with gr.Column(min_width=260):
-        box = gr.Textbox(text, label=label, lines=3, max_lines=12, elem_id=f"pair-{side}")
-        return box, gr.HTML(elem_id=f"under-{side}")
+        box = gr.Textbox(text, label=label, lines=2, max_lines=12, elem_id=f"pair-{side}")
+        return box, gr.HTML(side_html(None, words), elem_id=f"under-{side}")
 
 
-def examples_html() -> str:
-    """Offer the examples; one component for all of them, since every one more makes the page slower to open."""
-    buttons = (f'<button type="button" class="pl-button" data-name="{name}">{name}</button>' for name in EXAMPLES)
-    return f'<div class="pl-examples">{"".join(buttons)}</div>'
+def _standing(name: str | None, tries: Tries, last: Answer | None) -> Answer | None:
+    """Return which answer stands while the texts are others: the one that was looked at last, in the same run."""
+    told = [answer for answer in tries if answer.run == name and not answer.failure]
+    return last if last in told else next(iter(told), None)
 
 
-def _example(event: gr.EventData) -> tuple[Any, Any]:
-    return EXAMPLES.get(str(event.name), (gr.skip(), gr.skip()))
+def _started(event: gr.EventData) -> tuple[Any, Any]:
+    """Fill both boxes with the example, or the words of the lists, that was chosen."""
+    known = {name: pair for examples in EXAMPLES_IN.values() for name, pair in examples.items()}
+    found = known.get(str(getattr(event, "name", ""))) or picked(getattr(event, "chosen", None))
+    return found or (gr.skip(), gr.skip())
+
+
+def _try_again(tries: Tries, event: gr.EventData) -> tuple[Any, Any, Any]:
+    """Bring back the texts of the try that was chosen, by its place in the list."""
+    place = str(getattr(event, "name", ""))
+    return _texts_of(tries[int(place)] if place.isdecimal() and int(place) < len(tries) else None)
+
+
+def _texts_of(answer: Answer | None) -> tuple[Any, Any, Any]:
+    return (answer.run, answer.positive, answer.negative) if answer else (gr.skip(),) * 3
+
+
+def _evened(page: Page, texts: tuple[str, str], counts: tuple[Count, ...]) -> tuple[str, str] | None:
+    """Find a small edit by which both prompts have as many tokens; None where they have, or none is found."""
+    if not all(isinstance(count, int) for count in counts) or counts[0] == counts[1]:
+        return None
+    with suppress(PlantainError):  # one of the edits is too long for the model
+        return even(*texts, page.engine.count_tokens, endings(page.engine.words, texts))
+    return None
 
 
 def _side_labels(page: Page, name: str | None) -> tuple[str, str]:
     """Name the sides as the run does; without a run, as the page's own prompt set."""
-    named = run.info if (run := page.store.find(name)) else page.prompt_set
+    named = run.info if (run := page.store.find(name)) else page.first_set
     return f"Positive ({named.positive})", f"Negative ({named.negative})"
 
 
@@ -235,7 +264,7 @@ def _label(page: Page, name: str | None) -> str:
 
 def _rankable(page: Page, name: str | None) -> Run | None:
     """Return the chosen run where a pair can be ranked in it, as far as is known; without one a pair is measured."""
-    return None if _mismatch(page, name) else page.store.find(name)
+    return None if page.mismatch(name) else page.store.find(name)
 
 
 def _count(page: Page, text: str) -> Count:
@@ -266,20 +295,6 @@ def _too_long(*texts: str) -> str:
     )
 
 
-def _mismatch(page: Page, name: str | None) -> str | None:
-    """Say why no pair can be compared with a run, or None where one can or no run is chosen."""
-    try:
-        return page.engine.mismatch(page.run(name)) if name else None
-    except PlantainError as error:
-        return str(error)
-
-
-def _fitting(page: Page, mine: list[tuple[str, str]]) -> tuple[str, str] | None:
-    """Find a run that the loaded model made: (label, name)."""
-    known = ((label, name) for label, name in [*page.saved_choices(), *mine] if page.store.find(name))
-    return next((one for one in known if _mismatch(page, one[1]) is None), None)
-
-
 def _unranked_html(
     page: Page, name: str | None, run: Run | None, reason: str | None, fits: tuple[str, str] | None
 ) -> str:
@@ -291,8 +306,18 @@ def _unranked_html(
     if run and run.info.references:
         words += " This page sends no reference images."
     if reason:
-        return html.error_html(f"No pair can be compared with the chosen run: {reason} {words}")
+        why = html.folded_html("Why not against the chosen run?", html.paragraphs_html([reason]))
+        return f"{html.message_html(words)}{why}"
     return html.message_html(words)
+
+
+def _sent(words: str) -> tuple[str | None, str, str]:
+    """Read what the page sent along: a run's name and both texts. It comes from the browser, so it may be anything."""
+    with suppress(ValueError, TypeError, RecursionError):
+        name, positive, negative = json.loads(words)
+        if isinstance(name, str | None) and isinstance(positive, str) and isinstance(negative, str):
+            return name, positive, negative
+    raise PlantainError("What was sent did not arrive whole. Press the button again.")
 
 
 def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answer:
@@ -302,82 +327,48 @@ def _scored(page: Page, name: str | None, positive: str, negative: str) -> Answe
         if why := _too_long(positive, negative):
             raise PromptError(f"Too long: {why}")
         run, drawn = page.run(name) if name else None, 2 * page.engine.draws
-        if run and _mismatch(page, name):
+        if run and page.mismatch(name):
             run = None
         asked = page.engine.asks(run.info.conditions.n_repeats if run else 1, run.info.size if run else None, drawn)
         with logged("pair"):
             made = page.engine.ranked(run, positive, negative) if run else page.engine.measured(positive, negative)
-        pictures = expected_html(made.pictures, made.model, _side_labels(page, name)) if made.pictures else ""
-        return Answer(name, positive, negative, now, made.result, made.measure, pictures)
+        pictures, caution = "", ""
+        if made.pictures:
+            pictures = pictures_html(made.pictures, _side_labels(page, name))
+            caution = pictures_caution(made.model)
+        return Answer(name, positive, negative, now, made.result, made.measure, pictures, caution)
     except Exception as error:  # ZeroGPU raises gr.Error and plain RuntimeErrors; none may freeze the page
         return Answer(name, positive, negative, now, failure=failure_html(error, asked=asked, command=LOCAL_PAIR))
 
 
 def _figure(
-    page: Page, chosen: str, name: str | None, positive: str, negative: str, kept: Answer | None
+    page: Page, chosen: str, name: str | None, positive: str, negative: str, tries: Tries
 ) -> tuple[str, Figure]:
     """Draw a figure of the answer that is shown."""
-    if kept is None or kept.result is None or not kept.is_for(name, positive, negative):
+    shown = answer_to(tries, name, positive, negative)
+    if shown is None or shown.result is None:
         raise PlantainError("There is no answer to these prompts yet: score the pair first.")
-    made = file_name("pair", kept.date[:19].replace(":", ""), chosen, suffix="")
-    return made, figure(chosen, OnePair(kept.result, page.run(name)))
+    made, run = file_name("pair", shown.date[:19].replace(":", ""), chosen, suffix=""), page.run(name)
+    return made, figure(chosen, drawn_of(shown, tries, run, _control(page, run)))
 
 
-def _shown_html(shown: Answer, result: PairResult | None, run: Run | None) -> str:
-    """Show an answer; one to a run that is gone is none."""
-    if result:
-        return answer_html(result, run) + shown.pictures
-    return measure_html(shown.measure) + shown.pictures if shown.measure else shown.failure
+def _control(page: Page, run: Run) -> Control | None:
+    return control_of(run, page.beside(run))
 
 
-def measure_html(measure: PairMeasure) -> str:
-    """Show a pair that was measured by itself: one plain sentence, the strongest heads, and what limits it."""
-    heads = html.table_html(
-        "strongest heads", ("Head", "Difference", "Of its magnitude"), measure_rows(measure),
-        "The heads that differ most. Above zero the positive prompt has the larger magnitude.",
-    )  # fmt: skip
-    loud = " pl-warn" if measure.model.is_random else ""
-    remarks = "".join(
-        f'<p><span class="pl-chip{loud}">{escape(remark.text)}</span></p>'
-        if remark.kind in (Kind.WEIGHTS, Kind.RANDOM)
-        else html.error_html(remark.text)
-        if remark.kind is Kind.LENGTHS
-        else f"<p>{escape(remark.text)}</p>"
-        for remark in measure_remarks(measure)
-    )
-    return f'<p class="pl-sentence">{escape(measure_sentence(measure))}</p>{remarks}{heads}'
+def _shown_html(page: Page, shown: Answer | None, tries: Tries, run: Run | None) -> str:
+    """Show an answer; without one, and where its run is gone, the tries."""
+    if shown and shown.result and run:
+        return answer_html(shown, tries, run, _control(page, run))
+    if shown and shown.measure:
+        return measure_html(shown, tries)
+    return (shown.failure if shown else "") + tries_html(tries, least=1)
 
 
-def expected_html(pictures: Pictures, model: ModelInfo, sides: tuple[str, str]) -> str:
-    """Show the two expected pictures of a pair, with what they are and whose."""
-    weights = f"Weights: {weights_label(model)}." + (f" {EXPECTED_RANDOM}" if model.is_random else "")
-    return html.pictures_html(zip(sides, pictures.webp, strict=True), "Expected picture", f"{EXPECTED} {weights}")
-
-
-def answer_html(result: PairResult, run: Run) -> str:
-    """Show a visitor's result: one plain sentence, the pictures, and what to read with care."""
-    scores, heads = (html.figure_html(figure(name, OnePair(result, run))) for name in ("scores", "top heads"))
-    remarks = f"<summary>Read with care</summary>{html.statements_html(pair_remarks(result, run))}"
-    return (
-        f'<div class="pl-verdict"><div class="pl-verdict-words">{_answer_words(result, run)}'
-        f'{scores}</div><div class="pl-verdict-heads">{heads}</div>'
-        f'<details class="pl-careful pl-verdict-care">{remarks}</details></div>'
-    )
-
-
-def _answer_words(result: PairResult, run: Run) -> str:
-    """Write what comes first: what was asked, the sentence, and what limits it."""
-    low, n, random = result.n_at_or_below, len(result.scores) + 1, run.info.is_random
-    said = f'<p class="pl-sentence">{escape(pair_sentence(result))}</p>'
-    if not result.comparable:
-        said = f"{html.error_html(length_warning(result))}<p>For orientation: {escape(pair_sentence(result))}</p>"
-    loud = " The weights are random: this says nothing about FLUX.2 Klein." if random else ""
-    return (
-        f"{said}<p>Score {result.score:+.2f} SD; conformal p = {low}/{n} = {result.p:.2g}, small where your pair "
-        "goes less with the others than they do; one that goes farther than all has p = 1. One pair is one pair: "
-        "this is its place among the run's pairs, no test of the axis.</p>"
-        f'<p><span class="pl-chip{" pl-warn" if random else ""}">{escape(weights_words(run) + loud)}</span></p>'
-    )
+def under_way_html(words: str) -> str:
+    """Say what is under way, beside something that moves."""
+    said = escape(words)
+    return f'<div class="pl-progress"><progress aria-label="{said}"></progress><p role="status">{said}</p></div>'
 
 
 def actions_html(run: str | None, positive: str, negative: str, record: dict[str, Any] | None) -> str:
@@ -434,7 +425,14 @@ def _tokens(count: int) -> str:
     return f"{count} token{'' if count == 1 else 's'}"
 
 
-def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: str = "") -> str:
+def note_html(
+    positive: str,
+    negative: str,
+    counts: tuple[Count, Count],
+    model: str = "",
+    unknown: str = "",
+    better: tuple[str, str] | None = None,
+) -> str:
     """Say what the two prompts are as a pair: refused, of unequal length, or fit to be scored.
 
     Parameters
@@ -444,6 +442,10 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
     counts : tuple of int, str or None
     model : str
         Why nothing can be counted now; empty where it can.
+    unknown : str
+        Which words the model does not know; empty where it knows all.
+    better : tuple of str, optional
+        Both prompts with a small edit that makes their lengths equal.
     """
     sides = zip(SIDES, counts, strict=True)
     problems = [f"{side.capitalize()} prompt: {why}" for side, why in sides if isinstance(why, str)]
@@ -455,8 +457,8 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
         lines = [f"Both prompts have {_tokens(a)}. What differs is marked."]
         if a != b:
             lines = [
-                f"{a} and {_tokens(b)}: the lengths differ, and length would be measured together with what they "
-                "mean. The score would be NOT COMPARABLE. Rewrite one prompt until both have the same number of tokens."
+                f"{a} and {_tokens(b)}: the lengths differ, and length would be measured too. The score would be NOT "
+                "COMPARABLE."
             ]
         # More, or less, than one thing differs.
         shared = shared_words(positive, negative)
@@ -464,5 +466,19 @@ def note_html(positive: str, negative: str, counts: tuple[Count, Count], model: 
             lines.append("The words are the same: only blanks differ.")
         elif shared < ALIKE:
             lines.append("Most words differ: then much more than one thing is measured.")
+    if unknown:
+        lines.append(unknown)
     loud = " pl-note-loud" if problems or a != b or len(lines) > 1 else ""
-    return f'<div role="status" class="pl-note{loud}">{html.paragraphs_html(lines)}</div>'
+    return f'<div role="status" class="pl-note{loud}">{html.paragraphs_html(lines)}{_offer(positive, better)}</div>'
+
+
+def _offer(positive: str, better: tuple[str, str] | None) -> str:
+    """Offer an edit; nothing where there is none."""
+    if better is None:
+        return ""
+    new = better[0] if better[0] != positive else better[1]
+    words = new if len(new) <= _OFFERED else f"…{new[-_OFFERED:]}"
+    return f'<p><button type="button" class="pl-button pl-slim" data-name="even">Use: “{escape(words)}”</button></p>'
+
+
+_OFFERED = 80  # characters of an edited prompt: what is edited is its end

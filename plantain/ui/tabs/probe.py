@@ -16,16 +16,19 @@ from plantain.report.labels import run_label
 from plantain.report.numbers import duration
 from plantain.runs.run import Run
 from plantain.ui import html
+from plantain.ui.clicks import Clicks
 from plantain.ui.engine import UNFINISHED, Step
 from plantain.ui.errors import LOCAL_RUN, failure_html, kept_words, listener
+from plantain.ui.lazy import Section
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, KEPT, LATER, VIEW, Choice, Page, queued
-from plantain.ui.tabs.prompt_set import PromptSets, pair_html, set_chooser
-from plantain.ui.tabs.publish import TAB as PUBLISH
+from plantain.ui.tabs.prompt_set import Chooser, PromptSets, pair_html, set_chooser
 from plantain.ui.tabs.publish import may_be_published
-from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_HELP, PROBE_QUOTA
+from plantain.ui.texts import PROBE_AFTERWARDS, PROBE_CARE, PROBE_HELP, PROBE_QUOTA
 
 SIZES = {"the device's default": None, "256 px": 256, "512 px": 512, "1024 px": 1024}
+
+_DEFAULT_SIZES = "64 to 1024 px, by model and device"
 
 AT_ONCE = {"all that are left": None, "10": 10, "5": 5}
 
@@ -68,14 +71,13 @@ class _Asked(NamedTuple):
         return len(self.prompt_set.pairs)
 
 
-class _Probes:
+class _Probes(Clicks):
     """What the tab's listeners share: the page, and whose probe runs."""
 
     def __init__(self, page: Page) -> None:
+        super().__init__()
         self.page = page
         self.sets = PromptSets(page)
-        self.running: set[str] = set()  # sessions: a browser tab has one probe at most
-        self.begun: set[str] = set()  # sessions whose last click was followed by a probe, or taken back
         self.locked: set[str] = set()  # sessions that wait for a probe or have one
 
     def read(self, size: str, seed: float | None, at_once: str, *chosen: str) -> _Asked:
@@ -115,6 +117,10 @@ class _Probes:
         button, cost = self.settings(*controls)
         return gr.update(value=button["value"]) if request.session_hash in self.locked else button, cost
 
+    def cleared(self, request: gr.Request) -> tuple[Any, Any]:
+        """Take away what became of the last probe, unless one waits or runs."""
+        return (gr.skip(), gr.skip()) if request.session_hash in self.locked else ("", HIDDEN)
+
     def on_shelf(self, *controls: Any) -> str | None:
         """Return the saved run that a click would make again; None where there is none, or nothing can be run."""
         try:
@@ -136,16 +142,18 @@ class _Probes:
 
     def taken_back(self, request: gr.Request) -> tuple[str, Any]:
         """Say at once that a click on Stop was seen; what Gradio tells of the end is no refusal then."""
-        self.begun.add(request.session_hash)
+        self.take_back(request)
         return html.message_html("Stopping: the pair in hand is finished first …"), gr.update(interactive=False)
 
     def run(self, request: gr.Request, *given: Any) -> Iterator[tuple[str, Any, Any]]:
         """Run a probe; stopped or broken, the pairs that are done stay with the engine."""
         *controls, mine = given
         engine, asked, asks = self.page.engine, None, None
-        self.running.add(request.session_hash)
-        self.begun.add(request.session_hash)
+        self.begin(request)
         try:
+            if self.is_taken_back(request):
+                yield gr.skip(), gr.skip(), gr.skip()
+                return
             yield html.message_html("Your turn has come. Waiting for the model …"), gr.skip(), gr.skip()
             asked = self.read(*controls)
             asks = engine.asks(self.sends(asked), asked.size)
@@ -153,13 +161,15 @@ class _Probes:
             with logged("probe"), closing(steps):
                 for step in steps:
                     done = self.finished(step.run, asked, mine) if step.run else None
+                    if not done and self.is_taken_back(request):
+                        return
                     yield done or (progress_html(step), gr.skip(), gr.skip())
             if step.run is None:
                 yield html.message_html(kept_words(step.done, step.total)), gr.skip(), gr.skip()
         except Exception as error:
             yield self.failed(error, asked, asks), gr.skip(), gr.skip()
         finally:
-            self.running.discard(request.session_hash)
+            self.end(request)
 
     def failed(self, error: Exception, asked: _Asked | None, asks: int | None) -> str:
         """Explain a failure, with what is kept and the command that does without the page."""
@@ -192,47 +202,56 @@ class _Probes:
         return html.message_html(f"Stopped. {kept}")
 
 
-def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
-    """Build the tab; its result is chosen for the whole page at once."""
+def probe_part(page: Page, choice: Choice, tabs: gr.Tabs, tab: gr.Tab, publish: Section | None) -> Chooser:
+    """Build the probe inside its tab; its result is chosen for the whole page at once.
+
+    It is not built lazily: Gradio forgets what was built for a visitor when many others come, and a probe must go on.
+
+    Returns
+    -------
+    Chooser
+        What chooses its prompt set.
+    """
     probes = _Probes(page)
     first = next(iter(SIZES)), 0, next(iter(AT_ONCE))
     go_now, cost_now = probes.settings(*first, probes.sets.first, "", "", "", "")
-    with gr.Tab("Run the probe", id="probe") as tab:
-        gr.HTML(PROBE_HELP.format(unfinished=UNFINISHED))
-        chosen, said_of_set = set_chooser(page, probes.sets)
-        with gr.Row():
-            options = {"filterable": False, "min_width": 220}
-            size = gr.Dropdown(
-                list(SIZES), value=first[0], label="Image size", info="1024 px on a GPU, 256 px without", **options
-            )
-            seed = gr.Number(0, label="Seed", info="of the noise; 0 unless asked otherwise", min_width=220)
-            at_once = gr.Dropdown(
-                list(AT_ONCE), value=first[2], label="Pairs now", info="the rest can follow later", **options
-            )
-        cost = gr.HTML(cost_now, elem_id="probe-cost")
-        shelf = gr.HTML(elem_id="probe-shelf")
-        show = gr.Button("Show the saved run", visible=False, elem_id="show-saved")
-        with gr.Row():
-            go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
-            stop = gr.Button("Stop", variant="stop", interactive=False)
-        progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
-        onward = gr.Button("Publish this run …", visible=False, elem_id="probe-publish")
-    settings = [size, seed, at_once, *chosen]
+    gr.HTML(PROBE_HELP)
+    chooser = set_chooser(page, probes.sets)
+    with gr.Row():
+        options = {"filterable": False, "min_width": 220}
+        size = gr.Dropdown(list(SIZES), value=first[0], label="Image size", info=_DEFAULT_SIZES, **options)
+        seed = gr.Number(0, label="Seed", info="of the noise", min_width=220)
+        at_once = gr.Dropdown(list(AT_ONCE), value=first[2], label="Pairs now", info="the rest later", **options)
+    cost = gr.HTML(cost_now, elem_id="probe-cost")
+    shelf = gr.HTML(elem_id="probe-shelf")
+    show = gr.Button("Show the saved run", visible=False, elem_id="show-saved")
+    with gr.Row():
+        go = gr.Button(go_now["value"], variant="primary", elem_id="run-probe")
+        stop = gr.Button("Stop", variant="stop", interactive=False)
+    progress = gr.HTML(elem_id="probe-progress", elem_classes="pl-queue")
+    onward = gr.Button("Publish this run …", visible=False, elem_id="probe-publish")
+    care = html.paragraphs_html([PROBE_CARE.format(unfinished=UNFINISHED)])
+    gr.HTML(html.folded_html("What is run, and what is kept", care))
+    settings = [size, seed, at_once, *chooser.inputs]
     controls = [*settings, stop]
     # One event: of two, an answer to older settings could come last and stay.
     changed = choice.relay_of(tab.select, *(component.change for component in settings), choice.known.change)
-    said_of_set(changed)
+    chooser.follow(changed)
     changed.then(listener(probes.shown), settings, [go, cost], **LATER)
     changed.then(listener(probes.offer), settings, [shelf, show], **LATER)
+    # What was said of a probe with other settings goes; of one that runs it stays.
+    choice.relay_of(*(component.change for component in settings)).then(
+        listener(probes.cleared), None, [progress, onward], **LATER
+    )
     show.click(listener(lambda *now: probes.on_shelf(*now) or gr.skip()), settings, choice.run, **VIEW).then(
-        listener(lambda: gr.Tabs(selected="findings")), None, tabs, **VIEW
+        listener(lambda: gr.Tabs(selected="result")), None, tabs, **VIEW
     )
     # Said before the queue, so that a click is seen at once also while somebody else's probe runs.
     waiting = html.message_html("Waiting for your turn: one probe runs at a time. Your place in the queue is above.")
     locked = [gr.update(interactive=False)] * len(settings)
 
     def wait(request: gr.Request) -> tuple:
-        probes.begun.discard(request.session_hash)
+        probes.wait(request)
         probes.locked.add(request.session_hash)
         return waiting, gr.update(interactive=False), *locked, gr.update(interactive=True)
 
@@ -249,7 +268,8 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
 
     event.then(listener(idle), settings, [go, cost, *controls], **VIEW)
     event.then(listener(lambda name: gr.update(visible=may_be_published(page, name))), choice.run, onward, **VIEW)
-    onward.click(listener(lambda: gr.Tabs(selected=PUBLISH)), None, tabs, **VIEW)
+    if publish:
+        onward.click(listener(lambda: (gr.Accordion(open=True), "yes")), None, [publish.fold, publish.asked], **VIEW)
     refused = html.error_html(REFUSED)  # `then` does not come where the queue refuses
 
     def broke(request: gr.Request, *values: Any) -> tuple:
@@ -263,6 +283,7 @@ def probe_tab(page: Page, choice: Choice, tabs: gr.Tabs) -> None:
     stop.click(listener(probes.taken_back), None, [progress, stop], cancels=[event], **VIEW).then(
         listener(probes.stopped), settings, progress, **VIEW
     ).then(listener(idle), settings, [go, cost, *controls], **VIEW)
+    return chooser
 
 
 def button_words(kept: int, now: int, total: int) -> str:
@@ -286,7 +307,7 @@ def cost_words(now: int, sent: int, asked: int | None, each: float | None) -> st
     if asked is not None:
         return PROBE_QUOTA.format(asked=asked, what=what)
     if each is None:
-        return "No pair of this size was timed on this device yet; the first ones will show how long it takes."
+        return "No pair of this size was timed here yet."
     return f"About {duration(each * sent)} for {what}, by those of this size that were timed on this device."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from itertools import product
@@ -12,7 +13,16 @@ import gradio as gr
 
 from plantain.prompts.confounds import confounds_of_own_set
 from plantain.prompts.pasted import MOST_BYTES, MOST_LETTERS, MOST_PAIRS, read_pasted
-from plantain.prompts.sets import MIN_PAIRS, SIDES, PromptError, PromptPair, PromptSet, shipped_sets
+from plantain.prompts.sets import (
+    MIN_PAIRS,
+    MODELS,
+    PICTURE_BOOK,
+    SIDES,
+    PromptError,
+    PromptPair,
+    PromptSet,
+    shipped_sets,
+)
 from plantain.report.labels import kinds_words
 from plantain.ui import html
 from plantain.ui.engine import EngineError
@@ -22,7 +32,10 @@ from plantain.ui.texts import OWN_HELP
 
 OWN = "own"
 
-_EXAMPLE = "positive\tnegative\nA horse gallops along the beach.\tA horse ambles along the beach.\n…"
+_EXAMPLES = {
+    "": "positive\tnegative\nA horse gallops along the beach.\tA horse ambles along the beach.\n…",
+    PICTURE_BOOK: "positive\tnegative\tmodel\nTall Ana meets Ben.\tShort Ana meets Ben.\tpicture-book\n…",
+}
 
 _read = lru_cache(8)(read_pasted)  # a few listeners ask for the same text at once
 
@@ -35,22 +48,21 @@ class PromptSets:
     Parameters
     ----------
     page : Page
-
-    Attributes
-    ----------
-    first : str
-        What the chooser holds at the start.
     """
 
     def __init__(self, page: Page) -> None:
-        self.first = page.prompt_set.sha256
-        self._known = {self.first: page.prompt_set} | {sha: found for sha, (_, found) in shipped_sets().items()}
+        self._page = page
+
+    @property
+    def first(self) -> str:
+        """What the chooser holds at the start, in the loaded model's words as everything that it offers."""
+        return self._page.first_set.sha256
 
     def choices(self) -> list[tuple[str, str]]:
         """Return (label, value) for the chooser."""
-        return [(f"{found.title} ({found.role})", sha) for sha, found in self._known.items()] + [
-            ("A set of your own …", OWN)
-        ]
+        offered = {self.first: self._page.first_set} | _of_project(self._page.engine.words)
+        labels = (f"{found.title} ({found.role})" if found.role else found.title for found in offered.values())
+        return [*zip(labels, offered, strict=True), ("A set of your own …", OWN)]
 
     def find(self, which: str, text: str, title: str, positive: str, negative: str) -> PromptSet:
         """Return the chosen set.
@@ -58,28 +70,58 @@ class PromptSets:
         Raises
         ------
         PromptError
-            A visitor's own that cannot be read.
+            A visitor's own that cannot be read, or a set that is not in the loaded model's words.
         """
-        return _read(text, title, positive, negative) if which == OWN else self._known[which]
+        if which == OWN:
+            found = _read(text, title, positive, negative)
+        elif which == self._page.prompt_set.sha256:
+            found = self._page.prompt_set
+        else:  # a page that was opened before the model was there may offer sets in other words
+            found = next(sets[which] for model in ("", *MODELS) if which in (sets := _of_project(model)))
+        self._page.engine.check_set(found)
+        return found
 
 
-def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Component], Callable[[Any], None]]:
-    """Build the chooser inside a tab.
+def _of_project(model: str) -> dict[str, PromptSet]:
+    return {sha256: found for sha256, (_, found) in shipped_sets(model).items()}
 
-    Returns
-    -------
+
+@dataclass(frozen=True)
+class Chooser:
+    """The components that choose a set.
+
+    Attributes
+    ----------
     inputs : list of components
         What `PromptSets.find` takes.
     follow : callable
         Has what is said of the set follow an event.
+    serve : callable
+        Offers what the model takes on pages that are served from now on.
+    renew : callable
+        Returns the same for `renewed`, on a page that may have been opened before the model was there.
+    renewed : list of components
     """
+
+    inputs: list[gr.components.Component]
+    follow: Callable[[Any], None]
+    serve: Callable[[], None]
+    renew: Callable[[], list[Any]]
+    renewed: list[gr.components.Component]
+
+
+def set_chooser(page: Page, sets: PromptSets) -> Chooser:
+    """Build the chooser inside a tab."""
+    built = page.engine.words
     which = gr.Dropdown(
         sets.choices(), value=sets.first, label="Prompt set", filterable=False, elem_id="prompt-set", min_width=280
     )
-    about = gr.HTML(about_html(page.prompt_set), elem_id="set-about")
+    about = gr.HTML(about_html(page.first_set), elem_id="set-about")
     with gr.Column(visible=False) as own:
         gr.HTML(_HELP)
-        text = gr.Textbox("", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLE, elem_id="own-set")
+        text = gr.Textbox(
+            "", label="Your pairs", lines=8, max_lines=16, placeholder=_EXAMPLES[built], elem_id="own-set"
+        )
         with gr.Row():
             names = (("Name", "Tempo"), ("Positive side", "fast"), ("Negative side", "slow"))
             words = [gr.Textbox("", label=label, placeholder=example, min_width=160) for label, example in names]
@@ -91,7 +133,19 @@ def set_chooser(page: Page, sets: PromptSets) -> tuple[list[gr.components.Compon
             return HIDDEN, gr.update(visible=True), own_html(page, *chosen[1:])
         return gr.update(value=about_html(sets.find(*chosen)), visible=True), HIDDEN, ""
 
-    return inputs, lambda event: event.then(listener(look), inputs, [about, own, note], **LATER)
+    def serve() -> None:
+        which.choices, which.value, about.value = sets.choices(), sets.first, about_html(page.first_set)
+        text.placeholder = _EXAMPLES[page.engine.words]
+
+    def renew() -> list[Any]:
+        if page.engine.words == built:
+            return [gr.skip(), gr.skip()]
+        return [gr.Dropdown(sets.choices(), value=sets.first), gr.update(placeholder=_EXAMPLES[page.engine.words])]
+
+    return Chooser(
+        inputs, lambda event: event.then(listener(look), inputs, [about, own, note], **LATER), serve, renew,
+        [which, text],
+    )  # fmt: skip
 
 
 def about_html(prompt_set: PromptSet) -> str:
@@ -99,7 +153,8 @@ def about_html(prompt_set: PromptSet) -> str:
     n = len(prompt_set.pairs)
     words = kinds_words(prompt_set.positive, prompt_set.negative, [pair.kind for pair in prompt_set.pairs])
     lines = f"{n} pairs, {2 * n} passes: {words}."
-    return html.paragraphs_html([lines, prompt_set.about, prompt_set.reading])
+    more = html.paragraphs_html([prompt_set.about, prompt_set.reading])
+    return html.paragraphs_html([lines]) + (html.folded_html("About this set", more) if more else "")
 
 
 def own_html(page: Page, text: str, title: str, positive: str, negative: str) -> str:
@@ -108,6 +163,7 @@ def own_html(page: Page, text: str, title: str, positive: str, negative: str) ->
         return ""
     try:
         found = _read(text, title, positive, negative)
+        page.engine.check_set(found)
     except PromptError as error:
         return html.error_html(str(error))
     said = (

@@ -1,4 +1,4 @@
-"""The tab from which the owner of a model card publishes the chosen run to it.
+"""The section from which the owner of a model card publishes the chosen run to it.
 
 Every listener asks for the sign-in of the request that calls it, and the desk asks the Hub whether that account may
 write: what the browser shows or hides decides nothing.
@@ -19,13 +19,12 @@ from plantain.report.model_card import check_publishable
 from plantain.ui import html
 from plantain.ui.desk import Desk, Difference, Sent, signed_in, why_nobody_signs_in
 from plantain.ui.errors import failure_html, listener
+from plantain.ui.lazy import Section
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, queued
 from plantain.ui.tabs.export import size_words
 from plantain.ui.texts import PUBLISH_ELSEWHERE, PUBLISH_HELP
 from plantain.ui.theme import static
-
-TAB = "publish"
 
 _BUSY = {"concurrency_id": "publish", "concurrency_limit": 1}  # one section is computed at a time
 
@@ -43,7 +42,7 @@ class _Seen(NamedTuple):
 
 
 class _Counter:
-    """What the tab's listeners share."""
+    """What the section's listeners share."""
 
     def __init__(self, page: Page, desk: Desk) -> None:
         self.page, self.desk = page, desk
@@ -53,7 +52,7 @@ class _Counter:
         request: gr.Request,
         token: gr.OAuthToken | None,
         profile: gr.OAuthProfile | None,
-        opened: bool,
+        opened: str,
         chosen: str | None,
     ) -> tuple[Any, ...]:
         """Say who is signed in and what is chosen; who may publish it gets the controls, with a name for the run."""
@@ -157,23 +156,28 @@ def sign_in_button() -> gr.LoginButton | None:
     return None if why_nobody_signs_in() else gr.LoginButton(SIGN_IN, elem_id="sign-in", size="md", render=False)
 
 
-def publish_tab(page: Page, choice: Choice, demo: gr.Blocks, sign_in: gr.LoginButton | None) -> None:
-    """Build the tab, where a desk is there, with the button that `sign_in_button` made."""
-    desk = page.desk
-    if desk is None:
-        return
-    with gr.Tab("Publish", id=TAB) as tab:
+def publish_section(
+    page: Page, desk: Desk, choice: Choice, section: Section, demo: gr.Blocks, sign_in: gr.LoginButton | None
+) -> None:
+    """Build what the section holds, with the button that `sign_in_button` made."""
+    with section.fold:
         gr.HTML(PUBLISH_HELP.format(card=escape(desk.card_repo), results=_results_words(desk)))
         if sign_in is None:
             gr.HTML(html.message_html(why_nobody_signs_in()))
             command = gr.HTML(elem_id="publish-command")
-            choice.fill(tab, lambda name, *_: (command_html(page, desk, name),), [], [command])
+            gr.on(
+                [section.asked.change, choice.run.change],
+                listener(lambda name, asked: command_html(page, desk, name) if asked else ""),
+                [choice.run, section.asked],
+                command,
+                **VIEW,
+            )
             return
         sign_in.render()
-        _desk(_Counter(page, desk), choice, tab, demo, sign_in)
+        _desk(_Counter(page, desk), choice, section, demo, sign_in)
 
 
-def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_in: gr.LoginButton) -> None:
+def _desk(counter: _Counter, choice: Choice, section: Section, demo: gr.Blocks, sign_in: gr.LoginButton) -> None:
     who = gr.HTML(elem_id="publish-who")
     about = gr.HTML(elem_id="publish-about")
     with gr.Column(visible=False, elem_id="publish-desk") as controls:
@@ -183,14 +187,14 @@ def _desk(counter: _Counter, choice: Choice, tab: gr.Tab, demo: gr.Blocks, sign_
         difference = gr.HTML(elem_id="publish-difference")
         go = gr.Button("Open pull request", variant="primary", visible=False, elem_id="publish-send")
     outcome = gr.HTML(elem_id="publish-outcome")
-    seen, opened = gr.State(None), gr.State(False)
+    seen, opened = gr.State(None), section.asked
     kept = gr.Textbox(visible="hidden", elem_id="publish-kept")
 
     arrival = [who, controls, name, about, difference, go, seen, sign_in]
     asking = html.message_html("Asking the Hub …"), HIDDEN
     # The controls are away until the answer: it brings a name, which must not come over one that is being typed.
     events = (
-        tab.select(listener(lambda: (True, *asking)), None, [opened, who, controls], **VIEW),
+        opened.change(listener(lambda: asking), None, [who, controls], **VIEW),
         choice.run.change(
             listener(lambda opened: asking if opened else (gr.skip(), gr.skip())), opened, [who, controls], **VIEW
         ),

@@ -1,4 +1,4 @@
-"""The tab of one unit: its differences, its p in words, its scopes, and the list to choose from."""
+"""The section of one unit: its differences, its p in words, its scopes, and the list to choose from."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ import gradio as gr
 import pandas as pd
 
 from plantain import PlantainError
+from plantain.findings.directions import unit_directions
 from plantain.findings.unit import UnitProfile, profile_unit
 from plantain.report.figures.catalogue import OneRun, figure
 from plantain.report.labels import UNIT_WORDS, run_sides, weights_words
 from plantain.report.statements import corrected_statement, unit_statements
-from plantain.report.tables import CHOSEN_NOTE, shown, top_units_frame
+from plantain.report.tables import CHOSEN_NOTE, people_frame, shown, top_units_frame
 from plantain.runs.run import Run
 from plantain.runs.units import Selection
 from plantain.ui import html
 from plantain.ui.address import share_base
 from plantain.ui.errors import listener
-from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, or_error, short
+from plantain.ui.lazy import follows
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, or_error
 
 ALL_BLOCKS = "all"
 
 COLUMNS = (
-    "Ranks are among all blocks' units. rms_percent is the size of the differences, whichever way they point, in "
-    "percent of the magnitude, percent their mean. p_exact (above 30 pairs p_flips, of drawn sign flips) is of a unit "
-    "alone; p_fwer and q_bh are corrected for all units of this choice."
+    "Ranks are among all blocks' units. The size is that of the differences, whichever way they point, in percent of "
+    "the magnitude; the mean goes by their sign. “p, alone” is a unit's own; “p, corrected for all” and “false "
+    "discovery rate” count that all units of this choice were looked at. What is said of directions is of the "
+    "direction alone, whatever the magnitude."
 )
 
 LISTED = 100  # rows, and units in the picker
 
 # On a phone these are on the screen.
-FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_flips", "p_fwer", "q_bh"]
+FIRST_COLUMNS = ["rank", "unit", "t", "rms_percent", "d_z", "p_exact", "p_flips", "p_fwer", "q_bh", "k_direction"]
 
 
-def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
-    """Build the tab; it is filled when the page has opened, and follows the choice and the unit."""
+def head_section(page: Page, choice: Choice) -> None:
+    """Build the section, lazily; it follows the choice and the unit."""
 
     def unit_of(run: Run, selection: Selection, unit: str) -> str:
         a = run.analysis(selection)
@@ -51,7 +54,7 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         other = f"This is one of the {UNIT_WORDS[seen.units]}; the list below is of {UNIT_WORDS[units]}."
         below = "" if seen.units == units else f"<p>{escape(other)}</p>"
         links = links_html(name, seen) if name in page.store.saved else ""
-        return words_html(run, seen) + links + below, "", figures_html(run, seen)
+        return words_html(run, seen, links) + below, "", figures_html(run, seen)
 
     def corrected(name: str | None, units: str, scope: str, unit: str) -> str:
         return page.slowly(name, units, scope, lambda run, of: corrected_html(run, unit_of(run, of, unit), of.scope))
@@ -67,7 +70,8 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
         analysis, chosen = run.analysis(selection), unit_of(run, selection, unit)
         names = analysis.table.blocks
         within = block if block in names else None
-        frame = top_units_frame(analysis, LISTED, within, run.inferences.get(selection))
+        directed = unit_directions(run, selection)
+        frame = top_units_frame(analysis, LISTED, within, run.inferences.get(selection), directions=directed)
         choices = [(f"{u} (t = {t:+.2f})", u) for u, t in zip(frame["unit"], frame["t"], strict=True)]
         choices += [] if chosen in set(frame["unit"]) else [(chosen, chosen)]
         total = int((analysis.table.block == within).sum()) if within else len(analysis.ranking)
@@ -85,33 +89,35 @@ def heads_tab(page: Page, choice: Choice, demo: gr.Blocks) -> None:
             run, selection = page.run(name), Selection(units, scope)
             inference, analysis = run.inference(selection), run.analysis(selection)
             within = block if block in analysis.table.blocks else None
-            return _table(top_units_frame(analysis, LISTED, within, inference))
+            directed = unit_directions(run, selection)
+            return _table(top_units_frame(analysis, LISTED, within, inference, directions=directed))
         except PlantainError:
             return gr.skip()  # said beside the list already
 
-    with gr.Tab("One head", id="head"):
-        with gr.Row():
-            block = gr.Dropdown(
-                [("all blocks", ALL_BLOCKS)],
-                value=ALL_BLOCKS,
-                label="Block",
-                filterable=False,
-                elem_id="block",
-                min_width=140,
-            )
-            picker = gr.Dropdown([], label="Head, slice or group", elem_id="picker", min_width=200)
-        words = gr.HTML(elem_id="one-head")
-        later = gr.HTML(elem_id="one-head-corrected")
-        shown = [words, later, gr.HTML(elem_id="one-head-figures")]
+    with gr.Row():
+        block = gr.Dropdown(
+            [("all blocks", ALL_BLOCKS)],
+            value=ALL_BLOCKS,
+            label="Block",
+            filterable=False,
+            interactive=True,
+            elem_id="block",
+            min_width=140,
+        )
+        picker = gr.Dropdown([], label="Head, slice or group", interactive=True, elem_id="picker", min_width=200)
+    words = gr.HTML(elem_id="one-head")
+    later = gr.HTML(elem_id="one-head-corrected")
+    shown = [words, later, gr.HTML(elem_id="one-head-figures")]
+    with gr.Accordion("All as a list", open=False, elem_id="head-list"):
         line = gr.HTML(elem_id="heads-line")
         table = gr.Dataframe(
-            label="Top units; choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
+            label="Choose a row to look at it", buttons=["copy", "fullscreen"], interactive=False,
             elem_id="top-units", visible=False,  # until it is filled: its scripts are not loaded before
         )  # fmt: skip
     everything = [*choice.inputs, choice.unit]
     filtered = [*choice.inputs, block]
-    # One chain for the page's start and every change: of two answers to one place the older must not come last.
-    relay = choice.relay(demo.load, choice.unit.change, block.input)
+    # One chain for the start and every change: of two answers to one place the older must not come last.
+    relay = choice.relay_of(follows(unit=True), block.input)
     relay.then(listener(look), everything, shown, **LATER).then(
         listener(listed), [*filtered, choice.unit], [table, block, picker, line], **LATER
     ).then(listener(corrected), everything, later, **LATER).then(listener(with_p), filtered, table, **LATER)
@@ -128,19 +134,20 @@ def _table(frame: pd.DataFrame) -> dict:
     frame = frame[shown(frame)]
     first = [name for name in FIRST_COLUMNS if name in frame]
     rest = [name for name in frame if name not in (*first, "block")]
-    return gr.update(value=frame[[*first, *rest]].map(short), visible=True)
+    return gr.update(value=people_frame(frame[[*first, *rest]]), visible=True)
 
 
-def words_html(run: Run, unit: UnitProfile) -> str:
-    """Say what one unit shows."""
-    words = html.paragraphs_html(line.text for line in unit_statements(run, unit))
-    return f'<h3 class="pl-h">{escape(unit.name)}</h3>{words}'
+def words_html(run: Run, unit: UnitProfile, links: str = "") -> str:
+    """Say what one unit shows in a sentence, and fold the rest, and the links, under it."""
+    first, *more = (line.text for line in unit_statements(run, unit))
+    folded = html.folded_html("More of it, and links", html.paragraphs_html(more) + links)
+    return f'<h3 class="pl-h">{escape(unit.name)}</h3><p>{escape(first)}</p>{folded}'
 
 
 def links_html(name: str, unit: UnitProfile) -> str:
     """Link to one unit of a saved run, as a view of the page and as JSON: both addresses stay."""
     choice = {"run": name, "units": unit.units, "scope": unit.scope, "unit": unit.name}
-    view = f"{share_base() or ''}?{urlencode({**choice, 'tab': 'head'}, quote_via=quote)}"
+    view = f"{share_base() or ''}?{urlencode({**choice, 'tab': 'evidence', 'section': 'head'}, quote_via=quote)}"
     numbers = f"unit?{urlencode({key: choice[key] for key in ('run', 'unit', 'scope')}, quote_via=quote)}"
     links = ((view, "Link to this view"), (numbers, "The numbers as JSON"))
     return "<p>{}</p>".format(
@@ -151,16 +158,20 @@ def links_html(name: str, unit: UnitProfile) -> str:
 def figures_html(run: Run, unit: UnitProfile) -> str:
     """Draw one unit's differences, its scopes and slices."""
     of = OneRun(run, Selection(unit.units, unit.scope), unit.name)
-    dots, *bars = (
-        html.figure_html(figure(name, of))
-        for name in ("one head", "one head by scope", *(["slices of one head"] if unit.slices else []))
-    )
-    return f'<div class="pl-two"><div>{dots}{_differences(run, unit)}</div><div>{"".join(bars)}</div></div>'
+    bars = ["one head by scope", *(["slices of one head"] if unit.slices else [])]
+    dots = ["one head", *(["one head by direction"] if unit.direction else [])]
+    first, *others = (html.figure_html(figure(name, of)) for name in (*dots, *bars))
+    more = f'<div class="pl-two">{"".join(f"<div>{other}</div>" for other in others)}</div>'
+    return f"{first}{html.folded_html(_MORE, more)}{_differences(run, unit)}"
+
+
+_MORE = "Its direction, other tokens, and the slices inside it"
 
 
 def corrected_html(run: Run, name: str, scope: str) -> str:
     """Say what is left of a unit's p after correction."""
-    return f"<p>{escape(corrected_statement(run, profile_unit(run, name, scope)).text)}</p>"
+    words = escape(corrected_statement(run, profile_unit(run, name, scope)).text)
+    return html.folded_html("What is left of its p when all are counted", f"<p>{words}</p>")
 
 
 def _differences(run: Run, unit: UnitProfile) -> str:

@@ -138,6 +138,13 @@ def test_an_empty_prompt_is_refused_in_one_line(moral_folder, capfd):
     assert capfd.readouterr().err == "plantain: the positive prompt is empty; write a sentence.\n"
 
 
+@pytest.mark.parametrize("command", ["publish", "pull", "space"])
+def test_the_help_names_the_variable_that_the_hubs_library_reads(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert "HF_TOKEN" in capsys.readouterr().out
+
+
 def test_an_option_that_is_none_points_to_the_help_of_its_command(cli):
     code, _, said = cli("report", "somewhere", "--bogus")
     assert code == 2 and said == "plantain: unrecognized: --bogus. See: python -m plantain report --help\n"

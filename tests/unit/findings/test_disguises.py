@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from made import SETS, made_run
 
-from plantain.findings import atlas as atlas_module
-from plantain.findings.atlas import make_atlas, read_axes
-from plantain.report.atlas import finding
+from plantain.findings.across_runs import atlas as atlas_module
+from plantain.findings.across_runs.atlas import make_atlas, read_axes
+from plantain.report.across_runs.atlas import finding
 from plantain.runs.units import Layout
 
 LAYOUT = Layout(n_joint=20, n_single=80, n_heads=2, head_dim=16, mlp_dim=32, text_dim=48)
@@ -52,7 +52,7 @@ def forge(monkeypatch):
 
 def last(atlas):
     """Return the first sentence, and what is said of the axis against the controls."""
-    first, *_, own = finding(atlas, False)
+    first, *_, own = finding(atlas, "pretrained")
     return first.text, own.text
 
 

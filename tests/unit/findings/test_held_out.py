@@ -93,6 +93,18 @@ def test_the_frozen_rule_is_tried_on_new_pairs_and_controls_rules_on_these(run):
     assert mine.p == pytest.approx(reference.binomtest(mine.k, 25).pvalue)
 
 
+def test_positive_contrasts_are_told_by_their_own_pairs(run):
+    red = made_run(made_differences(seed=10, effect=1.5), prompts_sha256="3" * 64)
+    found = held_out(run, positives={"red": red})
+    magnitudes = red.magnitudes("heads", "image")
+    (told,) = found.positives
+    assert (told.k, told.n, told.rule, told.units) == (by_hand(magnitudes[0] - magnitudes[1]), 25, "red", "heads")
+    assert told.p == held_out(red).p and told.k >= 23
+    assert replace(found, positives=()) == held_out(run)
+    with pytest.raises(NotComparableError, match="red: its model differ"):
+        held_out(run, positives={"red": rename(red, fingerprint="e" * 64)})
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -175,7 +187,10 @@ def test_an_own_axis_finds_its_own_replication_and_control_beside_it(tmp_path):
     assert again.info.role == "axis"
     assert find_replication(again, tmp_path / "dare")[0] == "leap"
     beside = find_beside(again, tmp_path / "dare")
-    assert beside.replication[0] == "leap" and list(beside.controls) == ["run"]
+    assert beside.replication[0] == "leap" and list(beside.controls) == ["run"] and beside.positives == {}
+    of_own("glow", "positive contrast", tmp_path, ("red", "blue"))
+    beside = find_beside(again, tmp_path / "dare")
+    assert list(beside.controls) == ["run"] and list(beside.positives) == ["glow"]
 
 
 def test_pairs_with_their_sides_exchanged_are_no_replication(run):

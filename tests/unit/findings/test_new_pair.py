@@ -3,15 +3,20 @@
 import dataclasses
 import json
 
+import by_hand
 import numpy as np
 import pytest
-from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made_run, rounded
+from made import N_SLICES, PAIR, made_capture, made_differences, made_info, made_run, rounded, with_directions
 from scipy import stats as reference
 
-from plantain import PlantainError
-from plantain.findings.new_pair import score_pair
+from plantain import PlantainError, stats
+from plantain.findings.directions import directions
+from plantain.findings.held_out import ALONE, IMAGE, Beside
+from plantain.findings.new_pair import Way, control_of, pair_level, score_pair
 from plantain.models.info import ModelInfo
+from plantain.prompts.overlap import Twin
 from plantain.prompts.sets import PromptError, user_pair
+from plantain.runs.directions import Means
 from plantain.runs.info import NotComparableError, check_same_model
 from plantain.runs.units import CARD, Selection, SelectionError
 
@@ -93,14 +98,39 @@ def test_a_pair_without_any_difference_scores_zero(run):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_one_of_the_runs_own_pairs_ties_with_itself(seed):
+def test_a_pair_with_the_differences_of_one_of_the_runs_ties_with_it(seed):
     differences = made_differences(25, seed=seed)
-    for twin in range(0, 25, 3):
+    for twin in range(0, 25, 3):  # the same differences under other texts: no pair of the run
         result = score(made_run(differences, n_permutations=1), differences[twin])
         # leaving out either of two equal rows leaves the same others, in another order: equal but for rounding
         assert result.scores[twin] == pytest.approx(result.score, rel=1e-9)
         others = np.delete(result.scores, twin)
         assert result.n_at_or_below == 2 + np.count_nonzero(others <= result.score)
+
+
+def without(run, k):
+    """Return the run that a new pair is put in where the pair k of a run of 25 is taken out of it."""
+    return made_run(np.delete(run.analysis(CARD).differences, k, axis=0))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_runs_own_pair_is_scored_by_the_others_alone_and_has_no_p(run, sign):
+    differences, k = run.analysis(CARD).differences, 7
+    texts = (run.pairs[k].pair.positive.upper(), f"{run.pairs[k].pair.negative}.")
+    pair = user_pair(*texts[::sign])
+    found = score_pair(run, pair, made_capture(sign * differences[k]), CARD)
+    as_new = score_pair(without(run, k), PAIR, made_capture(sign * differences[k]), CARD)
+    assert found.twin == Twin("pair-7", sign < 0) and as_new.twin is None
+    assert found.pairs == tuple(f"pair-{i}" for i in range(25) if i != k)
+    assert (found.score, found.scores, found.n_at_or_below) == (as_new.score, as_new.scores, as_new.n_at_or_below)
+    assert found.p is None and as_new.p == as_new.n_at_or_below / 25
+    assert found.top == as_new.top and found.own == score(run, differences[k]).own
+    held_out = stats.conformal_scores(differences, 20)  # its score among the run's 25, as the run's headline has it
+    if sign > 0:
+        assert found.score == pytest.approx(held_out[k], rel=1e-9)
+        assert found.scores == pytest.approx(np.delete(held_out, k), rel=1e-9)
+    else:
+        assert found.score == pytest.approx(-held_out[k], rel=1e-9)
 
 
 def test_ties_count_against_a_claim():
@@ -175,6 +205,7 @@ def test_a_result_is_json(run):
     assert json.loads(json.dumps(result, allow_nan=False))["p"] == result["p"]
 
 
+@pytest.mark.statistics
 def test_the_p_of_a_pair_like_the_runs_is_uniform_on_its_26_steps():
     rng, steps = np.random.default_rng(21), np.zeros(26)
     for _ in range(300):
@@ -196,3 +227,112 @@ def test_whether_the_runs_pairs_agree_is_the_count_of_held_out_pairs(run):
         told += (np.sign(t[top]) * differences[i, top] / others[:, top].std(axis=0, ddof=1)).mean() > 0
     assert (own.k, own.n) == (told, 25)
     assert own.p <= 0.01 and 0 < own.reach < 2
+
+
+# --- by directions -----------------------------------------------------------------------------------------
+
+SHARED = {"joint_image": 1.0, "single": 1.0}
+
+
+def means_of(run, pairs):
+    means = run.directions
+    return Means({part: values[:, pairs] for part, values in means.parts.items()}, means.tokens[:, pairs])
+
+
+@pytest.fixture(scope="module")
+def one_more():
+    """A run of 26 pairs that agree in their directions: the last one is the visitor's."""
+    return with_directions(made_run(made_differences(26, seed=1, effect=1.5)), change=SHARED)
+
+
+@pytest.fixture(scope="module")
+def directed(run, one_more):
+    return dataclasses.replace(run, directions=means_of(one_more, slice(25)), _directed={})
+
+
+def directed_score(run, means):
+    return score_pair(run, PAIR, dataclasses.replace(made_capture(np.zeros(N_SLICES)), means=means), CARD)
+
+
+def test_by_directions_each_of_the_26_is_scored_by_all_others_over_all_heads(directed, one_more):
+    found = directed_score(directed, means_of(one_more, slice(25, 26))).directions
+    cosines = by_hand.cosines(one_more.vectors(IMAGE)).mean(axis=0)
+    expected = (cosines.sum(axis=1) - np.diag(cosines)) / 25
+    np.testing.assert_allclose((*found.scores, found.score), expected, rtol=1e-6)
+    assert found.n_at_or_below == np.count_nonzero(expected <= expected[-1]) and found.p == found.n_at_or_below / 26
+    headline = directions(directed).rule
+    assert (found.own.k, found.own.n, found.own.p) == (headline.k, headline.n, headline.p) and found.own.k == 25
+
+
+def test_directions_say_first_what_a_pair_does_and_magnitudes_stand_beside(run, directed, one_more):
+    like, strange = means_of(one_more, slice(25, 26)), means_of(with_directions(one_more, seed=3), slice(25, 26))
+    swapped = Means({part: values[::-1] for part, values in like.parts.items()}, like.tokens)
+    found = {
+        way: directed_score(directed, means)
+        for way, means in ((Way.WITH, like), (Way.AGAINST, swapped), (Way.NEITHER, strange))
+    }
+    still = score(run, np.zeros(N_SLICES))
+    for way, result in found.items():
+        assert result.way is result.first.way is way and result.first is result.directions
+        assert dataclasses.replace(result, directions=None) == still and result.magnitudes.way is still.way
+    noise = with_directions(run, seed=4)
+    assert directed_score(noise, like).way is Way.NONE and still.way is Way.NEITHER
+
+
+def test_by_directions_too_the_runs_own_pair_is_scored_by_the_others_alone(directed):
+    texts = directed.pairs[3].pair
+    own, cosines = means_of(directed, slice(3, 4)), by_hand.cosines(directed.vectors(IMAGE)).mean(axis=0)
+    expected = (cosines.sum(axis=1) - np.diag(cosines)) / 24
+    mirrored = Means({part: values[::-1] for part, values in own.parts.items()}, own.tokens)
+    captures = [dataclasses.replace(made_capture(np.zeros(N_SLICES)), means=means) for means in (own, mirrored)]
+    found = score_pair(directed, user_pair(texts.positive, texts.negative), captures[0], CARD).directions
+    assert found.score == pytest.approx(expected[3], rel=1e-6)
+    assert found.scores == pytest.approx(np.delete(expected, 3), rel=1e-6)
+    assert found.n_at_or_below == 1 + np.count_nonzero(np.delete(expected, 3) <= expected[3]) and found.p is None
+    assert found.pairs == tuple(record.pair.id for record in directed.pairs if record.pair.id != "pair-3")
+    turned = score_pair(directed, user_pair(texts.negative, texts.positive), captures[1], CARD)
+    assert turned.twin == Twin("pair-3", True) and turned.way is Way.AGAINST and turned.directions.p is None
+
+
+def test_without_directions_of_the_headline_or_of_the_pair_magnitudes_speak_alone(run, directed, one_more):
+    like = means_of(one_more, slice(25, 26))
+    control = with_directions(run, level="image")  # its headline is of magnitudes
+    assert [pair_level(each) for each in (run, directed, control)] == ["off", "image", "off"]
+    for each, means in ((run, like), (control, like), (directed, None)):
+        result = directed_score(each, means)
+        assert result.directions is None and result.first == result.magnitudes
+
+
+def test_a_control_is_scored_by_directions_as_well(directed, one_more):
+    colour, silent = control_run(7, "colour", 1), control_run(8, "place", 2)
+    colour = with_directions(colour, seed=9, change={"single": 0.4})
+    found = control_of(directed, Beside(controls={"c": colour, "a": silent}), CARD)
+    rule = stats.learn_directions(directed.vectors(IMAGE))
+    z = stats.tangential_directions(colour.vectors(IMAGE), rule.along)
+    assert found.name == "c"
+    assert found.scores == pytest.approx([float((one * rule.weights).sum(axis=1).mean()) for one in z])
+    assert control_of(directed, Beside(controls={"a": silent})) is None
+
+
+# --- a control ---------------------------------------------------------------------------------------------
+
+
+def control_run(seed, prompt_set, number):
+    facts = {"prompt_set": prompt_set, "positive": "green", "negative": "brown", "prompts_sha256": f"{number}" * 64}
+    return made_run(made_differences(6, seed=seed, effect=0.0), **facts)
+
+
+def test_a_controls_pairs_are_scored_as_a_new_pair_is(run):
+    other = control_run(7, "colour", 1)
+    found = control_of(run, Beside(controls={"c": other}), CARD)
+    differences = np.subtract(*other.magnitudes("card", "all"))
+    assert found.scores == pytest.approx([score(run, difference).score for difference in differences])
+    assert (found.name, found.sides) == ("c", ("green", "brown"))
+
+
+def test_the_plainest_control_is_taken_whatever_it_scores(run):
+    colour, place, other = (control_run(i, name, i + 1) for i, name in enumerate(("colour", "book-place", "tempo")))
+    assert control_of(run, ALONE) is None
+    assert control_of(run, Beside(controls={"a": other, "b": place}), CARD).name == "b"
+    assert control_of(run, Beside(controls={"a": other, "b": place}, positives={"z": colour}), CARD).name == "z"
+    assert control_of(run, Beside(controls={"b": other, "a": other}), CARD).name == "a"

@@ -69,15 +69,15 @@ def test_the_statements_have_the_numbers(moral_run):
 
 def test_every_difference_is_a_dot_with_its_prompts(moral_run):
     seen = profile_unit(moral_run, "single[3] head 2")
-    svg = "".join(unit_dots(seen, moral_run.pairs, ("helping", "ignoring")).marks)
+    svg = "".join(unit_dots(seen, moral_run.pairs, ("helping", "ignoring"), 330).marks)
     assert svg.count("<circle") == 25 + 1  # the legend's
     for record, difference in zip(moral_run.pairs, seen.differences, strict=True):
         assert f"<title>{record.pair.id}: {difference:+.4g}. {record.pair.positive[:20]}" in svg.replace("&#x27;", "'")
 
 
 def test_bars_and_histograms_take_what_does_not_exist():
-    bars = "".join(scope_bars({"all": 2.0, "words": float("nan"), "image": -1.0}, ("yes", "no")).marks)
+    bars = "".join(scope_bars({"all": 2.0, "words": float("nan"), "image": -1.0}, ("yes", "no"), 330).marks)
     assert bars.count(">no t<") == 1 and bars.count("<rect") == 2
     assert "pl-plus" in bars.split("all: +2.00")[1].split("</g>")[0] and ">−1.00<" in bars
-    svg = "".join(split_histogram(np.array([0.5, np.nan, 0.6]), np.array([np.nan])).marks)
+    svg = "".join(split_histogram(np.array([0.5, np.nan, 0.6]), np.array([np.nan]), 330).marks)
     assert "median 0.550" in svg and "flipped data (0)" in svg

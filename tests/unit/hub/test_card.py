@@ -94,6 +94,7 @@ def test_fields_are_added_once_and_all_other_text_stays(card):
 
 
 @settings(max_examples=500, deadline=None)
+@pytest.mark.robust
 @given(CARDS)
 @example("-------\n```\n")
 @example("---\n\n---\r")

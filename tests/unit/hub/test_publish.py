@@ -1,11 +1,15 @@
 """A run goes to a hub on loopback: once, whole, on the newest card, whatever goes wrong on the way."""
 
+import hashlib
 import json
+import re
 import shutil
 
 import pytest
 import yaml
+from interventions_made import result_of
 from loopback_hub import WRITER
+from made import with_directions
 from offers import (
     CARD,
     COMMIT,
@@ -19,9 +23,12 @@ from offers import (
     published,
     with_weights,
 )
+from pictured import draw_into
 
 from plantain.hub.card import section_names
-from plantain.hub.publish import find_control
+from plantain.hub.publish import find_control, load_candidate, make_offer
+from plantain.runs.attached import attached_to
+from plantain.runs.attached.interventions import write_interventions
 from plantain.runs.io import RunError, load_run, save_run
 
 
@@ -60,6 +67,15 @@ def test_a_first_publish_is_one_commit_in_a_pull_request_on_the_cards_revision(h
     for line, token in hub.tokens:  # none where the bytes of a large file go, to an address that is signed
         expected = {"PUT /lfs/": "", "POST /api/models/": WRITER, "GET /api/models/": WRITER}
         assert all(token == whose for start, whose in expected.items() if line.startswith(start)), line
+
+
+def test_directions_go_along_and_a_publish_of_the_same_sends_nothing(hub, repo, local_run, cli):
+    save_run(with_directions(load_run(local_run)), local_run, overwrite=True)
+    assert published(cli, local_run, "--no-pr")[0] == 0
+    sent = repo.head()["runs/klein/directions.safetensors"]
+    assert sent == (local_run / "directions.safetensors").read_bytes()
+    assert json.loads(repo.head()["runs/klein/run.json"])["directions_sha256"] == hashlib.sha256(sent).hexdigest()
+    assert "nothing changed, so nothing was sent" in published(cli, local_run, "--no-pr")[1]
 
 
 def test_a_publish_that_changes_nothing_sends_nothing(hub, repo, local_run, cli):
@@ -184,16 +200,17 @@ def test_publish_pull_and_report_give_the_same_numbers_to_the_bit(hub, repo, cli
 # --- what a card says --------------------------------------------------------------------------------------
 
 
+@pytest.mark.robust
 def test_the_section_has_the_cards_table_the_control_and_the_provenance():
     offer = offered(SHIPPED, REPO)
     assert offer.section.startswith("## Control of plantain: random weights in Klein's architecture, not FLUX.2 Klein;")
     assert "The weights are random" in offer.section and "base_model" not in offer.fields
-    assert r"| \|t\| &gt; 3 | 65 (0.4%) | 0.6× null p99 (105) |" in offer.section
+    assert r"| \|t\| &gt; 3 | 82 (0.5%) | 0.8× null p99 (106) |" in offer.section
     assert "make-model untrained-klein-4b" in offer.section and offer.section.count("weights are random") == 1
     assert "The published card does not state its size" in offer.section
     assert "The true heads: Corrected for 600 units: 0 have a family-wise p" in offer.section
     assert "\n\n**14 of 25 held-out pairs are told right, " in offer.section
-    assert "65 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
+    assert "82 of 16,320 slices exceed" in offer.section and "no more than chance gives" in offer.section
     assert "“The published card” is phanerozoic/moral-plantain." in offer.section
     assert "The card phanerozoic/moral-plantain published 3,221 (19.7%)" in offer.section
 
@@ -231,6 +248,17 @@ def test_the_shipped_control_stands_beside_a_run_of_kleins_shape_on_the_same_pro
     like = find_control(with_weights(shipped), None)
     assert like.info.weights == "untrained" and find_control(with_weights(shipped, title="Other"), None) is None
     assert find_control(shipped, None) is None
+
+
+def test_of_the_shipped_controls_the_one_of_the_runs_size_stands_beside_it_else_the_smaller():
+    shipped = load_run(SHIPPED)
+    found = {size: find_control(with_weights(shipped, size=size)).info.size for size in (256, 512, 1024)}
+    assert found == {256: 256, 512: 256, 1024: 1024}
+
+
+def test_a_copy_of_plantain_without_the_shipped_controls_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr("plantain.hub.publish.SHIPPED_CONTROLS", (tmp_path / "gone",))
+    assert find_control(with_weights(load_run(SHIPPED))) is None
 
 
 def test_what_was_kept_beside_a_run_is_not_believed(saved_run, local_run):
@@ -314,3 +342,29 @@ def test_a_card_is_for_dry_runs(hub, local_run, cli, tmp_path):
     assert code == 2 and "reads the card from the Hub" in err and hub.log == []
     code, _, err = published(cli, local_run, "--dry-run", "--card", tmp_path / "x")
     assert code == 2 and "cannot be read" in err
+
+
+def test_a_card_says_whether_heads_matter_and_shows_two_pairs(made_run, tmp_path):
+    run = with_weights(made_run(), title="<b>sides</b>")
+    folder = save_run(run, tmp_path / "klein")
+    draw_into(folder, n_pairs=3)
+    found = result_of(run, 199, chosen=0.9)
+    write_interventions(folder, found, {})
+    name, again, control = load_candidate(folder)
+    offer = make_offer(name, again, control, REPO, attached=attached_to(load_run(folder)))
+    section = offer.section
+    assert (
+        "**Do these heads matter more than others?** Yes: the 2 heads that the other categories choose restore 0.90 of"
+        in section
+    )
+    assert "](figures/plantain-klein-cause.png)" in section and section.count("Distance is not meaning") == 1
+    assert offer.files["figures/plantain-klein-cause.png"].startswith(b"\x89PNG")
+    pictures = re.findall(r"!\[([^\]]*)\]\(runs/klein/(images/[^)]+)\)<br>\1", section)
+    assert len(pictures) == 4 and {text for text, _ in pictures} == {
+        getattr(record.pair, side) for record in run.pairs[:2] for side in ("positive", "negative")
+    }
+    for _, path in pictures:
+        assert offer.files[f"runs/klein/{path}"] == (folder / path).read_bytes()
+    assert "runs/klein/interventions/patch.json" in offer.files
+    bare = offer_of(save_run(run, tmp_path / "bare"), REPO).section
+    assert "Do these heads matter" not in bare and "<br>" not in bare

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 from browser import ROOT
+from interventions_made import made_result, result_of
+from made import with_directions
 from offers import THEIRS as REPO
 from offers import files_of, pulled, with_facts
+from pictured import draw_into
 
 from plantain.hub import pull
 from plantain.hub.errors import HubError, HubTroubleError
 from plantain.hub.pull import Published
 from plantain.hub.repo import Remote
+from plantain.runs.attached import attached_files
+from plantain.runs.attached.interventions import read_interventions, write_interventions
 from plantain.runs.io import load_run, save_run
 from plantain.ui import RunStore
 
@@ -64,6 +69,169 @@ def test_small_runs_come_first_and_every_run_json_before_any_capture(hub, good, 
     assert fetched == [
         "z-small/run.json", "a-large/run.json", "z-small/capture.safetensors", "a-large/capture.safetensors",
     ]  # fmt: skip
+
+
+# --- directions --------------------------------------------------------------------------------------------
+
+WHOLE = ("run.json", "capture.safetensors", "directions.safetensors", "units.csv")
+
+
+@pytest.fixture
+def directed(made_run, tmp_path):
+    """The run of `good`, with directions."""
+    return save_run(with_directions(made_run(5)), tmp_path / "there" / "directed")
+
+
+@pytest.mark.parametrize("with_statistics", [True, False])
+def test_directions_come_with_a_run_and_are_fetched_once(hub, directed, tmp_path, with_statistics):
+    hub.add(REPO, files_of(directed, "good", WHOLE))
+    for state in ("new", "same"):
+        (pulled_,) = pull.pull_runs(Remote(REPO), tmp_path / "runs", with_statistics=with_statistics)
+        assert pulled_.state == state
+    assert load_run(tmp_path / "runs" / "good").directions_sha256 == load_run(directed).directions_sha256
+    assert (tmp_path / "runs" / "good" / WHOLE[2]).read_bytes() == (directed / WHOLE[2]).read_bytes()
+    assert hub.sent("GET .*/resolve/") == 3
+
+
+def test_a_run_that_is_here_gets_the_directions_that_it_lacks_and_loses_none(hub, cli, good, directed, tmp_path):
+    repo = hub.add(REPO, files_of(good, "good"))
+    pulled(cli, tmp_path / "runs")
+    assert load_run(tmp_path / "runs" / "good").directions is None
+    repo.commit("main", files_of(directed, "good", WHOLE))
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]  # nothing of it is replaced by anything else
+    assert load_run(tmp_path / "runs" / "good").directions is not None
+    repo.commit("main", files_of(good, "good"))
+    assert "good: is here already" in pulled(cli, tmp_path / "runs")[1]
+    assert load_run(tmp_path / "runs" / "good").directions is not None
+
+
+def test_other_directions_are_another_run(hub, cli, directed, made_run, tmp_path):
+    repo = hub.add(REPO, files_of(directed, "good", WHOLE))
+    pulled(cli, tmp_path / "runs")
+    save_run(with_directions(made_run(5), seed=1), directed, overwrite=True)
+    repo.commit("main", files_of(directed, "good", WHOLE))
+    code, out, _ = pulled(cli, tmp_path / "runs")
+    assert code == 2 and "good: REFUSED: " in out and "exists already" in out
+    assert pulled(cli, tmp_path / "runs", "--overwrite")[0] == 0
+    assert load_run(tmp_path / "runs" / "good").directions_sha256 == load_run(directed).directions_sha256
+
+
+def test_a_published_run_without_the_file_that_it_names_is_one_of_magnitudes(hub, cli, directed, tmp_path):
+    hub.add(REPO, files_of(directed, "good"))
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]
+    assert load_run(tmp_path / "runs" / "good").directions is None
+    assert "good: is here already" in pulled(cli, tmp_path / "runs")[1]
+
+
+def test_a_page_shows_directions_that_are_published(hub, directed):
+    hub.add(REPO, files_of(directed, "good", WHOLE))
+    published = Published(REPO)
+    assert look(published)[-1].refused == {}
+    assert names(published.folder / "good") == sorted(WHOLE[:3])
+    assert load_run(published.folder / "good").directions is not None
+
+
+# --- pictures ----------------------------------------------------------------------------------------------
+
+
+def with_pictures(folder, name="good"):
+    """Return a run's own files and its pictures, by their paths in a repository."""
+    attached = {f"runs/{name}/{path}": content for path, content in attached_files(load_run(folder)).items()}
+    return {**files_of(folder, name), **attached}
+
+
+@pytest.mark.parametrize("with_statistics", [True, False])
+def test_pictures_come_with_a_run_packed_anew_and_are_fetched_once(hub, good, tmp_path, with_statistics):
+    draw_into(good)
+    hub.add(REPO, with_pictures(good))
+    for state in ("new", "same"):
+        (found,) = pull.pull_runs(Remote(REPO), tmp_path / "runs", with_statistics=with_statistics)
+        assert (found.state, found.left_out) == (state, "")
+    here, there = (attached_files(load_run(folder)) for folder in (tmp_path / "runs" / "good", good))
+    assert set(here) == set(there) and all(here[path] != there[path] for path in here)
+    assert hub.sent("GET .*/resolve/") == 2 + 1 + 4 + 1  # the run, settings, pictures; and settings again
+
+
+def test_a_run_that_is_here_gets_the_pictures_that_it_lacks(hub, cli, good, tmp_path):
+    repo = hub.add(REPO, files_of(good, "good"))
+    pulled(cli, tmp_path / "runs")
+    draw_into(good)
+    repo.commit("main", with_pictures(good))
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]
+    assert len(attached_files(load_run(tmp_path / "runs" / "good"))) == 5
+    draw_into(good, 4)
+    repo.commit("main", with_pictures(good))
+    before = hub.sent("GET .*webp")
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]
+    assert len(attached_files(load_run(tmp_path / "runs" / "good"))) == 9 and hub.sent("GET .*webp") == before + 4
+    repo.commit("main", files_of(good, "good"))
+    assert "good: is here already" in pulled(cli, tmp_path / "runs")[1]
+    assert len(attached_files(load_run(tmp_path / "runs" / "good"))) == 9
+
+
+def test_pictures_that_were_drawn_here_are_taken_away_on_request_only(hub, cli, good, tmp_path):
+    hub.add(REPO, {**files_of(good, "good")})
+    pulled(cli, tmp_path / "runs")
+    mine = draw_into(tmp_path / "runs" / "good", 3, kind="expected")
+    draw_into(good)
+    hub.repos["models", REPO].commit("main", with_pictures(good))
+    code, out, _ = pulled(cli, tmp_path / "runs")
+    assert code == 0 and "LEFT OUT: its images (there are others here; --overwrite takes the published ones)" in out
+    assert len(attached_files(load_run(tmp_path / "runs" / "good"))) == 1 + len(mine.pictures)
+    code, out, _ = pulled(cli, tmp_path / "runs", "--overwrite")
+    assert code == 0 and "LEFT OUT" not in out
+    assert len(attached_files(load_run(tmp_path / "runs" / "good"))) == 5
+
+
+def test_directions_that_are_brought_later_leave_the_pictures_that_are_here(hub, cli, good, directed, tmp_path):
+    repo = hub.add(REPO, files_of(good, "good"))
+    pulled(cli, tmp_path / "runs")
+    draw_into(tmp_path / "runs" / "good")
+    before = attached_files(load_run(tmp_path / "runs" / "good"))
+    repo.commit("main", files_of(directed, "good", WHOLE))
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]
+    run = load_run(tmp_path / "runs" / "good")
+    assert run.directions is not None and attached_files(run) == before
+
+
+def test_a_publish_sends_the_pictures_as_they_were_drawn(hub, cli, good, tmp_path):
+    draw_into(good)
+    code, out, _ = cli("publish", good, "--repo-id", REPO, "--dry-run")
+    assert code == 0 and "runs/good/images/settings.json" in out
+    sent = good.with_name("good.publish") / "runs" / "good"
+    assert {path: (sent / path).read_bytes() for path in attached_files(load_run(good))} == attached_files(
+        load_run(good)
+    )
+
+
+def test_interventions_go_out_with_a_run_and_come_back(hub, cli, good, tmp_path):
+    run = load_run(good)
+    result = result_of(run)
+    write_interventions(good, result, {})
+    (good / "interventions" / "steer.unfinished").mkdir()
+    (good / "interventions" / "steer.unfinished" / "pair-0000.safetensors").write_bytes(b"x")
+    assert cli("publish", good, "--repo-id", REPO, "--dry-run")[0] == 0
+    sent = good.with_name("good.publish")
+    files = {p.relative_to(sent).as_posix(): p.read_bytes() for p in (sent / "runs").rglob("*") if p.is_file()}
+    assert [path for path in sorted(files) if "interventions" in path] == [
+        "runs/good/interventions/patch.json", "runs/good/interventions/patch.safetensors",
+    ]  # fmt: skip
+    hub.add(REPO, files)
+    assert "good: brought" in pulled(cli, tmp_path / "runs")[1]
+    (back,) = read_interventions(tmp_path / "runs" / "good", run)
+    assert back.info == result.info
+    code, out, _ = pulled(cli, tmp_path / "runs")
+    assert code == 0 and "good: is here already" in out and "LEFT OUT" not in out
+
+
+def test_interventions_on_another_run_are_left_out(hub, cli, good, tmp_path):
+    write_interventions(good, made_result(), {})  # of a run whose capture has another hash
+    folder = good / "interventions"
+    files = {f"runs/good/interventions/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    hub.add(REPO, {**files_of(good, "good"), **files})
+    code, out, _ = pulled(cli, tmp_path / "runs")
+    assert code == 0 and "good: LEFT OUT: its intervention patch" in out and "it is of another run" in out
+    assert not (tmp_path / "runs" / "good" / "interventions").exists()
 
 
 # --- for a page --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from small_klein import write_small_klein
 from plantain.hub.errors import HubError
 from plantain.hub.space import ENDINGS, FILES, space_files
 from plantain.models.load import KLEIN
+from plantain.prompts.sets import shipped_sets
 
 SPACE = "bob/plantain"
 COMMIT = "^POST /api/spaces/bob/plantain/commit/"
@@ -51,6 +52,12 @@ def test_the_space_gets_what_it_needs_and_nothing_that_lies_about(tree):
     assert {"precomputed/mine/run.json", "precomputed/mine/statistics/card-all.safetensors"} <= found
 
 
+def test_the_prompt_sets_of_every_folder_go_along(tree):
+    shutil.copytree(ROOT / "prompts", tree / "prompts", dirs_exist_ok=True)
+    found = space_files(tree)
+    assert {f"prompts/picture-book/{path.name}" for _, (path, _) in shipped_sets("picture-book").items()} <= set(found)
+
+
 def test_what_git_ignores_stays_here(tree):
     saved = tree / "precomputed" / "mine"
     shutil.copytree(ROOT / "precomputed" / "tiny-random", saved)
@@ -72,6 +79,8 @@ def test_what_git_ignores_stays_here(tree):
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     files = space_files()
     assert "precomputed/tiny-random/run.json" in files and "plantain/ui/static/page.css" in files
+    pictured = ROOT / "precomputed" / "picture-book-moral" / "images"
+    assert {f"precomputed/picture-book-moral/images/{path.name}" for path in pictured.iterdir()} <= set(files)
     assert {f"plantain/report/figures/DejaVuSans.ttf{ending}" for ending in ("", ".license")} <= set(files)
     assert not any(path.startswith(("tests/", ".")) for path in files)
     front = yaml.safe_load(files["README.md"].split(b"---")[1])
@@ -83,7 +92,7 @@ def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
         (tmp_path / path).write_bytes(content)
     script = (
         "import app; from plantain.ui import RunStore, build_demo; from plantain.prompts.sets import load_prompt_set;"
-        "store = RunStore(app.ROOT / 'precomputed'); assert len(store.saved) == 2 and not store.problems;"
+        "store = RunStore(app.ROOT / 'precomputed'); assert len(store.saved) == 11 and not store.problems;"
         "build_demo(store, app.engine, app.load_published(),"
         " load_prompt_set(app.ROOT / 'prompts' / 'moral_valence.toml')); print('built')"
     )

@@ -10,8 +10,12 @@ from plantain.prompts.sets import (
     PromptError,
     PromptPair,
     PromptSet,
+    first_set,
+    is_shipped,
     known_sets,
     load_prompt_set,
+    other_words,
+    same_set,
     set_faults,
     shipped_file,
     shipped_sets,
@@ -257,6 +261,12 @@ def test_notes_are_read_and_do_not_count(tmp_path):
     noted = load_prompt_set(path)
     assert (noted.role, noted.about, noted.reading) == ("control", "a", "r") and noted.sha256 == plain.sha256
     assert (plain.role, plain.about) == ("", "")
+    path.write_text('model = "picture-book"\n' + GOOD, encoding="utf-8")
+    worded = load_prompt_set(path)
+    assert (worded.model, plain.model, worded.sha256) == ("picture-book", "", plain.sha256)
+    path.write_text('model = "another"\n' + GOOD, encoding="utf-8")
+    with pytest.raises(PromptError, match="the model 'another' has no words of its own; allowed is picture-book"):
+        load_prompt_set(path)
     path.write_text('role = "boss"\n' + GOOD, encoding="utf-8")
     with pytest.raises(PromptError, match="the role 'boss' is unknown; allowed are axis, replication"):
         load_prompt_set(path)
@@ -297,10 +307,47 @@ FORMER_HASH = "15992833c1b11f27cb68457849f9e848a6cc85e2124b1a71644ce233c94328fd"
 
 
 def test_the_former_moral_sets_keep_hash_role_and_file():
-    known, shipped = known_sets(), shipped_sets()
-    assert FORMER_HASH in known and FORMER_HASH not in shipped
+    known = known_sets()
+    assert FORMER_HASH in known and not is_shipped(FORMER_HASH)
     assert shipped_file(FORMER_HASH, "?") == "prompts/former/moral_valence.toml"
     assert shipped_file(load_prompt_set("moral_valence").sha256, "?") == "prompts/moral_valence.toml"
     assert shipped_file("0" * 64, "?") == "?"
-    former = {sha: found.role for sha, (_, found) in known.items() if sha not in shipped}
+    former = {sha: found.role for sha, (_, found) in known.items() if not is_shipped(sha)}
     assert sorted(former.values()) == ["axis", "replication"] and former[FORMER_HASH] == "axis"
+
+
+# --- the picture book's sets ---
+
+
+def test_the_sets_of_the_picture_book_are_shipped_beside_kleins_and_never_among_them():
+    plain, book = shipped_sets(), shipped_sets("picture-book")
+    assert {found.model for _, found in plain.values()} == {""} and len(plain) == 16
+    assert {found.model for _, found in book.values()} == {"picture-book"}
+    roles = {path.relative_to(ROOT / "prompts").as_posix(): found.role for path, found in book.values()}
+    assert roles == {
+        "picture-book/moral.toml": "axis", "picture-book/moral_crossed.toml": "",
+        "picture-book/replication.toml": "replication", "picture-book/nearness.toml": "control",
+        "picture-book/attention.toml": "control", "picture-book/size.toml": "control",
+        "picture-book/place.toml": "control", "picture-book/paraphrase.toml": "noise floor",
+    }  # fmt: skip
+    assert plain.keys().isdisjoint(book) and plain.keys() | book.keys() < known_sets().keys()
+    assert (first_set().name, first_set("picture-book").name) == ("moral-valence", "picture-book-moral")
+    mine = first_set("picture-book").sha256
+    assert is_shipped(mine) and shipped_file(mine, "?") == "prompts/picture-book/moral.toml"
+
+
+def test_sets_of_two_models_are_never_the_same_though_their_files_have_one_name():
+    attention, theirs = (load_prompt_set(name).sha256 for name in ("attention", "picture-book/attention"))
+    assert other_words(attention, theirs) and not same_set(attention, theirs)
+    former = FORMER_HASH, load_prompt_set("moral_valence").sha256
+    assert same_set(*former) and not other_words(*former)
+    assert not other_words(attention, "0" * 64)
+
+
+def test_a_set_in_a_folder_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ("picture-book/moral", "picture-book/moral.toml", "prompts/picture-book/moral.toml")
+    assert {load_prompt_set(name).name for name in names} == {"picture-book-moral"}
+    for name in ("picture-book", "picture-book/../moral_valence", "../CITATION.cff", ""):
+        with pytest.raises(PromptError, match="cannot be read"):
+            load_prompt_set(name)

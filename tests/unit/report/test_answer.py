@@ -99,8 +99,8 @@ def test_the_percent_has_one_name(run, found):
 
 @pytest.mark.parametrize("sort", tables.SORTS)
 def test_units_are_sorted_by_what_is_asked_for(run, sort):
-    if sort == "p_flips":
-        with pytest.raises(UsageError, match="no unit has a value of 'p_flips' here; sort by one of t, d_z"):
+    if sort == "p_flips" or sort in tables.DIRECTION_COLUMNS:
+        with pytest.raises(UsageError, match=f"no unit has a value of '{sort}' here; sort by one of t, d_z"):
             tables.top_units_frame(run.analysis(), 7, inference=run.inference(), sort=sort)
         return
     frame = tables.top_units_frame(run.analysis(), 7, inference=run.inference(), sort=sort)
@@ -140,9 +140,11 @@ def test_beside_all_kinds_stands_that_they_are_exploratory(run, scope, monkeypat
     headline = held_out(run)
     for said in (report_text_of_all(run, scope, headline), answer_of_all(run, scope, headline)["standing"]):
         assert "Exploratory: these figures depart from PREREGISTRATION.md in their weights" in said
-    monkeypatch.setattr(
-        verdict, "departures", lambda info, of=None, role="axis": ("units",) * (of is not None or role != "axis")
-    )
+
+    def departs(info, of=None, role="axis", measure=""):
+        return ("units",) * (of is not None or role != "axis")
+
+    monkeypatch.setattr(verdict, "departures", departs)
     said = "The headline is the one of PREREGISTRATION.md; the figures of other units or tokens are exploratory."
     assert answer_of_all(run, scope, headline)["standing"] == said and said in report_text_of_all(run, scope, headline)
 

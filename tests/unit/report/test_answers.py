@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from made import N_SLICES, PAIR, made_capture, made_differences, made_run, rounded
 
-from plantain.findings.new_pair import UnitScore, Way, score_pair
-from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text
+from plantain.findings.new_pair import Agreement, Place, UnitScore, Way, score_pair
+from plantain.prompts.sets import PromptPair
+from plantain.report.new_pair import difference_strip, pair_frame, pair_record, pair_sentence, pair_text, plain_sentence
 from plantain.runs.units import Selection
 
 
@@ -100,6 +101,68 @@ def test_the_sentence_claims_the_rank_and_no_more(run, score, low, words):
     assert sentence == f"Your pair {words} pair scored against the others."
 
 
+def test_with_directions_they_say_first_where_the_pair_falls(run):
+    made = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card"))
+    place = Place(0.0312, (0.01,) * 20 + (0.05,) * 5, 21, 21 / 26, Agreement(25, 25, 0.0001, 0.02), "direction")
+    with_run = replace(made, directions=place)
+    assert pair_sentence(with_run).startswith("Your pair goes the way of the run's 25 pairs, at least as far as 20 of")
+    assert plain_sentence(with_run) == "Your pair goes the same way as the run's pairs, farther than 20 of 25."
+    said = pair_text(with_run, run)
+    assert "Score +0.031: the mean cosine of the pair's directions" in said and "p = 21/26 = 0.808" in said
+    assert "By magnitudes: your pair goes neither with the run's 25 pairs nor against them" in said
+    assert f"Score {made.score:+.2f}: the pair's mean difference on the run's top 20 units" in said
+    neither = replace(made, directions=replace(place, own=replace(place.own, reach=0.04)))
+    assert pair_sentence(neither) == (
+        "Your pair goes neither with the run's 25 pairs nor against them: its score of +0.031 lies within ±0.040, as "
+        "at least 95% of pairs do that have nothing in common with them."
+    )
+    lost = replace(made, directions=replace(place, own=Agreement(13, 25, 0.6, 0.02)))
+    assert lost.way is Way.NONE and "(13 of 25 are told right by the others, p = 0.6)" in pair_sentence(lost)
+    record = pair_record(with_run, run, "run", "2026-11-29", {})
+    assert record["way"] == "with" and record["score"] == made.score and record["directions"]["score"] == 0.0312
+    assert pair_record(made, run, "run", "2026-11-29", {})["directions"] is None
+
+
+@pytest.mark.parametrize(("sign", "turned"), [(1, ""), (-1, " with its sides exchanged")])
+def test_the_runs_own_pair_is_called_so_first_and_gets_no_p(run, sign, turned):
+    mine = run.pairs[4].pair
+    pair = PromptPair("visitor", "visitor", *(mine.positive, mine.negative)[::sign])
+    result = score_pair(
+        run, pair, made_capture(sign * run.analysis(Selection("card")).differences[4]), Selection("card")
+    )
+    first = f"This is the run's own pair “pair-4”{turned}, and no new one: it is scored by the other 24. Your pair "
+    assert pair_sentence(result).startswith(first) and "the run's other 24 pairs" in pair_sentence(result)
+    assert plain_sentence(result).startswith(f"This is one of the run's own pairs{turned}, scored by the others. Your")
+    said = pair_text(result, run)
+    assert "of the 25 pairs, yours included" in said and "the run's own, not one more pair, and has no p." in said
+    assert "p = " not in said and "25 pairs and" not in said
+    record = json.loads(json.dumps(pair_record(result, run, "a-run", "", {}), allow_nan=False))
+    assert record["twin"] == {"id": "pair-4", "is_mirrored": sign < 0} and record["p"] is None and record["n"] == 25
+    assert [row["pair"] for row in record["scores"]] == [f"pair-{i}" for i in range(25) if i != 4]
+
+
+def test_the_record_keeps_the_measures_apart_and_names_the_one_that_the_sentence_goes_by(run):
+    made = score_pair(run, PAIR, made_capture(np.zeros(N_SLICES)), Selection("card"))
+    ids = tuple(f"pair-{i}" for i in range(25))
+    place = Place(0.0312, (0.01,) * 25, 26, 1.0, Agreement(25, 25, 0.0001, 0.02), "direction", ids)
+    record = pair_record(replace(made, directions=place), run, "run", "", {})
+    record = json.loads(json.dumps(record, allow_nan=False))
+    assert (record["way"], record["measure"]) == ("with", "direction") and "goes the way of" in record["sentence"]
+    assert record["directions"] == {
+        "score": 0.0312, "scores": [0.01] * 25, "pairs": list(ids), "n_at_or_below": 26, "p": 1.0,
+        "own": {"k": 25, "n": 25, "p": 0.0001, "reach": 0.02}, "measure": "direction", "way": "with",
+    }  # fmt: skip
+    by_magnitudes = record["magnitudes"]
+    assert (by_magnitudes["way"], by_magnitudes["measure"]) == ("neither", "magnitude")  # a score of 0
+    with_ids = zip(by_magnitudes["pairs"], by_magnitudes["scores"], strict=True)
+    assert [{"pair": pair, "score": s} for pair, s in with_ids] == record["scores"]
+    assert all(by_magnitudes[key] == record[key] for key in ("score", "p", "n_at_or_below", "own"))
+    assert by_magnitudes["pairs"] == list(ids)
+    alone = pair_record(made, run, "run", "", {})
+    assert (alone["way"], alone["measure"], alone["directions"]) == ("neither", "magnitude", None)
+    assert alone["magnitudes"]["way"] == "neither" and "goes neither" in alone["sentence"]
+
+
 def answer(run, score=1.0, **own):
     made = score_pair(run, PAIR, made_capture(made_differences(1, seed=5)[0]), Selection("card"))
     return replace(made, score=score, own=replace(made.own, **own))
@@ -125,6 +188,30 @@ def test_a_small_score_goes_neither_way(run, score, way):
         f"Your pair goes neither with the run's 25 pairs nor against them: its score of {score:+.2f} lies within ±0.80"
     )
     assert pair_sentence(found).startswith(words) == (way is Way.NEITHER)
+
+
+@pytest.mark.parametrize(
+    ("score", "own", "words"),
+    [
+        (2.5, {}, "Your pair goes the same way as the run's pairs, farther than 2 of 4."),
+        (2.0, {}, "Your pair goes the same way as the run's pairs, farther than 1 of 4."),  # one scores the same
+        (9.0, {}, "Your pair goes the same way as the run's pairs, farther than all 4."),
+        (
+            0.9, {},
+            "Your pair goes the same way as the run's pairs, less far than any of the 4, so it is unlike them.",
+        ),
+        (-0.9, {}, "Your pair goes the opposite way to the run's pairs."),
+        (
+            2.5, {"reach": 3.0},
+            "Your pair leans with the run's pairs, farther than 2 of 4, but chance alone reaches as far.",
+        ),
+        (-2.5, {"reach": 3.0}, "Your pair leans against the run's pairs, but chance alone reaches as far."),
+        (2.5, {"p": 0.3}, "The run's own pairs do not agree with one another, so there is no way that yours could go."),
+    ],
+)  # fmt: skip
+def test_a_visitors_sentence_is_plain_and_claims_no_more_than_its_place(run, score, own, words):
+    found = answer(run, score, **{"p": 0.001, "reach": 0.5, **own})
+    assert plain_sentence(replace(found, scores=(1.0, 2.0, 3.0, 4.0))) == words
 
 
 def test_the_sentences_number_is_that_of_the_scores(run):

@@ -9,12 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from made import with_directions
+from pictured import draw_into
 
 from plantain._files import plain
 from plantain.findings.published import load_published
 from plantain.report.export import cite_bibtex, cite_text, file_name, report_json, run_zip, units_csv
 from plantain.report.labels import weights_label
-from plantain.runs.io import load_run
+from plantain.runs.attached import attached_files
+from plantain.runs.io import load_run, save_run
 from plantain.runs.units import Selection
 
 
@@ -75,6 +78,13 @@ def test_an_unpacked_zip_is_the_same_run_to_the_bit(moral_run, tmp_path):
     assert run_zip(moral_run, "plantain-x") == packed
 
 
+def test_an_unpacked_zip_has_the_runs_directions(moral_run, tmp_path):
+    run = with_directions(moral_run)
+    with zipfile.ZipFile(io.BytesIO(run_zip(run, "plantain-x"))) as archive:
+        archive.extractall(tmp_path)
+    assert load_run(tmp_path / "plantain-x").directions_sha256 == run.directions_sha256
+
+
 # --- names and references ----------------------------------------------------------------------------------
 
 
@@ -126,3 +136,12 @@ def test_bibtex_is_well_formed(made_run):
     assert bare.count("{") == bare.count("}")
     assert r"a\_b\{c\}\%\$\#\&\textasciitilde{}\textasciicircum{}\textbackslash{}d" in text
     assert "url = {https://huggingface.co/spaces/a_b/c}" in text and f"SHA-256: {run.info.prompts_sha256}" in text
+
+
+def test_an_unpacked_zip_has_the_runs_pictures(made_run, tmp_path):
+    folder = save_run(made_run(), tmp_path / "run")
+    draw_into(folder)
+    with zipfile.ZipFile(io.BytesIO(run_zip(load_run(folder), "plantain-x"))) as archive:
+        archive.extractall(tmp_path)
+    files = attached_files(load_run(folder))
+    assert len(files) == 5 and attached_files(load_run(tmp_path / "plantain-x")) == files

@@ -9,19 +9,27 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made import SETS, made, small_run
+from interventions_made import made_result
+from made import SETS, made, small_run, with_directions
 from PIL import Image
 
-from plantain.findings.atlas import make_atlas, read_axes
+from plantain.findings.across_runs.atlas import make_atlas, read_axes
+from plantain.findings.known import Known
 from plantain.findings.new_pair import score_pair
+from plantain.findings.published import load_published
+from plantain.findings.told import LEFT_OUT, Told
 from plantain.prompts.sets import user_pair
 from plantain.report.figures import png as png_module
 from plantain.report.figures import svg
 from plantain.report.figures.catalogue import (
     FIGURES,
+    LONGEST,
     FigureError,
+    InContext,
+    KnownTruths,
     ManyAxes,
     OnCard,
+    OneIntervention,
     OnePair,
     OneRun,
     TwoRuns,
@@ -35,6 +43,7 @@ from plantain.runs.units import Selection
 from plantain.ui import html, theme
 
 SVG = "{http://www.w3.org/2000/svg}"
+NUMBER = re.compile(r"[+−]?[\d,.]+$")
 NAMES = [(kind, name) for kind, figures in FIGURES.items() for name in figures]
 
 
@@ -49,15 +58,24 @@ def inputs():
         return replace(run, info=info, pairs=pairs)
 
     run, other = strange(small_run(0, 6)), strange(small_run(1, 6))
+    practice = replace(run, info=replace(run.info, weights="practice"))
     axes = read_axes({name: made(name, 1.5, weights="stand-in", model="tiny-random") for name in SETS})
     return {
-        OneRun: OneRun(run, Selection("heads", "all")),
+        OneRun: OneRun(with_directions(run), Selection("heads", "all")),
         TwoRuns: TwoRuns(
             (run, other), ("a-run-with-a-name-that-nobody-wants-to-read-to-its-end", "b"), Selection("card", "all")
         ),
         OnePair: OnePair(of_a_pair(run), run),
         ManyAxes: ManyAxes(make_atlas(axes), axes),
         OnCard: OnCard(run, other),
+        KnownTruths: KnownTruths(
+            [
+                Known("a name", practice, Told(6, 6, 0.02, 0.0, LEFT_OUT, "heads", "image")),
+                Known("b" * 60, practice, None),
+            ]
+        ),
+        OneIntervention: OneIntervention(run, made_result(n_redraws=39)),
+        InContext: InContext(replace(run, info=replace(run.info, weights="pretrained")), load_published(), other),
     }
 
 
@@ -81,24 +99,26 @@ def places(drawing):
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_page_and_file_say_the_same_of_a_figure(inputs, kind, name):
     made = figure(name, inputs[kind])
-    assert made.title.endswith(".") and len(made.title) > 10 and made.caption.strip()
-    assert "Weights: " in made.caption
+    assert made.title.endswith(".") and 10 < len(made.title) <= LONGEST == 90 and made.more.strip()
+    assert "Weights: " in made.caption and "Weights: " not in made.title + made.more
     document = made.document
     root = ElementTree.fromstring(document)
     assert root.find(f"{SVG}title").text == f"{made.title} {made.caption}"
     written = "".join(text.text for text in root.findall(f"{SVG}text"))  # below the figure, for those who see it
     assert re.sub(r"\s", "", written) == re.sub(r"\s", "", made.title + made.caption)
     page = html.figure_html(made)
-    shown = unescape(re.sub("<.*?>", "", re.search("<figcaption>(.*)</figcaption>", page)[1]))
-    assert shown == f"{made.title} {made.caption}" and "<b>side" not in page
+    said = re.search('<figcaption>(.*?)<details class="pl-how"><summary>.*?</summary><p>(.*)</p></details>', page)
+    assert (unescape(said[1]), unescape(said[2])) == (made.title, made.caption) and "<b>side" not in page
     assert "var(" not in document and root.find(f"{SVG}rect").get("fill") == "#ffffff"
     rules, classes = root.find(f"{SVG}style").text, set(re.findall(r'class="([\w-]+)"', document))
     assert classes and all(f".{used} " in rules for used in classes)
 
 
+@pytest.mark.parametrize("width", svg.LAYOUTS)
 @pytest.mark.parametrize(("kind", "name"), NAMES)
-def test_every_word_of_a_figure_lies_in_its_frame_and_on_no_other(inputs, kind, name):
-    drawing = figure(name, inputs[kind]).draw()
+def test_every_word_of_a_figure_lies_in_its_frame_and_on_no_other(inputs, kind, name, width):
+    drawing = figure(name, inputs[kind]).draw(width)
+    assert drawing.width <= width
     boxes = list(places(drawing))
     assert boxes
     for words, left, right, y in boxes:
@@ -106,6 +126,23 @@ def test_every_word_of_a_figure_lies_in_its_frame_and_on_no_other(inputs, kind, 
     rows = sorted(boxes, key=lambda box: (box[3], box[1]))
     for (words, _, end, y), (more, start, _, other_y) in pairwise(rows):
         assert y != other_y or end <= start + 0.5, (words, more)
+
+
+@pytest.mark.parametrize("width", svg.LAYOUTS)
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_every_axis_has_three_numbers(inputs, kind, name, width):
+    drawing = figure(name, inputs[kind]).draw(width)
+    root = ElementTree.fromstring(drawing.svg("x"))
+    texts = [(t.text, float(t.get("x")), float(t.get("y"))) for t in root.iter(f"{SVG}text") if NUMBER.match(t.text)]
+    lines = [line for line in root.iter(f"{SVG}line") if line.get("class") == "pl-axis"]
+    below = {float(line.get("y1")) for line in lines if float(line.get("x2")) - float(line.get("x1")) > 100}
+    axes = [y for y in below if any(abs(at - y - 17) < 0.6 for *_, at in texts)]
+    assert axes or "map" in name or name in ("heads", "correlations")
+    for y in axes:
+        assert len([1 for *_, at in texts if abs(at - y - 17) < 0.6]) >= 3
+    if name.startswith(("null", "split")) or name in ("replication", "t against t"):
+        beside = [t for t in root.iter(f"{SVG}text") if t.get("text-anchor") == "end" and NUMBER.match(t.text)]
+        assert len(beside) >= 3 * (1 + (name == "split halves"))
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
@@ -173,19 +210,19 @@ def test_text_and_ground_have_the_pages_colours(dark):
 
 
 def marks(name, of):
-    return "".join(figure(name, of).draw().marks)
+    return "".join(figure(name, of).draw(svg.FILE).marks)
 
 
 def test_one_unit_is_the_one_that_was_chosen_or_the_largest(made_run):
     run = made_run()
     chosen = figure("one head", OneRun(run, Selection("card", "all"), "single[1] head 1"))
-    assert chosen.title.startswith("single[1] head 1: 4 differences") and "Rank " in chosen.caption
+    assert chosen.title == "single[1] head 1: the difference of each of the 4 pairs." and "Rank " in chosen.caption
     a = run.analysis(Selection("mlp", "image"))
     largest = figure("one head", OneRun(run, Selection("mlp", "image")))
-    assert largest.title.startswith(f"{a.table.names[a.ranking[0]]}: 4 differences")
+    assert largest.title.startswith(f"{a.table.names[a.ranking[0]]}: the difference")
     assert "Rank 1 of " in largest.caption and "to be smaller elsewhere" in largest.caption
     elsewhere = figure("one head", OneRun(run, Selection("heads", "words"), "joint[0] head 1"))
-    assert elsewhere.title.endswith("scope all.")  # the joint image stream has no words
+    assert "scope all." in elsewhere.more  # the joint image stream has no words
 
 
 def test_the_embedding_has_no_map(made_run):
@@ -227,5 +264,5 @@ def test_models_of_another_shape_have_no_common_figure(made_run):
     with pytest.raises(NotComparableError):
         figure("t against t", of)
     with pytest.raises(NotComparableError):
-        figure("map of the difference", of).draw()
+        figure("map of the difference", of).draw(svg.FILE)
     assert "<rect" in marks("map of the second run", of)

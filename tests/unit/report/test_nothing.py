@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from made import LAYOUT, N_SLICES, PAIR, made_capture, made_differences, made_run
 
-from plantain.findings.comparison import compare
+from plantain.findings.across_runs.comparison import compare
 from plantain.findings.new_pair import measure_pair, score_pair
 from plantain.findings.published import load_published
 from plantain.findings.unit import profile_unit

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from browser import ROOT
 
 from plantain.report.figures import svg
 
@@ -22,6 +23,22 @@ from plantain.report.figures import svg
 )
 def test_ticks_are_round_numbers_with_room_between_them(ends, pixels, apart, ticks):
     assert svg.Scale(*ends, *pixels).ticks(apart) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize("high", [0.07, 0.7, 1.0, 3.3, 5.25, 19.9, 66.0, 100.0, 4321.0])
+@pytest.mark.parametrize("low", [0, -1])
+@pytest.mark.parametrize("pixels", [110, 150, 300, 700])
+def test_an_axis_has_three_ticks_that_do_not_touch(high, low, pixels):
+    scale = svg.Scale(low * high, high, 0, pixels)
+    ticks = scale.ticks()
+    assert len(ticks) >= 3 and 0 in ticks
+    ends = [(scale(t), svg.text_width(svg.number(t)) / 2) for t in ticks]
+    assert all(x + half < other - more for (x, half), (other, more) in pairwise(ends))
+
+
+def test_where_there_is_room_for_two_ticks_alone_three_stand_closer():
+    assert svg.Scale(0, 3, 64, 0, whole=True).ticks(apart=24) == [0, 1, 2, 3]
+    assert svg.Scale(0, 2, 64, 0, whole=True).ticks(apart=24) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("high", [1, 2, 3, 7, 39, 1000, 123_456])
@@ -79,6 +96,23 @@ def test_a_legend_goes_on_in_another_row():
     rows = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" [^>]*>([^<]+)<', "".join(drawn))
     assert [y for _, y, _ in rows] == ["22.0", "40.0", "58.0"] and bottom == 68
     assert all(float(x) + svg.text_width(words) <= svg.WIDTH for x, _, words in rows)
+
+
+def test_the_page_has_every_layout_once_and_says_for_which_columns():
+    page = svg.fluid(lambda width: svg.Drawing(min(width, 480), 200, [svg.text(0, 15, f"{width} px")]), "x")
+    assert re.findall(r'class="(pl-svg[^"]*)" .*?viewBox="0 0 (\d+) 200"', page) == [
+        ("pl-svg pl-narrow", "330"), ("pl-svg pl-middle pl-wide", "480")
+    ]  # fmt: skip
+    assert "330 px" in page and "480 px" in page and "820 px" not in page
+
+
+@pytest.mark.parametrize(("width", "column"), [*zip(svg.LAYOUTS, (304, 450, 760), strict=True)])
+def test_text_is_11_pixels_high_in_the_narrowest_column_of_its_layout(width, column):
+    css = (ROOT / "plantain/ui/static/figures.css").read_text(encoding="utf-8")
+    assert width == svg.WIDTH or f"min-width: {column}px" in css
+    assert svg.LETTERS * column / width >= 11
+    least = int(re.search(r"min-width: (\d+)px", svg.Drawing(width, 10, []).svg("x"))[1])
+    assert svg.LETTERS * least / width >= 10.99
 
 
 def test_words_of_others_are_text():

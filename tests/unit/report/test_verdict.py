@@ -8,7 +8,7 @@ from made import made_differences, made_run
 from plantain.findings.held_out import LEFT_OUT, HeldOut, Told
 from plantain.findings.published import load_published
 from plantain.report import verdict
-from plantain.report.labels import run_sides
+from plantain.report.labels import contrast_words, pair_sides, run_sides, subject_words
 from plantain.report.model_card import results_section
 from plantain.report.run import report_text
 from plantain.report.verdict import standing, verdict_lines
@@ -39,8 +39,8 @@ def run():
 
 def test_what_was_found_stands_first(run):
     assert verdict_lines(run, FOUND) == [
-        "22 of 25 held-out pairs are told right, more than chance gives (p < 0.001): each pair by the 20 heads with "
-        "the largest |t| over all other pairs, image tokens alone.",
+        "22 of 25 held-out pairs are told right, more than chance gives (p < 0.001): each pair by the magnitudes of "
+        "the 20 heads with the largest |t| over all other pairs, image tokens alone.",
         "From the prompt embedding, before the transformer: 25 of 25 (p = 0.6 ± 0.005). From the heads over all "
         "tokens: 24 of 25 (p = 0.012 ± 0.001).",
         "In the median head the sides differ by 0.34% of the magnitude. Weights: some/model at 0123456789ab "
@@ -60,8 +60,58 @@ def test_replication_and_controls_share_a_line(run):
     assert len(lines) == 4
     assert lines[2] == (
         "The rule of all 25 pairs, frozen, on the new pairs of new: 20 of 25 (p = 0.002). By rules that controls "
-        "learned (two-sided): contact 9 of 25 (p = 0.23)."
+        "learned (two-sided p): contact 9 of 25 (p = 0.23)."
     )
+
+
+RED, BLUE = told(25, 0.0001, rule="colour"), told(13, 0.5, rule="number")
+NO = replace(FOUND, k=14, p=0.3)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            replace(NO, positives=(RED,)),
+            "The positive contrasts, each by its own held-out pairs: colour 25 of 25 (p < 0.001).",
+        ),
+        (
+            replace(NO, positives=(RED, BLUE)),
+            "The positive contrasts, each by its own held-out pairs: colour 25 of 25 (p < 0.001), number 13 of 25 (p = "
+            "0.5). The measure does not find number either, so a result of no more than chance says little.",
+        ),
+        (
+            replace(FOUND, positives=(BLUE,)),
+            "The positive contrasts, each by its own held-out pairs: number 13 of 25 (p = 0.5).",
+        ),
+        (
+            NO,
+            "No positive contrast (prompts/colour, number, day_night) was run with this model and these settings, so a "
+            "result of no more than chance says little.",
+        ),
+    ],
+)
+def test_a_no_stands_beside_what_the_measure_has_to_find(found, words):
+    axis = made_run(made_differences(), role="axis")
+    lines = verdict_lines(axis, found)
+    assert len(lines) == 4 and lines[2] == words
+
+
+def test_a_yes_that_new_pairs_do_not_bear_out_is_a_no_too():
+    axis, again = made_run(made_differences(), role="axis"), told(13, 0.5, rule="new")
+    assert "No positive contrast" in verdict_lines(axis, replace(FOUND, replication=again))[2]
+    assert not any("No positive" in line for line in verdict_lines(axis, FOUND))
+
+
+@pytest.mark.parametrize("changes", [{"role": "control"}, {}, {"role": "axis", "weights": "untrained"}])
+def test_only_a_trained_models_axis_asks_for_positive_contrasts(changes):
+    assert not any("No positive" in line for line in verdict_lines(made_run(made_differences(), **changes), NO))
+
+
+def test_a_random_network_need_not_tell_them():
+    untrained = made_run(made_differences(), role="axis", weights="untrained")
+    text = " ".join(verdict_lines(untrained, replace(NO, positives=(BLUE,))))
+    assert "number 13 of 25 (p = 0.5)." in text and "says little" not in text
 
 
 def test_the_report_begins_with_it(run):
@@ -88,7 +138,7 @@ def test_the_size_stands_beside_what_one_prompt_sent_twice_gives(run, floor, wor
 
 
 def test_what_was_not_fixed_before_is_called_exploratory(run, monkeypatch):
-    def only_units(info, selection=IMAGE, role="axis"):
+    def only_units(info, selection=IMAGE, role="axis", measure=""):
         return ("prompts",) if role != "axis" else () if selection == IMAGE else ("units",)
 
     monkeypatch.setattr(verdict, "departures", only_units)
@@ -102,7 +152,7 @@ def test_what_was_not_fixed_before_is_called_exploratory(run, monkeypatch):
 
 def test_the_registered_replication_is_no_second_headline(run, monkeypatch):
     monkeypatch.setattr(
-        verdict, "departures", lambda info, selection=IMAGE, role="axis": ("prompts",) * (role == "axis")
+        verdict, "departures", lambda info, selection=IMAGE, role="axis", measure="": ("prompts",) * (role == "axis")
     )
     said = standing(run, IMAGE)
     assert said.startswith("These are the new pairs of PREREGISTRATION.md") and "of their own" in said
@@ -165,3 +215,15 @@ def test_where_no_count_could_be_significant_the_headline_says_so(run, n, few):
 def test_sides_are_called_as_the_set_calls_them_unless_there_is_more_than_neglect(run, kinds, sides):
     told = replace(run.pairs[0], pair=replace(run.pairs[0].pair, kind=kinds))
     assert run_sides(replace(run, pairs=(told, *run.pairs[1:]))) == sides
+
+
+def test_sides_that_are_each_others_opposite_fit_every_kind():
+    made = made_run(made_differences(), title="Book: Helping", positive="helping", negative="not helping")
+    kinds = ["neglect"] * 15 + ["wrongdoing"] * 10
+    pairs = tuple(replace(r, pair=replace(r.pair, kind=kind)) for r, kind in zip(made.pairs, kinds, strict=True))
+    run = replace(made, pairs=pairs)
+    assert run_sides(run) == ("helping", "not helping") and contrast_words(run) == "helping against not helping"
+    assert pair_sides(run.pairs[-1].pair, run_sides(run)) == ("helping", "not helping")
+    assert subject_words(run) == "Book: Helping against not helping"
+    narrower = replace(run, info=replace(run.info, negative="ignoring"))
+    assert subject_words(narrower) == ("Book: Helping: prosocial or not (in 15 pairs, of neglect: helping or ignoring)")

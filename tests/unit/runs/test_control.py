@@ -1,4 +1,4 @@
-"""The shipped untrained control: a full-size run, known as random, in the shape of the card."""
+"""The shipped untrained controls: full-size runs, known as random, in the shape of the card."""
 
 import json
 import re
@@ -24,15 +24,20 @@ from plantain.runs.io import load_run
 from plantain.runs.units import Selection
 from plantain.ui import RunStore
 from plantain.ui.state import Page
-from plantain.ui.tabs.findings import CONTROL, findings_html
+from plantain.ui.tabs.result import CONTROL, findings_html
 
-FOLDER = ROOT / "precomputed" / "untrained-klein-4b"
+FOLDERS = {256: ROOT / "precomputed" / "untrained-klein-4b", 1024: ROOT / "precomputed" / "untrained-klein-4b-1024"}
 
 
 @pytest.fixture(scope="module")
-def control():
-    """The shipped run with its shipped statistics; robust/test_shipped.py computes them anew."""
-    return load_run(FOLDER)
+def controls():
+    """The shipped runs by size, with their shipped statistics; robust/test_shipped.py computes them anew."""
+    return {size: load_run(folder) for size, folder in FOLDERS.items()}
+
+
+@pytest.fixture(scope="module")
+def control(controls):
+    return controls[256]
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +45,40 @@ def report(control):
     return report_text(control, load_published())
 
 
-def test_it_is_a_full_size_run_of_the_25_pairs_of_the_former_text_with_random_weights(control):
+@pytest.mark.parametrize("size", FOLDERS)
+def test_it_is_a_full_size_run_of_the_25_pairs_with_random_weights(controls, size):
+    control = controls[size]
     info = control.info
-    assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", 256)
-    assert info.prompts_sha256 == load_prompt_set(FORMER / "moral_valence.toml").sha256 and len(control.pairs) == 25
+    assert (info.weights, info.dtype, info.size) == ("untrained", "bfloat16", size)
+    assert info.prompts_sha256 == load_prompt_set("moral_valence").sha256 and len(control.pairs) == 25
     counts = [control.analysis(Selection(u)).table.n_units for u in ("card", "heads", "text-heads", "mlp", "embedding")]
     assert counts == [16_320, 600, 120, 1_440, 480]
     assert control.unequal_pairs() == []  # its tokenizer cuts prompts as Klein's does
 
 
-def test_it_takes_at_most_16_mb_and_its_statistics_2():
-    shipped = ("run.json", "capture.safetensors", "units.csv")
-    assert sum((FOLDER / name).stat().st_size for name in shipped) <= 16 * 2**20
-    assert sum(path.stat().st_size for path in (FOLDER / "statistics").glob("*-all.safetensors")) <= 2 * 2**20
+def test_the_two_are_of_the_same_weights_and_prompts_and_differ_in_their_size_alone(controls):
+    small, large = (
+        replace(run.info, size=256, date="", seconds=0.0, preregistration=None) for run in controls.values()
+    )
+    assert small == large and [run.info.size for run in controls.values()] == [256, 1024]
 
 
-def test_its_figures_follow_from_its_raw_material(control):
+@pytest.mark.parametrize("size", FOLDERS)
+def test_it_takes_at_most_16_mb_its_directions_8_and_its_statistics_2(controls, size):
+    shipped, folder = ("run.json", "capture.safetensors", "units.csv"), FOLDERS[size]
+    level = controls[size].directions.level
+    assert sum((folder / name).stat().st_size for name in shipped) <= 16 * 2**20
+    assert (folder / "directions.safetensors").stat().st_size <= 8 * 2**20 and level == "image"
+    assert sum(path.stat().st_size for path in (folder / "statistics").glob("*-all.safetensors")) <= 2 * 2**20
+
+
+@pytest.mark.parametrize("size", FOLDERS)
+def test_its_figures_follow_from_its_raw_material(controls, size):
+    control = controls[size]
     a = control.analysis()
     t = reference.ttest_1samp(a.differences, 0).statistic
     np.testing.assert_allclose(a.t, t, rtol=1e-6)
-    kept = json.loads((FOLDER / "run.json").read_text(encoding="utf-8"))["summaries"][0]
+    kept = json.loads((FOLDERS[size] / "run.json").read_text(encoding="utf-8"))["summaries"][0]
     assert kept["thresholds"]["3"]["count"] == (np.abs(t) > 3).sum() and kept["n_units"] == 16_320
     ours, theirs = dict(leaves(plain(control.summary()))), dict(leaves(kept))
     added = ours.keys() - theirs.keys()  # since the run was saved
@@ -93,25 +112,51 @@ def page(control, tmp_path, moral_set):
 
 
 def test_it_stands_beside_runs_of_its_prompt_set_only_whichever_their_text(page, control, moral_run, made_run):
-    former = replace(moral_run, pairs=control.pairs, info=replace(moral_run.info, **of_text(control)))
+    former = of_former_text(moral_run)
     assert page.control_for(moral_run) is page.control_for(former) is control
-    same = replace(control, pairs=moral_run.pairs, info=replace(control.info, **of_text(moral_run)))
-    page.store.saved["later"] = same
-    assert page.control_for(moral_run) is same and page.control_for(former) is control  # one's own text comes first
+    earlier = of_former_text(control)
+    page.store.saved["earlier"] = earlier
+    assert page.control_for(moral_run) is control and page.control_for(former) is earlier  # one's own text comes first
     assert page.control_for(control) is None and page.control_for(None) is None
     assert page.control_for(made_run()) is None  # other prompts
 
 
-def of_text(run):
-    return {"prompts_sha256": run.info.prompts_sha256}
+def test_of_two_the_one_of_the_runs_own_size_stands_beside_it_else_the_smaller(page, controls, control, moral_run):
+    page.store.saved |= {"a large one": controls[1024], "control": control}
+
+    def of_size(run, size):
+        return replace(run, info=replace(run.info, size=size))
+
+    for order in (list(page.store.saved.items()), list(page.store.saved.items())[::-1]):
+        page.store.saved = dict(order)
+        found = {size: page.control_for(of_size(moral_run, size)) for size in (256, 512, 1024)}
+        assert found == {256: control, 512: control, 1024: controls[1024]}
+    former = of_size(of_former_text(control), 256)
+    page.store.saved["former"] = former
+    assert page.control_for(of_size(of_former_text(moral_run), 1024)) is former  # its own text counts before its size
+
+
+def test_that_its_size_is_another_one_is_said_where_it_stands(control, moral_run):
+    selection, count = Selection("card", "all"), control.headline().thresholds[3].count
+    large = replace(moral_run, info=replace(moral_run.info, size=1024))
+    assert "256 px beside this run&#x27;s 1024.)" in findings_html(large, load_published(), selection, control)
+    assert "256 px.)" in findings_html(moral_run, load_published(), selection, control)
+    said = [verdict(run, run.summary(), control, load_published()) for run in (large, moral_run)]
+    assert f"random weights has {count}, at 256 px." in said[0] and f"random weights has {count}." in said[1]
+
+
+def of_former_text(run):
+    former = load_prompt_set(FORMER / "moral_valence.toml")
+    pairs = tuple(replace(record, pair=pair) for record, pair in zip(run.pairs, former.pairs, strict=True))
+    return replace(run, pairs=pairs, info=replace(run.info, prompts_sha256=former.sha256))
 
 
 def test_that_its_text_is_another_one_is_said_where_it_stands(control, moral_run):
     selection, other = Selection("card", "all"), "another text of this prompt set"
-    former = replace(moral_run, pairs=control.pairs, info=replace(moral_run.info, **of_text(control)))
-    assert other in findings_html(moral_run, load_published(), selection, control)
-    assert other not in findings_html(former, load_published(), selection, control)
-    said = [verdict(run, run.summary(), control, load_published()) for run in (moral_run, former)]
+    former = of_former_text(moral_run)
+    assert other in findings_html(former, load_published(), selection, control)
+    assert other not in findings_html(moral_run, load_published(), selection, control)
+    said = [verdict(run, run.summary(), control, load_published()) for run in (former, moral_run)]
     assert f"random weights has {control.headline().thresholds[3].count}, on {other}." in said[0]
     assert other not in said[1]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import ROOT
-from made import leaves
+from made import leaves, small_run, with_directions
 
 from plantain._files import plain, replace_folder
 from plantain.findings.published import load_published
@@ -148,6 +148,24 @@ def test_units_csv_has_one_row_per_unit_of_every_kind(moral_run, tmp_path):
         assert [row["unit"] for row in mine] == analysis.table.names
         np.testing.assert_allclose([float(row["t"]) for row in mine], analysis.t, rtol=1e-8)
     assert len(rows) == sum(moral_run.analysis(Selection(units)).table.n_units for units in UNITS)
+
+
+def test_units_csv_has_columns_of_directions_where_the_run_keeps_them(tmp_path):
+    plain = small_run()
+    run = with_directions(plain)
+    texts = [(save_run(r, tmp_path / name) / "units.csv").read_text() for name, r in (("a", plain), ("b", run))]
+    before, rows = (list(csv.DictReader(text.splitlines())) for text in texts)
+    columns = ["k_direction", "agreement", "p_direction_fwer"]
+    assert list(rows[0])[-5:] == ["rms_percent", *columns, "weights"] and not set(columns) & set(before[0])
+    assert [{k: v for k, v in row.items() if k not in columns} for row in rows] == before
+    for units in UNITS:
+        mine = [[row[c] for c in columns] for row in rows if row["units"] == units]
+        if units in ("card", "mlp"):
+            assert {cell for row in mine for cell in row} == {""}
+            continue
+        a = run.direction_analysis(Selection(units)).agreement
+        assert [int(row[0]) for row in mine] == a.told.tolist()
+        np.testing.assert_allclose([[float(x) for x in row[1:]] for row in mine], np.c_[a.mean, a.p_fwer], rtol=1e-3)
 
 
 # --- overwriting -------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def told_right(diffs):
     [(None, "heads", "image"), ("all_tokens", "heads", "all"), ("embedding", "embedding", "all")],
 )
 def test_the_headline_is_the_count_of_left_out_pairs_with_the_p_of_flipped_ones(capsys, place, units, scope):
-    found = report(capsys, "card", "all")["held_out"]
+    found = report(capsys, "card", "all")["held_out"]["magnitudes"]
     found = found[place] if place else found
     diffs, _ = differences(units, scope)
     k = told_right(diffs)

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 from made import made_info
+from scipy.stats import binom
 
-from plantain.findings.held_out import IMAGE, N_FLIPS, N_TOP
+from plantain.findings.held_out import N_TOP
+from plantain.findings.told import DIRECTION, IMAGE, MAGNITUDE, N_FLIPS
 from plantain.models.load import KLEIN
-from plantain.prompts.sets import known_sets, shipped_sets
+from plantain.prompts.sets import is_shipped, known_sets, shipped_sets
 from plantain.report.numbers import LEVEL
-from plantain.runs.registration import CONDITIONS, REGISTRATION, SELECTION, departures, registration_sha256
+from plantain.runs.registration import CONDITIONS, MEASURE, REGISTRATION, SELECTION, departures, registration_sha256
 from plantain.runs.units import Selection
 
 TEXT = " ".join(REGISTRATION.read_text(encoding="utf-8").split())
@@ -31,17 +33,15 @@ def test_the_prompts_are_those_that_are_shipped():
 
 def test_former_texts_are_named_keep_their_role_and_depart_from_it():
     rows = re.findall(r"^\| `(former/\w+)` \| ([\w ]+) \| `(\w+)` \|$", REGISTRATION.read_text(encoding="utf-8"), re.M)
-    shipped = shipped_sets()
-    former = {
-        (f"former/{path.stem}", s.role, sha256) for sha256, (path, s) in known_sets().items() if sha256 not in shipped
-    }
+    known = {sha256: found for sha256, found in known_sets().items() if not is_shipped(sha256)}
+    former = {(f"former/{path.stem}", s.role, sha256) for sha256, (path, s) in known.items()}
     assert set(rows) == former and len(rows) == 2
     for _, _, sha256 in rows:
         assert departures(registered(prompts_sha256=sha256)) == ("prompts",)
 
 
 def test_the_figure_is_the_one_that_is_computed():
-    assert SELECTION == IMAGE == Selection("heads", "image")
+    assert SELECTION == IMAGE == Selection("heads", "image") and MEASURE == DIRECTION and "by directions.**" in TEXT
     assert f"the {N_TOP} heads with the largest |t|" in TEXT and f"{N_FLIPS:,} sign flips" in TEXT
     assert (CONDITIONS.size, CONDITIONS.seeds, CONDITIONS.steps) == (1024, (0,), 1) and "1024 px" in TEXT
     assert "at most .05" in TEXT and LEVEL == 0.05 and f"`{KLEIN}`" in TEXT
@@ -77,6 +77,15 @@ def test_the_registered_run_departs_in_nothing():
 )
 def test_what_departs_is_named(changes, words):
     assert departures(registered(**changes)) == (words,)
+
+
+def test_a_figure_of_magnitudes_departs():
+    assert departures(registered(), measure=MAGNITUDE) == ("measure",)
+
+
+def test_the_power_that_a_no_claims_is_the_binomials():
+    assert binom.sf(17, 25, 0.5) <= 0.05 < binom.sf(16, 25, 0.5) and "(18 of 25 are needed)" in TEXT
+    assert binom.sf(17, 25, 0.765) < 0.8 < binom.sf(17, 25, 0.775) and "tells 77% of all new pairs right" in TEXT
 
 
 def test_other_units_or_tokens_depart():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
+from plantain import stats
 from plantain.stats import conformal_scores, draw_signs, held_out_null, held_out_test, learn_rule, transfer_test
 
 
@@ -94,3 +95,9 @@ def test_a_rule_of_nothing_tells_no_pair_right():
     rule = learn_rule(np.zeros((4, 3)))
     assert rule.scores(np.ones((2, 3))).tolist() == [0.0, 0.0]
     assert transfer_test(rule, np.ones((2, 3))).k == 0
+
+
+@pytest.mark.parametrize(("scores", "p"), [([0.0] * 25, 1.0), ([0.0] * 20 + [-1.0] * 5, 1.0), ([-1.0] * 25, 2 / 2**25)])
+def test_two_sided_a_score_of_zero_is_on_neither_side(scores, p):
+    """A control without any direction scores all pairs zero, and would count as one that tells all of them wrong."""
+    assert stats.count_frozen(np.array(scores), two_sided=True) == stats.HeldOut(0, 25, p, 0.0)

@@ -121,7 +121,7 @@ def test_scipy_is_imported_only_where_it_is_needed():
 
 def test_every_function_has_an_example_and_every_example_is_right():
     functions = [f for f in vars(stats).values() if inspect.isfunction(f)]
-    assert len(functions) == 42 and all(">>> " in f.__doc__ for f in functions)
+    assert len(functions) >= 60 and all(">>> " in f.__doc__ for f in functions)
     for module in {inspect.getmodule(f) for f in functions}:
         found = doctest.testmod(module)
         assert found.attempted and not found.failed, module

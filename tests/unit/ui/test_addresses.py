@@ -57,8 +57,9 @@ def test_every_unit_of_a_saved_run_has_a_view_and_its_numbers(store, moral_run, 
     seen = profile_unit(moral_run, unit)
     view, numbers = links_of(links_html(NAME, seen))
     asked = {key: value for key, (value,) in parse_qs(urlsplit(view).query).items()}
-    found = read_address(store.saved, ["head"], asked, None)
-    assert (found.run, found.units, found.scope, found.unit, found.tab) == (NAME, seen.units, "all", unit, "head")
+    found = read_address(store.saved, (["evidence"], ["head"]), asked, None)
+    assert (found.run, found.units, found.scope, found.unit) == (NAME, seen.units, "all", unit)
+    assert (found.tab, found.section) == ("evidence", "head")
     assert found.problems == [] and urlsplit(numbers).path == "unit"
     status, said = get(store, urlsplit(numbers).query)
     assert (status, said) == (200, {"run": NAME, **unit_answer(store.saved[NAME], unit)})

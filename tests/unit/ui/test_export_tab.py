@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from made import with_directions
 
 from plantain.findings.published import load_published
 from plantain.prompts.sets import load_prompt_set
@@ -12,12 +13,12 @@ from plantain.runs.io import save_run
 from plantain.runs.scopes import UNITS
 from plantain.runs.units import Selection
 from plantain.ui import RunStore, build_demo, html
-from plantain.ui.address import has_unit, notice_html, read_address, share_base
+from plantain.ui.address import OLD_TABS, has_unit, notice_html, read_address, share_base
 from plantain.ui.engine import Engine
 from plantain.ui.state import Page
 from plantain.ui.tabs.export import cite_html, public_name, size_words
 
-TABS = ["findings", "head", "take"]
+PLACES = ["result", "evidence", "run"], ["head", "take"]
 
 
 @pytest.fixture
@@ -28,18 +29,28 @@ def store(tmp_path, made_run):
 
 
 def asked(store, **parameters):
-    return read_address(store.saved, TABS, parameters, next(iter(store.saved)))
+    return read_address(store.saved, PLACES, parameters, next(iter(store.saved)))
 
 
 def test_a_good_address_is_followed(store):
-    got = asked(store, run="b", units="heads", scope="image", unit="single[1] head 0", tab="head", positive="x")
-    assert (got.run, got.units, got.scope, got.unit, got.tab) == ("b", "heads", "image", "single[1] head 0", "head")
-    assert got.problems == []
+    seen = {"run": "b", "units": "heads", "scope": "image", "unit": "single[1] head 0"}
+    got = asked(store, **seen, tab="evidence", section="head", positive="x")
+    assert (got.run, got.units, got.scope, got.unit) == tuple(seen.values())
+    assert (got.tab, got.section, got.problems) == ("evidence", "head", [])
+
+
+def test_tabs_of_earlier_versions_lead_to_where_each_is_now(store):
+    assert set(OLD_TABS) == {
+        "findings", "head", "chance", "pairs", "compare", "atlas", "probe", "publish", "take", "method"
+    }  # fmt: skip
+    for tab, (now, section) in OLD_TABS.items():
+        got = asked(store, tab=tab)
+        assert (got.tab, got.section or "", got.problems) == (now, section, [])
 
 
 def test_an_address_without_parameters_asks_for_nothing(store):
     got = asked(store, __theme="dark", run="", units="")
-    assert {got.run, got.units, got.scope, got.unit, got.tab} == {None} and got.problems == []
+    assert {got.run, got.units, got.scope, got.unit, got.tab, got.section} == {None} and got.problems == []
 
 
 @pytest.mark.parametrize(
@@ -50,13 +61,14 @@ def test_an_address_without_parameters_asks_for_nothing(store):
         ({"units": "text-heads", "scope": "image"}, "scope “image”: choose one of all, prompt, words"),
         ({"scope": "everything"}, "scope “everything”: choose one of all, image"),
         ({"unit": "single[99] head 0"}, "unit “single[99] head 0”: the run has no unit of this name"),
-        ({"tab": "take/../x"}, "tab “take/../x”: choose one of findings, head, take"),
+        ({"tab": "take/../x"}, "tab “take/../x”: choose one of result, evidence, run"),
+        ({"section": "x"}, "section “x”: choose one of head, take"),
     ],
 )
 def test_what_is_not_known_is_named_and_the_rest_followed(store, parameters, said):
-    got = asked(store, **{"run": "b", "tab": "take", **parameters})
+    got = asked(store, **{"run": "b", "tab": "run", **parameters})
     assert len(got.problems) == 1 and got.problems[0].startswith(said)
-    assert (got.run == "b") == ("run" not in parameters) and (got.tab == "take") == ("tab" not in parameters)
+    assert (got.run == "b") == ("run" not in parameters) and (got.tab == "run") == ("tab" not in parameters)
     assert got.unit is None and got.scope in (None, "all")
 
 
@@ -72,7 +84,7 @@ def test_a_visitors_run_cannot_be_asked_for(store, made_run):
 
 
 def test_a_page_without_runs_takes_any_address(tmp_path):
-    got = read_address({}, TABS, {"run": "x", "unit": "joint[0] head 0", "units": "mlp"}, None)
+    got = read_address({}, PLACES, {"run": "x", "unit": "joint[0] head 0", "units": "mlp"}, None)
     assert (got.run, got.unit, got.units) == (None, None, "mlp") and len(got.problems) == 2
 
 
@@ -106,7 +118,7 @@ def test_a_visitors_secret_name_is_in_no_file(store, moral_file, made_run):
 
 
 def test_figures_and_references_are_shown_with_their_weights_and_escaped(made_run):
-    run = made_run()
+    run = with_directions(made_run())
     run = replace(run, info=replace(run.info, model="<b>&"))
     for name in FIGURES[OneRun]:
         shown = html.figure_html(figure(name, OneRun(run, Selection("heads", "all"))))

@@ -3,27 +3,28 @@
 import re
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
+from asking import ENDPOINTS
+from made import with_directions
 
-from plantain.findings.new_pair import Agreement, PairResult, UnitScore
 from plantain.findings.pairs import by_pair
 from plantain.findings.published import load_published
 from plantain.findings.unit import profile_unit
-from plantain.prompts.sets import PromptPair
+from plantain.prompts.sets import first_set
 from plantain.report.figures.distributions import null_histogram
 from plantain.report.figures.maps import heat_maps
-from plantain.report.figures.rows import pair_dots, score_dots
+from plantain.report.figures.rows import score_dots
 from plantain.runs.analysis import summarize
 from plantain.runs.io import save_run
 from plantain.runs.units import Selection, SelectionError
-from plantain.ui import RunStore, build_demo, errors, html
-from plantain.ui.engine import Engine
-from plantain.ui.tabs.findings import findings_html
+from plantain.ui import RunStore, build_demo, errors, html, page
+from plantain.ui.engine import Engine, EngineError
+from plantain.ui.tabs import evidence, run
+from plantain.ui.tabs.result import findings_html
 from plantain.ui.tabs.unit import figures_html, words_html
 from plantain.ui.texts import EXAMPLES
-
-ENDPOINTS = {"list_runs", "summary", "top_units", "probe_pair", "run_probe"}
 
 
 @pytest.fixture
@@ -32,31 +33,62 @@ def store(tmp_path, made_run):
     return RunStore(tmp_path)
 
 
-def test_the_page_has_the_five_endpoints_and_no_other_listener_is_public(store, moral_set):
+@pytest.fixture
+def whole(monkeypatch):
+    """Build at once what a page builds when somebody opens it."""
+    for room in (evidence, page, run):
+        monkeypatch.setattr(room, "lazily", lambda _asked, build: build())
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_page_has_the_seven_endpoints_and_no_other_listener_is_public(store, moral_set, at_once, request):
+    if at_once:
+        request.getfixturevalue("whole")
     demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
-    public = {d.api_name for d in demo.fns.values() if d.api_visibility != "private"}
-    assert public == ENDPOINTS
-    assert set(demo.get_api_info()["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
-    assert demo.get_api_info()["unnamed_endpoints"] == {}
+    assert {d.api_name for d in demo.fns.values() if d.api_visibility != "private"} == ENDPOINTS
+    assert sum(d.renderable is not None for d in demo.fns.values()) == (0 if at_once else 8)
+    if not at_once:
+        assert set(demo.get_api_info()["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
+        assert demo.get_api_info()["unnamed_endpoints"] == {}
 
 
-def test_every_listener_is_guarded(store, moral_set):
+def test_no_listener_of_a_part_that_is_built_lazily_has_a_trigger_outside_of_it(store, moral_set, monkeypatch):
+    """Gradio's page would call it instead of the page's own listeners for the same trigger."""
+    parts = []
+
+    def build_now(_asked, build):
+        context = gr.context.Context.root_block
+        blocks, listeners = set(context.blocks), set(context.fns)
+        build()
+        parts.append((set(context.blocks) - blocks, [context.fns[i] for i in set(context.fns) - listeners]))
+
+    for room in (evidence, page, run):
+        monkeypatch.setattr(room, "lazily", build_now)
+    build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    assert len(parts) == 8 and all(len(listeners) > 1 for _, listeners in parts)
+    for own, listeners in parts:
+        triggers = {target for made in listeners for target, _ in made.targets if target is not None}
+        assert triggers and triggers <= own
+
+
+def test_every_listener_is_guarded(store, moral_set, whole):
     """So that a fault in one prints no words of a visitor's (tests/test_served.py)."""
     demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
     bare = [d.fn for d in demo.fns.values() if d.fn and d.api_visibility == "private"]
-    assert len(bare) > 50
+    assert len(bare) > 80
     assert {fn.__code__.co_filename for fn in bare} == {errors.__file__}
 
 
 def test_the_code_is_linked_where_it_has_an_address(store, moral_set, monkeypatch):
-    def introduction():
+    def shown():
         demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
-        return next(b.value for b in demo.blocks.values() if b.elem_id == "introduction")
+        texts = (str(b.value) for b in demo.blocks.values() if isinstance(b, gr.HTML))
+        return next(text for text in texts if "The published card</a>" in text)
 
     monkeypatch.delenv("SPACE_ID", raising=False)
-    assert "the base model</a></p>" in introduction()
+    assert "the base model</a></p>" in shown()
     monkeypatch.setenv("SPACE_ID", "somebody/a-space")
-    assert '<a href="https://huggingface.co/spaces/somebody/a-space/tree/main">the code</a>' in introduction()
+    assert '<a href="https://huggingface.co/spaces/somebody/a-space/tree/main">the code</a>' in shown()
 
 
 def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
@@ -65,7 +97,7 @@ def test_nothing_but_tabs_stands_among_the_tabs(store, moral_set):
 
     demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
     (tabs,) = [b for b in demo.blocks.values() if isinstance(b, gr.Tabs)]
-    assert [type(child) for child in tabs.children] == [gr.Tab] * 10
+    assert [type(child) for child in tabs.children] == [gr.Tab] * 5
 
 
 def test_the_page_is_built_without_any_run_and_names_a_damaged_one(tmp_path, moral_set, made_run):
@@ -115,7 +147,7 @@ def test_a_store_keeps_a_visitors_run_and_forgets_the_oldest(store, made_run):
 
 def test_the_heat_map_has_a_cell_with_its_number_for_every_head(moral_run):
     analysis = moral_run.analysis(Selection("heads"))
-    svg = drawn(heat_maps([(analysis, "")]))
+    svg = drawn(heat_maps([(analysis, "")], 480))
     cells = dict(re.findall(r"<title>([^<]+): t = ([+-][\d.]+)</title>", svg))
     assert len(cells) == analysis.table.n_units == 100
     for name, t in zip(analysis.table.names, analysis.t, strict=True):
@@ -126,26 +158,10 @@ def test_the_heat_map_leaves_degenerate_heads_uncoloured_and_signs_by_colour(mad
     analysis = made_run().analysis(Selection("heads"))
     t = analysis.t.copy()
     t[0], t[1], t[2] = np.nan, 4.0, -4.0
-    svg = drawn(heat_maps([(replace(analysis, t=t), "")]))
+    svg = drawn(heat_maps([(replace(analysis, t=t), "")], 480))
     first, second, third = re.findall(r"<g><title>.*?</g>", svg)[:3]
     assert "degenerate" in first and "pl-none" in first
     assert "pl-plus" in second and "pl-minus" in third
-
-
-def test_the_dot_plot_has_every_pair_and_turns_units_so_that_right_is_with_the_run():
-    up = UnitScore("joint[0] head 0", 3.0, (1.0, 2.0, 3.0, 2.5), 2.0, (0.0, 4.0))
-    down = UnitScore("joint[0] head 1", -3.0, (-1.0, -2.0, -3.0, -2.5), -2.0, (-4.0, 0.0))
-    flat = UnitScore("joint[0] head 2", 0.0, (0.0, 0.0, 0.0, 0.0), 1.0, None)
-    pair = PromptPair("v", "v", "a", "b")
-    result = PairResult(
-        "heads", "all", pair, 1.0, (1.0,) * 4, 5, 1.0, (3, 3), True, Agreement(4, 4, 0.06, 0.5), (up, down, flat)
-    )
-    svg = drawn(pair_dots(result, 12))
-    assert svg.count("<circle") == 8 + 1  # and the legend's; a unit without spread has no SD to draw in
-    first, second, _ = re.findall(r'<polygon class="pl-new" points="([\d.]+),', svg)
-    assert first == second
-    bands = re.findall(r'<rect class="pl-band" x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="16"/>', svg)
-    assert len(bands) == 2 and bands[0] == bands[1]
 
 
 def drawn(drawing):
@@ -160,7 +176,7 @@ def bars(svg):
 def test_the_null_histogram_holds_every_flip_the_limit_and_the_run(moral_run):
     a = moral_run.analysis(Selection("heads"))
     counts = a.null.counts[0]
-    svg = drawn(null_histogram(a, 0))
+    svg = drawn(null_histogram(a, 0, 330))
     assert sum(bars(svg)) == 1000
     observed = int((np.abs(a.t) > 3).sum())
     assert (
@@ -173,13 +189,13 @@ def test_a_histogram_of_many_units_joins_them_in_bars(moral_run):
     a = moral_run.analysis()
     counts = np.arange(1000)[None].repeat(2, axis=0)
     a = replace(a, null=replace(a.null, counts=counts))
-    svg = drawn(null_histogram(a, 0))
+    svg = drawn(null_histogram(a, 0, 330))
     assert bars(svg) == [25] * 40 and "0 to 24 units" in svg and "975 to 999 units" in svg
 
 
 def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
     parts = by_pair(moral_run)
-    svg = drawn(score_dots(parts))
+    svg = drawn(score_dots(parts, 330))
     dot = r'<title>([\w-]+): score ([+-][\d.]+), size [\d.]+</title><circle class="pl-dot" cx="([\d.]+)" cy="(\d+)"'
     dots = re.findall(dot, svg)
     assert [name for name, *_ in dots] == [record.pair.id for record in moral_run.pairs]
@@ -191,3 +207,38 @@ def test_every_pair_is_a_dot_in_its_categorys_row(moral_run):
 def test_examples_are_pairs_of_equal_length():
     for positive, negative in EXAMPLES.values():
         assert positive != negative and len(positive) == len(negative)
+
+
+def test_the_endpoints_give_directions_where_a_run_keeps_them(store, moral_set):
+    run = with_directions(store.get("first"), change={"joint_image": 1.0, "single": 1.0})
+    name = store.add(run)
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    summary, top = ({d.api_name: d.fn for d in demo.fns.values()}[name] for name in ("summary", "top_units"))
+    found, plain = summary(name, "heads", "image"), summary("first", "heads", "image")
+    assert (found["held_out"]["measure"], plain["held_out"]["measure"]) == ("direction", "magnitude")
+    assert found["directions"]["rule"]["k"] == found["held_out"]["k"] and plain["directions"] is None
+    a, names = run.direction_analysis(Selection("heads")).agreement, run.analysis(Selection("heads")).table.names
+    rows = top(name, "heads", "all", 3)
+    for row in rows:
+        at = names.index(row["unit"])
+        assert (row["k_direction"], row["p_direction_fwer"]) == (a.told[at], pytest.approx(a.p_fwer[at]))
+        assert row["agreement"] == pytest.approx(a.mean[at])
+    assert "agreement" not in top("first", "heads", "all", 3)[0] and "agreement" not in top(name, "card", "all", 3)[0]
+
+
+def test_a_probe_by_endpoint_is_of_the_pairs_in_the_loaded_models_words(store, moral_set, monkeypatch):
+    asked = []
+
+    def probed(_engine, prompt_set, *_):
+        asked.append(prompt_set)
+        raise EngineError("enough")
+        yield
+
+    monkeypatch.setattr(Engine, "iter_probe", probed)
+    monkeypatch.setattr(Engine, "wait", lambda _engine: None)
+    for model in ("tiny-random", "picture-book"):
+        demo = build_demo(store, Engine(model), load_published(), moral_set)
+        run_probe = next(d.fn for d in demo.fns.values() if d.api_name == "run_probe")
+        with pytest.raises(gr.Error, match="enough"):
+            run_probe(64, 0)
+    assert asked == [moral_set, first_set("picture-book")]

@@ -9,7 +9,7 @@ import pytest
 
 from plantain import PlantainError
 from plantain.runs.info import Conditions
-from plantain.runs.seconds import COLD, PAIR, PICTURE, ZERO_GPU, Seconds, Timed
+from plantain.runs.seconds import COLD, DRAWING, PAIR, PICTURE, TURN, ZERO_GPU, Seconds, Timed
 from plantain.ui.log import LOG
 from plantain.ui.prices import CARD, WARM, Prices, margin
 
@@ -194,3 +194,37 @@ def test_saved_runs_do_not_make_a_price_surer(prices, made_run):
     assert prices.seconds(10, 1024, cold=False) == 10 * 2 * 1.5 + 3  # as before any measurement
     call(prices, pairs=5, seconds=2.0)
     assert prices.seconds(10, 1024, cold=False) == math.ceil(margin(20, 5))
+
+
+# --- several kinds of work ---------------------------------------------------------------------------------
+
+
+def test_every_kind_of_work_has_workers_of_its_own(prices, clock):
+    call(prices, start=12.0)
+    assert prices.warm() and not prices.warm(TURN) and not prices.warm(DRAWING)
+    with prices.call("turn", 1, PLAIN, 0, TURN, 2.5) as one:
+        assert one.seconds == prices.seconds(2.5, 1024, kind=TURN)  # with a start
+        one.began(10.0)
+        one.pair(1.0)
+    assert prices.warm(TURN) and not prices.warm()  # whose worker may be gone
+    clock.now += WARM
+    assert not prices.warm(TURN)
+
+
+def test_other_kinds_cost_what_pairs_do_until_one_was_timed(prices):
+    assert prices.seconds(10, 1024, kind=TURN) == prices.seconds(10, 1024) == prices.seconds(10, 1024, kind=DRAWING)
+    for took in (5.0, 5.0):
+        with prices.call("turn", 1, PLAIN, 0, TURN, 2.5) as one:
+            one.began(None)
+            one.pair(took)
+    assert prices.seconds(10, 1024, cold=False, kind=TURN) == math.ceil(margin(10 * 2.0, 2))
+    assert prices.seconds(10, 1024) == 15 + 10 * 2 * 1.5 + 3  # a pair's own price stays
+
+
+def test_a_long_drawing_teaches_its_price_on_a_new_worker_too(prices):
+    for each, learned in ((2.0, 0), (50.0, 1)):
+        with prices.call("draw", 1, PLAIN, 0, DRAWING, each) as one:
+            one.began(10.0)
+            one.pair(5.0)
+        assert prices.known.count(DRAWING, 1024, ZERO_GPU) == learned
+    assert prices.known.estimate(DRAWING, 1024, ZERO_GPU).seconds == 0.1

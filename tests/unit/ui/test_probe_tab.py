@@ -4,13 +4,14 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from plantain import UsageError
 from plantain.findings.published import load_published
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.pasted import read_pasted
-from plantain.prompts.sets import PromptError, PromptPair, shipped_sets
+from plantain.prompts.sets import PromptError, PromptPair, first_set, load_prompt_set, shipped_sets
 from plantain.report.run import report_text
 from plantain.runs.io import save_run
 from plantain.runs.units import Selection
@@ -19,9 +20,9 @@ from plantain.ui.engine import Engine, EngineError, PassError, Step
 from plantain.ui.errors import ZERO_GPU, explain, failure_html, failure_text, kept_words
 from plantain.ui.state import HIDDEN, Page, RunStore
 from plantain.ui.tabs.compare import figures_html
-from plantain.ui.tabs.findings import blocks_html, findings_html
 from plantain.ui.tabs.probe import LARGEST_SEED, _Probes, button_words, cost_words, progress_html, seed_of
-from plantain.ui.tabs.prompt_set import PromptSets, about_html, own_html
+from plantain.ui.tabs.prompt_set import _EXAMPLES, PromptSets, about_html, own_html, set_chooser
+from plantain.ui.tabs.result import blocks_html, findings_html
 
 
 class Titled(Exception):
@@ -150,7 +151,7 @@ def test_the_cost_is_quota_where_there_is_one_and_else_time_by_pairs_timed_befor
     )
     assert cost_words(18, 19, None, 0.5).startswith("About 10 s for 18 pairs")
     assert cost_words(18, 18, None, 50.0).startswith("About 15 min for 18 pairs")
-    assert cost_words(18, 18, None, None).startswith("No pair of this size was timed on this device yet")
+    assert cost_words(18, 18, None, None).startswith("No pair of this size was timed here yet")
     assert cost_words(0, 1, 22, 0.5).startswith("A click asks ZeroGPU for up to 22 s")
     assert "one prompt beside itself" in cost_words(0, 1, None, 0.5)
     assert cost_words(0, 0, 22, 0.5) == "Nothing is left to be run."
@@ -187,6 +188,59 @@ def test_every_shipped_set_can_be_chosen_and_the_pages_own_comes_first(page):
     assert "25 pairs, 50 passes: quickly against slowly." in said and tempo.about in said
     own = sets.find("own", PASTED, "Pace", "fast", "slow")
     assert (own.title, len(own.pairs)) == ("Pace", 4)
+
+
+@pytest.fixture
+def book_page(page):
+    """The page of the picture book, whose model is not there yet: its name is enough."""
+    return Page(page.store, Engine("picture-book"), page.published, page.prompt_set)
+
+
+def test_for_the_picture_book_its_own_sets_are_offered_and_others_refused(book_page):
+    sets, moral, book = PromptSets(book_page), first_set("picture-book"), shipped_sets("picture-book")
+    choices = sets.choices()
+    assert choices[0] == ("Picture book: helping (axis)", moral.sha256) and sets.first == moral.sha256
+    assert {sha for _, sha in choices[:-1]} == set(book) and len(choices) == 9
+    assert ("Picture book: helping, distance and look said", load_prompt_set("picture-book/moral_crossed").sha256) in (
+        choices
+    )
+    assert sets.find(moral.sha256, "", "", "", "") == book_page.first_set == moral
+    for which, text in ((book_page.prompt_set.sha256, ""), ("own", PASTED)):
+        with pytest.raises(
+            PromptError, match=r"picture-book takes the words of picture-book. Sets that fit: prompts/pi"
+        ):
+            sets.find(which, text, "", "", "")
+    assert "is in plain sentences" in own_html(book_page, PASTED, "", "", "")
+    probes = _Probes(book_page)
+    assert not probes.settings("256 px", 0, "all that are left", "own", PASTED, "", "", "")[0]["interactive"]
+    rows = "".join(f"\nAna meets {n}.\tAna meets tall {n}.\tpicture-book" for n in ("Ben", "Cleo", "Dan", "Eva"))
+    mine = sets.find("own", "positive\tnegative\tmodel" + rows, "", "", "")
+    assert (mine.model, len(mine.pairs)) == ("picture-book", 4)
+
+
+def test_a_page_that_is_there_before_its_model_is_known_offers_its_sets_once_it_is(page, monkeypatch):
+    page = Page(page.store, Engine(), page.published, page.prompt_set)  # which model it will be is known on loading
+    with gr.Blocks():
+        chooser = set_chooser(page, PromptSets(page))
+    which, text = chooser.renewed
+    assert which.value == page.prompt_set.sha256 and len(which.choices) == 17 and "gallops" in text.placeholder
+    assert chooser.renew() == [gr.skip(), gr.skip()]
+    monkeypatch.setattr(Engine, "words", "picture-book")
+    moral = first_set("picture-book")
+    renewed, typed = chooser.renew()
+    assert renewed.value == moral.sha256 and len(renewed.choices) == 9 and "picture-book" in typed["placeholder"]
+    chooser.serve()
+    assert which.value == moral.sha256 and list(which.choices) == list(renewed.choices)
+    assert text.placeholder == typed["placeholder"]
+    assert "Picture book" in PromptSets(page).choices()[0][0] and page.first_set == moral
+
+
+def test_the_examples_of_a_table_are_read_as_they_stand():
+    for words, table in _EXAMPLES.items():
+        head, row, _ = table.split("\n")
+        rows = [row.replace("Ana", name).replace("horse", name) for name in ("Eva", "Dan", "Gus", "Ana")]
+        found = read_pasted("\n".join([head, *rows]))
+        assert found.model == words and len(found.pairs) == 4
 
 
 def test_a_pasted_set_is_shown_escaped_with_its_warnings_or_its_fault(page):
@@ -278,3 +332,24 @@ def test_a_probe_that_a_restart_has_ended_is_not_said_to_have_cost_nothing(page)
     assert "started anew" in said and "gone" in said and "Nothing was run" not in said and freed["interactive"]
     click.fn(request)
     assert "Nothing was run: the queue is full" in broke.fn(request, *values)[0]
+
+
+def test_a_stop_that_comes_before_the_queue_has_the_probe_holds_for_it(page):
+    """Gradio has nothing to cancel then: the probe itself must end when it comes, and the next click runs again."""
+    demo = build_demo(page.store, page.engine, page.published, page.prompt_set)
+    stop = next(block for block in demo.blocks.values() if getattr(block, "value", "") == "Stop")
+    button = next(block for block in demo.blocks.values() if block.elem_id == "run-probe")
+    click = next(d for d in demo.fns.values() if (button._id, "click") in d.targets)
+    taken_back = next(d for d in demo.fns.values() if (stop._id, "click") in d.targets and stop in d.outputs)
+    work = next(d for d in demo.fns.values() if d.concurrency_id == "probe")
+    request, values = SimpleNamespace(session_hash="visitor"), [component.value for component in work.inputs]
+    click.fn(request)
+    assert "Stopping" in taken_back.fn(request)[0]
+    found = list(work.fn(request, *values))
+    assert found == [(gr.skip(),) * 3]  # what was said last stays
+    page.engine.load()
+    click.fn(request)
+    steps = work.fn(request, *values)
+    assert "Waiting for the model" in next(steps)[0] and "<progress" in next(steps)[0]
+    taken_back.fn(request)
+    assert len(list(steps)) == 0

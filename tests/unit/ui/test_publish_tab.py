@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from asking import ENDPOINTS
 from made import small_run
 
 from plantain import UsageError
@@ -255,7 +256,8 @@ def test_a_space_without_oauth_says_what_it_lacks(store, moral_set, desk, monkey
 def test_no_listener_of_the_tab_is_an_endpoint(store, moral_set, desk, monkeypatch):
     as_on_a_space(monkeypatch)
     demo = built(store, moral_set, desk)
-    assert len(demo.get_api_info()["named_endpoints"]) == 5 and demo.get_api_info()["unnamed_endpoints"] == {}
+    assert set(demo.get_api_info()["named_endpoints"]) == {f"/{name}" for name in ENDPOINTS}
+    assert demo.get_api_info()["unnamed_endpoints"] == {}
 
 
 def test_a_page_without_a_desk_has_no_such_tab(store, moral_set):

@@ -9,11 +9,12 @@ import pytest
 from offers import with_weights
 
 from plantain import PlantainError
+from plantain.findings.held_out import held_out
 from plantain.findings.published import load_published
 from plantain.models.load import KLEIN
 from plantain.runs.arrivals import Arrivals
 from plantain.runs.io import save_run
-from plantain.ui import RunStore, build_demo, watch
+from plantain.ui import RunStore, build_demo, state, watch
 from plantain.ui.engine import Engine
 from plantain.ui.log import PACKAGE_LOG
 from plantain.ui.server import first_screen_html
@@ -75,6 +76,7 @@ def test_readers_never_see_a_half_made_store(store, source, made_run):
                 assert [run.info.model for run in store.saved.values()] and sorted(store.problems) == []
             except RuntimeError as error:
                 broken.append(error)
+            time.sleep(0.0002)  # the others need the interpreter too
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -159,12 +161,53 @@ def test_runs_of_pretrained_weights_come_first_and_of_these_the_cards_own_size(t
     assert list(RunStore(tmp_path).saved) == ["d-card", "c-small", "b-other", "a-stand-in"]
 
 
+def test_the_practice_models_run_comes_after_kleins_and_before_random_ones(made_run, tmp_path):
+    def save(name, weights, **facts):
+        save_run(with_weights(made_run(), weights=weights, **facts), tmp_path / name)
+
+    def page(model):
+        return Page(RunStore(tmp_path), Engine(model), None, None)
+
+    moral = {"positive": "helping", "negative": "ignoring"}
+    save("a-stand-in", "stand-in", **moral)
+    save("b-control", "untrained", **moral)
+    save("c-paraphrase", "practice", role="control")
+    save("d-replication", "practice", role="replication", negative="not helping")
+    save("e-moral", "practice", role="axis", negative="not helping")
+    practice = ["e-moral", "c-paraphrase", "d-replication"]
+    assert list(page("picture-book").store.saved) == [*practice, "a-stand-in", "b-control"]
+    labels = [label for label, _ in page("picture-book").saved_choices()]
+    assert labels[:3] == [f"{name} (practice model)" for name in practice]
+    assert (page("picture-book").first, page(KLEIN).first) == ("e-moral", None)
+    save("f-klein", "pretrained")
+    assert (page("picture-book").first, page(KLEIN).first) == ("f-klein", "f-klein")
+
+
 def test_a_saved_run_goes_by_its_folders_name_and_a_visitors_own_by_none(tmp_path, made_run):
     save_run(made_run(), tmp_path / "mine" / "a")
     save_run(made_run(1), tmp_path / "theirs" / "b (c)")
     store = RunStore(tmp_path / "mine", {"them": tmp_path / "theirs"})
     assert [store.folder_of(name) for name in store.saved] == ["a", "b (c)"]
     assert store.folder_of(store.add(made_run(2))) == store.folder_of(None) == ""
+
+
+def test_a_headline_with_what_stands_beside_it_is_kept_until_the_runs_change(store, source, made_run, monkeypatch):
+    asked = []
+
+    def counted(run, **beside):
+        asked.append(sorted(beside["controls"]))
+        return held_out(run, **beside)
+
+    monkeypatch.setattr(state, "held_out", counted)
+    run = store.saved["first"]
+    assert store.headline_here(run) is None
+    found = store.headline(run)
+    assert found == held_out(run) and store.headline_here(run) is found is store.headline(run) and len(asked) == 1
+    store.watch("them", source.look)
+    save_run(made_run(1), source.folder / "one")
+    store.refresh()
+    assert store.headline_here(run) is None  # one that came may stand beside it
+    assert store.headline(run) == found and len(asked) == 2
 
 
 # --- the page as it is served ---
@@ -180,8 +223,8 @@ def test_a_kleins_page_begins_without_a_run_until_one_of_kleins_arrives(store, s
     demo = build_demo(store, Engine(KLEIN), load_published(), moral_set)
     first = served(demo)
     assert first["run"].get("value") is None and [name for _, name in first["run"]["choices"]] == ["first"]
-    assert "Nobody has run this here yet." in first["findings"]["value"] and "not Klein’s" in first["findings"]["value"]
-    assert first["begin"]["visible"] and "3,221 (19.7%)" in first["top-blocks"]["value"]
+    assert "Nobody has run this here yet." in first["hero"]["value"] and "not Klein’s" in first["hero"]["value"]
+    assert first["begin"]["visible"] and "3,221 (19.7%)" in first["result-tables"]["value"]
     assert "Nobody has run this" in first_screen_html(demo)
     store.watch("them", source.look)
     save_run(made_run(1), source.folder / "other")
@@ -194,7 +237,7 @@ def test_a_kleins_page_begins_without_a_run_until_one_of_kleins_arrives(store, s
     save_run(with_weights(made_run(2), revision="a" * 40), source.folder / "klein")
     store.refresh()
     now = served(demo)
-    assert now["run"]["value"] == "klein (them)" and "owner/model" in now["findings"]["value"]
+    assert now["run"]["value"] == "klein (them)" and "owner/model" in now["hero"]["value"]
     assert not now["begin"]["visible"] and "owner/model" in first_screen_html(demo)
     store.close()
 
@@ -208,7 +251,7 @@ def test_what_arrives_and_what_is_damaged_is_said_on_the_page(store, source, mor
     store.watch("them", look)
     store.refresh()
     now = served(demo)
-    assert "Published runs are arriving (2)" in now["findings"]["value"]
+    assert "Published runs are arriving (2)" in now["hero"]["value"]
     assert now["notices"]["visible"] and "&lt;it&gt; is bad" in now["notices"]["value"]
 
 

@@ -1,0 +1,1 @@
+"""Pictures: drawn by the model, or expected by it before it has drawn."""

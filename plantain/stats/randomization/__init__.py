@@ -1,0 +1,1 @@
+"""Tests by randomization: flipped signs of pairs, permuted labels of units."""

@@ -1,0 +1,36 @@
+"""Clicks that start long work, by session: which wait for the queue, which are answered, which are stopped."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+
+class Clicks:
+    """What is known of every session's last click; a browser tab has one at a time."""
+
+    def __init__(self) -> None:
+        self.begun: set[str] = set()  # sessions whose last click was followed by work, or taken back
+        self.running: set[str] = set()  # sessions whose click is being answered
+        self.stopping: set[str] = set()  # sessions that want no more: Gradio cancels only what the queue already has
+
+    def wait(self, request: gr.Request) -> None:
+        """Note a new click."""
+        self.begun.discard(request.session_hash)
+        self.stopping.discard(request.session_hash)
+
+    def begin(self, request: gr.Request) -> None:
+        """Note that a session's click is being answered."""
+        self.begun.add(request.session_hash)
+        self.running.add(request.session_hash)
+
+    def end(self, request: gr.Request) -> None:
+        """Note that no step of the work comes any more."""
+        self.running.discard(request.session_hash)
+
+    def take_back(self, request: gr.Request) -> None:
+        """Note that a session wants no more."""
+        self.begun.add(request.session_hash)
+        self.stopping.add(request.session_hash)
+
+    def is_taken_back(self, request: gr.Request) -> bool:
+        return request.session_hash in self.stopping
