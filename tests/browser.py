@@ -98,7 +98,9 @@ def chromium():
         if os.environ.get("CI"):
             pytest.fail("Chromium is missing; .ci/run installs it.")
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium).")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=30_000)  # as for a click; five seconds are short where two cores do everything
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)

@@ -100,7 +100,7 @@ def keep_address(
 
     told, places = [*shown, choice.known, choice.section], [*shown, tabs, choice.section, link.unknown, choice.asked]
     shows = demo.load(listener(opened), None, [*places, *folds], **VIEW)
-    choice.run.change(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
+    choice.switched.then(listener(kept_unit), [choice.run, choice.unit], choice.unit, trigger_mode="multiple", **VIEW)
     first = {**FIRST, "tab": next(iter(ids), "")}
     facts = {"first": first, "base": share_base()}
     script = f"({static('address.js')})({json.dumps(facts)}, {static('copy.js')})"

@@ -220,8 +220,8 @@ def _turned(page: Page, choice: Choice, tab: gr.Tab) -> Callable[[], None]:
     asked = unseen("Turn heads")
     tab.select(None, None, asked, js="() => 'yes'", **VIEW)
     lazily(asked, lambda: turn_tab(page, choice))
-    choice.run.change(
-        listener(lambda name: gr.Tab(visible=True) if page.turns(name) else gr.skip()), choice.run, tab, **VIEW
+    choice.switched.then(
+        listener(lambda name: gr.Tab(visible=True) if page.turns(name) else gr.skip()), choice.run, tab, **LATER
     )
     serve()
     return serve

@@ -192,7 +192,9 @@ class Choice:
     click in the map, the pickers and the address bar can all set it. `mine` holds (label, name) of the visitor's runs.
     `known`, not seen either, holds `Page.known` as this page has it. `asked` holds the run that the address asks for
     while it is not here: it may still arrive. `section`, not seen, holds the id of the folded part that was opened
-    last. `changed` is the event of any change of the choice; what is built lazily makes a relay of its own.
+    last. `changed` is the event of any change of the choice, `switched` of the run alone. They are relays: the browser
+    calls a component's own listeners one after the other, each after the last one's answer, and a relay's all at once.
+    What is built lazily makes a relay of its own.
     """
 
     page: Page
@@ -205,10 +207,12 @@ class Choice:
     asked: gr.State
     section: gr.Textbox
     changed: Any = field(init=False)
+    switched: Any = field(init=False)
 
     def __post_init__(self) -> None:
         # One for all views: the browser walks every listener for every component before it shows the page.
         object.__setattr__(self, "changed", self.relay())
+        object.__setattr__(self, "switched", self.relay_of(self.run.change))
 
     @property
     def inputs(self) -> list[gr.components.Component]:

@@ -30,7 +30,7 @@ from plantain.ui.engine import EngineError
 from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
 from plantain.ui.lazy import unseen
 from plantain.ui.log import logged
-from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued
+from plantain.ui.state import HIDDEN, LATER, VIEW, Choice, Page, queued
 from plantain.ui.tabs.pair_answer import (
     Answer,
     Tries,
@@ -167,11 +167,11 @@ def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:
     ]  # fmt: skip
     # One listener for all: of quick keystrokes the last one wins, and no more than one is under way.
     changes = [choice.run.change, positive.change, negative.change, busy.change, tab.select]
-    gr.on(changes, listener(look), seen, outputs, trigger_mode="always_last", **VIEW)
+    choice.relay_of(*changes).then(listener(look), seen, outputs, **LATER)
     # By itself: the boxes trigger the listener above, which therefore leaves them alone.
-    choice.run.change(
+    choice.switched.then(
         listener(lambda name: [gr.update(label=label) for label in _side_labels(page, name)]),
-        choice.run, both, **VIEW,
+        choice.run, both, **LATER,
     )  # fmt: skip
     brought = gr.on(None, listener(_from_address), None, both, **VIEW)  # on load
     opened = brought.then(None, both, both, js=f"{_TYPED}.bring", **VIEW)

@@ -165,12 +165,11 @@ def publish_section(
         if sign_in is None:
             gr.HTML(html.message_html(why_nobody_signs_in()))
             command = gr.HTML(elem_id="publish-command")
-            gr.on(
-                [section.asked.change, choice.run.change],
+            choice.relay_of(section.asked.change, choice.run.change).then(
                 listener(lambda name, asked: command_html(page, desk, name) if asked else ""),
                 [choice.run, section.asked],
                 command,
-                **VIEW,
+                **LATER,
             )
             return
         sign_in.render()
@@ -195,8 +194,8 @@ def _desk(counter: _Counter, choice: Choice, section: Section, demo: gr.Blocks, 
     # The controls are away until the answer: it brings a name, which must not come over one that is being typed.
     events = (
         opened.change(listener(lambda: asking), None, [who, controls], **VIEW),
-        choice.run.change(
-            listener(lambda opened: asking if opened else (gr.skip(), gr.skip())), opened, [who, controls], **VIEW
+        choice.switched.then(
+            listener(lambda opened: asking if opened else (gr.skip(), gr.skip())), opened, [who, controls], **LATER
         ),
     )
     for event in events:

@@ -52,6 +52,17 @@ def test_the_page_has_the_seven_endpoints_and_no_other_listener_is_public(store,
         assert demo.get_api_info()["unnamed_endpoints"] == {}
 
 
+def test_no_view_of_the_choice_waits_for_another(store, moral_set):
+    """The browser calls a component's own listeners for one trigger in a row, each after the last one's answer."""
+    demo = build_demo(store, Engine("tiny-random"), load_published(), moral_set)
+    row = {block.label: block for block in demo.blocks.values() if getattr(block, "label", None) in ("Run", "Scope")}
+    for label, answered in (("Run", ["offered"]), ("Scope", [])):  # the scopes that fit come before all views
+        trigger = (row[label]._id, "change")
+        own = [fn for fn in demo.fns.values() if trigger in fn.targets]
+        assert len(own) > len(answered)
+        assert [fn.fn.__name__ for fn in own if fn.fn] == answered
+
+
 def test_no_listener_of_a_part_that_is_built_lazily_has_a_trigger_outside_of_it(store, moral_set, monkeypatch):
     """Gradio's page would call it instead of the page's own listeners for the same trigger."""
     parts = []
