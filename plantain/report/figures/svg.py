@@ -69,8 +69,8 @@ class Scale:
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
             values = [float(f"{i * step:.12g}") for i in range(first, last + 1)]
             enough = values if len(values) >= _TICKS else enough or values
-            room = apart or max([_APART, *(text_width(number(value)) + 10 for value in values)])
-            if abs(self(step) - self(0)) >= room:
+            room = abs(self(step) - self(0))
+            if room >= (apart or _APART) and (apart or all(text_width(number(v)) + 10 <= room for v in values)):
                 return enough
 
 
