@@ -229,20 +229,14 @@ def frozen(learned: Run, tested: Run, name: str, two_sided: bool = False) -> Tol
         scores. A mean score alone grows with the agreement of the pairs that the rule was learned on, however little it
         has to do with the pairs that are tested.
     """
-    found = _tried(stats.learn_directions(learned.vectors(IMAGE)), learned, tested, name, two_sided)
-    if found.cosine is None:
-        return found
     across = stats.direction_cosines(learned.vectors(IMAGE), tested.vectors(IMAGE))
+    found = across.mean(axis=0)  # the scores of `learn_directions`' rule
+    counted = told(stats.count_frozen(found, two_sided), name, IMAGE, DIRECTION)
+    if not all(map(_tells_its_own, (learned, tested))):
+        return counted
+    cosine = float(found.mean()) / math.sqrt(scores(learned).mean() * scores(tested).mean())
     grams = (run.direction_analysis(IMAGE).gram for run in (learned, tested))
-    return replace(found, cosine_interval=stats.rule_cosine_interval(across, *grams))
-
-
-def _tried(rule: stats.DirectionRule, learned: Run, tested: Run, name: str, two_sided: bool = False) -> Told:
-    found, cosine = rule.scores(tested.vectors(IMAGE)), None
-    if all(map(_tells_its_own, (learned, tested))):
-        own = math.sqrt(scores(learned).mean() * scores(tested).mean())
-        cosine = round(float(found.mean()) / own, 9)
-    return replace(told(stats.count_frozen(found, two_sided), name, IMAGE, DIRECTION), cosine=cosine)
+    return replace(counted, cosine=round(cosine, 9), cosine_interval=stats.rule_cosine_interval(across, *grams))
 
 
 def _tells_its_own(run: Run) -> bool:
@@ -295,12 +289,15 @@ class Transfers:
     cosine : tuple of tuple of (float or None)
         Of the rule and the pairs' own, as `Told.cosine`; 1 on the diagonal. None where one of the two does not tell its
         own pairs.
+    interval : tuple of tuple of ((float, float) or None)
+        As `Told.cosine_interval`; None on the diagonal.
     """
 
     names: tuple[str, ...]
     n: tuple[int, ...]
     k: tuple[tuple[int, ...], ...]
     cosine: tuple[tuple[float | None, ...], ...]
+    interval: tuple[tuple[tuple[float, float] | None, ...], ...]
 
 
 def transfers(runs: Mapping[str, Run]) -> Transfers:
@@ -313,9 +310,8 @@ def transfers(runs: Mapping[str, Run]) -> Transfers:
     """
 
     def told_by(name: str, learned: Run) -> list[Told]:
-        rule = stats.learn_directions(learned.vectors(IMAGE))
         own = replace(directions(learned).rule, cosine=1.0 if _tells_its_own(learned) else None)
-        return [own if run is learned else _tried(rule, learned, run, name) for run in runs.values()]
+        return [own if run is learned else frozen(learned, run, name) for run in runs.values()]
 
     rows = [told_by(name, run) for name, run in runs.items()]
     return Transfers(
@@ -323,4 +319,5 @@ def transfers(runs: Mapping[str, Run]) -> Transfers:
         tuple(len(run.pairs) for run in runs.values()),
         tuple(tuple(each.k for each in row) for row in rows),
         tuple(tuple(each.cosine for each in row) for row in rows),
+        tuple(tuple(each.cosine_interval for each in row) for row in rows),
     )

@@ -371,14 +371,15 @@ def _unique(_atlas: Atlas, found: Unique) -> Part:
 
 
 def _transfers(_atlas: Atlas, found: Transfers) -> Part:
-    told = [[f"{k} of {n}" for k, n in zip(row, found.n, strict=True)] for row in found.k]
-    rows = [
-        [name, *(f"{number(cosine, '.2f', DASH)} ({k})" for cosine, k in zip(cosines, counts, strict=True))]
-        for name, cosines, counts in zip(found.names, found.cosine, told, strict=True)
-    ]
+    def cell(cosine: float | None, ends: tuple[float, float] | None, k: int, n: int) -> str:
+        return f"{number(cosine, '.2f', DASH)}{f' {interval(ends)}' if ends else ''} ({k} of {n})"
+
+    by_row = zip(found.names, found.cosine, found.interval, found.k, strict=True)
+    rows = [[name, *map(cell, cosines, ends, counts, found.n)] for name, cosines, ends, counts in by_row]
     said = (
         "The rule of all heads' directions at image tokens, learned on the set of the row and tried, frozen, on the "
-        "pairs of the column: its cosine with the pairs' own rule, and how many pairs it tells right."
+        "pairs of the column: its cosine with the pairs' own rule, with the 95% interval of a jackknife over the pairs "
+        "of both sets, and how many pairs it tells right."
     )
     how = (
         "On the diagonal each pair is told by the others of its set. Where all pairs of a set share what a rule hardly "

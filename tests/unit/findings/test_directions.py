@@ -143,6 +143,9 @@ def test_rules_go_from_set_to_set(run):
     own = [total(each, IMAGE).sum() / (25 * 24) for each in (run, other)]
     assert found.cosine[0][1] == pytest.approx(np.mean(mine) / np.sqrt(own[0] * own[1])) and found.cosine[0][1] < -0.5
     assert found.cosine[0][0] == found.cosine[1][1] == 1 and found.cosine[1][0] < -0.5
+    assert found.interval[0][0] is found.interval[1][1] is None
+    for i, j, low, high in ((i, j, *found.interval[i][j]) for i, j in ((0, 1), (1, 0))):
+        assert low < found.cosine[i][j] < high < 0
     none = transfers({"a": run, "c": directed_set(6, 6)})
     assert none.cosine[0][1] is none.cosine[1][0] is none.cosine[1][1] is None
 
