@@ -53,11 +53,13 @@ def phased(model, prompt_set, path, progress=None, **options):
 # --- the same run ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["stand-in", pytest.param("bfloat16 folder", marks=pytest.mark.robust)])
-def test_a_run_in_phases_is_the_run_to_the_bit(kind, folder, small_set, tmp_path):
-    model = "tiny-random" if kind == "stand-in" else folder
-    expected = run_probe(load_pipeline(model), small_set, CONFIG)
-    got = phased(model, small_set, tmp_path)
+@pytest.fixture(scope="module")
+def whole(small_set):
+    """The run with both halves in memory."""
+    return run_probe(load_pipeline("tiny-random"), small_set, CONFIG)
+
+
+def assert_same(got, expected):
     assert run_bytes(got) == run_bytes(expected)
     assert got.info.fingerprint == expected.info.fingerprint and got.info.weights == expected.info.weights
     assert (got.info.model, got.info.dtype, got.info.device) == (
@@ -65,33 +67,29 @@ def test_a_run_in_phases_is_the_run_to_the_bit(kind, folder, small_set, tmp_path
     )  # fmt: skip
 
 
-def test_the_untrained_model_is_known_as_such_by_its_folder(folder, small_set, tmp_path):
-    info = phased(folder, small_set, tmp_path).info
-    assert (info.weights, info.model, info.dtype) == ("untrained", "small", "bfloat16")
+def test_a_run_of_an_untrained_folder_in_phases_is_the_run_to_the_bit(folder, small_set, tmp_path):
+    got = phased(folder, small_set, tmp_path)
+    assert_same(got, run_probe(load_pipeline(folder), small_set, CONFIG))
+    assert (got.info.weights, got.info.model, got.info.dtype) == ("untrained", "small", "bfloat16")
 
 
-def test_the_two_halves_are_never_in_memory_together(small_set, tmp_path, held):
-    phased("tiny-random", small_set, tmp_path)
+def test_a_run_in_phases_never_has_both_halves_in_memory_and_is_the_run_to_the_bit(whole, small_set, tmp_path, held):
+    got = phased("tiny-random", small_set, tmp_path)
+    assert_same(got, whole)
     assert (True, True) not in held
     assert held.count((True, False)) == 2 and held.count((False, True)) == 2  # fingerprinted, then used
     held.clear()
     PhasedPipeline("tiny-random").load_both()
     assert held == [(True, True)]  # the check can fail
+    settings = json.loads((tmp_path / "run.unfinished" / "settings.json").read_text())
+    passes = sum(Checkpoint(tmp_path / "run", settings).load(i)[1] for i in range(4))
+    assert got.info.seconds > passes  # the seconds of encoding count
 
 
-def test_the_seconds_of_encoding_count(small_set, tmp_path):
-    run = phased("tiny-random", small_set, tmp_path)
-    unfinished = tmp_path / "run.unfinished"
-    passes = sum(
-        Checkpoint(tmp_path / "run", json.loads((unfinished / "settings.json").read_text())).load(i)[1]
-        for i in range(4)
-    )
-    assert run.info.seconds > passes
-
-
-def test_batches_give_the_same_up_to_rounding(small_set, tmp_path):
-    one, other = (phased("tiny-random", small_set, tmp_path / str(b), batch=b).analysis().magnitudes for b in (1, 8))
-    torch.testing.assert_close(torch.from_numpy(one), torch.from_numpy(other), rtol=1e-5, atol=0)
+def test_batches_give_the_same_up_to_rounding(whole, small_set, tmp_path):
+    batched = phased("tiny-random", small_set, tmp_path, batch=8)
+    one, other = (torch.from_numpy(run.analysis().magnitudes) for run in (whole, batched))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=0)
 
 
 # --- killed and started again ------------------------------------------------------------------------------
@@ -121,15 +119,14 @@ def encoded(monkeypatch):
     return seen
 
 
-def test_stopped_while_encoding_it_encodes_the_rest(small_set, tmp_path, encoded):
-    expected = run_bytes(run_probe(load_pipeline("tiny-random"), small_set, CONFIG))
+def test_stopped_while_encoding_it_encodes_the_rest(whole, small_set, tmp_path, encoded):
     with pytest.raises(Stop):
         phased("tiny-random", small_set, tmp_path, encoded=stop_at(3))
     assert encoded == [pair.id for pair in small_set.pairs[:3]]
     told = []
     run = phased("tiny-random", small_set, tmp_path, encoded=lambda *step: told.append(step))
     assert encoded == [pair.id for pair in small_set.pairs] and told == [(3, 4), (4, 4)]
-    assert run_bytes(run) == expected
+    assert run_bytes(run) == run_bytes(whole)
 
 
 def test_stopped_among_the_passes_it_encodes_nothing_again(small_set, tmp_path, encoded, held):
@@ -218,20 +215,17 @@ def command(prompts, out, *more):
     return ["run", "--model", "tiny-random", "--prompts", str(prompts), "--out", str(out), "--size", "64", *more]
 
 
-@pytest.mark.parametrize(
-    "way",
-    [pytest.param("asked for", marks=pytest.mark.robust), pytest.param("memory is short", marks=pytest.mark.robust)],
-)
-def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp_path, held, monkeypatch, way):
+def test_the_command_line_takes_phases_and_leaves_nothing_behind(small_file, tmp_path, held, monkeypatch):
     assert main(command(small_file, tmp_path / "whole")) == 0
     assert (True, True) in held
-    held.clear()
-    if way == "memory is short":
-        monkeypatch.setattr(PhasedPipeline, "fit_together", lambda _self: False)
-    assert main(command(small_file, tmp_path / "phases", *(["--low-memory"] if way == "asked for" else []))) == 0
-    assert held and (True, True) not in held
-    assert run_bytes(load_run(tmp_path / "phases")) == run_bytes(load_run(tmp_path / "whole"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["phases", "small.toml", "whole"]
+    for way, asked in (("asked for", ["--low-memory"]), ("memory is short", [])):
+        held.clear()
+        if not asked:
+            monkeypatch.setattr(PhasedPipeline, "fit_together", lambda _self: False)
+        assert main(command(small_file, tmp_path / way, *asked)) == 0
+        assert held and (True, True) not in held
+        assert run_bytes(load_run(tmp_path / way)) == run_bytes(load_run(tmp_path / "whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["asked for", "memory is short", "small.toml", "whole"]
 
 
 @pytest.mark.parametrize("batch", ["0", "-1", "two", "1.5"])

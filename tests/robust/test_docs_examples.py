@@ -3,7 +3,8 @@
 A section is what stands under a heading of the second level. Of its fenced blocks
 
 - ``bash``: lines of ``python -m plantain`` run in this process, which has torch; other lines run in bash. All must
-  succeed. ``> FILE`` at the end of a line keeps its output, patterns such as ``runs/*`` are expanded;
+  succeed. Lines that make the same run of a shipped set make it once. ``> FILE`` at the end of a line keeps its output,
+  patterns such as ``runs/*`` are expanded;
 - ``python``: runs with the names of the section's earlier Python blocks;
 - ``text``: its lines stand in what the block before it printed, in this order; ``…`` stands for anything in a line;
 - any other (``csv``, ``toml``, …) is the content of the file whose name, in backticks, stands last before it.
@@ -11,12 +12,16 @@ A section is what stands under a heading of the second level. Of its fenced bloc
 What begins with ``<!-- not run -->`` is left alone.
 """
 
+import atexit
 import glob
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import tempfile
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -59,6 +64,15 @@ def test_an_example_runs_as_it_stands(body, tmp_path, monkeypatch):
             Path(named).write_text(content, encoding="utf-8")
 
 
+@cache
+def made_before(command):
+    """Make a run of a shipped set, once for all sections that have the same line, and return where it is kept."""
+    kept = Path(tempfile.mkdtemp()) / "run"
+    atexit.register(shutil.rmtree, kept.parent)
+    assert main([*command, "--out", str(kept)]) == 0, command
+    return kept
+
+
 def run_bash(content):
     """Run the lines of a block and return what they printed."""
     said = ""
@@ -70,6 +84,9 @@ def run_bash(content):
         words, target = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
         words = [found for word in words[3:] for found in (sorted(glob.glob(word)) or [word])]
         printed = StringIO()
+        if words[0] == "run" and "moral_valence" in words and words[-2] == "--out":
+            shutil.copytree(made_before(tuple(words[:-2])), words[-1])
+            continue
         with redirect_stdout(printed):
             assert main(words) == 0, line
         if target is None:

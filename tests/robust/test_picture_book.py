@@ -28,7 +28,7 @@ from plantain.runs.io import load_run
 from plantain.ui.engine import Engine
 from plantain.ui.texts import PICTURE_BOOK_EXAMPLES
 
-N_STEPS, KEPT_EVERY = 8, 3  # of each part
+N_STEPS, KEPT_EVERY = 5, 2  # of each part
 
 SCRIPT = textwrap.dedent(
     f"""
@@ -112,7 +112,7 @@ def test_the_program_in_the_models_readme_draws_what_it_says(monkeypatch):
 
 
 def test_captions_that_training_has_not_seen_are_drawn_right(book):
-    captioned = unseen(trained_verbs, 100, seed=1, recipe=Recipe())
+    captioned = unseen(trained_verbs, 50, seed=1, recipe=Recipe())
     shares = right(captioned, pictures(book, [text for _, text in captioned]))
     assert shares["act"] >= 0.92, shares
     assert min(shares["place"], shares["actor"]) >= 0.95, shares
