@@ -102,6 +102,10 @@ CUT = """() => {
     if (e.clientWidth && e.scrollWidth > e.clientWidth + 1) found.push(`${e.tagName}.${e.className}: ` + words);
     if (parseFloat(getComputedStyle(e).fontSize) < 11) found.push(`small ${e.tagName}: ` + words);
   }
+  for (const e of document.querySelectorAll('button.label-wrap > .icon')) {  // turned, beside a title of two lines
+    const [box, frame] = [e.getBoundingClientRect(), e.parentElement.getBoundingClientRect()];
+    if (seen(e) && box.right > frame.right + 6) found.push('arrow of ' + e.parentElement.innerText);
+  }
   return found;
 }"""
 
