@@ -1,4 +1,4 @@
-"""The contracts of pyproject.toml hold back what they are there to hold back."""
+"""The contracts of pyproject.toml hold back what they are there to hold back, and the README is a page."""
 
 import shutil
 import subprocess
@@ -51,3 +51,7 @@ def test_no_room_is_crowded():
         if (n := sum(path.suffix == ".py" for path in held(room))) > 16 and room.relative_to(package).parts[0] != "ui"
     }
     assert len(rooms) > 10 and crowded == {}
+
+
+def test_the_readme_is_a_page():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
