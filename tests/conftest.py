@@ -73,9 +73,9 @@ def pipe():
 def zero(tmp_path_factory):
     """The app as on ZeroGPU, started once for all tests of it; what they switch on they switch off."""
     pytest.importorskip("spaces")
-    from scheduler import emulated
+    from scheduler import FEW, emulated
 
-    with emulated(tmp_path_factory.mktemp("zero")) as zero:
+    with emulated(tmp_path_factory.mktemp("zero"), PAIRS=str(FEW)) as zero:
         yield zero
 
 

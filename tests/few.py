@@ -1,13 +1,17 @@
-"""A small prompt set, and the command that runs it on the stand-in. Used by the tests of the command line."""
+"""Few pairs where their number is not the point: a small prompt set, the command that runs it on the stand-in, and
+what a run of the first pairs has to find. Used by the tests of the command line and of the page.
+"""
 
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from browser import ROOT
 
 from plantain.prompts.sets import SHIPPED
+from plantain.runs.run import Run
 
 N_PAIRS = 8
 
@@ -38,6 +42,13 @@ def write_sets(folder: Path, names: Sequence[str] = STUDY_SETS, n_pairs: int = 6
 
 def run_args(prompts: Path, out: Path) -> list[str]:
     return ["run", "--model", "tiny-random", "--prompts", str(prompts), "--out", str(out), "--size", "64"]
+
+
+def max_abs_t(run: Run, n_pairs: int) -> float:
+    """Return the largest |t| of the card's slices over the first pairs of a run: what a run of these alone has."""
+    positive, negative = run.magnitudes()[:, :n_pairs]
+    difference = positive - negative
+    return np.abs(difference.mean(axis=0) / difference.std(axis=0, ddof=1)).max() * n_pairs**0.5
 
 
 def without_warnings(err: str) -> str:

@@ -2,15 +2,18 @@
 
 `Orders`    what a test says, in a folder that is the app's HOME
 `install`   called in the app's process, before it starts
+`few_pairs` the first pairs of a set, as many as a test asks for: a pass takes as long as most of what is tested
 """
 
 import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from plantain.probe.tokens import ProbeError
+from plantain.prompts.sets import PromptSet
 
 
 class Orders:
@@ -61,6 +64,11 @@ class Orders:
         except FileNotFoundError:
             return None
         return order["how"] if self.begun() > order["until"] else None
+
+
+def few_pairs(prompt_set: PromptSet) -> PromptSet:
+    """Leave as many pairs as the variable `PAIRS` says; all of them where it is not set."""
+    return replace(prompt_set, pairs=prompt_set.pairs[: int(os.environ.get("PAIRS") or len(prompt_set.pairs))])
 
 
 def install() -> None:
