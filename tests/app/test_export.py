@@ -124,15 +124,18 @@ def test_a_visitors_own_run_can_be_taken_but_not_linked(visit, tmp_path):
     page = visit(run=None)
     show_tab(page, "Run & publish")
     pick(page, "Image size", "256 px")
-    page.click("#run-probe")
-    page.wait_for_selector("#probe-progress >> text=Done: 25 pairs", timeout=180_000)
+    pick(page, "Prompt set", "A set of your own")
+    page.fill("#own-set textarea", "\n".join(f"Lea{i} runs home.\tLea{i} walks home." for i in range(4)))
+    page.click("#run-probe:not([disabled]) >> text=Run all 4 pairs")
+    page.wait_for_selector("#probe-progress >> text=Done: 4 pairs", timeout=180_000)
     show_tab(page, "Run & publish", "take")
     page.wait_for_selector("#cite-plain >> text=own-")
     name, content = download(page, "Whole run as zip")
     assert re.fullmatch(r"plantain-own-\d{4}-\d\d-\d\dT\d{4}-seed-0\.zip", name)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         archive.extractall(tmp_path)
-    assert load_run(tmp_path / name.removesuffix(".zip")).info.size == 256
+    own = load_run(tmp_path / name.removesuffix(".zip"))
+    assert own.info.size == 256 and len(own.pairs) == 4
     wait_for_query(page, tab="run", section="take")
     assert "run" not in query(page)
     page.click("#copy-link")
@@ -263,6 +266,8 @@ def test_the_live_server_offers_its_endpoints_and_no_other(url, which):
 
 
 def test_the_script_in_the_docs_runs_against_the_page(url):
+    from gradio_client import Client
+
     page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"<!-- program -->\n```python\n(.*?)```\n<!-- end -->", page, flags=re.DOTALL)
     assert {name for name in ENDPOINTS if f'api_name="/{name}"' in script} == ENDPOINTS
@@ -275,7 +280,9 @@ def test_the_script_in_the_docs_runs_against_the_page(url):
     report = reported("heads")
     assert f"units over |t| > 3: {report['thresholds']['3']['count']} of {report['n_units']}" in done.stdout
     assert f"t = {report['max_abs_t']:.2f}" in done.stdout.replace("-", "")
-    assert "the pair's score:" in done.stdout and re.search(r"^probe-.* has a largest", done.stdout, flags=re.MULTILINE)
+    assert "the pair's score:" in done.stdout
+    (probed,) = re.findall(r"^(probe-\S+) has a largest \|t\| of \d", done.stdout, flags=re.MULTILINE)
+    assert Client(url, verbose=False).predict(probed, api_name="/summary")["n_pairs"] == 25  # it is kept for a while
 
 
 def test_agents_find_the_endpoints_as_tools_and_nothing_else(url):

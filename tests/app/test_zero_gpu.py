@@ -134,7 +134,7 @@ def test_a_worker_that_dies_loses_no_pair_that_is_done(zero, client):
     said = error_of(client, 64, 1, api_name="/run_probe")
     assert "The GPU was taken away" in said and "up to 32 s" in said and "3 of 6 pairs are done and kept" in said
     probed = client.predict(64, 1, api_name="/run_probe")
-    assert probed["n_pairs"] == FEW and zero.scheduler.durations()[-2:] == [32, 30]
+    assert (probed["n_pairs"], probed["seed"]) == (FEW, 1) and zero.scheduler.durations()[-2:] == [32, 30]
 
 
 def test_a_worker_that_hangs_is_ended_by_zero_gpu_and_holds_up_nobody(zero, client):
