@@ -168,13 +168,20 @@ def test_a_break_in_the_worker_keeps_the_pairs_and_goes_on(zero, page, how):
 
 def test_what_broke_off_goes_on_for_the_cost_of_what_is_left_only(zero, page):
     choose_seed(page, 30)
-    zero.orders.give("die", after=17)
+    whole = page.input_value("#prompt-set input")
+    pick(page, "Prompt set", "A set of your own")
+    page.fill("#own-set textarea", "\n".join(f"Lea{i} runs home.\tLea{i} walks home." for i in range(6)))
+    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 6 pairs (up to 32 s of your GPU quota)")
+    zero.orders.give("die", after=3)
     words, _ = of_probe(page)
-    assert "17 of 25 pairs are done and kept" in words
-    page.wait_for_selector("#run-probe >> text=Go on: 8 pairs left (up to 33 s of your GPU quota)")
+    assert "3 of 6 pairs are done and kept" in words
+    page.wait_for_selector("#run-probe >> text=Go on: 3 pairs left (up to 30 s of your GPU quota)")
     page.click("#run-probe")
-    page.wait_for_selector("#probe-progress >> text=Done: 25 pairs", timeout=60_000)
-    assert zero.scheduler.durations()[-1] == 33
+    page.wait_for_selector("#probe-progress >> text=Done: 6 pairs", timeout=60_000)
+    assert zero.scheduler.durations()[-1] == 30
+    page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 6 pairs (up to 32 s of your GPU quota)")
+    page.get_by_role("combobox", name="Prompt set").click()
+    page.get_by_role("option", name=whole, exact=True).click()
     page.wait_for_selector("#run-probe:not([disabled]) >> text=Run all 25 pairs (up to 44 s of your GPU quota)")
 
 
