@@ -111,16 +111,13 @@ def test_an_example_fills_both_boxes_and_sides_can_be_swapped(opened, url):
     assert texts(page) == pair[::-1]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened, url, width):
-    page = opened(url, width)
+WIDTHS = (1280, 390)  # the layout follows from the window's, also while the page is open
+
+
+def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened, url):
+    page = opened(url)
     scored(page)
     n, strip, heads = 25, page.locator(".pl-verdict-strip svg:visible"), page.locator(".pl-verdict-heads svg:visible")
-    assert strip.locator("circle.pl-dot").count() == n and strip.locator("circle.pl-new").count() == 1
-    assert heads.locator("circle.pl-new").count() == 5
-    assert heads.locator("circle.pl-dot").count() == 5 * n + 1  # and one in the legend
-    assert all(box["x"] + box["width"] <= width for box in (strip.bounding_box(), heads.bounding_box()))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
     with page.expect_download() as download:
         page.get_by_role("link", name="Download this answer").click()
     record = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
@@ -130,7 +127,6 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
         "The run's own pairs do not agree with one another"
     )
     first = record["directions"]  # this run's headline is of them
-    assert f"yours {first['score']:+.3f}".replace("-", "−") in strip.text_content()
     shown = folded(page, "Details").inner_text()
     assert record["sentence"] in shown
     assert f"p = {first['n_at_or_below']}/26" in shown and f"Score {first['score']:+.3f}" in shown
@@ -143,15 +139,24 @@ def test_the_answer_is_a_sentence_a_picture_and_a_file_that_says_the_same(opened
     assert record["versions"]["plantain"] == __version__ and "torch" in record["versions"]
     assert "random weights" in record["weights_label"] and "The weights are random" in shown
     named = [unit["unit"] for unit in record["top"]]
-    assert heads_named(heads) == named[:5]
-    assert heads_named(folded(page, "More heads").locator("svg:visible")) == named[5:]
+    more, cells = folded(page, "More heads"), page.locator("#pair-table tbody tr").first.locator("th, td")
     assert folded(page, "All heads").locator("tbody tr").count() == 20
-    cells = page.locator("#pair-table tbody tr").first.locator("th, td")
-    assert cells.nth(0).inner_text() == record["top"][0]["unit"]
-    assert float(cells.nth(1).inner_text()) == round(record["top"][0]["with_run"], 2)
-    box = cells.nth(2).bounding_box()
-    assert float(cells.nth(2).inner_text()) == round(record["top"][0]["t"], 2) and box["x"] + 50 < width  # to be seen
-    pictures_are_shown(page, width)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("(width) => innerWidth === width", arg=width)
+        assert strip.locator("circle.pl-dot").count() == n and strip.locator("circle.pl-new").count() == 1
+        assert heads.locator("circle.pl-new").count() == 5
+        assert heads.locator("circle.pl-dot").count() == 5 * n + 1  # and one in the legend
+        assert all(box["x"] + box["width"] <= width for box in (strip.bounding_box(), heads.bounding_box()))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert f"yours {first['score']:+.3f}".replace("-", "−") in strip.text_content()
+        assert heads_named(heads) == named[:5]
+        assert heads_named(more.locator("svg:visible")) == named[5:]
+        assert cells.nth(0).inner_text() == record["top"][0]["unit"]
+        assert float(cells.nth(1).inner_text()) == round(record["top"][0]["with_run"], 2)
+        assert float(cells.nth(2).inner_text()) == round(record["top"][0]["t"], 2)
+        assert cells.nth(2).bounding_box()["x"] + 50 < width  # to be seen
+        pictures_are_shown(page, width)
 
 
 def heads_named(drawn):
@@ -343,9 +348,8 @@ def test_a_run_of_another_model_names_one_that_fits(opened, tmp_path):
         page.close()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_runs, width):
-    page = browser.new_page(viewport={"width": width, "height": 900})
+def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_runs):
+    page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
     open_page(page, without_runs, run=None)
     show_tab(page, "Try a pair")
     page.wait_for_selector("#pair-note >> text=Both prompts have 42 tokens")  # the model is there
@@ -355,7 +359,9 @@ def test_a_pair_is_measured_and_drawn_where_there_is_no_run(browser, without_run
     page.click("#score-pair")
     page.wait_for_selector("#pair-answer .pl-sentence >> text=attention heads differ by", timeout=60_000)
     assert page.locator("#pair-answer tbody tr").count() == 5
-    pictures_are_shown(page, width)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        pictures_are_shown(page, width)
     page.locator("#pair-negative textarea").fill("Sam drops his books and Lena admires them.")
     is_of_other_texts(page)
     page.click("#last-answer")
