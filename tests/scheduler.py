@@ -13,9 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 from browser import ROOT, serving
 from misbehave import Orders
 
-FEW = (
-    6  # pairs that a program's probe has under the fixture `zero`, in place of 25: none of its tests is of their number
-)
+FEW = 6
+"""Pairs that a program's probe has under the fixture `zero`, in place of 25: none of its tests is of their number."""
 
 
 @dataclass(frozen=True)
