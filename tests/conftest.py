@@ -69,9 +69,9 @@ def pipe():
     return load_pipeline("tiny-random")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def zero(tmp_path_factory):
-    """The app as on ZeroGPU, started once for all tests of it; what they switch on they switch off."""
+    """The app as on ZeroGPU, started once for a file: what tests switch on they switch off; it takes time when idle."""
     pytest.importorskip("spaces")
     from scheduler import FEW, emulated
 
