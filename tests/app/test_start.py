@@ -130,12 +130,14 @@ def test_every_tab_copes_with_no_run_and_says_what_to_do(pages):
 def test_a_run_that_is_published_shows_on_open_pages_and_first_on_later_ones(url, pages, hub, klein):
     empty, other = pages
     hub.repos["models", RESULTS].commit("main", klein)
-    empty.wait_for_selector("#hero .pl-chip", timeout=30_000)
+    empty.wait_for_selector("#hero .pl-chip", timeout=90_000)
     assert empty.input_value("#run input") == f"klein ({RESULTS})" and not empty.is_visible("#begin")
-    other.wait_for_selector(f"#arrived >> text=A run on Klein’s own weights has arrived: “klein ({RESULTS})”")
+    other.wait_for_selector(
+        f"#arrived >> text=A run on Klein’s own weights has arrived: “klein ({RESULTS})”", timeout=90_000
+    )
     assert "STAND-IN" in other.inner_text("#hero")
     other.click("#arrived button")
-    other.wait_for_selector("#hero >> text=owner/model")
+    other.wait_for_selector("#hero >> text=owner/model", timeout=90_000)
     assert not other.is_visible("#arrived") and "STAND-IN" not in other.inner_text("#hero")
     first = served(url)
     first = first[first.index('<div class="pl-first">') :]
@@ -154,7 +156,7 @@ def test_a_link_to_a_run_that_is_still_to_come_shows_it_once_it_is_here(url, bro
     results = hub.repos["models", RESULTS]
     results.commit("main", {**results.head(), **{k.replace("/klein/", "/later/"): v for k, v in klein.items()}})
     chosen = page.get_by_role("combobox", name="Run", exact=True)
-    expect(chosen).to_have_value(f"later ({RESULTS})", timeout=30_000)
+    expect(chosen).to_have_value(f"later ({RESULTS})", timeout=90_000)
     expect(page.locator("#address-notice p")).to_have_count(0)
     page.wait_for_url("**/?run=later*")
     page.close()
@@ -167,7 +169,7 @@ def test_after_a_restart_the_published_run_is_back_and_the_model_loads_meanwhile
         until(lambda: f"klein ({RESULTS})" in health(url)["runs"]["shown"])
         page = browser.new_page()
         page.goto(url)
-        page.wait_for_selector("#hero >> text=owner/model", timeout=30_000)
+        page.wait_for_selector("#hero >> text=owner/model", timeout=90_000)
         assert page.input_value("#run input") == f"klein ({RESULTS})"
         until(lambda: health(url)["model"]["state"] in ("retrying", "ready"))
     found = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith('{"time"')]
