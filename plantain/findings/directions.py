@@ -17,6 +17,7 @@ import numpy as np
 from plantain import stats
 from plantain.findings.told import DIRECTION, EMBEDDING, IMAGE, LEFT_OUT, N_FLIPS, Told, held_out_flips, told
 from plantain.runs.analysis import DirectionAnalysis, finite
+from plantain.runs.once import once
 from plantain.runs.run import Run
 from plantain.runs.units import HEADS, Selection
 
@@ -131,9 +132,7 @@ def directions(run: Run) -> Directions:
     run : Run
         One that `keeps_directions`.
     """
-    if run not in _IN_MEMORY:
-        _IN_MEMORY[run] = _directions(run)
-    return _IN_MEMORY[run]
+    return once(_IN_MEMORY, run, lambda: _directions(run))
 
 
 def _directions(run: Run) -> Directions:

@@ -50,6 +50,7 @@ from plantain.runs.analysis import finite
 from plantain.runs.inference import STATISTICS
 from plantain.runs.info import NotComparableError
 from plantain.runs.io import load_run
+from plantain.runs.once import once
 from plantain.runs.registration import departures
 from plantain.runs.run import Run
 from plantain.runs.units import HEADS, Selection
@@ -356,8 +357,10 @@ def _near(run: Run, folder: Path, roles: tuple[str, ...]) -> Iterator[tuple[str,
 
 def cached(run: Run) -> HeldOut:
     """Return what needs the run's magnitudes alone: from memory, from its folder, or computed and cached in both."""
-    if run in _IN_MEMORY:
-        return _IN_MEMORY[run]
+    return once(_IN_MEMORY, run, lambda: _read_or_computed(run))
+
+
+def _read_or_computed(run: Run) -> HeldOut:
     found = read_cached(run)
     if found is None:
         found = _alone(run)
@@ -367,7 +370,6 @@ def cached(run: Run) -> HeldOut:
             with suppress(OSError):  # a folder that cannot be written costs time, not the answer
                 path.parent.mkdir(exist_ok=True)
                 write_atomic(path, json.dumps({**content, "sha256": _digest(content)}, allow_nan=False).encode())
-    _IN_MEMORY[run] = found
     return found
 
 

@@ -23,6 +23,7 @@ from plantain.runs.analysis import ranked
 from plantain.runs.capture import PairCapture
 from plantain.runs.directions import mean_vectors
 from plantain.runs.info import Conditions
+from plantain.runs.once import once
 from plantain.runs.run import Run
 from plantain.runs.units import HEADS, Layout, Selection, magnitudes, unit_table
 
@@ -256,25 +257,28 @@ def direction_agreement(run: Run) -> Agreement:
     run : Run
         One that `keeps_directions`.
     """
-    if run not in _DIRECTED:
+
+    def compute() -> Agreement:
         found, told = run.direction_analysis(IMAGE), directions(run).rule
         gram = found.gram / found.table.n_units
         signs = stats.draw_signs(N_FLIPS, len(gram), np.random.default_rng((run.info.seed, _STREAM)))
-        _DIRECTED[run] = Agreement(told.k, told.n, told.p, stats.direction_reach(gram, signs))
-    return _DIRECTED[run]
+        return Agreement(told.k, told.n, told.p, stats.direction_reach(gram, signs))
+
+    return once(_DIRECTED, run, compute)
 
 
 def agreement(run: Run, selection: Selection = HEADS) -> Agreement:
     """Say whether a run's pairs agree with one another on a choice of units; kept in memory."""
-    known = _IN_MEMORY.setdefault(run, {})
-    if selection not in known:
+
+    def compute() -> Agreement:
         diffs = run.analysis(selection).differences
         signs = stats.draw_signs(N_FLIPS, len(diffs), np.random.default_rng((run.info.seed, _STREAM)))
         null = stats.held_out_null(diffs, signs, N_TOP)
         told = stats.count_told(stats.conformal_scores(diffs, N_TOP), null)
         reach = float(stats.quantile_above(np.abs(null).ravel(), 0.95))
-        known[selection] = Agreement(told.k, told.n, told.p, reach)
-    return known[selection]
+        return Agreement(told.k, told.n, told.p, reach)
+
+    return once(_IN_MEMORY.setdefault(run, {}), selection, compute)
 
 
 @dataclass(frozen=True)

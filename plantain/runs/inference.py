@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import safetensors.numpy
@@ -24,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from plantain import stats
 from plantain._files import plain, strict_record, write_atomic
 from plantain.runs.analysis import THRESHOLDS, Analysis, SplitHalf, finite, summarize_splits
+from plantain.runs.once import once
 from plantain.runs.units import Selection
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ DRAWN_COLUMNS = ("p_flips", "p_flips_error")  # after the others, where there ar
 STATISTICS = "statistics"  # their folder in that of a run
 
 _HEADER = 1 << 20  # bytes that a file may hold beside its columns
+
+_NULL_R: WeakKeyDictionary[Analysis, np.ndarray] = WeakKeyDictionary()
 
 _ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
 
@@ -315,15 +319,19 @@ def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
     ----------
     analysis : Analysis
     halves : bool array (n_splits, n_pairs)
-        The run's.
+        Those of the run that the analysis is of.
 
     Returns
     -------
     float64 array (N_NULL_R,)
-        As `stats.split_half_null`; a second at full size.
+        As `stats.split_half_null`; seconds at full size, once.
     """
     a = analysis
-    return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+
+    def compute() -> np.ndarray:
+        return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+
+    return once(_NULL_R, a, compute)
 
 
 def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -35,6 +35,7 @@ from plantain.runs.directions import (
 )
 from plantain.runs.inference import Inference, InferenceFacts, cached_inference
 from plantain.runs.info import PairRecord, RunInfo
+from plantain.runs.once import once
 from plantain.runs.scopes import STREAM_SCOPES, TOKEN_SCOPES, UNITS, scopes_of
 from plantain.runs.seconds import whole_pairs
 from plantain.runs.units import CARD, HEADS, Selection, SelectionError, unit_table
@@ -274,17 +275,17 @@ class Run:
 
     def direction_analysis(self, selection: Selection = HEADS) -> DirectionAnalysis:
         """Statistics of the directions for one choice of units and scope, computed once; raises as `vectors`."""
-        if selection not in self._directed:
+
+        def compute() -> DirectionAnalysis:
             rng = np.random.default_rng((self.info.seed, _DIRECTIONS))
-            table = unit_table(self.info.layout, selection)
-            self._directed[selection] = analyze_directions(self.vectors(selection), table, rng)
-        return self._directed[selection]
+            return analyze_directions(self.vectors(selection), unit_table(self.info.layout, selection), rng)
+
+        return once(self._directed, selection, compute)
 
     def analysis(self, selection: Selection = CARD) -> Analysis:
         """Statistics for one choice of units and scope, computed once."""
-        if selection not in self._analyses:
-            self._analyses[selection] = analyze(self.sums, self.info.layout, self.signs, self.halves, selection)
-        return self._analyses[selection]
+        given = self.sums, self.info.layout, self.signs, self.halves, selection
+        return once(self._analyses, selection, lambda: analyze(*given))
 
     def inference(self, selection: Selection = CARD) -> Inference:
         """Slower statistics for one choice, computed once and cached in the run's folder."""
