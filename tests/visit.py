@@ -35,6 +35,8 @@ def unfold(page, selector):
 def show_tab(page, name, section=None):
     """Open a tab, and a section of it unless it is open."""
     page.get_by_role("tab", name=name, exact=True).click()
+    if name == "Evidence":  # the first section opens by itself, unless another is on show
+        page.wait_for_selector("[role=tabpanel]:visible .pl-section > button.open")
     if section:
         unfold(page, f"#section-{section}")
 

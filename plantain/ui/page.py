@@ -92,8 +92,8 @@ def build_demo(
                 serve_result = result_tab(page, choice, tabs, demo)
             with gr.Tab("Try a pair", id="pair") as tab:
                 visitor_tab(page, choice, tab)
-            with gr.Tab("Evidence", id="evidence"):
-                evidence = evidence_tab(page, choice)
+            with gr.Tab("Evidence", id="evidence") as tab:
+                evidence = evidence_tab(page, choice, tab)
             with gr.Tab("Turn heads", id="turn") as turn:
                 serve_turn = _turned(page, choice, turn)
             with gr.Tab("Run & publish", id="run") as tab:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -18,8 +19,15 @@ from plantain.ui.tabs.unit import head_section
 from plantain.ui.texts import EVIDENCE_HELP
 
 
-def evidence_tab(page: Page, choice: Choice) -> list[Section]:
-    """Build what the tab holds.
+def evidence_tab(page: Page, choice: Choice, tab: gr.Tab) -> list[Section]:
+    """Build what the tab holds; where nothing was opened yet, the first section opens with the tab.
+
+    Parameters
+    ----------
+    page : Page
+    choice : Choice
+    tab : gr.Tab
+        The tab itself.
 
     Returns
     -------
@@ -46,6 +54,13 @@ def evidence_tab(page: Page, choice: Choice) -> list[Section]:
     part("head", "One head", lambda: head_section(page, choice))
     part("compare", "Two runs side by side", lambda: compare_section(page, choice, opens_head))
     part("controls", "Controls: where the truth is known", lambda: controls_section(page, choice))
+    first = made["chance"]
+
+    def opened(on_show: str, asked: str) -> tuple[Any, Any]:
+        """Open the first section, unless one of these is on show or this one was opened before."""
+        return (gr.skip(), gr.skip()) if on_show in made or asked else (gr.Accordion(open=True), "yes")
+
+    tab.select(listener(opened), [choice.section, first.asked], [first.fold, first.asked], **VIEW)
     return list(made.values())
 
 
