@@ -222,7 +222,7 @@ def in_turn(
     return statistics.median(own[0] for own in rounds), {k: statistics.median(found) for k, found in ratios.items()}
 
 
-def hooks_alone(share: int, size: int, batch: int) -> None:
+def hooks_alone(share: int, size: int, batch: int, dtype: str) -> None:
     """Time the hooks on random weights of Klein 4B's width, with a part of its blocks, and print what they cost."""
     import torch
     from diffusers import Flux2Transformer2DModel
@@ -234,7 +234,8 @@ def hooks_alone(share: int, size: int, batch: int) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = {"num_layers": 5 // share, "num_single_layers": 20 // share}
-    torch.set_default_dtype(torch.bfloat16)
+    kind = getattr(torch, dtype)
+    torch.set_default_dtype(kind)
     with torch.device(device), torch.no_grad():
         transformer = Flux2Transformer2DModel(**{**KLEIN_4B.transformer, **config}).eval()
     torch.set_default_dtype(torch.float32)
@@ -247,7 +248,7 @@ def hooks_alone(share: int, size: int, batch: int) -> None:
         "encoder_hidden_states": torch.randn((batch, 512, layout.text_dim), generator=generator),
         "timestep": torch.ones(batch), "txt_ids": torch.zeros(512, 4), "img_ids": torch.zeros(n_image, 4),
     }  # fmt: skip
-    given = {name: value.to(device, torch.bfloat16) for name, value in given.items()}
+    given = {name: value.to(device, kind) for name, value in given.items()}
 
     @torch.no_grad()
     def bare() -> None:
@@ -265,7 +266,7 @@ def hooks_alone(share: int, size: int, batch: int) -> None:
     for name, clock in {"by the clock": time.perf_counter, "by the processor's time": time.process_time}.items():
         if device == "cpu" or clock is time.perf_counter:
             seconds, hooks = in_turn(bare, hooked, clock)
-            what = f"{config}, {size} px, batch {batch}, on {device} ({processor()})"
+            what = f"{config}, {size} px, batch {batch}, {dtype} on {device} ({processor()})"
             print(f"{what}; {name}, a bare pass takes {seconds:.3f} s\n")
             print_hooks(hooks)
 
@@ -339,6 +340,7 @@ if __name__ == "__main__":
     parser.add_argument("--prompts", type=int, default=6, help="an even number")
     parser.add_argument("--hooks", type=int, metavar="N", help="the hooks alone, on every N-th of Klein's blocks")
     parser.add_argument("--batch", type=int, default=1, help="with --hooks: prompts in a pass")
+    parser.add_argument("--dtype", default="bfloat16", help="with --hooks: float32 where a processor has no bfloat16")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.worker:
@@ -346,6 +348,6 @@ if __name__ == "__main__":
         found = WAYS[way](chosen.model, some_prompts(chosen.prompts), chosen.size, Path(values))
         Path(result).write_text(json.dumps(found))
     elif chosen.hooks:
-        hooks_alone(chosen.hooks, chosen.size, chosen.batch)
+        hooks_alone(chosen.hooks, chosen.size, chosen.batch, chosen.dtype)
     else:
         table(chosen.model, chosen.size, chosen.prompts)
