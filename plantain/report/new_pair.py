@@ -104,13 +104,12 @@ def _plain_place(result: PairResult) -> str:
     if result.way is Way.AGAINST:
         return "Your pair goes the opposite way to the run's pairs."
     if result.way is Way.NEITHER and place.score <= 0:
-        return "Your pair leans against the run's pairs, but chance alone reaches as far."
+        return "Your pair shows nothing: it leans against the run's pairs, but chance alone reaches as far."
     behind = sum(score < place.score - 1e-9 for score in place.scores)
     far = {0: f"less far than any of the {n}", n: f"farther than all {n}"}.get(behind, f"farther than {behind} of {n}")
     if result.way is Way.NEITHER:
-        return f"Your pair leans with the run's pairs, {far}, but chance alone reaches as far."
-    unlike = "" if behind else ", so it is unlike them"
-    return f"Your pair goes the same way as the run's pairs, {far}{unlike}."
+        return f"Your pair shows nothing: it leans with the run's pairs, {far}, but chance alone reaches as far."
+    return f"Your pair goes the same way as the run's pairs, {far}."
 
 
 def pair_remarks(result: PairResult, run: Run) -> list[Statement]:

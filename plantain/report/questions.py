@@ -13,7 +13,7 @@ from plantain.findings.told import Told
 from plantain.report.figures import small
 from plantain.report.figures.svg import Drawing
 from plantain.report.interventions import main_intervention, run_interventions, yes_or_no
-from plantain.report.numbers import LEVEL, counted
+from plantain.report.numbers import LEVEL, counted, number
 from plantain.runs.attached.interventions import FLIPS
 from plantain.runs.attached.pictures import DRAWN
 from plantain.runs.run import Run
@@ -89,18 +89,18 @@ def _axis(run: Run, found: HeldOut) -> tuple[str, Drawing | None]:
     if known_role(run.info.prompts_sha256, run.info.role) != "axis":
         return "Choose a run of the axis.", None
     again, controls = found.replication, [told for told in found.controls if told.cosine is not None]
-    said = [f"New pairs {again.k} of {again.n}"] if again else []
-    if found.controls:
-        nearest = (
-            max(controls, key=lambda told: abs(told.cosine)) if controls else max(found.controls, key=_from_chance)
-        )
-        said.append(f"a control's rule {nearest.k} of {nearest.n}")
+    said = [f"New pairs: {again.k} of {again.n}."] if again else []
+    if controls:  # a count says little there: what all pairs of a set have in common is told in all of them
+        nearest = max((told.cosine for told in controls), key=abs)
+        said.append(f"The nearest control's direction: cosine {number(nearest, '.2f')}; 1 is the same.")
+    elif found.controls:
+        farthest = max(found.controls, key=_from_chance)
+        said.append(f"A control's rule: {farthest.k} of {farthest.n}; {farthest.n / 2:g} by chance.")
     if not said:
         return "Run the replication and controls too.", None
     known = again.cosine if again else None
     drawn = small.among(known, [told.cosine for told in controls], (-1.0, 1.1)) if controls or known else None
-    line = "; ".join(said)
-    return f"{line[0].upper()}{line[1:]}.", drawn
+    return " ".join(said), drawn
 
 
 def _from_chance(told: Told) -> float:

@@ -22,8 +22,8 @@ CHANGE_WORDS = {
 _NAMED = 3  # heads by their names
 
 TURN_CLAIM = (
-    "0 is no change, 1 the whole way to the other side; below 0 it leads away. A share speaks of what differs in this "
-    "pair; distance is not meaning."
+    "0 is no change, 1 the whole way to the other side; below 0 it leads away. How far says nothing of why: the heads "
+    "may carry anything in which the two sides of this pair differ."
 )
 
 

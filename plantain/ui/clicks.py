@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import gradio as gr
+
+from plantain.ui.theme import static
 
 
 class Clicks:
@@ -34,3 +38,17 @@ class Clicks:
 
     def is_taken_back(self, request: gr.Request) -> bool:
         return request.session_hash in self.stopping
+
+
+def arrived(button: str, answer: str, first: str, seen: str = "") -> str:
+    """Return a script that shows a new answer where it is out of sight, and gives the focus back to its button.
+
+    Parameters
+    ----------
+    button, answer : str
+        Ids.
+    first, seen : str
+        Selectors inside the answer: of what comes first in it, and of what should be in sight with it.
+    """
+    where = {"button": button, "answer": answer, "first": first, "seen": seen or first}
+    return f"({static('arrived.js')})({json.dumps(where)})"

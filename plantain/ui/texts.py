@@ -14,7 +14,7 @@ DESCRIPTION = (
     "anything? See what was found, try a pair of prompts, turn heads."
 )
 
-EVIDENCE_HELP = "<p>What speaks for the result above and what against it, for the run that is chosen.</p>"
+EVIDENCE_HELP = "<p>What speaks for the finding and what against it, for the run that is chosen.</p>"
 
 
 INTRODUCTION = """<h1>plantain</h1>
@@ -34,8 +34,8 @@ responds to the difference, and how much of that chance would give."""
 CHANCE_HELP = """<p>Swap the two sides of each pair at random and count again: that is what chance gives.</p>"""
 
 CHANCE_CARE = """<p>If the two sides of a pair were interchangeable, swapping them at random would change nothing. So
-they are swapped, many times, and everything is counted again, with all dependence between units kept. The p are one-
-sided, from the flips drawn, for this one choice of units and scope: looking through several choices finds more by
+they are swapped, many times, and everything is counted again, with all dependence between units kept. The p are
+one-sided, from the flips drawn, for this one choice of units and scope: looking through several choices finds more by
 chance. (More than chance is weak evidence: any constant difference in wording beats it.)</p>"""
 
 

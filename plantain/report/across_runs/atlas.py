@@ -99,16 +99,14 @@ def finding(atlas: Atlas, weights: str) -> list[Statement]:
         for (*row, why, said), part in zip(_QUESTIONS, found, strict=True)
     ]
     answers, axis = [shown for *_, (shown, _) in asked], atlas.axes[0]
-    n_shown, missing = answers.count(True), answers.count(None)
+    n_shown = answers.count(True)
+    words = {True: "yes", False: "not shown", None: "not asked"}
     said = (
-        f"An axis of its own would show three things. “{axis.positive} / {axis.negative}” shows "
-        f"{('none', 'one', 'two', 'all three')[n_shown]}{' of them' if n_shown < 3 else ''}"
+        f"“{axis.positive} / {axis.negative}” shows {('none', 'one', 'two', 'all')[n_shown]} of three signs of an axis "
+        f"of its own. {' '.join(f'{sign}: {words[shown]}.' for _, sign, (shown, _) in asked)}"
     )
-    if missing:
-        said += f", and {('one', 'two', 'all three')[missing - 1]} could not be asked"
-    words = {True: "Yes", False: "Not shown", None: "Not asked"}
-    found = [Statement(kind, f"{question} {words[shown]}: {text}") for kind, question, (shown, text) in asked]
-    return [Statement(Kind.FINDING, f"{NOT_KLEIN[weights]} {said}." if weights in NOT_KLEIN else f"{said}."), *found]
+    found = [Statement(kind, f"{sign}? {words[shown].capitalize()}: {text}") for kind, sign, (shown, text) in asked]
+    return [Statement(Kind.FINDING, f"{NOT_KLEIN[weights]} {said}" if weights in NOT_KLEIN else said), *found]
 
 
 def _rank(atlas: Atlas, found: Competition) -> tuple[bool, str]:
@@ -212,16 +210,16 @@ def share_words(found: Unique) -> str:
 
 
 _QUESTIONS = (
-    (Kind.RIVALS, "More units than its rivals?", "there is no run of a sibling or a control.", _rank),
-    (Kind.REPLICATION, "The same units on new pairs?", "there is no run of the replication.", _again),
+    (Kind.RIVALS, "More units than its rivals", "there is no run of a sibling or a control.", _rank),
+    (Kind.REPLICATION, "The same units on new pairs", "there is no run of the replication.", _again),
     (
         Kind.UNIQUE,
-        "Its own, and not its rivals'?",
+        "Its own, and not its rivals'",
         "it needs runs of the replication and of a sibling or a control.",
         _own,
     ),
 )
-"""Each with its kind, why it may not have been asked, and what answers it."""
+"""Each sign of an axis with its kind, why it may not have been asked, and what answers it."""
 
 
 # --- tables ------------------------------------------------------------------------------------------------

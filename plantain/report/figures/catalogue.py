@@ -200,6 +200,7 @@ def _null(row: int, of: OneRun) -> Figure:
     return Figure(
         lambda width: null_histogram(a, row, width),
         f"Units over |t| > {threshold:g}: in this run, and in {len(a.null.signs):,} sign flips.",
+        "The bars are what chance gives, the line is this run: the farther right of the bars, the less it is chance. "
         f"{_of(of.selection)} p of the run's count: {p:.3g} (one-sided, from these flips).",
     )
 

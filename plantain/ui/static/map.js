@@ -57,6 +57,13 @@ function neighbour(cell, key) {
 }
 
 element.addEventListener("mouseover", (e) => say(cellOf(e.target)));
+// What the mouse leaves behind: the unit that was opened, or nothing.
+element.addEventListener("mouseleave", () => {
+  const line = element.querySelector(".pl-map-said");
+  const cell = cells().find((c) => c.dataset.u === picked);
+  if (cell) say(cell);
+  else if (line) line.textContent = "";
+});
 element.addEventListener("focusin", (e) => {
   const cell = cellOf(e.target);
   if (!cell) return;

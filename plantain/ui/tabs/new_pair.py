@@ -25,6 +25,7 @@ from plantain.report.new_pair import pair_record
 from plantain.runs.run import Run
 from plantain.ui import html
 from plantain.ui.address import share_base
+from plantain.ui.clicks import arrived
 from plantain.ui.downloads import saver
 from plantain.ui.engine import EngineError
 from plantain.ui.errors import LOCAL_PAIR, failure_html, listener
@@ -64,7 +65,9 @@ OLD = (
     'class="pl-button pl-slim" data-name="back">Bring them back</button></p>'
 )
 
-COPY, PICK, ARRIVED, _TYPED = map(static, ("pair_link.js", "pick.js", "arrived.js", "typed.js"))
+COPY, PICK, _TYPED = map(static, ("pair_link.js", "pick.js", "typed.js"))
+
+ARRIVED = arrived("score-pair", "pair-answer", ".pl-verdict, [role=alert]", ".pl-verdict-strip :is(svg, table)")
 
 
 def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:

@@ -220,9 +220,10 @@ def tries_html(tries: Tries, least: int = 2) -> str:
 def _try_lines(told: Sequence[tuple[int, Answer]]) -> Iterator[str]:
     for i, answer in told:
         a, b = (escape(text) for text in shortened_pair(answer.positive, answer.negative))
-        said = _said(answer)
+        said, measured = _said(answer), answer.result or answer.measure
+        not_so = "" if measured.comparable else "<small>not comparable</small>"
         yield (
-            f'<li><button type="button" data-name="{i}"><b>{said.replace("-", "−")}</b>'
+            f'<li><button type="button" data-name="{i}"><b>{said.replace("-", "−")}{not_so}</b>'
             f"<span><span>{a}</span><span>{b}</span></span></button></li>"
         )
 

@@ -59,7 +59,7 @@ NOT_RUN_HERE = "Published by its author on his own prompts; not re-run here."
 
 PUBLISHED_LINE = (
     'Published on Klein by <a href="https://huggingface.co/phanerozoic/moral-plantain">the card’s author</a>, another '
-    "measure: {percent:g}% of slices over |t| 3."
+    "measure: {percent:g}% of slices have |t| > 3."
 )
 
 NOT_MEASURED = "Klein: not measured here."
@@ -436,7 +436,7 @@ def _panel_html(of: OneRun, draw: Callable[..., str]) -> str:
         analysis = of.run.analysis(of.selection)
     except PlantainError as error:
         return html.message_html(f"{PANEL_WORDS[of.selection.units]}: {error}")
-    less, more = (f"“{side}”" for side in reversed(of.sides))
+    less, more = (f"stronger under “{side}”" for side in reversed(of.sides))
     return draw(analysis, figure("map of heads", of), ends=(less, more))
 
 

@@ -28,7 +28,7 @@ from plantain.runs.info import NOT_KLEIN
 from plantain.runs.run import Run
 from plantain.runs.units import unit_table
 from plantain.ui import html
-from plantain.ui.clicks import Clicks
+from plantain.ui.clicks import Clicks, arrived
 from plantain.ui.errors import LOCAL_DRAWING, LOCAL_TURN, failure_html, listener
 from plantain.ui.lazy import fill, follows
 from plantain.ui.log import logged
@@ -251,8 +251,9 @@ def turn_tab(page: Page, choice: Choice) -> None:
     drawing = whole.click(listener(wait), None, [said, *buttons], **VIEW).then(
         listener(turning.draw), asked, [said, drawn], concurrency_id="drawing", concurrency_limit=1, **options
     )
-    for event in (turned, drawing):
-        event.then(listener(lambda: idle), None, buttons, **VIEW)
+    arrives = arrived("turn-go", "turn-answer", ".pl-sentence"), arrived("turn-draw", "turn-drawn", "figure")
+    for event, shows in zip((turned, drawing), arrives, strict=True):
+        event.then(listener(lambda: idle), None, buttons, **VIEW).then(None, None, None, js=shows, **VIEW)
         event.failure(listener(turning.broke), None, said, **VIEW).then(listener(lambda: idle), None, buttons, **VIEW)
     stop.click(listener(turning.taken_back), None, [said, stop], cancels=[turned, drawing], **VIEW).then(
         listener(turning.stopped), None, said, **VIEW
@@ -346,7 +347,7 @@ def slider(answer: TurnAnswer, run: Run) -> dict[str, Any]:
         return HIDDEN
     asked, *_ = answer.asked
     both = answer.webp[SIDES.index(asked.side)], answer.webp[len(SIDES)]
-    label = f"Expected of the “{side_names(run, asked)[0]}” prompt: before and after"
+    label = f"Expected of the “{side_names(run, asked)[0]}” prompt: before (left) and after (right)"
     return gr.update(value=[{"path": None, "url": _data(picture)} for picture in both], label=label, visible=True)
 
 

@@ -120,7 +120,7 @@ def test_the_hero_shows_the_pair_its_words_marked_the_weights_and_the_published_
     found = held_out(run)
     shown, pair = hero_html(run, load_published(), found), run.pairs[0].pair
     assert words(shown).startswith(in_short(found))  # its question is the card's: it needs no naming
-    assert "19.7% of slices over |t| 3" in words(shown) and "by the card’s author , another measure" in words(shown)
+    assert "19.7% of slices have |t| > 3" in words(shown) and "by the card’s author , another measure" in words(shown)
     assert html.chip_html(run) in shown and "<img" not in shown
     for text in html.marked(pair.positive, pair.negative):
         assert text in shown
@@ -267,7 +267,7 @@ def test_a_warm_page_opens_with_the_answer_about_the_axis_and_its_figure(tmp_pat
     found = held_out(store.saved["a-axis"], replication=("b-again", store.saved["b-again"]))
     assert (found.replication.k, found.replication.n) == (25, 25) and found.replication.cosine > 0.5
     (line,) = [line for line in shown.split("<li>") if "an axis of its own?" in line]
-    assert "New pairs 25 of 25." in line and line.count("<svg") == 1 and PENDING not in shown
+    assert "New pairs: 25 of 25." in line and line.count("<svg") == 1 and PENDING not in shown
     served = {c["props"].get("elem_id"): c["props"] for c in demo.config["components"]}
     assert served["questions"]["value"] == shown  # to the next visitor
 
@@ -286,7 +286,7 @@ def test_one_large_number_hides_no_others_in_the_map(made_run):
     of = OneRun(run, Selection("heads"))
     t = np.linspace(-30, 3, len(a.t))
     shown = grid_html(replace(a, t=t), figure("map of heads", of), ends=("low", "high"))
-    assert "low t: ≤ −10.0" in shown and "≥ +10.0 high" in shown
+    assert "t: low ≤ −10.0" in shown and "≥ +10.0 high" in shown
     assert re.findall(r"--t:(\d+)%", shown) == [f"{100 * min(abs(value) / 10, 1):.0f}" for value in t]
     calm = grid_html(replace(a, t=t / 10), figure("map of heads", of))
     assert "t: −5.0" in calm and "≤" not in calm

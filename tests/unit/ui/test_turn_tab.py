@@ -81,7 +81,7 @@ def test_an_answer_is_text_whatever_a_run_is_called(run, answer):
     shown = tab.answer_html(answer, run)
     assert "<i>kind" not in shown and "“<i>kind”" in text(shown)
     assert "moves 0.75 of the way" in text(shown) and "it moves 0.00 of it" in text(shown)
-    assert "weights from a local folder" in text(shown) and "distance is not meaning" in shown
+    assert "weights from a local folder" in text(shown) and "says nothing of why" in shown
     assert all(name in shown for one in answer.asked for name in one.names)
 
 
