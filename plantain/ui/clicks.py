@@ -40,15 +40,13 @@ class Clicks:
         return request.session_hash in self.stopping
 
 
-def arrived(button: str, answer: str, first: str, seen: str = "") -> str:
+def arrived(button: str, first: str, seen: str) -> str:
     """Return a script that shows a new answer where it is out of sight, and gives the focus back to its button.
 
     Parameters
     ----------
-    button, answer : str
-        Ids.
-    first, seen : str
-        Selectors inside the answer: of what comes first in it, and of what should be in sight with it.
+    button, first, seen : str
+        Selectors: of the button, of what comes first in the answer, and of what should be in sight with it.
     """
-    where = {"button": button, "answer": answer, "first": first, "seen": seen or first}
+    where = {"button": button, "first": first, "seen": seen}
     return f"({static('arrived.js')})({json.dumps(where)})"

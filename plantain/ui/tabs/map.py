@@ -64,7 +64,7 @@ def grid_html(analysis: Analysis, figure: Figure, what: str = "t", ends: tuple[s
     return (
         f'<div class="pl-map" role="grid" aria-label="{escape(figure.title)}" style="--cols:{columns}">'
         f'{_head(columns)}{drawn}</div><p class="pl-map-said" aria-hidden="true"></p>'
-        f'<p class="pl-map-legend">{what}: {low} {lowest} <i></i> {highest} {high}</p>'
+        f'<p class="pl-map-legend">{what}: {low and f"{low} "}{lowest} <i></i> {highest} {high}</p>'
     )
 
 

@@ -67,7 +67,11 @@ OLD = (
 
 COPY, PICK, _TYPED = map(static, ("pair_link.js", "pick.js", "typed.js"))
 
-ARRIVED = arrived("score-pair", "pair-answer", ".pl-verdict, [role=alert]", ".pl-verdict-strip :is(svg, table)")
+ARRIVED = arrived(
+    "#score-pair",
+    "#pair-answer :is(.pl-verdict, [role=alert])",
+    "#pair-answer .pl-verdict-strip :is(svg, table)",
+)
 
 
 def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:

@@ -251,7 +251,10 @@ def turn_tab(page: Page, choice: Choice) -> None:
     drawing = whole.click(listener(wait), None, [said, *buttons], **VIEW).then(
         listener(turning.draw), asked, [said, drawn], concurrency_id="drawing", concurrency_limit=1, **options
     )
-    arrives = arrived("turn-go", "turn-answer", ".pl-sentence"), arrived("turn-draw", "turn-drawn", "figure")
+    arrives = (
+        arrived("#turn-go", "#turn-answer .pl-sentence", "#turn-slider"),
+        arrived("#turn-draw", "#turn-drawn figure", "#turn-drawn figure"),
+    )
     for event, shows in zip((turned, drawing), arrives, strict=True):
         event.then(listener(lambda: idle), None, buttons, **VIEW).then(None, None, None, js=shows, **VIEW)
         event.failure(listener(turning.broke), None, said, **VIEW).then(listener(lambda: idle), None, buttons, **VIEW)
