@@ -48,6 +48,16 @@ REDRAW_WORDS = {
     FLIPS: "with flipped signs of the pairs",
 }
 
+_TO_OTHER = "the way that the expected picture goes to the other side is"
+
+_SHORT_EFFECT = {"patch": _TO_OTHER, "steer": _TO_OTHER, "ablate": "the part of the difference that goes is"}
+
+_PLAIN_REDRAWS = {
+    WITHIN: "random heads of the same blocks",
+    MATCHED: "random heads that write as much",
+    FLIPS: "signs of the pairs flipped at random",
+}
+
 SHORT_REDRAWS = {WITHIN: "within blocks", MATCHED: "in strata", FLIPS: "of signs"}
 
 _N_BLOCKS = 5
@@ -124,13 +134,13 @@ def yes_or_no(shown: Cause) -> str:
 def brief(info: InterventionInfo, shown: Cause) -> str:
     """Write the finding in one short sentence, for where the whole one, with its weights, is folded."""
     size, kind = shown.headline, "named" if info.asked.chosen_by == "names" else "top"
-    heads = f"The {kind} head" if size.k == 1 else f"The {size.k} {kind} heads"
+    heads = f"the {kind} head" if size.k == 1 else f"the {size.k} {kind} heads"
     first, *_ = size.redraws
     p = "" if first.p is None else f" (p = {first.p:.2g})"
     median = round(first.median, 2) + 0.0  # no minus before a zero
     return (
-        f"{heads} {_SHORT_HOW[shown.method]}: {size.share:.2f} of the way to the other side; "
-        f"redraws {SHORT_REDRAWS[first.kind]} {median:.2f}{p}."
+        f"{yes_or_no(shown)}: with {heads} {_SHORT_HOW[shown.method]}, {_SHORT_EFFECT[shown.method]} "
+        f"{size.share:.2f}; with {_PLAIN_REDRAWS[first.kind]} {median:.2f}{p}."
     )
 
 

@@ -13,11 +13,13 @@ from plantain.findings.interventions import cause
 from plantain.report.figures.catalogue import OneIntervention, figure
 from plantain.report.interventions import (
     CLAIM,
+    brief,
     cause_answers,
     cause_blocks,
     finding,
     intervention_answer,
     intervention_text,
+    run_interventions,
 )
 from plantain.runs.attached.interventions import write_interventions
 from plantain.runs.info import RANDOM
@@ -126,3 +128,17 @@ def test_the_figure_shows_every_redraw_and_the_chosen_set(made_run):
     assert "distance is not meaning" in drawn.caption
     places = np.array([float(y) for y in re.findall(r'cy="([\d.]+)"', shown)[:39]])
     assert places.min() >= 18 - 10 and places.max() <= 18 + 10, "a redraw stays in its row"
+
+
+def test_the_short_finding_says_the_answer_first_and_what_random_heads_do():
+    """From the shipped runs of the practice model, whose figures docs/picture-book.md gives."""
+    said = {
+        found.info.asked.method: brief(found.info, cause(found))
+        for found in run_interventions(load_run("precomputed/picture-book-moral"))
+    }
+    assert said["patch"] == (
+        "Not shown: with the 10 top heads patched, the way that the expected picture goes to the other side is 0.72; "
+        "with random heads of the same blocks 0.65 (p = 0.25)."
+    )
+    assert said["steer"].startswith("Yes: with the 10 top heads steered, the way that ")
+    assert said["steer"].endswith("is 0.18; with signs of the pairs flipped at random 0.00 (p = 0.005).")
