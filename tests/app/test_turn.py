@@ -65,6 +65,18 @@ def turned(page):
     page.wait_for_selector("#turn-go:enabled")
     page.wait_for_function("[...document.querySelectorAll('#turn-slider img')].every((i) => i.naturalWidth === 64)")
     settle(page)
+    arrives(page, "#turn-go", "#turn-slider")
+
+
+def arrives(page, button, answer):
+    """Wait until an answer is in sight and its button has the focus again, which it lost while it rested."""
+    page.wait_for_function(
+        """([button, answer]) => {
+             const box = document.querySelector(answer).getBoundingClientRect();
+             return document.activeElement.matches(button) && box.top >= -20 && box.top < innerHeight - 200;
+           }""",
+        arg=[button, answer],
+    )
 
 
 def start_and_stop(page, start, stop):
@@ -122,6 +134,7 @@ def test_one_head_that_was_opened_elsewhere_is_drawn_whole_and_another_models_ru
     page.wait_for_function(
         "[...document.querySelectorAll('#turn-drawn img')].filter((i) => i.naturalWidth).length === 3"
     )
+    arrives(page, "#turn-draw", "#turn-drawn")
     shown = page.inner_text("#turn-drawn")
     assert "not helping, with single[2] head 4 patched from the other side" in shown and "20 steps" in shown
     settle(page)

@@ -74,6 +74,27 @@ def test_without_scripts_the_answer_can_be_read(browser, shipped):
     context.close()
 
 
+@pytest.mark.parametrize(("system", "asked"), [("light", "dark"), ("dark", "light"), ("dark", "")])
+def test_the_first_screen_is_legible_before_the_page_stands(browser, shipped, system, asked):
+    page = browser.new_page(color_scheme=system)
+    page.route("**/*.js", lambda route: route.abort())  # Gradio's own
+    page.goto(f"{shipped}?__theme={asked}" if asked else shipped)
+    page.wait_for_selector(".pl-first")
+    text, below = (
+        page.evaluate(
+            """([where, what]) => {
+                 const [r, g, b] = getComputedStyle(document.querySelector(where))[what].match(/[\\d.]+/g).map(Number);
+                 return (r + g + b) / 3;
+               }""",
+            [where, what],
+        )
+        for where, what in ((".pl-first .pl-hero-answer", "color"), ("body", "backgroundColor"))
+    )
+    dark = (asked or system) == "dark"
+    assert (text > 200 and below < 60) if dark else (text < 60 and below > 200)
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_nothing_shifts_while_the_page_loads_and_the_answer_stays_where_it_is(browser, shipped, width):
     context = browser.new_context(viewport={"width": width, "height": 900}, java_script_enabled=False)
