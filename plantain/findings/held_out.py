@@ -376,7 +376,7 @@ def _read_or_computed(run: Run) -> HeldOut:
 def is_here(run: Run) -> bool:
     """Tell whether what needs the run alone is cached, in memory or in its folder: then `held_out` is quick."""
     if run not in _IN_MEMORY and (found := read_cached(run)) is not None:
-        _IN_MEMORY[run] = found
+        once(_IN_MEMORY, run, lambda: found)
     return run in _IN_MEMORY
 
 

@@ -54,7 +54,7 @@ _SHORT_EFFECT = {"patch": _TO_OTHER, "steer": _TO_OTHER, "ablate": "the part of 
 
 _PLAIN_REDRAWS = {
     WITHIN: "random heads of the same blocks",
-    MATCHED: "random heads that write as much",
+    MATCHED: "random heads of the same strata of written length",
     FLIPS: "signs of the pairs flipped at random",
 }
 
@@ -136,10 +136,11 @@ def brief(info: InterventionInfo, shown: Cause) -> str:
     size, kind = shown.headline, "named" if info.asked.chosen_by == "names" else "top"
     heads = f"the {kind} head" if size.k == 1 else f"the {size.k} {kind} heads"
     first, *_ = size.redraws
-    p = "" if first.p is None else f" (p = {first.p:.2g})"
+    told = first.p is not None  # not of a part of the pairs
+    answer, p = (f"{yes_or_no(shown)}: w", f" (p = {first.p:.2g})") if told else ("W", "")
     median = round(first.median, 2) + 0.0  # no minus before a zero
     return (
-        f"{yes_or_no(shown)}: with {heads} {_SHORT_HOW[shown.method]}, {_SHORT_EFFECT[shown.method]} "
+        f"{answer}ith {heads} {_SHORT_HOW[shown.method]}, {_SHORT_EFFECT[shown.method]} "
         f"{size.share:.2f}; with {_PLAIN_REDRAWS[first.kind]} {median:.2f}{p}."
     )
 

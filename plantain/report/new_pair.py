@@ -104,11 +104,11 @@ def _plain_place(result: PairResult) -> str:
     if result.way is Way.AGAINST:
         return "Your pair goes the opposite way to the run's pairs."
     if result.way is Way.NEITHER and place.score <= 0:
-        return "Your pair shows nothing: it leans against the run's pairs, but chance alone reaches as far."
+        return "Your pair goes neither way for sure: it leans against the run's pairs, but chance alone reaches as far."
     behind = sum(score < place.score - 1e-9 for score in place.scores)
     far = {0: f"less far than any of the {n}", n: f"farther than all {n}"}.get(behind, f"farther than {behind} of {n}")
     if result.way is Way.NEITHER:
-        return f"Your pair shows nothing: it leans with the run's pairs, {far}, but chance alone reaches as far."
+        return "Your pair goes neither way for sure: it leans with the run's pairs, but chance alone reaches as far."
     return f"Your pair goes the same way as the run's pairs, {far}."
 
 

@@ -56,7 +56,7 @@ STATISTICS = "statistics"  # their folder in that of a run
 
 _HEADER = 1 << 20  # bytes that a file may hold beside its columns
 
-_NULL_R: WeakKeyDictionary[Analysis, np.ndarray] = WeakKeyDictionary()
+_NULL_R: WeakKeyDictionary[Analysis, dict[bytes, np.ndarray]] = WeakKeyDictionary()  # by the halves
 
 _ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
 
@@ -319,7 +319,7 @@ def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
     ----------
     analysis : Analysis
     halves : bool array (n_splits, n_pairs)
-        Those of the run that the analysis is of.
+        The run's.
 
     Returns
     -------
@@ -329,9 +329,11 @@ def null_reliability(analysis: Analysis, halves: np.ndarray) -> np.ndarray:
     a = analysis
 
     def compute() -> np.ndarray:
-        return stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+        found = stats.split_half_null(a.differences[:, a.tested], a.null.signs[:N_NULL_R], halves[:NULL_SPLITS])
+        found.flags.writeable = False  # of everybody
+        return found
 
-    return once(_NULL_R, a, compute)
+    return once(_NULL_R.setdefault(a, {}), halves[:NULL_SPLITS].tobytes(), compute)
 
 
 def without_block_means(values: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, MutableMapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -45,15 +45,21 @@ def once(memory: MutableMapping[K, V], key: K, compute: Callable[[], V]) -> V:
         found = _UNDER_WAY.get(place)
         mine: Future[V] | None = None if found else _UNDER_WAY.setdefault(place, Future())
     if mine is None:
-        return found.result()
+        try:
+            return found.result()
+        except CancelledError:  # whoever began was interrupted
+            return once(memory, key, compute)
     try:
         value = compute()
         with _LOOKING:
             memory[key] = value
         mine.set_result(value)
         return value
-    except BaseException as error:
+    except Exception as error:
         mine.set_exception(error)
+        raise
+    except BaseException:
+        mine.cancel()
         raise
     finally:
         with _LOOKING:

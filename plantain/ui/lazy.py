@@ -20,7 +20,7 @@ CHOICE_NOW, UNIT_NOW = "choice-now", "unit-now"
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a tab that is folded until somebody opens it, or the address does.
+    """A part of a tab that is folded until somebody opens it, or the address or its tab does.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ def test_its_axes_are_compared_when_their_section_is_opened(page):
     show_tab(page, "Evidence", "axis")
     page.wait_for_selector("#atlas .pl-sentence", timeout=60_000)
     shown = page.inner_text("#atlas")
-    assert "“helping / not helping” shows two of three signs of an axis of its own." in shown and WEIGHTS in shown
+    assert "“helping / not helping” shows two of the three signs of an axis of its own." in shown and WEIGHTS in shown
     assert page.locator("#atlas figure svg.pl-svg:visible").count() == 1 and not page.is_visible("#make-atlas")
     assert page.inner_text("#atlas-runs").strip() == "8 runs are compared"
     settle(page)

@@ -80,7 +80,7 @@ def atlas_parts(atlas: Atlas) -> list[Part]:
 
 
 def finding(atlas: Atlas, weights: str) -> list[Statement]:
-    """Write what an atlas comes to: one sentence first, then one for each of the three questions.
+    """Write what an atlas comes to: which signs of an axis it shows, then a statement on each of the three.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def finding(atlas: Atlas, weights: str) -> list[Statement]:
     Notes
     -----
     An axis of its own would move more units than every rival, move the same ones on new pairs, and share most of this
-    with no rival. A question that could not be asked counts as not shown.
+    with no rival. A sign that could not be asked for is not counted.
     """
     found = (atlas.competition, atlas.replication, atlas.unique)
     asked = [
@@ -102,7 +102,7 @@ def finding(atlas: Atlas, weights: str) -> list[Statement]:
     n_shown = answers.count(True)
     words = {True: "yes", False: "not shown", None: "not asked"}
     said = (
-        f"“{axis.positive} / {axis.negative}” shows {('none', 'one', 'two', 'all')[n_shown]} of three signs of an axis "
+        f"“{axis.positive} / {axis.negative}” shows {_COUNTED[n_shown]} signs of an axis "
         f"of its own. {' '.join(f'{sign}: {words[shown]}.' for _, sign, (shown, _) in asked)}"
     )
     found = [Statement(kind, f"{sign}? {words[shown].capitalize()}: {text}") for kind, sign, (shown, text) in asked]
@@ -208,6 +208,8 @@ def share_words(found: Unique) -> str:
         return NOT_ESTIMABLE
     return percent(found.share, found.interval)
 
+
+_COUNTED = ("none of the three", "one of the three", "two of the three", "all three")
 
 _QUESTIONS = (
     (Kind.RIVALS, "More units than its rivals", "there is no run of a sibling or a control.", _rank),

@@ -200,8 +200,8 @@ def _null(row: int, of: OneRun) -> Figure:
     return Figure(
         lambda width: null_histogram(a, row, width),
         f"Units over |t| > {threshold:g}: in this run, and in {len(a.null.signs):,} sign flips.",
-        "The bars are what chance gives, the line is this run: the farther right of the bars, the less it is chance. "
-        f"{_of(of.selection)} p of the run's count: {p:.3g} (one-sided, from these flips).",
+        "The bars are what chance gives. The farther the line of this run stands to their right, the more seldom "
+        f"chance gives as many. {_of(of.selection)} p of the run's count: {p:.3g} (one-sided, from these flips).",
     )
 
 

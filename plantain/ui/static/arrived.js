@@ -1,6 +1,6 @@
 // Brings the part of a new answer that comes first into view where it is not there yet, and gives the focus back to the
 // button, which lost it while it rested. `where`: selectors of the button, of what comes first in the answer, and of what
-// should be seen with it.
+// should be seen with it. What went wrong comes before an older answer.
 (where) => () => {
   const button = document.querySelector(where.button);
   const wake = (left) => {
@@ -10,7 +10,7 @@
   wake(50);
   const first = document.querySelector(where.first);
   if (!first) return;
-  const seen = document.querySelector(where.seen) ?? first;
+  const seen = (!first.matches("[role=alert]") && document.querySelector(where.seen)) || first;
   if (first.getBoundingClientRect().top >= 0 && seen.getBoundingClientRect().bottom <= window.innerHeight) return;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   first.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });

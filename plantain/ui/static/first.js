@@ -2,8 +2,9 @@
 (() => {
   const first = document.querySelector(".pl-first");
   const asked = new URLSearchParams(location.search);
-  const dark = asked.get("__theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  first.classList.toggle("dark", dark === "dark");
+  const theme = asked.get("__theme");
+  const dark = theme === "dark" || (theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
+  first.classList.toggle("dark", dark);
   // Another run or another tab was asked for: these figures are not what will be shown.
   first.hidden = ["run", "units", "scope", "unit", "tab", "positive", "negative"].some((name) => asked.has(name));
   document.body.classList.add("pl-loading");

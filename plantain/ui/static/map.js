@@ -57,10 +57,10 @@ function neighbour(cell, key) {
 }
 
 element.addEventListener("mouseover", (e) => say(cellOf(e.target)));
-// What the mouse leaves behind: the unit that was opened, or nothing.
+// What the mouse leaves behind: the unit that has the focus, else the one that was opened, else nothing.
 element.addEventListener("mouseleave", () => {
   const line = element.querySelector(".pl-map-said");
-  const cell = cells().find((c) => c.dataset.u === picked);
+  const cell = cells().find((c) => c === document.activeElement) ?? cells().find((c) => c.dataset.u === picked);
   if (cell) say(cell);
   else if (line) line.textContent = "";
 });

@@ -70,7 +70,7 @@ COPY, PICK, _TYPED = map(static, ("pair_link.js", "pick.js", "typed.js"))
 ARRIVED = arrived(
     "#score-pair",
     "#pair-answer :is(.pl-verdict, [role=alert])",
-    "#pair-answer .pl-verdict-strip :is(svg, table)",
+    "#pair-answer .pl-verdict-strip :is(.pl-fluid, table)",
 )
 
 

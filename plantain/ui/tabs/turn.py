@@ -252,8 +252,8 @@ def turn_tab(page: Page, choice: Choice) -> None:
         listener(turning.draw), asked, [said, drawn], concurrency_id="drawing", concurrency_limit=1, **options
     )
     arrives = (
-        arrived("#turn-go", "#turn-answer .pl-sentence", "#turn-where figure"),
-        arrived("#turn-draw", "#turn-drawn figure", "#turn-drawn figure"),
+        arrived("#turn-go", "#turn-said [role=alert], #turn-answer .pl-sentence", "#turn-where figure"),
+        arrived("#turn-draw", "#turn-said [role=alert], #turn-drawn figure", "#turn-drawn figure"),
     )
     for event, shows in zip((turned, drawing), arrives, strict=True):
         event.then(listener(lambda: idle), None, buttons, **VIEW).then(None, None, None, js=shows, **VIEW)

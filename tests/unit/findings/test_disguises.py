@@ -59,7 +59,7 @@ def last(atlas):
 @pytest.mark.parametrize("name", DISGUISES)
 def test_a_disguise_is_not_called_an_axis(forge, name):
     first, own = last(forge(*DISGUISES[name]))
-    assert "all of three" not in first and "? Not shown: " in own
+    assert "all three signs" not in first and "? Not shown: " in own
 
 
 def test_the_nearest_rival_is_named(forge):
@@ -77,7 +77,7 @@ def test_a_part_of_ones_own_is_called_a_part(forge):
 def test_an_axis_of_its_own_is_called_one(forge):
     found = forge(AXIS, {**ELSEWHERE, "contact": (220, 260, 0.8)})
     first, own = last(found)
-    assert "all of three" in first and "? Yes: of what the axis and its replication share, " in own
+    assert "all three signs" in first and "? Yes: of what the axis and its replication share, " in own
     assert found.unique.share == pytest.approx(1.0, abs=0.1)
     low, high = found.unique.interval
     assert low < 1 < high and f"[{100 * low:.0f}, {100 * high:.0f}] is not what " in own

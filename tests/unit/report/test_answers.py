@@ -203,12 +203,11 @@ def test_a_small_score_goes_neither_way(run, score, way):
         (-0.9, {}, "Your pair goes the opposite way to the run's pairs."),
         (
             2.5, {"reach": 3.0},
-            "Your pair shows nothing: it leans with the run's pairs, farther than 2 of 4, but chance alone reaches as "
-            "far.",
+            "Your pair goes neither way for sure: it leans with the run's pairs, but chance alone reaches as far.",
         ),
         (
             -2.5, {"reach": 3.0},
-            "Your pair shows nothing: it leans against the run's pairs, but chance alone reaches as far.",
+            "Your pair goes neither way for sure: it leans against the run's pairs, but chance alone reaches as far.",
         ),
         (2.5, {"p": 0.3}, "The run's own pairs do not agree with one another, so there is no way that yours could go."),
     ],

@@ -72,7 +72,10 @@ def test_it_is_said_how_much_more_the_chosen_heads_write_where_that_was_measured
 def test_a_part_of_the_pairs_has_neither_yes_nor_p():
     text = intervention_text(made_result(39, chosen=0.9, n_pairs=25), RUN)
     assert "In 4 of the run's 25 pairs the 2 heads" in text and "A part of the pairs: no p of the run." in text
-    assert not re.search(r"Yes|Not shown|p = ", text)
+    part = made_result(39, chosen=0.9, n_pairs=25)
+    for said in (text, brief(part.info, cause(part))):
+        assert not re.search(r"Yes|Not shown|p = ", said)
+    assert said.startswith("With the 2 top heads patched, the way that the expected picture goes ")
 
 
 def test_the_text_has_at_most_twelve_lines_and_what_may_be_claimed():

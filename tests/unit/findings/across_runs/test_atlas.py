@@ -407,8 +407,8 @@ def texts(atlas, weights="pretrained"):
 def test_the_finding_says_what_was_shown_and_what_was_not(planted, everywhere):
     said, rank, again, own = texts(planted)
     assert said == (
-        "“helping / ignoring” shows two of three signs of an axis of its own. More units than its rivals: not shown. "
-        "The same units on new pairs: yes. Its own, and not its rivals': yes."
+        "“helping / ignoring” shows two of the three signs of an axis of its own. More units than its rivals: not "
+        "shown. The same units on new pairs: yes. Its own, and not its rivals': yes."
     )  # one unit of 24 is not more than its rivals have
     assert rank.startswith("More units than its rivals? Not shown") and "of 11." in rank
     assert again.startswith("The same units on new pairs? Yes") and own.startswith(
@@ -462,7 +462,7 @@ def test_sets_of_other_numbers_of_pairs_are_told_from_counts_that_compare():
 def test_an_axis_above_all_its_rivals_is_told_from_one_that_is_only_first(planted):
     first = replace(planted.competition, rank=1, p_exceeds_all=0.01)
     assert texts(replace(planted, competition=first))[1].startswith("More units than its rivals? Yes")
-    assert "shows all of three signs" in texts(replace(planted, competition=first))[0]
+    assert "shows all three signs" in texts(replace(planted, competition=first))[0]
     unsure = replace(planted, competition=replace(first, p_exceeds_all=0.2))
     assert "? Not shown" in texts(unsure)[1]
 
