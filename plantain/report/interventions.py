@@ -48,14 +48,12 @@ REDRAW_WORDS = {
     FLIPS: "with flipped signs of the pairs",
 }
 
-_TO_OTHER = "the way that the expected picture goes to the other side is"
-
-_SHORT_EFFECT = {"patch": _TO_OTHER, "steer": _TO_OTHER, "ablate": "the part of the difference that goes is"}
+_SHORT_EFFECT = {"patch": "the way over", "steer": "the way over", "ablate": "the difference gone"}
 
 _PLAIN_REDRAWS = {
-    WITHIN: "random heads of the same blocks",
-    MATCHED: "random heads of the same strata of written length",
-    FLIPS: "signs of the pairs flipped at random",
+    WITHIN: "random heads of their blocks",
+    MATCHED: "random heads of their strata",
+    FLIPS: "with flipped signs",
 }
 
 SHORT_REDRAWS = {WITHIN: "within blocks", MATCHED: "in strata", FLIPS: "of signs"}
@@ -134,14 +132,14 @@ def yes_or_no(shown: Cause) -> str:
 def brief(info: InterventionInfo, shown: Cause) -> str:
     """Write the finding in one short sentence, for where the whole one, with its weights, is folded."""
     size, kind = shown.headline, "named" if info.asked.chosen_by == "names" else "top"
-    heads = f"the {kind} head" if size.k == 1 else f"the {size.k} {kind} heads"
+    heads = f"{kind} head" if size.k == 1 else f"{kind} {size.k} heads"
     first, *_ = size.redraws
     told = first.p is not None  # not of a part of the pairs
-    answer, p = (f"{yes_or_no(shown)}: w", f" (p = {first.p:.2g})") if told else ("W", "")
+    answer, p = (f"{yes_or_no(shown)}: {heads}", f" (p = {first.p:.2g})") if told else (heads.capitalize(), "")
     median = round(first.median, 2) + 0.0  # no minus before a zero
     return (
-        f"{answer}ith {heads} {_SHORT_HOW[shown.method]}, {_SHORT_EFFECT[shown.method]} "
-        f"{size.share:.2f}; with {_PLAIN_REDRAWS[first.kind]} {median:.2f}{p}."
+        f"{answer} {_SHORT_HOW[shown.method]}, {size.share:.2f} of {_SHORT_EFFECT[shown.method]}; "
+        f"{_PLAIN_REDRAWS[first.kind]}, {median:.2f}{p}."
     )
 
 

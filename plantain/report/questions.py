@@ -89,22 +89,24 @@ def _axis(run: Run, found: HeldOut) -> tuple[str, Drawing | None]:
     if known_role(run.info.prompts_sha256, run.info.role) != "axis":
         return "Choose a run of the axis.", None
     again, controls = found.replication, [told for told in found.controls if told.cosine is not None]
-    said = [f"New pairs: {again.k} of {again.n}{_cosine(again)}."] if again else []
+    said = [f"New pairs: {again.k} of {again.n}{_cosine(again)}"] if again else []
     if controls:  # a count says little there: what all pairs of a set have in common is told in all of them
         nearest = max(controls, key=lambda told: abs(told.cosine))
-        said.append(f"The nearest control{_cosine(nearest)}; 1 or −1 is the same axis.")
+        said.append(f"nearest control{_cosine(nearest, again is None or again.cosine is None)} (±1: same)")
     elif found.controls:
         farthest = max(found.controls, key=_from_chance)
-        said.append(f"A control's rule: {farthest.k} of {farthest.n}; {farthest.n / 2:g} by chance.")
+        said.append(f"a control's rule: {farthest.k} of {farthest.n} ({farthest.n / 2:g} by chance)")
     if not said:
         return "Run the replication and controls too.", None
     known = again.cosine if again else None
     drawn = small.among(known, [told.cosine for told in controls], (-1.0, 1.1)) if controls or known else None
-    return " ".join(said), drawn
+    line = "; ".join(said)
+    return f"{line[0].upper()}{line[1:]}.", drawn
 
 
-def _cosine(told: Told) -> str:
-    return "" if told.cosine is None else f", cosine {number(told.cosine, '.2f').replace('-', '−')}"
+def _cosine(told: Told, named: bool = True) -> str:
+    value = number(told.cosine, ".2f").replace("-", "−")
+    return "" if told.cosine is None else f"{', cosine' * named} {value}"
 
 
 def _from_chance(told: Told) -> float:

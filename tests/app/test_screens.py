@@ -90,8 +90,8 @@ def on_show(page):
 def test_back_forward_and_a_reload_bring_back_what_was_on_show(browser, practice):
     page = visit(browser, practice, 1280, 900)
     for place, asked in (
-        (("Evidence",), {"tab": "evidence"}),
-        (("Evidence", "chance"), {"tab": "evidence", "section": "chance"}),
+        (("Evidence",), {"tab": "evidence", "section": "chance"}),  # which opens with the tab
+        (("Evidence", "head"), {"tab": "evidence", "section": "head"}),
         (("Turn heads",), {"tab": "turn"}),
     ):
         show_tab(page, *place)
@@ -100,20 +100,21 @@ def test_back_forward_and_a_reload_bring_back_what_was_on_show(browser, practice
         settle(page)
     page.go_back()
     page.get_by_role("tab", name="Evidence", selected=True).wait_for()
-    assert query(page)["section"] == "chance"
+    assert query(page)["section"] == "head"
     page.go_forward()
     page.get_by_role("tab", name="Turn heads", selected=True).wait_for()
     page.go_back()
     page.get_by_role("tab", name="Evidence", selected=True).wait_for()
     page.reload()
-    page.wait_for_selector("#section-chance > button.open")
-    page.wait_for_selector("#nulls svg:visible")
+    page.wait_for_selector("#section-head > button.open")
+    page.wait_for_selector("#one-head:visible")
     assert on_show(page) == "Evidence"
     page.go_back()  # to before the section was opened
-    page.wait_for_selector("#section-chance > button:not(.open)")
-    page.go_forward()
+    page.wait_for_selector("#section-head > button:not(.open)")
     page.wait_for_selector("#section-chance > button.open")
-    assert query(page)["section"] == "chance"
+    page.go_forward()
+    page.wait_for_selector("#section-head > button.open")
+    assert query(page)["section"] == "head"
     page.context.close()
 
 

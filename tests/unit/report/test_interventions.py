@@ -75,7 +75,7 @@ def test_a_part_of_the_pairs_has_neither_yes_nor_p():
     part = made_result(39, chosen=0.9, n_pairs=25)
     for said in (text, brief(part.info, cause(part))):
         assert not re.search(r"Yes|Not shown|p = ", said)
-    assert said.startswith("With the 2 top heads patched, the way that the expected picture goes ")
+    assert said.startswith("Top 2 heads patched, 0.")
 
 
 def test_the_text_has_at_most_twelve_lines_and_what_may_be_claimed():
@@ -140,8 +140,6 @@ def test_the_short_finding_says_the_answer_first_and_what_random_heads_do():
         for found in run_interventions(load_run("precomputed/picture-book-moral"))
     }
     assert said["patch"] == (
-        "Not shown: with the 10 top heads patched, the way that the expected picture goes to the other side is 0.72; "
-        "with random heads of the same blocks 0.65 (p = 0.25)."
+        "Not shown: top 10 heads patched, 0.72 of the way over; random heads of their blocks, 0.65 (p = 0.25)."
     )
-    assert said["steer"].startswith("Yes: with the 10 top heads steered, the way that ")
-    assert said["steer"].endswith("is 0.18; with signs of the pairs flipped at random 0.00 (p = 0.005).")
+    assert said["steer"] == "Yes: top 10 heads steered, 0.18 of the way over; with flipped signs, 0.00 (p = 0.005)."

@@ -267,7 +267,7 @@ def test_a_warm_page_opens_with_the_answer_about_the_axis_and_its_figure(tmp_pat
     found = held_out(store.saved["a-axis"], replication=("b-again", store.saved["b-again"]))
     assert (found.replication.k, found.replication.n) == (25, 25) and found.replication.cosine > 0.5
     (line,) = [line for line in shown.split("<li>") if "an axis of its own?" in line]
-    assert "New pairs: 25 of 25." in line and line.count("<svg") == 1 and PENDING not in shown
+    assert "New pairs: 25 of 25, cosine " in line and line.count("<svg") == 1 and PENDING not in shown
     served = {c["props"].get("elem_id"): c["props"] for c in demo.config["components"]}
     assert served["questions"]["value"] == shown  # to the next visitor
 
