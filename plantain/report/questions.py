@@ -92,7 +92,7 @@ def _axis(run: Run, found: HeldOut) -> tuple[str, Drawing | None]:
     said = [f"New pairs: {again.k} of {again.n}{_cosine(again)}"] if again else []
     if controls:  # a count says little there: what all pairs of a set have in common is told in all of them
         nearest = max(controls, key=lambda told: abs(told.cosine))
-        said.append(f"nearest control{_cosine(nearest, again is None or again.cosine is None)} (±1: same)")
+        said.append(f"nearest control{_cosine(nearest, again is None or again.cosine is None)}")
     elif found.controls:
         farthest = max(found.controls, key=_from_chance)
         said.append(f"a control's rule: {farthest.k} of {farthest.n} ({farthest.n / 2:g} by chance)")
