@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from browser import ROOT
 
 from plantain.cli import main
-from plantain.runs.attached.interventions import INTERVENTIONS, Unfinished, read_interventions
+from plantain.runs.attached.interventions import INTERVENTIONS, Unfinished, read_interventions, write_interventions
 
 SHIPPED = ROOT / "precomputed"
 
@@ -85,12 +86,17 @@ def test_asked_again_it_answers_at_once(whole, cli, monkeypatch):
     assert code == 0 and json.loads(told)["method"] == "patch"
 
 
-def test_a_result_from_before_it_was_measured_how_much_heads_write_is_a_result(cli, monkeypatch):
+def test_a_result_from_before_it_was_measured_how_much_heads_write_is_a_result(cli, monkeypatch, tmp_path):
     monkeypatch.setattr("plantain.cli.intervene.PhasedPipeline", None)
-    (old,) = (each for each in read_interventions(SHIPPED / "picture-book-moral") if each.info.asked.name == "patch")
-    assert not old.info.asked.written
+    run = shutil.copytree(SHIPPED / "picture-book-moral", tmp_path / "run")
+    (new,) = (each for each in read_interventions(run) if each.info.asked.name == "patch")
     given = ("--random-sets", "199", "--control-runs", SHIPPED / "picture-book-nearness")
-    code, text, _ = cli("intervene", SHIPPED / "picture-book-moral", *given)
+    code, text, _ = cli("intervene", run, *given)
+    assert code == 0 and "has this result already" in text and "Lengths" in text
+    arrays = {name: values for name, values in new.arrays.items() if not name.startswith("written.")}
+    info = replace(new.info, asked=replace(new.info.asked, written=False))
+    write_interventions(run, replace(new, info=info, arrays=arrays), {})
+    code, text, _ = cli("intervene", run, *given)
     assert code == 0 and "has this result already" in text and "Lengths" not in text
 
 
