@@ -58,7 +58,7 @@ _HEADER = 1 << 20  # bytes that a file may hold beside its columns
 
 _NULL_R: WeakKeyDictionary[Analysis, dict[bytes, np.ndarray]] = WeakKeyDictionary()  # by the halves
 
-_ONE_AT_A_TIME = threading.Lock()  # seconds on all cores: whoever asks for the same waits for the one who began
+_ONE_AT_A_TIME = threading.Lock()  # seconds on all cores
 
 Interval = tuple[float | None, float | None]
 """None is an end that does not exist, as of few flips' 99th percentile."""
@@ -220,17 +220,17 @@ def cached_inference(run: Run, selection: Selection) -> Inference:
     -------
     Inference
     """
-    if selection in run.inferences:
-        return run.inferences[selection]
-    with _ONE_AT_A_TIME:
-        if selection not in run.inferences:  # another thread may just have computed it
+
+    def read_or_computed() -> Inference:
+        with _ONE_AT_A_TIME:
             found = read_cached(run.folder, run, selection) if run.folder else None
             if found is None:
                 found = infer(run.analysis(selection), run.halves, run.info.seed, run.categories)
                 if run.folder:
                     write_cached(run.folder, run, selection, found)
-            run.inferences[selection] = found
-    return run.inferences[selection]
+            return found
+
+    return once(run.inferences, selection, read_or_computed)
 
 
 def write_cached(folder: Path, run: Run, selection: Selection, inference: Inference) -> None:

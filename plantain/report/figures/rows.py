@@ -203,10 +203,7 @@ def told_dots(known: Sequence[Known], width: float) -> svg.Drawing:
     """
     said = [f"{one.told.k} of {one.told.n}" if one.told else "…" for one in known]
     names = [NEVER_KLEIN[one.run.info.weights] for one in known]
-    for more in (
-        [f"{one.run.info.size} px" for one in known],
-        [one.name for one in known],
-    ):  # where a name is not one's own
+    for more in ([f"{one.run.info.size} px" for one in known], [one.name for one in known]):  # where two are alike
         names = [f"{name}, {m}" if names.count(name) > 1 else name for name, m in zip(names, more, strict=True)]
     rows = _Rows(width, names, (0, 103), said, step=40)
     marks = [svg.line(rows.x(50), 0, rows.x(50), rows.bottom, "pl-limit")]

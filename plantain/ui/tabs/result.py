@@ -436,7 +436,7 @@ def _panel_html(of: OneRun, draw: Callable[..., str]) -> str:
         analysis = of.run.analysis(of.selection)
     except PlantainError as error:
         return html.message_html(f"{PANEL_WORDS[of.selection.units]}: {error}")
-    more, less = (f"“{side}”" for side in of.sides)
+    less, more = (f"“{side}”" for side in reversed(of.sides))
     return draw(analysis, figure("map of heads", of), ends=(less, more))
 
 
