@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from browser import ROOT
 from interventions_made import CONTROL, made_result, result_of
 from made import small_run
 
@@ -137,7 +138,7 @@ def test_the_short_finding_says_the_answer_first_and_what_random_heads_do():
     """From the shipped runs of the practice model, whose figures docs/picture-book.md gives."""
     said = {
         found.info.asked.method: brief(found.info, cause(found))
-        for found in run_interventions(load_run("precomputed/picture-book-moral"))
+        for found in run_interventions(load_run(ROOT / "precomputed" / "picture-book-moral"))
     }
     assert said["patch"] == (
         "Not shown: top 10 heads patched, 0.72 of the way over; random heads of their blocks, 0.65 (p = 0.25)."
