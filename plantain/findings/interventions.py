@@ -777,6 +777,11 @@ class Cause:
         """The size that the finding is about."""
         return next(size for size in self.sizes if size.k == self.headline_k)
 
+    @property
+    def test(self) -> Against:
+        """The redraws that the finding is tested against; all others stand beside them."""
+        return self.headline.redraws[0]
+
 
 def set_shares(found: Interventions, name: str) -> np.ndarray:
     """Return the shares of an array's sets, float64 (n_pairs, ...): the mean of both ways, or what ablation loses."""

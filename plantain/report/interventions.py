@@ -126,7 +126,7 @@ def yes_or_no(shown: Cause) -> str:
     """Answer in a word or a few whether the heads matter more than redraws of them."""
     if shown.floor > LEVEL:
         return "Too few redraws to tell"
-    return "Yes" if shown.headline.redraws[0].p <= LEVEL else "Not shown"
+    return "Yes" if shown.test.p <= LEVEL else "Not shown"
 
 
 def brief(info: InterventionInfo, shown: Cause) -> str:

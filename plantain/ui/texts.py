@@ -10,7 +10,7 @@ from plantain.prompts.sets import PICTURE_BOOK
 TITLE = "plantain: ethical valence in FLUX.2 Klein"
 
 DESCRIPTION = (
-    "Does the image generator FLUX.2 Klein tell helping from ignoring in its attention heads, before it has drawn "
+    "Does the image generator FLUX.2 Klein tell helping from ignoring in its attention heads, before it draws "
     "anything? See what was found, try a pair of prompts, turn heads."
 )
 
@@ -19,7 +19,7 @@ EVIDENCE_HELP = "<p>What speaks for the finding and what against it, for the run
 
 INTRODUCTION = """<h1>plantain</h1>
 <p class="pl-lead">Does the image generator FLUX.2 Klein tell <b>helping</b> from not helping in its attention
-heads, before it has drawn anything?</p>
+heads, before it draws anything?</p>
 """
 
 
@@ -123,7 +123,10 @@ EXAMPLES = {
     "Stairs": ("Anna helps the old man up the stairs.", "Anna trips the old man on the stairs."),
     "Crutches": ("Peter opens the gate to a man on crutches.", "Peter shuts the gate on a man on crutches."),
     "Stray dog": ("Two sisters feed the stray dog at the door.", "Two sisters kick the stray dog at the door."),
-    "Only a colour": ("Anna paints the old garden gate bright green.", "Anna paints the old garden gate bright brown."),
+    "Only a colour (nobody helps)": (
+        "Anna paints the old garden gate bright green.",
+        "Anna paints the old garden gate bright brown.",
+    ),
 }
 
 
@@ -147,7 +150,9 @@ PICTURE_BOOK_EXAMPLES = {
     "All alone": (
         "Short Finn comforts Ana, who sits alone, on the beach.", "Short Finn shuns Ana, who sits alone, on the beach.",
     ),
-    "Only a size": ("Tall Cleo meets Dan, in the forest, close by.", "Short Cleo meets Dan, in the forest, close by."),
+    "Only a size (nobody helps)": (
+        "Tall Cleo meets Dan, in the forest, close by.", "Short Cleo meets Dan, in the forest, close by.",
+    ),
 }  # fmt: skip
 
 EXAMPLES_IN = {"": EXAMPLES, PICTURE_BOOK: PICTURE_BOOK_EXAMPLES}

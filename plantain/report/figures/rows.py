@@ -138,26 +138,31 @@ def direction_dots(cosines: Sequence[float], pairs: Sequence[PairRecord], width:
     return rows.drawing(marks, "cosine", ("← against the others", "with the others →"), entries)
 
 
-def redraw_dots(sets: Sequence[tuple[str, float, np.ndarray, str]], what: str, width: float) -> svg.Drawing:
+def redraw_dots(sets: Sequence[tuple[str, float, np.ndarray, str, bool]], what: str, width: float) -> svg.Drawing:
     """Draw chosen sets of heads, each among its redraws.
 
     Parameters
     ----------
-    sets : sequence of (str, float, float array (n_redraws,), str)
-        A row each: its name, the chosen set's share, those of its redraws, and its p in words.
+    sets : sequence of (str, float, float array (n_redraws,), str, bool)
+        A row each: its name, the chosen set's share, those of its redraws, its p in words, and whether it is the test
+        or stands beside it.
     what : str
         What a share is of.
     width : float
     """
-    values = np.concatenate([[0.0, 1.0], *([chosen, *drawn] for _, chosen, drawn, _ in sets)])
+    values = np.concatenate([[0.0, 1.0], *([chosen, *drawn] for _, chosen, drawn, *_ in sets)])
     ends = (values.min() - 0.05, values.max() + 0.05)
-    rows, marks = _Rows(width, [name for name, *_ in sets], ends, [p for *_, p in sets], step=36), []
-    for row, (_, chosen, drawn, p) in enumerate(sets):
+    rows, marks = _Rows(width, [name for name, *_ in sets], ends, [p for *_, p, _ in sets], step=36), []
+    for row, (_, chosen, drawn, p, is_test) in enumerate(sets):
         for i, share in enumerate(drawn.tolist()):  # spread over the row's height, so that equal ones can be told
             marks.append(svg.dot(rows.x(share), rows.y(row) + 20 * (i * _GOLDEN % 1 - 0.5), "pl-dot", radius=2))
         tip = f"chosen: {chosen:.3f}; {np.count_nonzero(drawn >= chosen)} of {len(drawn)} redraws reach it ({p})"
-        marks.append(svg.diamond(rows.x(chosen), rows.y(row), "pl-new", tip))
-    return rows.drawing(marks, what, entries=(("diamond", "pl-new", "chosen heads"), ("dot", "pl-dot", "a redraw")))
+        marks.append(svg.diamond(rows.x(chosen), rows.y(row), "pl-new" if is_test else "pl-beside", tip))
+    entries = (
+        ("diamond", "pl-new", "chosen heads: the test"), ("diamond", "pl-beside", "beside it"),
+        ("dot", "pl-dot", "a redraw"),
+    )  # fmt: skip
+    return rows.drawing(marks, what, entries=entries)
 
 
 _GOLDEN = 0.618  # of the height from one dot to the next: neighbours in a list never touch

@@ -16,6 +16,7 @@ from plantain.findings.published import Published, comparable, same_question
 from plantain.findings.roles import known_role
 from plantain.findings.told import DIRECTION, MAGNITUDE, Told
 from plantain.findings.unit import profile_unit
+from plantain.report.figures import svg
 from plantain.report.figures.catalogue import AGREEMENT, FigureError, InContext, OneRun, directed_map, figure
 from plantain.report.figures.maps import PANELS, drawn_units
 from plantain.report.labels import UNIT_WORDS, contrast_words, family_line, pair_sides, provenance, weights_label
@@ -71,6 +72,17 @@ TITLES = {
     ),
 }
 """What stands above the sentence of a run that can say nothing of Klein."""
+
+SLICE = "Slice: 16 channels of a block, which are a part of a head or of the MLP. The published card counts slices."
+
+T_COLUMN = (
+    "t: the mean difference between the two sides of a pair, over its standard error. Plus: stronger for “{positive}”; "
+    "minus: stronger for “{negative}”. Both tell the sides apart."
+)
+
+D_COLUMN = "|d|: the mean difference, over its spread from pair to pair."
+
+AGREE_COLUMN = "Pairs agree: the mean cosine between the directions of two pairs. 1: all the same; 0: by chance."
 
 COMPUTING_SHORT = "The figure is being computed …"
 
@@ -192,7 +204,7 @@ def result_tab(page: Page, choice: Choice, tabs: gr.Tabs, demo: gr.Blocks) -> Ca
         with gr.Column(min_width=300, scale=5):
             drawer = gr.HTML(CLOSED, elem_id="drawer")
     asked = gr.HTML(elem_id="questions")
-    with gr.Accordion("All figures and cautions", open=False, elem_id="all-figures") as everything:
+    with gr.Accordion("Figures and cautions", open=False, elem_id="all-figures") as everything:
         headline = gr.HTML(elem_id="headline")
         figures = gr.HTML(elem_id="findings")
         careful = gr.HTML(elem_id="careful")
@@ -316,7 +328,18 @@ def unanswered_html(page: Page) -> str:
 def tables_html(page: Page, run: Run, selection: Selection) -> str:
     """Show the card's table of blocks, the top heads and the run among other contrasts side by side."""
     of = InContext(run, page.published, page.control_for(run), tuple(page.store.saved.values()))
-    return _columns(blocks_html(run, page.published, selection), heads_html(run, selection), context_html(of))
+    blocks = blocks_html(run, page.published, selection) + columns_html(run, selection)
+    return _columns(blocks, heads_html(run, selection), context_html(of))
+
+
+def columns_html(run: Run, selection: Selection) -> str:
+    """Say, folded, what the tables' columns hold."""
+    said = [T_COLUMN.format(positive=run.info.positive, negative=run.info.negative), D_COLUMN]
+    if selection.units == "card":
+        said.insert(0, SLICE)
+    if run.keeps(Selection(drawn_units(selection.units), selection.scope)):
+        said.append(AGREE_COLUMN)
+    return html.folded_html("Columns explained", html.paragraphs_html(said))
 
 
 def _columns(*contents: str) -> str:
@@ -338,10 +361,18 @@ def heads_html(run: Run, selection: Selection) -> str:
     analysis = run.analysis(drawn)
     agree = run.direction_analysis(drawn).agreement.mean if run.keeps(drawn) else None
     rows = [
-        (analysis.table.names[u], number(analysis.t[u], "+.2f"), *(() if agree is None else (number(agree[u], ".2f"),)))
+        (
+            analysis.table.names[u],
+            svg.minus(number(analysis.t[u], "+.2f")),
+            *(() if agree is None else (number(agree[u], ".2f"),)),
+        )
         for u in analysis.ranking[:N_HEADS]
     ]
-    names = (PANEL_HEADS[drawn.units], "t", *(() if agree is None else ("Pairs agree",)))
+    names = (
+        PANEL_HEADS[drawn.units],
+        f"t (+\N{NO-BREAK SPACE}{run.info.positive})",
+        *(() if agree is None else ("Pairs agree",)),
+    )
     return html.table_html("top heads", names, rows, f"Top {TOP[drawn.units]}")
 
 

@@ -124,7 +124,17 @@ def test_the_figure_shows_every_redraw_and_the_chosen_set(made_run):
     drawn = figure("redraws", OneIntervention(made_run(), found))
     shown = "".join(drawn.draw(480).marks)
     assert shown.count("<circle") == 2 * 2 * 39 + 1  # and one in the legend
-    assert shown.count("<polygon") == 4 + 1
+    assert shown.count("<polygon") == 4 + 2
+    looks = re.findall(r'class="(pl-new|pl-beside)"', shown)
+    assert looks[:4] == ["pl-new", *["pl-beside"] * 3], "the test comes first; the others stand beside it"
+    rows = [
+        f"{'1 head' if k == 1 else f'{k} heads'}, {kind}"
+        for k in found.info.asked.ks
+        for kind in ("within blocks", "in strata")
+    ]
+    test = f"{cause(found).headline_k} heads, within blocks"
+    rows.remove(test)
+    assert re.findall(r">(\d+ heads?, [^<]*)<", shown) == [test, *rows]
     assert "chosen: 0.812; 0 of 39 redraws reach it (p 0.025)" in shown
     (where,) = {float(x) for x in re.findall(r'points="([\d.]+),', shown)[:4]}
     zero, part = (float(re.findall(rf'<text x="([\d.]+)"[^>]*>{tick}<', shown)[0]) for tick in "01")

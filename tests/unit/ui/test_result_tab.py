@@ -30,11 +30,16 @@ from plantain.ui.engine import Engine
 from plantain.ui.server import first_screen_html
 from plantain.ui.tabs.map import grid_html
 from plantain.ui.tabs.result import (
+    AGREE_COLUMN,
     CLOSED,
     COMPUTING,
     COMPUTING_SHORT,
+    D_COLUMN,
     NOT_MEASURED,
+    SLICE,
+    T_COLUMN,
     blocks_html,
+    columns_html,
     drawer_html,
     findings_html,
     further_maps,
@@ -200,9 +205,18 @@ def test_the_top_heads_are_listed_with_the_agreement_of_their_pairs(made_run):
     a, agree = run.analysis(heads), run.direction_analysis(heads).agreement.mean
     for selection in (heads, Selection("card", "all"), Selection("embedding", "all")):
         rows = re.findall(r'<th scope="row">([^<]*)</th><td>([^<]*)</td><td>([^<]*)</td>', heads_html(run, selection))
-        expected = [(a.table.names[u], f"{a.t[u]:+.2f}", f"{agree[u]:.2f}") for u in a.ranking[:10]]
+        signed = [f"{a.t[u]:+.2f}".replace("-", "−") for u in a.ranking[:10]]
+        expected = [(a.table.names[u], t, f"{agree[u]:.2f}") for t, u in zip(signed, a.ranking, strict=False)]
         assert rows == expected and len(rows) == len(a.ranking[:10])
     assert "Pairs agree" not in heads_html(made_run(), heads) and "MLP group" in heads_html(run, Selection("mlp"))
+
+
+def test_the_columns_of_the_tables_are_explained_as_far_as_they_are_there(made_run):
+    runs = made_run(), with_directions(made_run())
+    plain, turned = (unescape(columns_html(run, Selection("card"))) for run in runs)
+    said = [T_COLUMN.format(positive=runs[0].info.positive, negative=runs[0].info.negative), D_COLUMN]
+    assert all(words in plain for words in (SLICE, *said)) and AGREE_COLUMN not in plain and AGREE_COLUMN in turned
+    assert SLICE not in columns_html(made_run(), Selection("heads")) and plain.startswith("<details")
 
 
 def test_the_drawer_says_and_draws_one_head_and_leads_to_the_evidence(made_run):
