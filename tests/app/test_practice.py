@@ -80,3 +80,22 @@ def test_its_pairs_show_their_pictures_side_by_side_and_nothing_is_cut(page, wid
         assert page.evaluate("(image) => image.naturalWidth", images.nth(0).element_handle()) == 64
     assert page.evaluate(CUT) == [] and serious(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_lists_of_words_begin_with_the_boxes_and_change_one_thing_at_a_time(page):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    show_tab(page, "Try a pair")
+    page.click("#pair-examples [data-name='Hungry']")
+    positive = page.get_by_label("Positive (helping)")
+    expect(positive).to_have_value("Short Ana feeds Gus, who is hungry, in the room.")
+    page.click("#pair-examples summary")
+    expect(page.locator("[data-part=actor]")).to_have_value("Ana")
+    page.locator("[data-part=place]").select_option("beach")
+    expect(positive).to_have_value("Short Ana feeds Gus, who is hungry, on the beach.")
+    page.click("#pair-examples [data-name='On the ground']")
+    expect(positive).to_have_value("In the snow, tall Ben lifts Cleo, who has fallen.")
+    page.get_by_label("Act, negative side").focus()
+    page.get_by_label("Act, negative side").select_option("passes")
+    expect(page.get_by_label("Negative (not helping)")).to_have_value(
+        "Tall Ben passes Cleo, who has fallen, in the snow."
+    )

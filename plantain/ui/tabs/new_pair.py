@@ -65,7 +65,7 @@ OLD = (
     'class="pl-button pl-slim" data-name="back">Bring them back</button></p>'
 )
 
-COPY, PICK, _TYPED = map(static, ("pair_link.js", "pick.js", "typed.js"))
+COPY, PICK, _LISTS, _TYPED = map(static, ("pair_link.js", "pick.js", "word_lists.js", "typed.js"))
 
 ARRIVED = arrived(
     "#score-pair",
@@ -78,7 +78,7 @@ def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:
     """Build what the tab holds."""
     built = page.engine.words
     first, *_ = EXAMPLES_IN[built].values()
-    examples = gr.HTML(examples_html(built), elem_id="pair-examples", js_on_load=PICK)
+    examples = gr.HTML(examples_html(built), elem_id="pair-examples", js_on_load=PICK + _LISTS)
     with gr.Row(elem_classes="pl-sides"):
         labels = _side_labels(page, choice.run.value)
         marked = marked_words(*first, None)

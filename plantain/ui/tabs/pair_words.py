@@ -119,7 +119,7 @@ def examples_html(words: str) -> str:
 
 
 def picker_html() -> str:
-    """Offer the words of the picture book in lists; `static/pick.js` sends what is chosen."""
+    """Offer the words of the picture book in lists; `static/word_lists.js` sends what is chosen."""
     verbs = {need: {"positive": HELPING[need], "negative": NOT_HELPING[need]} for need in NEEDS}
     lists = {
         "need": ("The other", {need: NEED_WORDS[need] for need in NEEDS}),

@@ -1,0 +1,47 @@
+// Lists of words send all that is chosen in them; the verbs follow the need, and nobody acts on themselves. Lists that
+// are opened, or gone into, begin with what the boxes say, as far as they have its words.
+const SIDES = ["positive", "negative"];
+const verbsOf = (lists) => JSON.parse(lists.dataset.verbs);
+const listOf = (lists, part) => lists.querySelector(`[data-part="${part}"]`);
+const inBoxes = () => SIDES.map((side) => document.querySelector(`#pair-${side} textarea`)?.value ?? "");
+let before = null; // what the boxes said when the lists were sent: until they say something else, the lists are newer
+const has = (list, value) => [...list.options].some((option) => option.value === value);
+function offerVerbs(lists, need) {
+  for (const side of SIDES)
+    listOf(lists, side).replaceChildren(...verbsOf(lists)[need][side].map((verb) => new Option(verb, verb)));
+}
+function follow(event) {
+  const lists = event.target.closest("[data-verbs]");
+  const texts = inBoxes();
+  if (!lists?.open || texts.join("\n") === before) return;
+  before = null;
+  const [words, others] = texts.map((text) => text.match(/\p{L}+/gu) ?? []);
+  const found = {};
+  for (const part of ["size", "place"])
+    found[part] = words.map((word) => word.toLowerCase()).find((word) => has(listOf(lists, part), word));
+  for (const [need, verbs] of Object.entries(verbsOf(lists))) {
+    const at = words.findIndex((word) => verbs.positive.includes(word));
+    const negative = others.find((word) => verbs.negative.includes(word));
+    if (at < 0 || !negative) continue;
+    offerVerbs(lists, need);
+    Object.assign(found, { need, negative, actor: words[at - 1], positive: words[at], other: words[at + 1] });
+  }
+  for (const [part, value] of Object.entries(found))
+    if (has(listOf(lists, part), value)) listOf(lists, part).value = value;
+}
+element.addEventListener("toggle", follow, true);
+element.addEventListener("focusin", follow);
+element.addEventListener("change", (event) => {
+  const lists = event.target.closest("[data-verbs]");
+  if (!lists) return;
+  const list = (part) => listOf(lists, part);
+  const changed = event.target.dataset.part;
+  if (changed === "need") offerVerbs(lists, event.target.value);
+  if (list("actor").value === list("other").value) {
+    const other = list(changed === "actor" ? "other" : "actor");
+    other.selectedIndex = (other.selectedIndex + 1) % other.options.length;
+  }
+  const chosen = Object.fromEntries([...lists.querySelectorAll("select")].map((s) => [s.dataset.part, s.value]));
+  before = inBoxes().join("\n");
+  trigger("pick", { chosen });
+});
