@@ -55,7 +55,8 @@ def section(id: str, title: str, on_show: gr.Textbox) -> Section:
     asked = unseen(title)
     fold = gr.Accordion(title, open=False, elem_id=f"section-{id}", elem_classes="pl-section")
     fold.expand(None, None, [asked, on_show], js=f"() => ['yes', '{id}']", **VIEW)
-    fold.collapse(None, None, on_show, js="() => ''", **VIEW)
+    # Another section may have been opened with it, by a step back.
+    fold.collapse(None, on_show, on_show, js=f"(shown) => (shown === '{id}' ? '' : shown)", **VIEW)
     return Section(id, fold, asked)
 
 

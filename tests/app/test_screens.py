@@ -87,8 +87,16 @@ def on_show(page):
     return page.get_by_role("tab", selected=True).inner_text()
 
 
+# A page that does something else for a while as soon as it shows what it was asked for.
+BUSY = """addEventListener('plantain-shown', () => {
+  const end = performance.now() + 1700;
+  while (performance.now() < end);
+})"""
+
+
 def test_back_forward_and_a_reload_bring_back_what_was_on_show(browser, practice):
     page = visit(browser, practice, 1280, 900)
+    steps = page.evaluate("history.length")
     for place, asked in (
         (("Evidence",), {"tab": "evidence", "section": "chance"}),  # which opens with the tab
         (("Evidence", "head"), {"tab": "evidence", "section": "head"}),
@@ -98,6 +106,7 @@ def test_back_forward_and_a_reload_bring_back_what_was_on_show(browser, practice
         page.wait_for_function("asked => asked.every(([n, v]) => new URL(location).searchParams.get(n) === v)",
                                arg=list(asked.items()))  # fmt: skip
         settle(page)
+    assert page.evaluate("history.length") == steps + 3  # a click is one step
     page.go_back()
     page.get_by_role("tab", name="Evidence", selected=True).wait_for()
     assert query(page)["section"] == "head"
@@ -109,9 +118,12 @@ def test_back_forward_and_a_reload_bring_back_what_was_on_show(browser, practice
     page.wait_for_selector("#section-head > button.open")
     page.wait_for_selector("#one-head:visible")
     assert on_show(page) == "Evidence"
+    page.evaluate(BUSY)
     page.go_back()  # to before the section was opened
     page.wait_for_selector("#section-head > button:not(.open)")
     page.wait_for_selector("#section-chance > button.open")
+    settle(page)
+    assert query(page)["section"] == "chance"
     page.go_forward()
     page.wait_for_selector("#section-head > button.open")
     assert query(page)["section"] == "head"

@@ -32,9 +32,10 @@
     if (url.href === before.href) return;
     const is = (at, name) => at.searchParams.get(name) ?? first[name] ?? "";
     const went = PLACES.some((name) => is(before, name) !== is(url, name));
-    // What a step back or the first look itself brings is no step of its own.
-    const own = navigator.userActivation?.hasBeenActive && performance.now() > (window.plantainBack ?? 0) + 1500;
-    window.history[went && own ? "pushState" : "replaceState"](window.history.state, "", url);
+    // A click or a key makes one step at most; what a step back or the first look itself brings makes none.
+    const step = went && (window.plantainTouched ?? 0) > (window.plantainStepped ?? 0);
+    if (step) window.plantainStepped = performance.now();
+    window.history[step ? "pushState" : "replaceState"](window.history.state, "", url);
     if (window.parent !== window) {
       // A Space is a frame; what its host put into the frame's own address (theme, signature) is none of the page's.
       [...url.searchParams.keys()].filter((name) => name.startsWith("__")).forEach((n) => url.searchParams.delete(n));

@@ -19,12 +19,14 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go({ asked: asked(new URL(link.href).search) });
 });
+for (const touch of ["pointerdown", "keydown", "click"])
+  document.addEventListener(touch, () => (window.plantainTouched = performance.now()), true); // `address.js` asks
 window.addEventListener("popstate", () => {
-  window.plantainBack = performance.now();
+  window.plantainStepped = performance.now();
   go({ asked: asked(window.location.search), back: true });
 });
 window.addEventListener("plantain-shown", () => {
-  if (window.plantainGoes?.back) window.plantainBack = performance.now();
+  if (window.plantainGoes?.back) window.plantainStepped = performance.now();
   window.plantainGoes = null;
   if (next) go(next);
 });
