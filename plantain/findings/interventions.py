@@ -779,7 +779,7 @@ class Cause:
 
     @property
     def test(self) -> Against:
-        """The redraws that the finding is tested against; all others stand beside them."""
+        """The redraws that the finding is tested against; a part of the run's pairs has no p in it, and no test."""
         return self.headline.redraws[0]
 
 

@@ -133,7 +133,7 @@ def brief(info: InterventionInfo, shown: Cause) -> str:
     """Write the finding in one short sentence, for where the whole one, with its weights, is folded."""
     size, kind = shown.headline, "named" if info.asked.chosen_by == "names" else "top"
     heads = f"{kind} head" if size.k == 1 else f"{kind} {size.k} heads"
-    first, *_ = size.redraws
+    first = shown.test
     told = first.p is not None  # not of a part of the pairs
     answer, p = (f"{yes_or_no(shown)}: {heads}", f" (p = {first.p:.2g})") if told else (heads.capitalize(), "")
     median = round(first.median, 2) + 0.0  # no minus before a zero

@@ -55,7 +55,7 @@ def section(id: str, title: str, on_show: gr.Textbox) -> Section:
     asked = unseen(title)
     fold = gr.Accordion(title, open=False, elem_id=f"section-{id}", elem_classes="pl-section")
     fold.expand(None, None, [asked, on_show], js=f"() => ['yes', '{id}']", **VIEW)
-    # Another section may have been opened with it, by a step back.
+    # By a step back another section may have been opened in place of this one.
     fold.collapse(None, on_show, on_show, js=f"(shown) => (shown === '{id}' ? '' : shown)", **VIEW)
     return Section(id, fold, asked)
 

@@ -2,14 +2,14 @@
 
     python tests/benchmarks/bench_load.py [MINUTES] [VISITORS]
 
-Starts the app with the stand-in. Every visitor, a thread, has sessions with a heartbeat, a new one every minute, and
-asks for what the page's own script asks for: the page, the views that follow a choice, folded parts, which are built
-when they are opened, files to take away, and a pair by the button. As a program it calls the endpoints, each with other
-units and scopes; now and then it asks for a table of 200 units, which every second time nobody fetches. Somebody runs a
-probe meanwhile. Prints, per kind, how many answers there were, how many errors, the median and the 95th percentile of
-their time, and the memory of the app after two fifths of the time, when Gradio has about as many sessions as it keeps,
-and at the end; ends with 1 where there was an error, views took a second in more than 5% of cases, or memory grew by
-10%.
+Starts the app with the stand-in and waits for its model. Every visitor, a thread, comes at some moment of the first
+minute, has sessions with a heartbeat, a new one every minute, and asks for what the page's own script asks for: the
+page, the views that follow a choice, folded parts, which are built when they are opened, files to take away, and a pair
+by the button. As a program it calls the endpoints, each with other units and scopes; now and then it asks for a table
+of 200 units, which every second time nobody fetches. Somebody runs a probe meanwhile. Prints, per kind, how many
+answers there were, how many errors, the median and the 95th percentile of their time, and the memory of the app after
+two fifths of the time, when Gradio has about as many sessions as it keeps, and at the end; ends with 1 where there was
+an error, views took a second in more than 5% of cases, or memory grew by 10%.
 """
 
 from __future__ import annotations
@@ -207,6 +207,7 @@ def act(visit: Visit, chance: random.Random) -> tuple[str, str | None]:
 def visitor(host: str, who: int, until: float, tally: Tally) -> None:
     """Look around until the time is over; after a while another visitor comes in the place of this one."""
     chance, stay = random.Random(who), 0
+    time.sleep(chance.uniform(0, STAY))
     while time.monotonic() < until:
         stay += 1
         look_around(host, f"visitor{who}-{stay}", min(until, time.monotonic() + STAY), chance, tally)
@@ -254,6 +255,9 @@ def main() -> None:
         log = Path(folder) / "log"
         with serving(app_command(), log, PLANTAIN_MODEL="tiny-random") as url:
             host, tally = urlsplit(url).netloc, Tally()
+            while (state := json.loads(ask(host, "/health")[1])["model"]["state"]) != "ready":
+                assert state != "failed", log.read_text()
+                time.sleep(1)
             for units, scope in VIEWS:  # the statistics of the saved run stand before visitors come
                 call(host, "summary", ["tiny-random", units, scope])
             until = time.monotonic() + 60 * minutes

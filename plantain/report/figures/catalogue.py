@@ -497,8 +497,8 @@ def _redraws(of: OneIntervention) -> Figure:
         for against in size.redraws:
             drawn = set_shares(found, f"redraws.{against.kind}")[differ, i].mean(axis=0)
             p = "" if against.p is None else f"p {against.p:.2g}"
-            name, is_test = f"{counted(size.k, 'head')}, {SHORT_REDRAWS[against.kind]}", against is shown.test
-            sets.append((name, size.share, drawn, p, is_test))
+            name = f"{counted(size.k, 'head')}, {SHORT_REDRAWS[against.kind]}"
+            sets.append((name, size.share, drawn, p, against is shown.test and against.p is not None))
     sets.sort(key=lambda row: not row[-1])  # the test comes first
     lost = shown.method == "ablate"
     return Figure(

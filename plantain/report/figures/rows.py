@@ -153,15 +153,17 @@ def redraw_dots(sets: Sequence[tuple[str, float, np.ndarray, str, bool]], what: 
     values = np.concatenate([[0.0, 1.0], *([chosen, *drawn] for _, chosen, drawn, *_ in sets)])
     ends = (values.min() - 0.05, values.max() + 0.05)
     rows, marks = _Rows(width, [name for name, *_ in sets], ends, [p for *_, p, _ in sets], step=36), []
+    tested = any(is_test for *_, is_test in sets)
     for row, (_, chosen, drawn, p, is_test) in enumerate(sets):
         for i, share in enumerate(drawn.tolist()):  # spread over the row's height, so that equal ones can be told
             marks.append(svg.dot(rows.x(share), rows.y(row) + 20 * (i * _GOLDEN % 1 - 0.5), "pl-dot", radius=2))
-        tip = f"chosen: {chosen:.3f}; {np.count_nonzero(drawn >= chosen)} of {len(drawn)} redraws reach it ({p})"
-        marks.append(svg.diamond(rows.x(chosen), rows.y(row), "pl-new" if is_test else "pl-beside", tip))
-    entries = (
-        ("diamond", "pl-new", "chosen heads: the test"), ("diamond", "pl-beside", "beside it"),
-        ("dot", "pl-dot", "a redraw"),
-    )  # fmt: skip
+        tip = f"chosen: {chosen:.3f}; {np.count_nonzero(drawn >= chosen)} of {len(drawn)} redraws reach it"
+        look = "pl-hollow" if tested and not is_test else "pl-new"
+        marks.append(svg.diamond(rows.x(chosen), rows.y(row), look, f"{tip} ({p})" if p else tip))
+    entries = [("diamond", "pl-new", "chosen heads, the test" if tested else "chosen heads")]
+    if tested and len(sets) > 1:
+        entries.append(("diamond", "pl-hollow", "beside the test"))
+    entries.append(("dot", "pl-dot", "a redraw"))
     return rows.drawing(marks, what, entries=entries)
 
 

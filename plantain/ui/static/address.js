@@ -32,8 +32,10 @@
     if (url.href === before.href) return;
     const is = (at, name) => at.searchParams.get(name) ?? first[name] ?? "";
     const went = PLACES.some((name) => is(before, name) !== is(url, name));
-    // A click or a key makes one step at most; what a step back or the first look itself brings makes none.
-    const step = went && (window.plantainTouched ?? 0) > (window.plantainStepped ?? 0);
+    // A click or a key makes one step at most, what a step back or the first look itself brings none. Another run is a
+    // step whenever it comes, as a probe's at its end: a step back has changed the address already.
+    const touched = window.plantainTouched ?? 0;
+    const step = went && touched && (touched > (window.plantainStepped ?? 0) || is(before, "run") !== is(url, "run"));
     if (step) window.plantainStepped = performance.now();
     window.history[step ? "pushState" : "replaceState"](window.history.state, "", url);
     if (window.parent !== window) {

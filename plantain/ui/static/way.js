@@ -19,14 +19,17 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   go({ asked: asked(new URL(link.href).search) });
 });
-for (const touch of ["pointerdown", "keydown", "click"])
-  document.addEventListener(touch, () => (window.plantainTouched = performance.now()), true); // `address.js` asks
+// When somebody last did something, for `address.js`; a swipe is nothing, and a press of the mouse is one thing.
+const touched = (event) => {
+  if (event.type !== "click" || event.detail === 0) window.plantainTouched = performance.now();
+};
+for (const kind of ["mousedown", "keydown", "click"]) document.addEventListener(kind, touched, true);
 window.addEventListener("popstate", () => {
   window.plantainStepped = performance.now();
   go({ asked: asked(window.location.search), back: true });
 });
 window.addEventListener("plantain-shown", () => {
-  if (window.plantainGoes?.back) window.plantainStepped = performance.now();
+  if (window.plantainGoes?.back && !next) window.plantainStepped = performance.now();
   window.plantainGoes = null;
   if (next) go(next);
 });

@@ -1,10 +1,9 @@
 // Lists of words send all that is chosen in them; the verbs follow the need, and nobody acts on themselves. Lists that
-// are opened, or gone into, begin with what the boxes say, as far as they have its words.
+// are opened, or gone into from elsewhere, begin with what the boxes say: its size and place, and where both sides have
+// a verb of one need, that need, the verbs and the names.
 const SIDES = ["positive", "negative"];
 const verbsOf = (lists) => JSON.parse(lists.dataset.verbs);
 const listOf = (lists, part) => lists.querySelector(`[data-part="${part}"]`);
-const inBoxes = () => SIDES.map((side) => document.querySelector(`#pair-${side} textarea`)?.value ?? "");
-let before = null; // what the boxes said when the lists were sent: until they say something else, the lists are newer
 const has = (list, value) => [...list.options].some((option) => option.value === value);
 function offerVerbs(lists, need) {
   for (const side of SIDES)
@@ -12,9 +11,8 @@ function offerVerbs(lists, need) {
 }
 function follow(event) {
   const lists = event.target.closest("[data-verbs]");
-  const texts = inBoxes();
-  if (!lists?.open || texts.join("\n") === before) return;
-  before = null;
+  if (!lists?.open || lists.contains(event.relatedTarget)) return;
+  const texts = SIDES.map((side) => document.querySelector(`#pair-${side} textarea`)?.value ?? "");
   const [words, others] = texts.map((text) => text.match(/\p{L}+/gu) ?? []);
   const found = {};
   for (const part of ["size", "place"])
@@ -42,6 +40,5 @@ element.addEventListener("change", (event) => {
     other.selectedIndex = (other.selectedIndex + 1) % other.options.length;
   }
   const chosen = Object.fromEntries([...lists.querySelectorAll("select")].map((s) => [s.dataset.part, s.value]));
-  before = inBoxes().join("\n");
   trigger("pick", { chosen });
 });

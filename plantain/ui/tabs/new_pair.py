@@ -187,7 +187,8 @@ def visitor_tab(page: Page, choice: Choice, tab: gr.Tab) -> None:
         event(listener(renew), both, [examples, *both, timer], **VIEW).then(listener(look), seen, outputs, **VIEW)
     gr.on([box.change for box in both], None, both, None, js=f"{_TYPED}.keep", **VIEW)
 
-    examples.pick(listener(_started), None, both, **VIEW)
+    # Gradio would forget what is picked before the last answer.
+    examples.pick(listener(_started), None, both, **VIEW, trigger_mode="multiple")
     note.pick(listener(even_out), both, both, **VIEW)
     old.pick(listener(lambda drawn: _texts_of(drawn[0])), on_show, texts, **VIEW)
     answer.pick(listener(_try_again), tries, texts, **VIEW)

@@ -27,7 +27,7 @@ from plantain.report.tables import Metric, metrics
 from plantain.report.verdict import in_short, standing, verdict_lines
 from plantain.runs.analysis import BlockSummary
 from plantain.runs.run import Run
-from plantain.runs.units import Selection
+from plantain.runs.units import CARD, Selection
 from plantain.ui import html
 from plantain.ui.errors import listener
 from plantain.ui.lazy import unseen
@@ -76,13 +76,16 @@ TITLES = {
 SLICE = "Slice: 16 channels of a block, which are a part of a head or of the MLP. The published card counts slices."
 
 T_COLUMN = (
-    "t: the mean difference between the two sides of a pair, over its standard error. Plus: stronger for “{positive}”; "
-    "minus: stronger for “{negative}”. Both tell the sides apart."
+    "t: the mean difference in magnitude between the two sides of a pair, over its standard error. Plus: the magnitude "
+    "is larger for “{positive}”; minus: for “{negative}”. Either sign can tell the sides apart."
 )
 
-D_COLUMN = "|d|: the mean difference, over its spread from pair to pair."
+D_COLUMN = (
+    "|d|: the size of that difference over its spread from pair to pair. Of a block the tables have the largest |t|, "
+    "how many units have |t| over 3, and the median |d|."
+)
 
-AGREE_COLUMN = "Pairs agree: the mean cosine between the directions of two pairs. 1: all the same; 0: by chance."
+AGREE_COLUMN = "Pairs agree: the mean cosine between the directions of two pairs. 1: the same; near 0: nothing shared."
 
 COMPUTING_SHORT = "The figure is being computed …"
 
@@ -335,7 +338,7 @@ def tables_html(page: Page, run: Run, selection: Selection) -> str:
 def columns_html(run: Run, selection: Selection) -> str:
     """Say, folded, what the tables' columns hold."""
     said = [T_COLUMN.format(positive=run.info.positive, negative=run.info.negative), D_COLUMN]
-    if selection.units == "card":
+    if selection.units == "card" or comparable(run, CARD):  # then the published blocks stand beside the run's
         said.insert(0, SLICE)
     if run.keeps(Selection(drawn_units(selection.units), selection.scope)):
         said.append(AGREE_COLUMN)
@@ -370,7 +373,7 @@ def heads_html(run: Run, selection: Selection) -> str:
     ]
     names = (
         PANEL_HEADS[drawn.units],
-        f"t (+\N{NO-BREAK SPACE}{run.info.positive})",
+        f"t (+:\N{NO-BREAK SPACE}{run.info.positive})",
         *(() if agree is None else ("Pairs agree",)),
     )
     return html.table_html("top heads", names, rows, f"Top {TOP[drawn.units]}")
@@ -591,7 +594,7 @@ def blocks_html(run: Run | None, published: Published, selection: Selection) -> 
     if run is None:
         return theirs
     mine = _block_table(f"Top blocks, by {BLOCKS_BY[selection.units]}", run.headline(selection).top_blocks)
-    return mine + theirs if comparable(run, Selection("card", "all")) else mine
+    return mine + theirs if comparable(run, CARD) else mine
 
 
 def _block_table(caption: str, rows: Sequence[BlockSummary]) -> str:

@@ -125,8 +125,8 @@ def test_the_figure_shows_every_redraw_and_the_chosen_set(made_run):
     shown = "".join(drawn.draw(480).marks)
     assert shown.count("<circle") == 2 * 2 * 39 + 1  # and one in the legend
     assert shown.count("<polygon") == 4 + 2
-    looks = re.findall(r'class="(pl-new|pl-beside)"', shown)
-    assert looks[:4] == ["pl-new", *["pl-beside"] * 3], "the test comes first; the others stand beside it"
+    looks = re.findall(r'class="(pl-new|pl-hollow)"', shown)
+    assert looks[:4] == ["pl-new", *["pl-hollow"] * 3], "the test comes first; the others stand beside it"
     rows = [
         f"{'1 head' if k == 1 else f'{k} heads'}, {kind}"
         for k in found.info.asked.ks
@@ -142,6 +142,17 @@ def test_the_figure_shows_every_redraw_and_the_chosen_set(made_run):
     assert "distance is not meaning" in drawn.caption
     places = np.array([float(y) for y in re.findall(r'cy="([\d.]+)"', shown)[:39]])
     assert places.min() >= 18 - 10 and places.max() <= 18 + 10, "a redraw stays in its row"
+
+
+def test_a_part_of_the_pairs_has_no_mark_of_a_test(made_run):
+    """It has no p."""
+
+    def shown(found):
+        return "".join(figure("redraws", OneIntervention(made_run(), found)).draw(480).marks)
+
+    whole, part = shown(made_result(39, method="steer")), shown(made_result(39, n_pairs=25))
+    assert "chosen heads, the test<" in whole and "beside the test<" in whole and whole.count("pl-hollow") == 1 + 1
+    assert "chosen heads<" in part and "the test<" not in part and "pl-hollow" not in part and "()" not in part
 
 
 def test_the_short_finding_says_the_answer_first_and_what_random_heads_do():
