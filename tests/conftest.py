@@ -35,7 +35,8 @@ SECRET_TOKEN = "hf_" + "s" * 34  # must not be seen in any log
 SIZE = 64  # the smallest image: 16 image tokens
 
 
-SLOW = {"app", "statistics", "robust"}  # folders that the README's test command leaves out, but for their smoke tests
+SLOW = {"app", "model", "statistics", "robust"}
+"""Folders that the README's test command leaves out, but for their smoke tests."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by mark

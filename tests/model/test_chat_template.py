@@ -7,6 +7,8 @@ import pytest
 from plantain.probe.tokens import tokenize
 from plantain.prompts.sets import PromptError
 
+pytestmark = pytest.mark.smoke
+
 # As in Qwen3-4B, less what only assistant and tool messages reach.
 QWEN3 = """
 {%- if tools %}

@@ -11,6 +11,8 @@ from plantain.probe.checkpoint import Checkpoint
 from plantain.runs.capture import PairCapture, SumsOfSquares
 from plantain.runs.io import RunError
 
+pytestmark = pytest.mark.smoke
+
 
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

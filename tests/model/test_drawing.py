@@ -20,8 +20,6 @@ from plantain.runs.info import Conditions, NotComparableError
 from plantain.runs.io import load_run
 from plantain.runs.units import Selection, SelectionError, unit_table
 
-pytestmark = pytest.mark.robust
-
 QUICK = Drawing(64, 1, 4.0)
 RUN = ROOT / "precomputed" / "tiny-random"
 

@@ -15,8 +15,6 @@ from plantain.probe.passes import layout_of
 from plantain.probe.tokens import ProbeError, Segment, tokenize
 from plantain.runs.units import Selection, SelectionError, unit_table
 
-pytestmark = pytest.mark.robust
-
 SIZE, SEED = 64, 3
 ONE, OTHER = "Ana helps Tom.", "Ana passes by, and Tom is left alone."
 RNG = np.random.default_rng(7)

@@ -15,8 +15,6 @@ from plantain.runs.units import SelectionError
 from plantain.ui.engine import Engine, EngineError, PassError
 from plantain.ui.turns import DrawAnswer, DrawStep, DrawWork, asked_of, beside
 
-pytestmark = pytest.mark.robust
-
 QUICK = Drawing(64, 24, 4.0)
 
 

@@ -17,6 +17,8 @@ from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError, PromptPair, load_prompt_set
 from plantain.runs.io import load_run
 
+pytestmark = pytest.mark.smoke
+
 CONFIG = ProbeConfig(size=64)
 
 

@@ -17,6 +17,8 @@ from plantain.models.load import load_pipeline
 from plantain.probe import hooks
 from plantain.probe.tokens import Segment
 
+pytestmark = pytest.mark.smoke
+
 TOLERANCE = 1e-6  # of what was added up; torch's own way is within 6e-7 of float64
 
 with_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (requirements-dev.txt)")

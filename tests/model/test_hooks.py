@@ -21,6 +21,8 @@ from plantain.prompts.sets import PromptError, PromptPair
 from plantain.runs.scopes import PLAIN_SCOPES, SCOPES, UNITS
 from plantain.runs.units import Layout, Selection, SelectionError, magnitudes, unit_table
 
+pytestmark = pytest.mark.smoke
+
 SIZE, SEED = 64, 3
 
 

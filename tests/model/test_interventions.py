@@ -19,8 +19,6 @@ from plantain.runs.attached.interventions import Change
 from plantain.runs.info import Conditions
 from plantain.runs.units import Selection, SelectionError, find_units, unit_table
 
-pytestmark = pytest.mark.robust
-
 SIZE, SEED = 64, 3
 CONDITIONS = Conditions(SIZE, (SEED,))
 HEAD, DECOY, MATE = "single[8].1", "single[8].3", "single[8].2"

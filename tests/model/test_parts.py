@@ -14,6 +14,8 @@ from plantain.models.load import load_pipeline
 from plantain.models.sources import ModelError
 from plantain.ui.engine import Engine
 
+pytestmark = pytest.mark.smoke
+
 FILES = {
     "transformer": "diffusion_pytorch_model.safetensors",
     "vae": "diffusion_pytorch_model.safetensors",

@@ -18,8 +18,6 @@ from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import PromptError
 from plantain.runs.io import RunError, load_run
 
-pytestmark = pytest.mark.robust  # whole runs, several for one property
-
 CONFIG = ProbeConfig(size=64)
 
 

@@ -10,6 +10,8 @@ import pytest
 
 import plantain
 
+pytestmark = pytest.mark.smoke
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {"numpy", "torch", "diffusers", "transformers", "safetensors", "gradio"}
 

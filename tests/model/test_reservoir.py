@@ -18,6 +18,8 @@ from plantain.report.labels import weights_label
 from plantain.runs.info import RESERVOIR
 from plantain.runs.io import load_run
 
+pytestmark = pytest.mark.smoke
+
 BOOK = "models/picture-book"
 
 

@@ -20,8 +20,6 @@ from plantain.runs.io import load_run, save_run
 from plantain.runs.run import directions_bytes
 from plantain.runs.units import Selection
 
-pytestmark = pytest.mark.robust  # whole runs, several for one property
-
 SIZE, TIMES = 64, (1.0, 0.9, 0.1)
 CONFIG = ProbeConfig(size=SIZE, seed=3, times=TIMES)
 

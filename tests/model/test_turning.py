@@ -22,8 +22,6 @@ from plantain.runs.info import Conditions
 from plantain.runs.io import load_run
 from plantain.runs.units import Selection, find_units, unit_table
 
-pytestmark = pytest.mark.robust
-
 SIZE, SEED, WIDTH, N_IMAGE = 64, 3, 32, 16
 CONDITIONS = Conditions(SIZE, (SEED,))
 QUICK = Drawing(64, 1, 4.0)

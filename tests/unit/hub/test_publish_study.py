@@ -70,6 +70,7 @@ def publish(cli, folder):
     return call
 
 
+@pytest.mark.robust
 def test_every_stage_is_a_section_of_its_own_in_one_pull_request(hub, repo, publish, folder, cli, tmp_path):
     code, said, err = publish()
     assert code == 0 and "plantain:" not in err and "All of it is done" in said and "the model is not loaded" in said
@@ -200,6 +201,7 @@ def test_a_later_stage_of_the_cards_section_makes_up_for_one_that_was_not_sent(h
     assert "Do these heads matter" in repo.head("refs/pr/1")["README.md"].decode()
 
 
+@pytest.mark.robust
 def test_what_the_hub_would_refuse_is_told_before_anything_is_made(hub, repo, publish, cli, monkeypatch):
     hub.fail("whoami", 401)
     code, said, err = publish()
