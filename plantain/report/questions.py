@@ -105,7 +105,7 @@ def _axis(run: Run, found: HeldOut) -> tuple[str, Drawing | None]:
 
 
 def _cosine(told: Told, named: bool = True) -> str:
-    value = number(told.cosine, ".2f").replace("-", "−")
+    value = number(told.cosine, ".1f").replace("-", "−")
     return "" if told.cosine is None else f"{', cosine' * named} {value}"
 
 

@@ -82,7 +82,7 @@ def test_its_pairs_show_their_pictures_side_by_side_and_nothing_is_cut(page, wid
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_lists_of_words_begin_with_the_boxes_and_change_one_thing_at_a_time(page):
+def test_lists_of_words_follow_the_boxes_and_what_is_chosen_in_them_goes_there(page):
     page.set_viewport_size({"width": 1280, "height": 900})
     show_tab(page, "Try a pair")
     page.click("#pair-examples [data-name='Hungry']")
@@ -92,9 +92,12 @@ def test_lists_of_words_begin_with_the_boxes_and_change_one_thing_at_a_time(page
     expect(page.locator("[data-part=actor]")).to_have_value("Ana")
     page.locator("[data-part=place]").select_option("beach")
     expect(positive).to_have_value("Short Ana feeds Gus, who is hungry, on the beach.")
+    page.click("#pair-examples [data-name='Only a size (nobody helps)']")
+    for part, said in (("actor", "Cleo"), ("other", "Dan"), ("size", "tall"), ("place", "forest")):
+        expect(page.locator(f"[data-part={part}]")).to_have_value(said)
     page.click("#pair-examples [data-name='On the ground']")
     expect(positive).to_have_value("In the snow, tall Ben lifts Cleo, who has fallen.")
-    page.get_by_label("Act, negative side").focus()
+    expect(page.locator("[data-part=positive]")).to_have_value("lifts")
     page.get_by_label("Act, negative side").select_option("passes")
     expect(page.get_by_label("Negative (not helping)")).to_have_value(
         "Tall Ben passes Cleo, who has fallen, in the snow."

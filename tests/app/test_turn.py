@@ -6,6 +6,7 @@ import shutil
 import pytest
 from browser import ROOT, app_command, serving
 from interventions_made import result_of
+from playwright.sync_api import expect
 from visit import CUT, pick, serious, settle, show_tab
 
 from plantain._files.pictures import opened
@@ -145,6 +146,10 @@ def test_one_head_that_was_opened_elsewhere_is_drawn_whole_and_another_models_ru
     pick(page, "What is done", "as they are")
     turned(page)
     assert "moves 0.00 of the way" in page.inner_text("#turn-answer")
+    for change, said in (("patched", "The answer below is to what was chosen before."), ("as they are", "")):
+        pick(page, "What is done", change)
+        expect(page.locator("#turn-old [role=status]")).to_have_count(1 if said else 0)
+        assert said in page.inner_text("#turn-old")
     pick(page, "Run", "tiny-random")
     page.wait_for_selector(f"#turn-note [role=alert] >> text=choose “{MORAL} (practice model)”")
     other = result_of(load_run(ROOT / "precomputed" / "tiny-random"), **MADE)

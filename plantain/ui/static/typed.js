@@ -9,6 +9,7 @@
   };
   return {
     keep: (...typed) => {
+      window.dispatchEvent(new Event('plantain-typed')); // `word_lists.js` follows
       try {
         sessionStorage.setItem(name, JSON.stringify({ typed, link: link() }));
       } catch {

@@ -1,6 +1,6 @@
-// Lists of words send all that is chosen in them; the verbs follow the need, and nobody acts on themselves. Lists that
-// are opened, or gone into from elsewhere, begin with what the boxes say: its size and place, and where both sides have
-// a verb of one need, that need, the verbs and the names.
+// Lists of words send all that is chosen in them; the verbs follow the need, and nobody acts on themselves. They follow
+// the boxes, unless they are in use themselves: size, place and names, and where both sides have a verb of one need, that
+// need and the verbs.
 const SIDES = ["positive", "negative"];
 const verbsOf = (lists) => JSON.parse(lists.dataset.verbs);
 const listOf = (lists, part) => lists.querySelector(`[data-part="${part}"]`);
@@ -9,14 +9,16 @@ function offerVerbs(lists, need) {
   for (const side of SIDES)
     listOf(lists, side).replaceChildren(...verbsOf(lists)[need][side].map((verb) => new Option(verb, verb)));
 }
-function follow(event) {
-  const lists = event.target.closest("[data-verbs]");
-  if (!lists?.open || lists.contains(event.relatedTarget)) return;
+function follow() {
+  const lists = element.querySelector("[data-verbs]");
+  if (!lists || document.activeElement.matches("select[data-part]")) return;
   const texts = SIDES.map((side) => document.querySelector(`#pair-${side} textarea`)?.value ?? "");
   const [words, others] = texts.map((text) => text.match(/\p{L}+/gu) ?? []);
-  const found = {};
-  for (const part of ["size", "place"])
-    found[part] = words.map((word) => word.toLowerCase()).find((word) => has(listOf(lists, part), word));
+  const first = (part, among) => among.find((word) => has(listOf(lists, part), word));
+  const small = words.map((word) => word.toLowerCase());
+  const actor = first("actor", words);
+  const found = { size: first("size", small), place: first("place", small), actor };
+  found.other = first("other", words.filter((word) => word !== actor));
   for (const [need, verbs] of Object.entries(verbsOf(lists))) {
     const at = words.findIndex((word) => verbs.positive.includes(word));
     const negative = others.find((word) => verbs.negative.includes(word));
@@ -28,7 +30,7 @@ function follow(event) {
     if (has(listOf(lists, part), value)) listOf(lists, part).value = value;
 }
 element.addEventListener("toggle", follow, true);
-element.addEventListener("focusin", follow);
+window.addEventListener("plantain-typed", () => setTimeout(follow)); // when the boxes have it
 element.addEventListener("change", (event) => {
   const lists = event.target.closest("[data-verbs]");
   if (!lists) return;

@@ -81,8 +81,8 @@ T_COLUMN = (
 )
 
 D_COLUMN = (
-    "|d|: the size of that difference over its spread from pair to pair. Of a block the tables have the largest |t|, "
-    "how many units have |t| over 3, and the median |d|."
+    "|d|: the size of that difference over its spread from pair to pair. For each block: the largest |t|, how many of "
+    "its units have |t| over 3, and the median |d|."
 )
 
 AGREE_COLUMN = "Pairs agree: the mean cosine between the directions of two pairs. 1: the same; near 0: nothing shared."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shlex
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from plantain.runs.units import unit_table
 from plantain.ui import html
 from plantain.ui.clicks import Clicks, arrived
 from plantain.ui.errors import LOCAL_DRAWING, LOCAL_TURN, failure_html, listener
-from plantain.ui.lazy import fill, follows
+from plantain.ui.lazy import fill, follows, unseen
 from plantain.ui.log import logged
 from plantain.ui.state import HIDDEN, VIEW, Choice, Page, queued
 from plantain.ui.texts import DRAWN_IN, EXPECTED, PICTURES_OF, TURN_CARE, TURN_HELP
@@ -41,6 +42,8 @@ ONE = "one"  # head, by name
 REFUSED = "Nothing was turned: the queue is full or the connection broke. Try again in a minute."
 
 WITHOUT = "No interventions were made on this run. This command makes them, and tests the run's top heads by rank:"
+
+OLD = "The answer below is to what was chosen before. Turn the heads again for what is chosen now."
 
 LEVELS = 8  # of colour in an overlay
 
@@ -59,6 +62,11 @@ class _Turning(Clicks):
         run = self.page.run(name)
         return run, asked_of(run, pair, head if heads == ONE else heads, change, side)
 
+    @staticmethod
+    def chosen(name: str | None, pair: str, heads: str, head: str, change: str, side: str) -> str:
+        """Write the controls as one text, by which an answer knows whether they have changed."""
+        return json.dumps([name, pair, head if heads == ONE else heads, change, side])
+
     def labels(self, run: Run) -> tuple[str, str]:
         """Say on both buttons what they do and cost."""
         engine, pair = self.page.engine, run.pairs[0].pair
@@ -71,8 +79,8 @@ class _Turning(Clicks):
         return f"Turn the heads{costs[0]}", f"Draw it whole{costs[1]}"
 
     def turn(self, request: gr.Request, *controls: Any) -> Iterator[tuple[Any, ...]]:
-        """Turn heads: at once what is expected then."""
-        skipped, asks = (gr.skip(),) * 3, None
+        """Turn heads: at once what is expected then; last, what was chosen for it."""
+        skipped, asks = (gr.skip(),) * 4, None
         self.begin(request)
         try:
             if self.is_taken_back(request):
@@ -83,7 +91,8 @@ class _Turning(Clicks):
             asks = self.page.engine.turn_asks(self.page.engine.turn_work(run, (asked, asked)))
             with logged("turn"):
                 answer = self.page.engine.intervene_pair(run, asked)
-            yield "", answer_html(answer, run), slider(answer, run), changes_html(answer, run)
+            shown = answer_html(answer, run), slider(answer, run), changes_html(answer, run)
+            yield "", *shown, self.chosen(*controls)
         except Exception as error:  # whatever breaks, the click must be answered
             yield failure_html(error, asked=asks, command=LOCAL_TURN), *skipped
         finally:
@@ -153,6 +162,7 @@ def turn_tab(page: Page, choice: Choice) -> None:
             whole = gr.Button("Draw it whole", elem_id="turn-draw")
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="turn-stop", min_width=100, scale=0)
     said = gr.HTML(elem_id="turn-said", elem_classes="pl-queue")
+    old = gr.HTML(elem_id="turn-old")
     sentence = gr.HTML(elem_id="turn-answer")
     with gr.Row():
         # Its scripts are loaded once it is seen.
@@ -167,6 +177,7 @@ def turn_tab(page: Page, choice: Choice) -> None:
     found = gr.HTML(elem_id="turn-cause")
     gr.HTML(html.folded_html("What is changed", html.paragraphs_html([TURN_CARE])))
     seen, timer = gr.State(("", "")), gr.Timer(2, active=False)
+    answered = unseen("What the answer is to")  # no State: Gradio would not keep one that goes as it is
 
     def show(
         name: str | None,
@@ -179,11 +190,11 @@ def turn_tab(page: Page, choice: Choice) -> None:
         of: tuple[str, str],
     ) -> dict[Any, Any]:
         """Fill the tab; of another run anew, and with the unit that was opened elsewhere since."""
-        old, old_unit = of
+        last, last_unit = of
         run, status = page.store.find(name), page.engine.status()
         filled = {seen: (name or "", unit), timer: gr.Timer(active=status.unsettled)}
-        if name != old:
-            filled |= {said: "", sentence: "", before_after: HIDDEN, where: "", drawn: ""}
+        if name != last:
+            filled |= {said: "", sentence: "", before_after: HIDDEN, where: "", drawn: "", answered: ""}
         if run is None:
             why = "There is no run: choose one above, or run the probe."
             return {**filled, found: "", note: html.message_html(why), controls: HIDDEN}
@@ -193,9 +204,9 @@ def turn_tab(page: Page, choice: Choice) -> None:
         waits = "" if status.state == "ready" else html.message_html(status.text)
         labels, names = turning.labels(run), unit_table(run.info.layout, IMAGE).names
         ids = [record.pair.id for record in run.pairs]
-        wanted = unit if unit in names and unit != old_unit else ""
+        wanted = unit if unit in names and unit != last_unit else ""
         choices = head_choices(run)
-        picked = ONE if wanted else chosen if name == old and chosen else choices[0][1]
+        picked = ONE if wanted else chosen if name == last and chosen else choices[0][1]
         filled |= {
             note: waits,
             controls: gr.Column(visible=True),
@@ -204,16 +215,16 @@ def turn_tab(page: Page, choice: Choice) -> None:
             go: gr.Button(labels[0]),
             whole: gr.Button(labels[1], visible=page.engine.draws or status.unsettled),
         }
-        if name != old or wanted:
+        if name != last or wanted:
             filled[head] = gr.Dropdown(list(names), value=wanted or names[0], visible=picked == ONE)
-        if name != old:
+        if name != last:
             sides = [(getattr(run.info, side), side) for side in reversed(SIDES)]
             filled[side] = gr.Dropdown(sides, value="negative")
         return filled
 
     filled = [
         found, note, controls, pair, heads, head, side, go, whole, said, sentence, before_after, where, drawn,
-        seen, timer,
+        answered, seen, timer,
     ]  # fmt: skip
     inputs = [choice.mine, choice.unit, pair, heads, seen]
 
@@ -233,6 +244,13 @@ def turn_tab(page: Page, choice: Choice) -> None:
         **VIEW,
     )
     asked = [choice.run, pair, heads, head, change, side]
+    gr.on(
+        [component.change for component in (pair, heads, head, change, side, answered)],
+        listener(lambda to, *now: html.message_html(OLD) if to and to != turning.chosen(*now) else ""),
+        [answered, *asked],
+        old,
+        **VIEW,
+    )
     buttons = [go, whole, stop]
     rest, idle = (
         [gr.update(interactive=on) for on in states] for states in ((False, False, True), (True, True, False))
@@ -246,7 +264,7 @@ def turn_tab(page: Page, choice: Choice) -> None:
     # Pictures go as they are: Gradio would write them to the disk first.
     options = {**queued(said), "postprocess": False}
     turned = go.click(listener(wait), None, [said, *buttons], **VIEW).then(
-        listener(turning.turn), asked, [said, sentence, before_after, where], concurrency_id="pair", **options
+        listener(turning.turn), asked, [said, sentence, before_after, where, answered], concurrency_id="pair", **options
     )
     drawing = whole.click(listener(wait), None, [said, *buttons], **VIEW).then(
         listener(turning.draw), asked, [said, drawn], concurrency_id="drawing", concurrency_limit=1, **options

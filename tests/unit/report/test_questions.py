@@ -85,12 +85,12 @@ def beside(run, **changes) -> HeldOut:
 def test_an_axis_is_told_by_its_replication_and_the_nearest_control(axis):
     controls = (told(20, 0.23, "a"), told(3, -0.4, "b"), told(14, 0.02, "c"))
     found = answers(axis, beside(axis, replication=told(24, 0.97), controls=controls))["axis"]
-    assert found.answer == "New pairs: 24 of 25, cosine 0.97; nearest control −0.40."
+    assert found.answer == "New pairs: 24 of 25, cosine 1.0; nearest control −0.4."
     marks = "".join(found.figure.marks)
     assert marks.count('class="pl-dot"') == 3 and marks.count('class="pl-new"') == 1
     assert answers(axis, beside(axis, replication=told(24, None)))["axis"].answer == "New pairs: 24 of 25."
     alone = answers(axis, beside(axis, controls=controls[:1]))["axis"]
-    assert alone.answer == "Nearest control, cosine 0.23." and "pl-new" not in "".join(alone.figure.marks)
+    assert alone.answer == "Nearest control, cosine 0.2." and "pl-new" not in "".join(alone.figure.marks)
     loud = answers(axis, beside(axis, controls=(told(12, None), told(4, None))))["axis"]
     assert loud.answer == "A control's rule: 4 of 25 (12.5 by chance)." and loud.figure is None
 

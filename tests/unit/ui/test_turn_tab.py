@@ -243,6 +243,9 @@ def test_a_click_is_answered_at_once_and_then_with_everything(run, answer):
     turning, (first, last) = clicked(run, engine)
     assert "goes through the model" in first[0] and last[0] == "" and "pl-sentence" in last[1]
     assert last[2]["visible"] and "<svg" in last[3]
+    now = "mine", "pair-2", "top:3", "single[4] head 0", "half", "positive"
+    assert last[4] == turning.chosen(*now) == turning.chosen(*now[:3], "another head, unseen", *now[4:])
+    assert last[4] != turning.chosen(*now[:2], tab.ONE, *now[3:]) and last[4] != turning.chosen("other", *now[1:])
     assert (engine.asked.change, engine.asked.side, engine.asked.pair.id) == ("half", "positive", "pair-2")
     assert turning.labels(run) == ("Turn the heads (20 s)", "Draw it whole (73 s)")
 
