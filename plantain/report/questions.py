@@ -122,7 +122,7 @@ def _cause(run: Run) -> tuple[str, Drawing | None]:
     if main is None:
         return "Not tried yet: run plantain intervene.", None
     found = cause(main)
-    size, against = found.headline, found.headline.redraws[0]
+    size, against = found.headline, found.test
     do = "taken away" if found.method == "ablate" else "restored"
     others = "sign-flipped" if against.kind == FLIPS else "random"
     p = "" if against.p is None or found.floor > LEVEL else f" (p = {against.p:.2g})"

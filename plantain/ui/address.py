@@ -25,11 +25,12 @@ FIRST = {"units": "card", "scope": "all"}  # what the page shows by itself, besi
 _SHOWN = "() => { window.plantainAsks = performance.now() + 60; window.dispatchEvent(new Event('plantain-shown')); }"
 """Tells `way.js` and `address.js` that the page shows what it was asked for, or does within the given time."""
 
-_OPENED = (
-    "() => { window.plantainStepped = performance.now(); "
-    "if (!window.plantainGoes) window.plantainAsks = performance.now() + 60; }"
-)
-"""The same of what the page was opened with; a step that was taken meanwhile is still on its way."""
+_OPENED = """() => {
+  if (window.plantainGoes) return;
+  window.plantainStepped = performance.now();
+  window.plantainAsks = window.plantainStepped + 60;
+}"""
+"""The same of what the page was opened with, which is no step; one that was taken meanwhile is still on its way."""
 
 _LONGEST = 60  # characters of an unknown value that are repeated
 

@@ -31,7 +31,6 @@ def test_run_writes_a_run_and_says_what_to_do_next(prompts, tmp_path, capsys):
     assert [path.name for path in out.parent.iterdir()] == ["run"]
 
 
-@pytest.mark.robust
 def test_run_overwrites_when_asked(uninterrupted, prompts, tmp_path):
     out = tmp_path / "run"
     assert main(run_args(prompts, out) + ["--seed", "3"]) == 0
@@ -79,7 +78,6 @@ def test_a_damaged_model_is_refused_in_one_line(pipe, prompts, tmp_path):
     assert "files cannot be loaded" in done.stderr and not (tmp_path / "new").exists()
 
 
-@pytest.mark.robust
 def test_the_command_runs_several_sets_and_compares_them(cli, moral_run, tmp_path):
     prompts = []
     for name in ("tempo", "contact"):  # six pairs of each

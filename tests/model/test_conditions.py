@@ -39,7 +39,6 @@ def run(pipe, small_set):
 # --- repeated measures -------------------------------------------------------------------------------------
 
 
-@pytest.mark.robust
 def test_every_seed_is_the_run_of_that_seed_and_the_sums_are_their_average(pipe, small_set, run):
     alone = [capture_pair(pipe, pair, SIZE, seed) for seed in (5, 6, 9) for pair in small_set.pairs]
     for i, repeat in enumerate(run.repeats):
@@ -53,7 +52,6 @@ def test_every_seed_is_the_run_of_that_seed_and_the_sums_are_their_average(pipe,
     np.testing.assert_array_equal(run.sums.tokens, run.repeats[0].tokens)
 
 
-@pytest.mark.robust
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_later_steps_are_the_pipelines_own(dtype, moral_set):
     """Every hook of every step sees what the pipeline's own call of three steps shows it, to the bit."""
@@ -183,7 +181,6 @@ def test_stability_is_what_each_measure_would_have_found(run):
         assert measure.same_sign == int((np.sign(t[top]) == np.sign(run.analysis(Selection("heads")).t[top])).sum())
 
 
-@pytest.mark.robust
 def test_the_report_shows_the_measures_and_says_they_are_no_pairs(run, moral_run):
     text = report_text(run, load_published(), Selection("heads"))
     assert "are no more pairs" in text and "seeds 5, 6, 9" in text
@@ -260,7 +257,6 @@ def test_padding_is_left_out_of_encoder_and_transformer_and_nothing_else_changes
                     np.testing.assert_allclose(mine, value, rtol=2e-5)
 
 
-@pytest.mark.robust
 def test_a_masked_run_in_phases_is_the_same_to_the_bit(small_set, tmp_path):
     config = ProbeConfig(size=SIZE, mask_padding=True)
     whole = run_probe(load_pipeline("tiny-random"), small_set, config)
@@ -290,7 +286,6 @@ def test_a_masked_run_says_so_and_offers_no_padding(pipe, small_set, tmp_path):
     assert again.scopes("heads") == ["all", "image", "prompt", "words", "template"]
 
 
-@pytest.mark.robust
 def test_the_command_line_takes_seeds_steps_and_the_mask(cli, tmp_path, moral_file):
     few = tmp_path / "few.toml"
     head, *pairs = moral_file.read_text().split("[[pair]]")

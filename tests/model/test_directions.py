@@ -224,7 +224,7 @@ def test_a_kept_pair_keeps_its_vectors(pipe, pair, tmp_path):
             np.testing.assert_array_equal(again.means.tokens, capture.means.tokens)
 
 
-@pytest.mark.parametrize("level", [pytest.param("off", marks=pytest.mark.robust), "image"])
+@pytest.mark.parametrize("level", ["off", "image"])
 def test_a_run_keeps_what_its_level_says(pipe, small_set, tmp_path, level):
     run = run_probe(pipe, small_set, ProbeConfig(size=SIZE, seed=SEED, directions=level))
     again = load_run(save_run(run, tmp_path / "run"))
@@ -242,7 +242,6 @@ def test_the_default_is_that_of_heads():
     assert ProbeConfig().directions == "heads"
 
 
-@pytest.mark.robust
 @pytest.mark.parametrize("level", ["heads", "off"])
 def test_the_command_line_keeps_what_it_is_told(cli, tmp_path, moral_file, level):
     few = tmp_path / "few.toml"

@@ -64,7 +64,6 @@ def launch(out, *more, **environment):
     )  # fmt: skip
 
 
-@pytest.mark.robust
 @pytest.mark.parametrize("more", [(), ("--low-memory",)])
 def test_two_processes_make_the_run_of_one_to_the_bit(moral_run, tmp_path, more):
     done = launch(tmp_path / "run", *more)

@@ -43,7 +43,6 @@ def run_some(engine, prompt_set, pairs, seed=0):
     steps.close()
 
 
-@pytest.mark.robust
 def test_a_closed_probe_keeps_its_pairs_and_the_next_asks_for_the_rest(engine, asked, moral_set, moral_run):
     run_some(engine, moral_set, 7)
     assert engine.kept(moral_set, 64, 0) == 7
@@ -57,7 +56,6 @@ def test_a_closed_probe_keeps_its_pairs_and_the_next_asks_for_the_rest(engine, a
     assert engine.kept(moral_set, 64, 0) == 0
 
 
-@pytest.mark.robust
 def test_pairs_can_be_run_a_few_at_a_time(engine, asked, moral_set):
     first = list(engine.iter_probe(moral_set, 64, 0, most=10))
     assert first[-1].done == 10 and first[-1].run is None and first[-1].seconds_left == 0
@@ -81,7 +79,6 @@ def test_a_step_names_the_pair_that_is_done_and_the_time_it_took(engine, moral_s
     assert engine.seconds_per_pair(80) is None  # no pair of that size was timed
 
 
-@pytest.mark.robust
 def test_where_only_the_end_was_missing_the_device_is_asked_for_the_placebo_alone(engine, asked, moral_set):
     run_some(engine, moral_set, 25)
     assert engine.kept(moral_set, 64, 0) == 25

@@ -180,7 +180,6 @@ def test_without_it_a_latent_has_as_many_pixels(pipe, whole, saved):
     assert image_tokens(pipe, 64) == image_tokens(whole, 64) == 16
 
 
-@pytest.mark.robust
 def test_another_depth_counts_although_it_is_not_loaded(tiny, tmp_path, moral_set, pipe):
     shallow = tiny.vae | {
         "block_out_channels": (8, 8, 8), "down_block_types": ("DownEncoderBlock2D",) * 3,

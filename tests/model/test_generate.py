@@ -72,7 +72,6 @@ def test_every_pair_gets_what_the_pipeline_draws_of_its_shared_text(painter, who
     assert {f"{stem}.png" for stem in manifest["texts"]} == set(hashes(tmp_path / "refs"))
 
 
-@pytest.mark.robust
 def test_broken_off_it_draws_only_what_is_missing(painter, small_set, tmp_path, asked):
     def stop(done, _total):
         if done == 2:
@@ -140,7 +139,6 @@ def test_a_damaged_manifest_is_an_error_that_names_it(painter, small_set, tmp_pa
         make_references(painter, small_set, tmp_path / "refs", QUICK)
 
 
-@pytest.mark.robust
 def test_the_command_line_draws_and_probes_with_what_it_drew(cli, tmp_path, moral_file):
     few = tmp_path / "few.toml"
     head, *pairs = moral_file.read_text().split("[[pair]]")

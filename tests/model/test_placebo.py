@@ -68,7 +68,6 @@ def test_what_differs_is_the_floor_in_percent(pipe, small_set, tmp_path):
     assert again.info.floor == run.info.floor
 
 
-@pytest.mark.robust
 def test_in_phases_it_is_made_of_the_embeddings_that_are_kept(small_set, tmp_path, monkeypatch):
     encoded, pack = [], runner.pack_embeddings
     monkeypatch.setattr(
@@ -85,7 +84,6 @@ def test_in_phases_it_is_made_of_the_embeddings_that_are_kept(small_set, tmp_pat
     assert encoded[4:] == [small_set.pairs[0].id] and run_bytes(again) == run_bytes(run)
 
 
-@pytest.mark.robust
 def test_of_several_processes_the_first_one_sends_it_and_all_get_the_floor(pipe, small_set, sent, monkeypatch):
     rest = list(iter_pairs(Passes(pipe, Conditions(64), directions=CONFIG.directions), small_set.pairs))
     sent.clear()

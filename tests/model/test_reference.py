@@ -104,7 +104,7 @@ def heads_by_hand(raw, prompt, n_reference, scope):
     [
         pytest.param((64, 64), id="square"),
         pytest.param((100, 70), id="odd"),
-        pytest.param((1400, 800), id="over a megapixel", marks=pytest.mark.robust),
+        pytest.param((1400, 800), id="over a megapixel"),
     ],
 )
 def test_a_pass_equals_the_pipelines_own_call_in_every_scope(halves, whole, small_set, tmp_path, size):
@@ -267,7 +267,6 @@ def test_a_picture_is_encoded_as_its_viewer_sees_it(halves, tmp_path):
 # --- the command line --------------------------------------------------------------------------------------
 
 
-@pytest.mark.robust
 def test_the_command_line_takes_a_picture(cli, tmp_path, moral_file):
     few = tmp_path / "few.toml"
     head, *pairs = moral_file.read_text().split("[[pair]]")

@@ -84,7 +84,6 @@ def by_id(run, signs, halves):
     return analyze(SumsOfSquares(streams, run.sums.tokens[:, order]), run.info.layout, signs, halves)
 
 
-@pytest.mark.robust
 def test_pairs_that_came_in_another_order_give_the_same_once_ordered_by_id(pipe, small_set):
     """Random flips and halves belong to places, so the places have to be the same; the captures are, to the bit."""
     turned = replace(small_set, pairs=small_set.pairs[::-1])
@@ -107,7 +106,6 @@ def test_a_run_repeats_to_the_bit_and_depends_on_its_seed(pipe, small_set):
     assert not np.array_equal(one.signs, other.signs)
 
 
-@pytest.mark.robust
 def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     plan = plan_run(identify(pipe), small_set, CONFIG)
     done = list(iter_pairs(Passes(pipe, Conditions(64)), small_set.pairs))
@@ -116,7 +114,6 @@ def test_more_flips_do_not_move_the_halves(pipe, small_set, monkeypatch):
     assert many.signs.shape[0] == 2000 and np.array_equal(few.halves, many.halves)
 
 
-@pytest.mark.robust
 def test_both_sides_swapped_turn_every_difference_round(pipe, small_set):
     swapped = replace(
         small_set, pairs=tuple(replace(p, positive=p.negative, negative=p.positive) for p in small_set.pairs)
@@ -156,7 +153,6 @@ def test_without_a_size_the_cpu_takes_256(pipe, small_set):
     assert plan_run(identify(pipe), small_set, ProbeConfig(size=80)).conditions.size == 80
 
 
-@pytest.mark.robust
 def test_the_largest_seed_works(pipe, small_set):
     run = run_probe(pipe, small_set, replace(CONFIG, seed=2**63 - 1))
     assert np.isfinite(run.sums.streams["single"]).all()
@@ -189,7 +185,6 @@ class Stop(Exception):
     """Raised by a test in the middle of a run."""
 
 
-@pytest.mark.robust
 def test_an_interrupted_run_goes_on_where_it_stopped(pipe, moral_set, moral_run, captured, tmp_path):
     def keep(plan):
         return Checkpoint(tmp_path / "run", plan.settings())

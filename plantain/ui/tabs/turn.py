@@ -60,12 +60,12 @@ class _Turning(Clicks):
     def asked(self, name: str | None, pair: str, heads: str, head: str, change: str, side: str) -> tuple[Run, Asked]:
         """Read the controls."""
         run = self.page.run(name)
-        return run, asked_of(run, pair, head if heads == ONE else heads, change, side)
+        return run, asked_of(run, pair, _named(heads, head), change, side)
 
     @staticmethod
     def chosen(name: str | None, pair: str, heads: str, head: str, change: str, side: str) -> str:
         """Write the controls as one text, by which an answer knows whether they have changed."""
-        return json.dumps([name, pair, head if heads == ONE else heads, change, side])
+        return json.dumps([name, pair, _named(heads, head), change, side])
 
     def labels(self, run: Run) -> tuple[str, str]:
         """Say on both buttons what they do and cost."""
@@ -139,6 +139,11 @@ class _Turning(Clicks):
     def broke(self, request: gr.Request) -> Any:
         """Say that nothing was done, unless it had begun: Gradio tells of a stop as of a failure."""
         return gr.skip() if request.session_hash in self.begun else html.error_html(REFUSED)
+
+
+def _named(heads: str, head: str) -> str:
+    """Return which heads two controls choose: one by its name, or some by what they are."""
+    return head if heads == ONE else heads
 
 
 def turn_tab(page: Page, choice: Choice) -> None:

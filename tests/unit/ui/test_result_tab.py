@@ -215,9 +215,8 @@ def test_the_columns_of_the_tables_are_explained_as_far_as_they_are_there(made_r
     assert "larger for “&lt;up&gt;”; minus: for “down”" in plain and "<up>" not in plain
     assert "Slice: 16 channels of a block" in plain and "Slice" not in columns_html(run, Selection("heads"))
     assert "Pairs agree: the mean cosine" in turned and "Pairs agree" not in plain
-    assert "Slice" in columns_html(
-        of_set("axis", weights="pretrained"), Selection("heads")
-    )  # published blocks beside it
+    beside_published = of_set("axis", weights="pretrained")
+    assert "Slice" in columns_html(beside_published, Selection("heads"))
 
 
 def test_the_drawer_says_and_draws_one_head_and_leads_to_the_evidence(made_run):
