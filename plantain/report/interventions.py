@@ -52,11 +52,17 @@ _SHORT_EFFECT = {"patch": "the way over", "steer": "the way over", "ablate": "th
 
 _PLAIN_REDRAWS = {
     WITHIN: "random heads of their blocks",
-    MATCHED: "random heads of their strata",
+    MATCHED: "random heads that write as much",
     FLIPS: "with flipped signs",
 }
 
-SHORT_REDRAWS = {WITHIN: "within blocks", MATCHED: "in strata", FLIPS: "of signs"}
+SHORT_REDRAWS = {WITHIN: "within blocks", MATCHED: "in strata", FLIPS: "with flipped signs"}
+
+REDRAW_MEANINGS = {
+    WITHIN: "Within blocks: random heads of the same blocks.",
+    MATCHED: "In strata: random heads of any block that write changes of like length.",
+    FLIPS: "With flipped signs: heads and directions chosen anew, the sides of random pairs exchanged.",
+}
 
 _N_BLOCKS = 5
 

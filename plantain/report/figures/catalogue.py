@@ -40,7 +40,7 @@ from plantain.report.figures.rows import (
 )
 from plantain.report.figures.scatter import replication_plot, t_density
 from plantain.report.figures.svg import FILE, Drawing, fluid, standalone
-from plantain.report.interventions import SHORT_REDRAWS, TITLES
+from plantain.report.interventions import REDRAW_MEANINGS, SHORT_REDRAWS, TITLES
 from plantain.report.labels import UNIT_WORDS, run_sides, sides_words, weights_label, weights_words
 from plantain.report.numbers import counted, interval
 from plantain.runs.analysis import THRESHOLDS, Analysis
@@ -501,13 +501,14 @@ def _redraws(of: OneIntervention) -> Figure:
             sets.append((name, size.share, drawn, p, against is shown.test and against.p is not None))
     sets.sort(key=lambda row: not row[-1])  # the test comes first
     lost = shown.method == "ablate"
+    meanings = " ".join(REDRAW_MEANINGS[against.kind] for against in shown.headline.redraws)
     return Figure(
         lambda width: redraw_dots(sets, "share lost" if lost else "share restored", width),
         f"{TITLES[shown.method]}: what the chosen heads {'take away' if lost else 'restore'}, among "
         f"{found.info.asked.n_redraws} redraws.",
-        f"The share of the difference between both sides. Mean over {shown.n_pairs - shown.n_equal} pairs. p is the "
-        f"chosen heads' rank, {shown.floor:.2g} its floor. A share speaks of what differs in these pairs; distance is "
-        "not meaning.",
+        f"The share of the difference between both sides. Mean over {shown.n_pairs - shown.n_equal} pairs. {meanings} "
+        f"p is the chosen heads' rank, {shown.floor:.2g} its floor. A share speaks of what differs in these pairs; "
+        "distance is not meaning.",
     )
 
 

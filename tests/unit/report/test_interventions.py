@@ -119,6 +119,15 @@ def test_a_run_brings_its_interventions(made_run, tmp_path):
     assert cause_blocks(made_run()) == [], "a run in memory has none"
 
 
+def test_the_figure_says_what_its_redraws_are_and_of_no_others(made_run):
+    patched, steered = (
+        figure("redraws", OneIntervention(made_run(), made_result(39, chosen=0.8, method=method))).more
+        for method in ("patch", "steer")
+    )
+    assert patched.count("Within blocks: ") == patched.count("In strata: ") == 1 and "flipped" not in patched
+    assert steered.count("With flipped signs: ") == 1 and "blocks" not in steered
+
+
 def test_the_figure_shows_every_redraw_and_the_chosen_set(made_run):
     found = made_result(39, chosen=0.8125)
     drawn = figure("redraws", OneIntervention(made_run(), found))
