@@ -1,7 +1,8 @@
 """Run app.py as on ZeroGPU, on the CPU: the real `spaces` package, forked workers and all.
 
 Only what needs a card is replaced: CUDA's start, packing the weights, and moving them to the card, which gives every
-fake CUDA tensor its original CPU data instead; and the hardware is said to be ZeroGPU's. Started by scheduler.py.
+fake CUDA tensor its original CPU data instead; and the hardware is said to be ZeroGPU's. Models are computed
+in float32: many processors multiply bfloat16, which a card gets, at a twentieth of that speed. Started by scheduler.py.
 """
 
 import torch
@@ -12,6 +13,7 @@ torch.cuda._is_in_bad_fork = bool
 
 import json
 import os
+from functools import partial
 from importlib.resources import files
 
 import spaces.zero.config
@@ -35,9 +37,11 @@ spaces.zero.config.get_config = lambda: next(c for c in CONFIGS if "RTX PRO 6000
 import misbehave
 
 import app
+from plantain.models import load
 from plantain.runs.seconds import COLD, DRAWING, PAIR, PICTURE, TURN
 from plantain.ui import page, watch
 
+load.PhasedPipeline = partial(load.PhasedPipeline, dtype="float32")
 page.FOLLOW = watch.PAUSE = 1  # seconds: no test waits for a minute
 misbehave.install()
 add_endpoints = page.add_endpoints  # programs run `PAIRS` pairs, the page's own probe all 25

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import trange
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -79,10 +80,18 @@ def _resident() -> dict[str, float]:
     return {name.rstrip(":"): int(value) * 1024 / 1e9 for name, value, _ in found}
 
 
-def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
-    start = clock()
+CLOCKS = {"by the clock": time.perf_counter, "by the processor's time": time.process_time}
+
+
+def on_clocks(call: Callable[[], Any]) -> list[float]:
+    """Return the seconds of a call on each of the clocks."""
+    starts = [clock() for clock in CLOCKS.values()]
     call()
-    return clock() - start
+    return [clock() - start for clock, start in zip(CLOCKS.values(), starts, strict=True)]
+
+
+def timed(call: Callable[[], Any]) -> float:
+    return on_clocks(call)[0]
 
 
 def matrix_rate(n_tokens: int, weight: Any) -> float:
@@ -188,7 +197,7 @@ def ours(model: str, prompts: list[str], size: int, out: Path) -> dict[str, Any]
             next(denoise(pipe, embeds[prompts[0]], size, SEED))
         recorder.collect(layout_of(pipe), prompts[:1], rounded=True)
 
-    unhooked, hooks = in_turn(bare, hooked)
+    unhooked, hooks = in_turn(bare, hooked)["by the clock"]
     return {
         "seconds": [a + b for a, b in zip(encoding, probing, strict=True)],
         "encoding": statistics.median(encoding),
@@ -210,16 +219,16 @@ LEVELS = ("off", "heads", "all")
 
 
 def in_turn(
-    bare: Callable[[], None],
-    hooked: Callable[[str], None],
-    clock: Callable[[], float] = time.perf_counter,
-    n: int = 9,
-) -> tuple[float, dict[str, float]]:
-    """Return the median seconds of a bare pass, and the median ratio of a hooked one to the bare one of its round."""
+    bare: Callable[[], None], hooked: Callable[[str], None], n: int = 9
+) -> dict[str, tuple[float, dict[str, float]]]:
+    """Return, by clock, the median seconds of a bare pass and the median ratio of a hooked one to its round's bare one.
+
+    A round before the `n` is left out.
+    """
     calls = [bare, *(partial(hooked, level) for level in LEVELS)]
-    rounds = [[timed(call, clock) for call in calls] for _ in range(n + 1)][1:]
-    ratios = {level: [own[i] / own[0] for own in rounds] for i, level in enumerate(LEVELS, 1)}
-    return statistics.median(own[0] for own in rounds), {k: statistics.median(found) for k, found in ratios.items()}
+    rounds = np.array([[on_clocks(call) for call in calls] for _ in trange(n + 1, desc="rounds", disable=None)])[1:]
+    seconds, ratios = np.median(rounds[:, 0], axis=0), np.median(rounds[:, 1:] / rounds[:, :1], axis=0)
+    return {name: (seconds[i], dict(zip(LEVELS, ratios[:, i], strict=True))) for i, name in enumerate(CLOCKS)}
 
 
 def hooks_alone(share: int, size: int, batch: int, dtype: str) -> None:
@@ -261,11 +270,8 @@ def hooks_alone(share: int, size: int, batch: int, dtype: str) -> None:
             transformer(**given, guidance=None, return_dict=False)
         recorder.collect(layout, ["a prompt"] * batch, rounded=True)
 
-    for level in LEVELS:  # a kernel is built on its first use
-        hooked(level)
-    for name, clock in {"by the clock": time.perf_counter, "by the processor's time": time.process_time}.items():
-        if device == "cpu" or clock is time.perf_counter:
-            seconds, hooks = in_turn(bare, hooked, clock)
+    for name, (seconds, hooks) in in_turn(bare, hooked).items():  # kernels are built in the round that is left out
+        if device == "cpu" or CLOCKS[name] is time.perf_counter:
             what = f"{config}, {size} px, batch {batch}, {dtype} on {device} ({processor()})"
             print(f"{what}; {name}, a bare pass takes {seconds:.3f} s\n")
             print_hooks(hooks)
