@@ -17,6 +17,11 @@ def number(value: float | None, form: str = ".2f", missing: str = DASH) -> str:
     return missing if value is None or value != value else f"{value:{form}}"
 
 
+def minus(number: str) -> str:
+    """Write a number with a real minus sign."""
+    return number.replace("-", "−")
+
+
 def count(part: ThresholdCount | PublishedCount | LargeEffects | None) -> str:
     """Format a count with its share of all units, as ``65 (0.4%)``."""
     return DASH if part is None else f"{part.count:,} ({part.percent:.1f}%)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from plantain.report.figures import svg
+from plantain.report.numbers import minus
 from plantain.runs.analysis import THRESHOLDS, Analysis
 from plantain.stats import quantile_above
 
@@ -97,5 +98,5 @@ def split_histogram(split_r: np.ndarray, null: np.ndarray, width: float) -> svg.
         if len(values):
             median = float(np.median(values))
             marks.append(svg.line(x(median), top, x(median), bottom, "pl-median"))
-            marks.append(svg.text(width, top - 9, svg.minus(f"median {median:.3f}"), "end"))
+            marks.append(svg.text(width, top - 9, minus(f"median {median:.3f}"), "end"))
     return svg.Drawing(width, bottom + 40, [*marks, *svg.x_axis(x, bottom, "r of the two halves")])

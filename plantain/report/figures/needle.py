@@ -11,7 +11,7 @@ from plantain.findings.new_pair import Control, PairResult, UnitScore
 from plantain.findings.told import DIRECTION, MAGNITUDE
 from plantain.report.figures import svg
 from plantain.report.new_pair import score_words
-from plantain.report.numbers import counted
+from plantain.report.numbers import counted, minus
 
 _MARGIN, _RADIUS = 14, 4.0  # pixels: left and right of the plot; of a dot
 
@@ -113,7 +113,7 @@ def head_needles(units: Sequence[UnitScore], width: float) -> svg.Drawing:
         scale = float(np.sign(unit.t) / np.std(unit.differences, ddof=1))
         dots, new = [scale * d for d in unit.differences], scale * unit.new
         band = (min(ends := [scale * end for end in unit.interval]), max(ends)) if unit.interval else None
-        strips.append(Strip(unit.unit, dots, new, svg.minus(f"{new:+.2f}"), band=band))
+        strips.append(Strip(unit.unit, dots, new, minus(f"{new:+.2f}"), band=band))
     values = [v for strip in strips for v in (strip.needle, *strip.dots)]  # a wide band is cut at the axis' ends
     entries = (
         ("line", "pl-observed", "yours"), ("dot", "pl-dot", "a pair of the run"),
@@ -137,7 +137,7 @@ def _drawing(
         if label:
             half = svg.text_width(label) / 2
             middle = min(max(x(strip.needle), half), width - half)
-            marks.append(svg.text(middle, y + 12, svg.minus(label), "middle"))
+            marks.append(svg.text(middle, y + 12, minus(label), "middle"))
             y, label = y + 16, ""
         marks += _lane(strip, x, ticks, y)
         y += _LANE + 4

@@ -14,7 +14,7 @@ from plantain.findings.pairs import PairPart
 from plantain.findings.unit import UnitProfile
 from plantain.report.figures import svg
 from plantain.report.labels import NEVER_KLEIN, run_label
-from plantain.report.numbers import interval, number
+from plantain.report.numbers import interval, minus, number
 from plantain.runs.info import PairRecord
 from plantain.stats import coin_range
 
@@ -39,7 +39,7 @@ class _Rows:
 
     @cached_property
     def x(self) -> svg.Scale:
-        right = max([_MARGIN, *(svg.text_width(svg.minus(value)) + 14 for value in self.values)])
+        right = max([_MARGIN, *(svg.text_width(minus(value)) + 14 for value in self.values)])
         return svg.Scale(*self.ends, self.column, self.width - right)
 
     def y(self, row: int) -> float:
@@ -62,7 +62,7 @@ class _Rows:
             top = self.y(row) + 4 - svg.LINE * (len(lines) - 1) / 2
             drawn += [svg.text(0, top + svg.LINE * i, words) for i, words in enumerate(lines) if words]
         for row, value in enumerate(self.values):
-            drawn.append(svg.text(self.width, self.y(row) + 4, svg.minus(value), "end"))
+            drawn.append(svg.text(self.width, self.y(row) + 4, minus(value), "end"))
         explained, bottom = svg.legend(entries, self.bottom + 42, self.width) if entries else ([], self.bottom + 40)
         return svg.Drawing(self.width, bottom, [*drawn, *explained])
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from PIL import ImageFont
 
+from plantain.report.numbers import minus
+
 FONT = Path(__file__).parent / "DejaVuSans.ttf"
 
 STYLES = Path(__file__).parent / "figures.css"
@@ -83,11 +85,6 @@ def around_zero(values: Sequence[float], least: float) -> tuple[float, float]:
 def number(value: float) -> str:
     """Write a number of an axis."""
     return minus(f"{value:,.6g}")
-
-
-def minus(number: str) -> str:
-    """Write a number with a real minus sign."""
-    return number.replace("-", "−")
 
 
 # --- words -------------------------------------------------------------------------------------------------

@@ -16,11 +16,10 @@ from plantain.findings.published import Published, comparable, same_question
 from plantain.findings.roles import known_role
 from plantain.findings.told import DIRECTION, MAGNITUDE, Told
 from plantain.findings.unit import profile_unit
-from plantain.report.figures import svg
 from plantain.report.figures.catalogue import AGREEMENT, FigureError, InContext, OneRun, directed_map, figure
 from plantain.report.figures.maps import PANELS, drawn_units
 from plantain.report.labels import UNIT_WORDS, contrast_words, family_line, pair_sides, provenance, weights_label
-from plantain.report.numbers import number
+from plantain.report.numbers import minus, number
 from plantain.report.questions import Question, questions
 from plantain.report.statements import Kind, careful_statements, notes, prompt_warnings, unit_statements
 from plantain.report.tables import Metric, metrics
@@ -366,7 +365,7 @@ def heads_html(run: Run, selection: Selection) -> str:
     rows = [
         (
             analysis.table.names[u],
-            svg.minus(number(analysis.t[u], "+.2f")),
+            minus(number(analysis.t[u], "+.2f")),
             *(() if agree is None else (number(agree[u], ".2f"),)),
         )
         for u in analysis.ranking[:N_HEADS]
