@@ -13,7 +13,7 @@ from plantain.findings.told import Told
 from plantain.report.figures import small
 from plantain.report.figures.svg import Drawing
 from plantain.report.interventions import main_intervention, run_interventions, yes_or_no
-from plantain.report.numbers import LEVEL, counted, number
+from plantain.report.numbers import LEVEL, counted, minus, number
 from plantain.runs.attached.interventions import FLIPS
 from plantain.runs.attached.pictures import DRAWN
 from plantain.runs.run import Run
@@ -105,7 +105,7 @@ def _axis(run: Run, found: HeldOut) -> tuple[str, Drawing | None]:
 
 
 def _cosine(told: Told, named: bool = True) -> str:
-    value = number(told.cosine, ".1f").replace("-", "−")
+    value = minus(number(told.cosine, ".1f"))
     return "" if told.cosine is None else f"{', cosine' * named} {value}"
 
 

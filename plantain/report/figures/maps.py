@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plantain.report.figures import svg
+from plantain.report.numbers import minus
 from plantain.runs.analysis import Analysis
 
 PANELS = ("heads", "text-heads", "mlp")  # what a row of a map can show; 768 slices in a row cannot be seen
@@ -109,5 +110,5 @@ def axis_triangle(names: list[str], correlations: dict[tuple[str, str], float | 
 def _short(value: float) -> str:
     """Write a correlation in three letters: ``.42``, ``−.1``, ``1.2``."""
     if abs(value) >= 0.995:
-        return f"{value:.1f}".replace("-", "−") if abs(value) < 9.95 else "≫" if value > 0 else "≪"
-    return f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+        return minus(f"{value:.1f}") if abs(value) < 9.95 else "≫" if value > 0 else "≪"
+    return minus(f"{value:.2f}".replace("0.", ".", 1))

@@ -21,7 +21,7 @@ from plantain.report.new_pair import (
     plain_sentence,
     score_words,
 )
-from plantain.report.numbers import number
+from plantain.report.numbers import minus, number
 from plantain.report.statements import Kind
 from plantain.runs.info import NOT_KLEIN
 from plantain.runs.run import Run
@@ -223,7 +223,7 @@ def _try_lines(told: Sequence[tuple[int, Answer]]) -> Iterator[str]:
         said, measured = _said(answer), answer.result or answer.measure
         not_so = "" if measured.comparable else "<small>not comparable</small>"
         yield (
-            f'<li><button type="button" data-name="{i}"><b>{said.replace("-", "−")}{not_so}</b>'
+            f'<li><button type="button" data-name="{i}"><b>{minus(said)}{not_so}</b>'
             f"<span><span>{a}</span><span>{b}</span></span></button></li>"
         )
 
