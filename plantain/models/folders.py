@@ -70,8 +70,8 @@ def begin_unfinished(new: Path, name: str, settings: bytes, overwrite: bool) -> 
     if found not in (None, settings):
         if not overwrite and any(path.name != name and not path.name.startswith(".") for path in new.iterdir()):
             raise ModelError(
-                f"{new}: holds a model of other settings (seed, tokenizer or versions). Repeat that command to "
-                "finish it, delete the folder, or add --overwrite."
+                f"{new}: holds a model of other settings (seed, recipe, tokenizer or versions). Repeat that command "
+                "to finish it, delete the folder, or add --overwrite."
             )
         shutil.rmtree(new)
     new.mkdir(parents=True, exist_ok=True)

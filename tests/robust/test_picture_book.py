@@ -17,9 +17,11 @@ from plantain.findings.held_out import held_out
 from plantain.findings.new_pair import Way
 from plantain.models.load import identify, load_pipeline
 from plantain.models.picture_book.architecture import build_transformer
+from plantain.models.picture_book.make import write_picture_book
 from plantain.models.picture_book.reader import read
 from plantain.models.picture_book.train import Recipe, draw_encoder, drawn
 from plantain.models.picture_book.world import SIZE
+from plantain.models.sources import ModelError
 from plantain.probe.runner import ProbeConfig, run_probe
 from plantain.prompts.sets import load_prompt_set
 from plantain.prompts.shipped import PROMPTS, RUNS
@@ -82,6 +84,16 @@ def test_a_training_that_is_killed_at_any_of_its_steps_ends_with_the_same_weight
     assert int(first.split()[-1]) == kept + 1, f"killed at {step}"
     assert digests(tmp_path / "book") == digests(tmp_path / "whole"), f"killed at step {step} of the {part}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["book", "whole"]
+
+
+def test_a_training_that_was_begun_from_another_recipe_is_not_thrown_away(tmp_path):
+    begun = tmp_path / "book.unfinished"
+    begun.mkdir()
+    (begun / "recipe.json").write_text("{}")
+    (begun / "vae.safetensors").write_bytes(b"hours of work")
+    with pytest.raises(ModelError, match="book.unfinished: holds a model of other settings .*recipe.*--overwrite"):
+        write_picture_book(tmp_path / "book", Recipe(scenes=16))
+    assert (begun / "vae.safetensors").read_bytes() == b"hours of work"
 
 
 # --- what the shipped model draws ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 from plantain import __version__
 from plantain._files import replace_folder, swap_in, write_atomic
 from plantain.models.drawing import draw
-from plantain.models.folders import check_model_folder, check_seed
+from plantain.models.folders import begin_unfinished, check_model_folder, check_seed
 from plantain.models.info import software_versions
 from plantain.models.picture_book.architecture import (
     TEXT_TOKENS,
@@ -99,7 +99,8 @@ def write_picture_book(
     check_folder(folder, overwrite)
     new = folder.with_name(folder.name + ".unfinished")
     try:
-        _start(new, recipe, overwrite)
+        begun = json.dumps({"recipe": asdict(recipe), "version": __version__}, indent=1) + "\n"
+        begin_unfinished(new, "recipe.json", begun.encode(), overwrite)
         _make(new, recipe, device, progress)
         swap_in(new, folder)
     except OSError as error:
@@ -162,23 +163,6 @@ def _say(config: Path, **facts: str) -> None:
     """Add facts to a configuration file."""
     known = json.loads(config.read_text(encoding="utf-8"))
     write_atomic(config, (json.dumps({**known, **facts}, indent=2) + "\n").encode())
-
-
-def _start(new: Path, recipe: Recipe, overwrite: bool) -> None:
-    """Make the unfinished folder, or go on with it if it has the same recipe."""
-    wanted = (json.dumps({"recipe": asdict(recipe), "version": __version__}, indent=1) + "\n").encode()
-    found = (new / "recipe.json").read_bytes() if (new / "recipe.json").is_file() else None
-    if found is None and new.exists() and any(new.iterdir()):
-        raise ModelError(f"{new}: holds something other than an unfinished model. Move it away.")
-    if found not in (None, wanted):
-        if not overwrite:
-            raise ModelError(
-                f"{new}: holds an unfinished model of another recipe. Repeat that command to finish it, delete the "
-                "folder, or add --overwrite."
-            )
-        shutil.rmtree(new)
-    new.mkdir(parents=True, exist_ok=True)
-    write_atomic(new / "recipe.json", wanted)
 
 
 def _make(new: Path, recipe: Recipe, device: torch.device, progress: Progress) -> None:
