@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import trange
+from tqdm import tqdm
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -223,10 +223,14 @@ def in_turn(
 ) -> dict[str, tuple[float, dict[str, float]]]:
     """Return, by clock, the median seconds of a bare pass and the median ratio of a hooked one to its round's bare one.
 
-    A round before the `n` is left out.
+    A round before the `n` is left out. Each round begins with another of the calls: the first of a round can be slower.
     """
     calls = [bare, *(partial(hooked, level) for level in LEVELS)]
-    rounds = np.array([[on_clocks(call) for call in calls] for _ in trange(n + 1, desc="rounds", disable=None)])[1:]
+    rounds = np.empty((n + 1, len(calls), len(CLOCKS)))
+    for i, of_round in enumerate(tqdm(rounds, desc="rounds", disable=None)):
+        for call in np.roll(range(len(calls)), -i):
+            of_round[call] = on_clocks(calls[call])
+    rounds = rounds[1:]
     seconds, ratios = np.median(rounds[:, 0], axis=0), np.median(rounds[:, 1:] / rounds[:, :1], axis=0)
     return {name: (seconds[i], dict(zip(LEVELS, ratios[:, i], strict=True))) for i, name in enumerate(CLOCKS)}
 
