@@ -76,6 +76,7 @@ def test_what_git_ignores_stays_here(tree):
     assert "docs/draft.md" in space_files(tree)  # what is tracked is not ignored
 
 
+@pytest.mark.robust
 def test_the_real_tree_starts_a_page_from_these_files_alone(tmp_path):
     files = space_files()
     assert "precomputed/tiny-random/run.json" in files and "plantain/ui/static/page.css" in files

@@ -32,6 +32,7 @@ def told_right_by_hand(diffs, n_top=20):
     return k
 
 
+@pytest.mark.statistics
 def test_the_null_repeats_the_whole_procedure_for_every_flip(diffs):
     signs = draw_signs(30, 25, np.random.default_rng(0))
     null = held_out_null(diffs, signs)

@@ -65,6 +65,7 @@ def test_a_run_that_arrives_is_there_after_a_refresh_and_nothing_is_read_twice(s
     assert store.saved["one (them)"].info.seed == 3
 
 
+@pytest.mark.robust
 def test_readers_never_see_a_half_made_store(store, source, made_run):
     """They go through the runs while others arrive."""
     store.watch("them", source.look)
