@@ -52,7 +52,7 @@ _SHORT_EFFECT = {"patch": "the way over", "steer": "the way over", "ablate": "th
 
 _PLAIN_REDRAWS = {
     WITHIN: "random heads of their blocks",
-    MATCHED: "random heads that write as much",
+    MATCHED: "random heads of strata of like written length",
     FLIPS: "with flipped signs",
 }
 
@@ -60,7 +60,7 @@ SHORT_REDRAWS = {WITHIN: "within blocks", MATCHED: "in strata", FLIPS: "with fli
 
 REDRAW_MEANINGS = {
     WITHIN: "Within blocks: random heads of the same blocks.",
-    MATCHED: "In strata: random heads of any block that write changes of like length.",
+    MATCHED: "In strata: each head exchanged for a random one, of any block, that writes changes of like length.",
     FLIPS: "With flipped signs: heads and directions chosen anew, the sides of random pairs exchanged.",
 }
 

@@ -223,7 +223,7 @@ def in_turn(
 ) -> dict[str, tuple[float, dict[str, float]]]:
     """Return, by clock, the median seconds of a bare pass and the median ratio of a hooked one to its round's bare one.
 
-    A round before the `n` is left out. Each round begins with another of the calls: the first of a round can be slower.
+    A round before the `n` is left out. Each round begins with another of the calls, so that none is always the first.
     """
     calls = [bare, *(partial(hooked, level) for level in LEVELS)]
     rounds = np.empty((n + 1, len(calls), len(CLOCKS)))
